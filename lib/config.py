@@ -1,0 +1,233 @@
+"""The settings: every variable the system reads is declared here once: its type, default and meaning.
+
+Sections are dataclasses, so that a script asks for no more than it needs (`load(PostgresSettings)`), while
+the API reads them all (`load(Settings)`). A variable's name is its field's name in capitals.
+
+This module reads the environment; it opens no connection and knows no client library.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# With one of these set, the environment says which stack is meant; without, a running local stack is.
+_ANCHORS = ("DATABASE_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_COGNITO_USER_POOL_ID")
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class SettingsError(Exception):
+    """Settings are missing or malformed; `problems` names each, one sentence per variable."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def _setting(
+    meaning: str,
+    *,
+    default: Any = MISSING,
+    kind: Literal["text", "url", "database_url", "secret"] = "text",
+    low: int = 1,
+    high: int = 65_535,
+) -> Any:
+    metadata = {"meaning": meaning, "kind": kind, "low": low, "high": high}
+    if default is MISSING:
+        return field(metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresSettings:
+    """Where the users are."""
+
+    database_url: str = _setting("Postgres with the users, as a `postgresql://` URL", kind="database_url")
+    database_pool_size: int = _setting(
+        "Postgres connections a process keeps at the most", default=8, high=500
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AwsSettings:
+    """What every AWS client needs. Credentials are left to boto3's own chain."""
+
+    aws_default_region: str = _setting("AWS region of the table and of the user pool")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamoDBSettings(AwsSettings):
+    """Where the conversations are."""
+
+    ddb_table: str = _setting("name of the table", default="cruddur-messages")
+    aws_endpoint_url_dynamodb: str | None = _setting(
+        "DynamoDB endpoint other than AWS's, for an emulator", default=None, kind="url"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CognitoSettings(AwsSettings):
+    """Who signs the access tokens."""
+
+    aws_cognito_user_pool_id: str = _setting("Cognito user pool, such as `us-east-1_AbCdEfGhI`")
+    aws_cognito_user_pool_client_id: str = _setting("the pool's app client that the front end signs in with")
+    aws_endpoint_url_cognito_identity_provider: str | None = _setting(
+        "Cognito endpoint other than AWS's, for an emulator", default=None, kind="url"
+    )
+    cognito_issuer: str = _setting(
+        "`iss` that access tokens must carry; empty: the pool's own AWS URL", default="", kind="url"
+    )
+    cognito_jwks_url: str = _setting(
+        "where the pool's public keys are; empty: below the issuer", default="", kind="url"
+    )
+
+    def __post_init__(self) -> None:
+        # The pool's id begins with the pool's region, which need not be the table's.
+        region = self.aws_cognito_user_pool_id.partition("_")[0]
+        issuer = self.cognito_issuer or (
+            f"https://cognito-idp.{region}.amazonaws.com/{self.aws_cognito_user_pool_id}"
+        )
+        object.__setattr__(self, "cognito_issuer", issuer)
+        object.__setattr__(
+            self, "cognito_jwks_url", self.cognito_jwks_url or f"{issuer}/.well-known/jwks.json"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiSettings:
+    """How the API answers."""
+
+    secret_key: str = _setting(
+        "signs the page cursors; the same in every process of a deployment", kind="secret"
+    )
+    frontend_url: str = _setting(
+        "origin of the React client, allowed by CORS", default="http://localhost:3000", kind="url"
+    )
+    backend_url: str = _setting(
+        "origin under which clients reach the API: allowed by CORS, and the base of `Link` headers",
+        default="http://localhost:4567",
+        kind="url",
+    )
+    messages_order: Literal["desc", "asc"] = _setting(
+        "order inside a page of messages unless the request says: `desc` newest first, `asc` oldest first",
+        default="desc",
+    )
+    group_updates: Literal["inline"] = _setting(
+        "what moves the inbox rows: `inline`, the transaction that writes the message", default="inline"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+        "least level that is logged", default="info"
+    )
+    host: str = _setting("address that gunicorn listens on", default="127.0.0.1")
+    port: int = _setting("port that gunicorn listens on", default=4567)
+    web_concurrency: int = _setting("gunicorn worker processes", default=2, high=256)
+    web_threads: int = _setting("request threads of a worker process", default=8, high=256)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(PostgresSettings, DynamoDBSettings, CognitoSettings, ApiSettings):
+    """Everything that the API needs."""
+
+
+S = TypeVar("S")
+
+
+def load(section: type[S], environ: Mapping[str, str] | None = None) -> S:
+    """Read one section of the settings.
+
+    Without `environ`, variables come from the process's environment, then from `.env` in the checkout. When
+    neither says which stack is meant, those of the running local stack (`stack.env`, written by bin/dev) are
+    taken, all of them, so that no half of another stack is mixed in. What the files give is exported, because
+    boto3 reads its credentials from the environment.
+
+    Raises SettingsError that names every missing or malformed variable.
+    """
+    if environ is None:
+        _export_files()
+        environ = os.environ
+    hints = get_type_hints(section)
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for each in fields(section):  # type: ignore[arg-type]
+        name = each.name.upper()
+        text = environ.get(name, "").strip()
+        if text:
+            try:
+                values[each.name] = _parse(text, hints[each.name], each)
+            except ValueError as error:
+                problems.append(f"{name} {error}")
+        elif each.default is MISSING:
+            problems.append(f"{name} is missing: {each.metadata['meaning']}")
+    if problems:
+        raise SettingsError(problems)
+    return section(**values)
+
+
+def local_dir() -> Path:
+    """The local stack's folder (`LOCAL_DIR`, by default `.local` in the checkout)."""
+    return Path(os.environ.get("LOCAL_DIR") or ROOT / ".local").absolute()
+
+
+def is_local(url: str | None) -> bool:
+    """Whether a URL leads to a local stack: loopback, a unix socket, or a host of the compose file.
+
+    The compose file gives its services names under `.test`, which RFC 6761 keeps from ever being public.
+    No URL means AWS itself, which is not local.
+    """
+    if not url:
+        return False
+    parts = urlsplit(url)
+    host = parts.hostname
+    if host is None:
+        return parts.scheme.startswith("postgres")
+    return host in _LOOPBACK or host.endswith(".test")
+
+
+def _export_files() -> None:
+    _export(ROOT / ".env")
+    if not any(os.environ.get(name) for name in _ANCHORS):
+        _export(local_dir() / "stack.env", override=True)
+
+
+def _export(path: Path, *, override: bool = False) -> None:
+    for name, value in dotenv_values(path).items():
+        if value and (override or not os.environ.get(name)):
+            os.environ[name] = value
+
+
+def _parse(text: str, hint: Any, declared: Field[Any]) -> Any:
+    if choices := [choice for choice in get_args(hint) if isinstance(choice, str)]:
+        if text not in choices:
+            raise ValueError(f"is {text!r}; it takes {' or '.join(choices)}")
+        return text
+    if hint is int:
+        low, high = declared.metadata["low"], declared.metadata["high"]
+        if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+            raise ValueError(f"is {text!r}; it takes a whole number from {low} to {high}")
+        return int(text)
+    kind = declared.metadata["kind"]
+    if kind == "url":
+        return _parse_url(text, ("http", "https"))
+    if kind == "database_url" and not text.startswith(("postgresql://", "postgres://")):
+        raise ValueError("is not a postgresql:// URL")  # the value holds a password: it is not repeated
+    if kind == "secret" and len(text) < 16:
+        raise ValueError("is too short; it takes 16 characters or more")
+    return text
+
+
+def _parse_url(text: str, schemes: tuple[str, ...]) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in schemes or not parts.hostname:
+        raise ValueError(
+            f"is {text!r}; it takes a URL that begins with {' or '.join(s + '://' for s in schemes)}"
+        )
+    return text.rstrip("/")

@@ -1,0 +1,80 @@
+"""What a use case can refuse, and the codes that clients see.
+
+A kind of error is a class, because the caller decides by it (app.py gives each its HTTP status); what exactly was
+wrong is a code. The codes are part of the HTTP contract (DESIGN.md section 4): a code is never renamed.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """Every code that an error answer can hold."""
+
+    # the request as such
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    CONTENT_TYPE_UNSUPPORTED = "content_type_unsupported"
+    BODY_TOO_LARGE = "body_too_large"
+    BODY_INVALID = "body_invalid"
+    BAD_REQUEST = "bad_request"
+    INTERNAL_ERROR = "internal_error"
+
+    # who is asking
+    TOKEN_MISSING = "token_missing"  # noqa: S105
+    TOKEN_MALFORMED = "token_malformed"  # noqa: S105
+    TOKEN_INVALID = "token_invalid"  # noqa: S105
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105
+    USER_NOT_FOUND = "user_not_found"
+
+    # reading
+    LIMIT_INVALID = "limit_invalid"
+    ORDER_INVALID = "order_invalid"
+    CURSOR_INVALID = "cursor_invalid"
+    MESSAGE_GROUP_NOT_FOUND = "message_group_not_found"
+
+    # writing
+    MESSAGE_BLANK = "message_blank"
+    MESSAGE_INVALID = "message_invalid"
+    MESSAGE_EXCEED_MAX_CHARS = "message_exceed_max_chars"
+    MESSAGE_GROUP_UUID_BLANK = "message_group_uuid_blank"
+    MESSAGE_GROUP_UUID_INVALID = "message_group_uuid_invalid"
+    USER_RECEIVER_HANDLE_BLANK = "user_receiver_handle_blank"
+    USER_RECEIVER_HANDLE_INVALID = "user_receiver_handle_invalid"
+    RECEIVER_AMBIGUOUS = "receiver_ambiguous"
+    RECEIVER_NOT_FOUND = "receiver_not_found"
+    RECEIVER_IS_SENDER = "receiver_is_sender"
+
+    # what the system cannot do right now
+    CONVERSATION_BUSY = "conversation_busy"
+    STORAGE_UNAVAILABLE = "storage_unavailable"
+    IDENTITY_PROVIDER_UNAVAILABLE = "identity_provider_unavailable"
+
+
+class ServiceError(Exception):
+    """A use case was refused; `codes` says why, one code or more."""
+
+    def __init__(self, *codes: Code) -> None:
+        super().__init__(", ".join(codes))
+        self.codes = codes
+
+
+class Invalid(ServiceError):
+    """The input is not what the contract asks for."""
+
+
+class Unauthenticated(ServiceError):
+    """Nobody is signed in."""
+
+
+class Forbidden(ServiceError):
+    """Somebody is signed in who may not use this system."""
+
+
+class NotFound(ServiceError):
+    """The thing is not there, or not the caller's: the answer does not tell which."""
+
+
+class Unavailable(ServiceError):
+    """A dependency does not answer or a conversation is too busy; nothing was decided. Trying again is right."""
