@@ -52,9 +52,7 @@ class PostgresSettings:
     """Where the users are."""
 
     database_url: str = _setting("Postgres with the users, as a `postgresql://` URL", kind="database_url")
-    database_pool_size: int = _setting(
-        "Postgres connections a process keeps at the most", default=8, high=500
-    )
+    database_pool_size: int = _setting("Postgres connections a process keeps at the most", default=8, high=500)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,22 +91,16 @@ class CognitoSettings(AwsSettings):
     def __post_init__(self) -> None:
         # The pool's id begins with the pool's region, which need not be the table's.
         region = self.aws_cognito_user_pool_id.partition("_")[0]
-        issuer = self.cognito_issuer or (
-            f"https://cognito-idp.{region}.amazonaws.com/{self.aws_cognito_user_pool_id}"
-        )
+        issuer = self.cognito_issuer or (f"https://cognito-idp.{region}.amazonaws.com/{self.aws_cognito_user_pool_id}")
         object.__setattr__(self, "cognito_issuer", issuer)
-        object.__setattr__(
-            self, "cognito_jwks_url", self.cognito_jwks_url or f"{issuer}/.well-known/jwks.json"
-        )
+        object.__setattr__(self, "cognito_jwks_url", self.cognito_jwks_url or f"{issuer}/.well-known/jwks.json")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApiSettings:
     """How the API answers."""
 
-    secret_key: str = _setting(
-        "signs the page cursors; the same in every process of a deployment", kind="secret"
-    )
+    secret_key: str = _setting("signs the page cursors; the same in every process of a deployment", kind="secret")
     frontend_url: str = _setting(
         "origin of the React client, allowed by CORS", default="http://localhost:3000", kind="url"
     )
@@ -124,9 +116,7 @@ class ApiSettings:
     group_updates: Literal["inline"] = _setting(
         "what moves the inbox rows: `inline`, the transaction that writes the message", default="inline"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = _setting(
-        "least level that is logged", default="info"
-    )
+    log_level: Literal["debug", "info", "warning", "error"] = _setting("least level that is logged", default="info")
     host: str = _setting("address that gunicorn listens on", default="127.0.0.1")
     port: int = _setting("port that gunicorn listens on", default=4567)
     web_concurrency: int = _setting("gunicorn worker processes", default=2, high=256)
@@ -227,7 +217,5 @@ def _parse(text: str, hint: Any, declared: Field[Any]) -> Any:
 def _parse_url(text: str, schemes: tuple[str, ...]) -> str:
     parts = urlsplit(text)
     if parts.scheme not in schemes or not parts.hostname:
-        raise ValueError(
-            f"is {text!r}; it takes a URL that begins with {' or '.join(s + '://' for s in schemes)}"
-        )
+        raise ValueError(f"is {text!r}; it takes a URL that begins with {' or '.join(s + '://' for s in schemes)}")
     return text.rstrip("/")
