@@ -1,0 +1,244 @@
+"""Postgres: the connections, and the queries that stand in `db/sql/<entity>/<name>.sql`.
+
+Owns the pool and the translation of its failures: whatever keeps Postgres from answering becomes
+DatabaseUnavailable here and nowhere else. An error in a query stays psycopg's own, because it is a bug.
+Knows no table; a row is a dict.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import dict_row
+from psycopg_pool import ConnectionPool
+
+from lib.config import ROOT, SettingsError
+from lib.config import is_local as is_local_url
+
+Row = dict[str, Any]
+
+_SECONDS = 2  # a connection attempt, the wait for a free connection, a statement: each this long at the most
+_PATIENCE = 2.5  # until a server that says nothing is given up; longer than the statement timeout it should keep
+_PING_SECONDS = 1
+
+
+class DatabaseUnavailable(Exception):
+    """Postgres does not answer, or refuses to serve; the message says where and why."""
+
+
+class _Connection(psycopg.Connection[Row]):
+    """A connection that never waits for ever, and that tells why it could not be made."""
+
+    @classmethod
+    def connect(cls, conninfo: str = "", *, on_failure: Callable[[Exception], None], **kwargs: Any) -> Any:  # type: ignore[override]
+        try:
+            return super().connect(conninfo, **kwargs)
+        except psycopg.Error as error:
+            on_failure(error)
+            raise
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = _PATIENCE) -> Any:
+        # A frozen server or a dead network keeps no statement_timeout: this side has to count as well.
+        try:
+            return super().wait(gen, interval, timeout)
+        except psycopg.OperationalError:
+            if self.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
+                self.close()
+            raise
+
+
+class Queries(ABC):
+    """What can be asked: each query is named by its file below `db/sql`, such as `users/by_handle`."""
+
+    def one(self, query: str, **values: Any) -> Row | None:
+        """The first row, or None."""
+        return next(iter(self.all(query, **values)), None)
+
+    def all(self, query: str, **values: Any) -> list[Row]:
+        """Every row."""
+        return self._run(f"db/sql/{query}.sql", values)[0]
+
+    def execute(self, query: str, **values: Any) -> int:
+        """How many rows the query changed."""
+        return self._run(f"db/sql/{query}.sql", values)[1]
+
+    def script(self, path: str) -> int:
+        """Run a file such as `db/schema.sql`, all of it or nothing; how many rows its last statement changed."""
+        return self._run(path, None)[1]
+
+    @abstractmethod
+    def _run(self, path: str, values: Row | None) -> tuple[list[Row], int]: ...
+
+
+class _Transaction(Queries):
+    def __init__(self, connection: psycopg.Connection[Row]) -> None:
+        self._connection = connection
+
+    def _run(self, path: str, values: Row | None) -> tuple[list[Row], int]:
+        cursor = self._connection.execute(sql.SQL(_read(path)), values)
+        return cursor.fetchall() if cursor.description else [], cursor.rowcount
+
+
+class Database(Queries):
+    """A pool of connections, opened by the first query; safe to share between threads, not between processes."""
+
+    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+        self._where = describe(url)
+        self._failure: Exception | None = None
+        logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # its warnings are our exceptions
+        self._pool = ConnectionPool(
+            url,
+            connection_class=_Connection,
+            kwargs={
+                "autocommit": True,
+                "row_factory": dict_row,
+                "application_name": "cruddur-messages",
+                "connect_timeout": _SECONDS,
+                "on_failure": self._remember,
+            },
+            configure=_limit_statements,
+            check=self._check,
+            min_size=0,
+            max_size=pool_size,
+            timeout=_SECONDS,
+            # Failed attempts are not repeated in the background: their growing pauses would outlast the outage,
+            # and a pool whose every place waits for such a retry lets no request try for itself.
+            reconnect_timeout=0,
+            open=False,
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[Queries]:
+        """Queries that happen together or not at all."""
+        with self._connection(_SECONDS) as connection, connection.transaction():
+            yield _Transaction(connection)
+
+    def ping(self) -> None:
+        """Ask for an answer within about a second; DatabaseUnavailable if there is none."""
+        with self._connection(_PING_SECONDS) as connection:
+            connection.execute("SELECT 1")
+
+    def close(self) -> None:
+        """Close every connection; later queries are DatabaseUnavailable."""
+        self._pool.close()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _run(self, path: str, values: Row | None) -> tuple[list[Row], int]:
+        with self._connection(_SECONDS) as connection:
+            return _Transaction(connection)._run(path, values)
+
+    @contextmanager
+    def _connection(self, timeout: float) -> Iterator[psycopg.Connection[Row]]:
+        try:
+            self._pool.open()
+            with self._pool.connection(timeout) as connection:
+                self._failure = None
+                yield connection
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise _unavailable(self._where, self._failure or error) from error
+
+    def _check(self, connection: psycopg.Connection[Row]) -> None:
+        try:
+            ConnectionPool.check_connection(connection)
+        except psycopg.Error:
+            # One connection is dead: after a restart they all are, and the pool would try them one by one with
+            # growing pauses until the request's time is up.
+            self._pool.drain()
+            raise
+
+    def _remember(self, error: Exception) -> None:
+        self._failure = error
+
+
+def describe(url: str) -> str:
+    """`host:port/database` of a URL as libpq reads it, for people: without user and password."""
+    parts = _parse(url)
+    host = parts.get("host") or parts.get("hostaddr") or "localhost"
+    port = f":{parts['port']}" if parts.get("port") else ""
+    return f"{host}{port}/{parts['dbname']}"
+
+
+def database_name(url: str) -> str:
+    """The database that a URL names."""
+    return str(_parse(url)["dbname"])
+
+
+def is_local(url: str) -> bool:
+    """Whether a URL leads to a local stack, as libpq reads it: `?host=` and PGHOST count, several hosts too."""
+    parts = _parse(url)
+    host = parts.get("host") or os.environ.get("PGHOST") or ""
+    hosts = f"{host},{parts.get('hostaddr') or ''}".split(",")
+    named = [host for host in hosts if host and not host.startswith("/")]
+    return all(is_local_url(f"postgresql://[{host}]" if ":" in host else f"postgresql://{host}") for host in named)
+
+
+def create_database(url: str) -> bool:
+    """Create the database that the URL names; False if it was there."""
+    with _maintenance(url) as connection:
+        try:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database_name(url))))
+        except psycopg.errors.DuplicateDatabase:
+            return False
+    return True
+
+
+def drop_database(url: str) -> bool:
+    """Drop the database that the URL names, and end its sessions; False if there was none."""
+    with _maintenance(url) as connection:
+        try:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database_name(url))))
+        except psycopg.errors.InvalidCatalogName:
+            return False
+    return True
+
+
+@contextmanager
+def _maintenance(url: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to the same server's database `postgres`, which is there before any other."""
+    where = make_conninfo(url, dbname="postgres", connect_timeout=_SECONDS)
+    try:
+        with psycopg.connect(where, autocommit=True) as connection:
+            yield connection
+    except psycopg.OperationalError as error:
+        raise _unavailable(describe(where), error) from error
+
+
+def _unavailable(where: str, error: Exception) -> DatabaseUnavailable:
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    return DatabaseUnavailable(f"Postgres at {where} is unavailable: {reason}")
+
+
+def _limit_statements(connection: psycopg.Connection[Row]) -> None:
+    connection.execute(f"SET statement_timeout = '{_SECONDS}s'")
+
+
+def _parse(url: str) -> dict[str, Any]:
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        # libpq's message quotes pieces of the URL, which may be pieces of its password.
+        raise SettingsError(["DATABASE_URL is no URL that Postgres's library understands"]) from None
+    if not parts.get("dbname"):
+        raise SettingsError(["DATABASE_URL names no database; it ends in /<name>"])
+    return parts
+
+
+@cache
+def _read(path: str) -> str:
+    return (Path(ROOT) / path).read_text()

@@ -1,0 +1,87 @@
+"""The users in Postgres: who is behind a token, and who has a handle.
+
+Owns the `users` queries and the memory of who signed in lately. Knows no HTTP and no token.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import Lock
+
+from cachetools import TTLCache
+
+from lib.db import Database, Row
+
+_REMEMBERED_SECONDS = 60
+_REMEMBERED_USERS = 10_000
+_MAX_CHARS = 255  # as the table's own check
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user as messages show them."""
+
+    uuid: str
+    handle: str
+    display_name: str
+
+
+class UserDirectory:
+    """Finds users; both ways raise DatabaseUnavailable."""
+
+    def __init__(self, database: Database, *, timer: Callable[[], float] = time.monotonic) -> None:
+        self._database = database
+        self._known: TTLCache[str, User] = TTLCache(_REMEMBERED_USERS, _REMEMBERED_SECONDS, timer)
+        self._lock = Lock()
+
+    def by_cognito_user_id(self, cognito_user_id: str) -> User | None:
+        """The user behind a token's `sub`, remembered for a minute at most.
+
+        Only hits are remembered: who signs up now is known in the next request.
+        """
+        with self._lock:
+            known = self._known.get(cognito_user_id)
+        if known or not _storable(cognito_user_id):
+            return known
+        user = _to_user(self._database.one("users/by_cognito_user_id", cognito_user_id=cognito_user_id))
+        if user:
+            with self._lock:
+                self._known[cognito_user_id] = user
+        return user
+
+    def by_handle(self, handle: str) -> User | None:
+        """The user with this handle, exactly as it is written. Text that no row can hold is simply nobody's."""
+        return _to_user(self._database.one("users/by_handle", handle=handle)) if _storable(handle) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What `link_cognito_users` did; handles in order."""
+
+    changed: int
+    without_cognito_user: list[str]
+    without_row: list[str]
+
+
+def link_cognito_users(database: Database, subs: Mapping[str, str]) -> Link:
+    """Write each Cognito `sub` to the user with that handle, all or none; `subs` maps handles to subs.
+
+    A user whom Cognito does not know keeps the sub they have, unless it is another's by now.
+    """
+    pool = {"handles": list(subs), "subs": list(subs.values())}
+    with database.transaction() as queries:
+        queries.execute("users/release_cognito_user_ids", **pool)  # first, because the column is UNIQUE
+        changed = queries.execute("users/set_cognito_user_ids", **pool)
+        rows = {row["handle"] for row in queries.all("users/handles")}
+    return Link(changed, sorted(rows - subs.keys()), sorted(subs.keys() - rows))
+
+
+def _to_user(row: Row | None) -> User | None:
+    return User(str(row["uuid"]), row["handle"], row["display_name"]) if row else None
+
+
+def _storable(text: str) -> bool:
+    """Whether Postgres can hold this text: no NUL, no lone surrogate, no more than the column takes."""
+    return len(text) <= _MAX_CHARS and not any(char == "\0" or "\ud800" <= char <= "\udfff" for char in text)
