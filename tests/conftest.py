@@ -1,0 +1,150 @@
+"""What every test may ask for: an environment without the developer's own, and real engines, started when asked.
+
+`--engine` says what speaks DynamoDB: `ministack` (the default), `dynamodb-local`, or the URL of a running one.
+Cognito is always ministack's, Postgres always the embedded one. Nothing starts for tests that do not ask.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from dotenv import dotenv_values
+
+from lib import config
+from lib.db import create_database
+from lib.ddb.schema import create_table
+from lib.local.dynamodb_local import DynamoDBLocal
+from lib.local.ministack import CREDENTIALS, REGION, Ministack
+from lib.local.postgres import Postgres
+
+_DOTENV = config.ROOT / ".env"
+_ENGINES = config.local_dir() / "engines"  # downloads are kept between runs
+_SETTINGS = {each.name.upper() for each in fields(config.Settings)}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--engine",
+        default="ministack",
+        help="what speaks DynamoDB in the integration tests: ministack (default), dynamodb-local, or a URL",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    engine = config.getoption("engine")
+    if engine not in ("ministack", "dynamodb-local") and not engine.startswith(("http://", "https://")):
+        raise pytest.UsageError(f"--engine is {engine!r}; it takes ministack, dynamodb-local or a URL")
+    saved = dict(os.environ)
+    folder = tempfile.mkdtemp(prefix="cruddur-no-stack-")
+
+    def restore() -> None:
+        os.environ.clear()
+        os.environ.update(saved)
+        shutil.rmtree(folder)
+
+    config.add_cleanup(restore)
+    _forget_the_developer(folder)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"engine: {config.getoption('engine')}"
+
+
+def _forget_the_developer(local_dir: str) -> None:
+    """No credentials, profile, endpoint, database or running local stack of the developer reaches a test."""
+    for name in list(os.environ):
+        if name in _SETTINGS or name.startswith(("AWS_", "PG")):
+            del os.environ[name]
+    os.environ.update(CREDENTIALS, AWS_DEFAULT_REGION=REGION, AWS_EC2_METADATA_DISABLED="true", LOCAL_DIR=local_dir)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        os.environ[name] = os.devnull
+
+
+@pytest.fixture(autouse=True)
+def aws_credentials(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Credentials that no AWS account knows; and what a test exports is gone after it."""
+    monkeypatch.setattr(config, "dotenv_values", lambda path: {} if path == _DOTENV else dotenv_values(path))
+    saved = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(saved)
+
+
+@pytest.fixture(scope="session")
+def engine_folder() -> Iterator[Path]:
+    """Where the engines of this run keep their files."""
+    folder = Path(tempfile.mkdtemp(prefix="cruddur-test-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def ministack_url(engine_folder: Path) -> Iterator[str]:
+    """A ministack in memory."""
+    with Ministack(engine_folder / "ministack", log=engine_folder / "ministack.log", persistent=False) as engine:
+        yield engine.url
+
+
+@pytest.fixture(scope="session")
+def dynamodb_url(request: pytest.FixtureRequest, engine_folder: Path) -> Iterator[str]:
+    """The engine under test."""
+    name: str = request.config.getoption("engine")
+    if name == "ministack":
+        yield request.getfixturevalue("ministack_url")
+    elif name == "dynamodb-local":
+        with DynamoDBLocal(_ENGINES, log=engine_folder / "dynamodb-local.log") as engine:
+            yield engine.url
+    else:
+        yield name
+
+
+@pytest.fixture(scope="session")
+def dynamodb_client(dynamodb_url: str) -> Iterator[Any]:
+    """A boto3 client of the engine under test."""
+    client = boto3.client("dynamodb", endpoint_url=dynamodb_url, config=Config(max_pool_connections=50))
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def table(dynamodb_client: Any) -> Iterator[str]:
+    """The name of an empty table of this test's own."""
+    name = f"messages-{uuid.uuid4().hex}"
+    create_table(dynamodb_client, name)
+    yield name
+    dynamodb_client.delete_table(TableName=name)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(engine_folder: Path) -> Iterator[Postgres]:
+    """The embedded Postgres. A test may stop and start it; its URLs stay the same."""
+    with Postgres(engine_folder / "postgres", log=engine_folder / "postgres.log", durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres_server: Postgres) -> Callable[[], str]:
+    """Makes an empty database at each call; its URL."""
+
+    def make() -> str:
+        url = postgres_server.url(f"test_{uuid.uuid4().hex}")
+        create_database(url)
+        return url
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def postgres_url(new_database: Callable[[], str]) -> str:
+    """The URL of an empty database of this module's own."""
+    return new_database()
