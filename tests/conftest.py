@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -53,6 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
         shutil.rmtree(folder)
 
     config.add_cleanup(restore)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run that is told to stop stops its engines too
     _forget_the_developer(folder)
 
 
