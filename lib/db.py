@@ -8,23 +8,21 @@ Knows no table; a row is a dict.
 from __future__ import annotations
 
 import logging
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
-from lib.config import ROOT, SettingsError
-from lib.config import is_local as is_local_url
+from lib.config import ROOT
+from lib.db_url import database_name, describe
 
 Row = dict[str, Any]
 
@@ -35,6 +33,9 @@ _PING_SECONDS = 1
 
 class DatabaseUnavailable(Exception):
     """Postgres does not answer, or refuses to serve; the message says where and why."""
+
+
+FAILURES = (DatabaseUnavailable, psycopg.Error)  # for scripts, which report a query's mistake in one line as well
 
 
 class _Connection(psycopg.Connection[Row]):
@@ -166,28 +167,6 @@ class Database(Queries):
         self._failure = error
 
 
-def describe(url: str) -> str:
-    """`host:port/database` of a URL as libpq reads it, for people: without user and password."""
-    parts = _parse(url)
-    host = parts.get("host") or parts.get("hostaddr") or "localhost"
-    port = f":{parts['port']}" if parts.get("port") else ""
-    return f"{host}{port}/{parts['dbname']}"
-
-
-def database_name(url: str) -> str:
-    """The database that a URL names."""
-    return str(_parse(url)["dbname"])
-
-
-def is_local(url: str) -> bool:
-    """Whether a URL leads to a local stack, as libpq reads it: `?host=` and PGHOST count, several hosts too."""
-    parts = _parse(url)
-    host = parts.get("host") or os.environ.get("PGHOST") or ""
-    hosts = f"{host},{parts.get('hostaddr') or ''}".split(",")
-    named = [host for host in hosts if host and not host.startswith("/")]
-    return all(is_local_url(f"postgresql://[{host}]" if ":" in host else f"postgresql://{host}") for host in named)
-
-
 def create_database(url: str) -> bool:
     """Create the database that the URL names; False if it was there."""
     with _maintenance(url) as connection:
@@ -228,17 +207,6 @@ def _limit_statements(connection: psycopg.Connection[Row]) -> None:
     connection.execute(f"SET statement_timeout = '{_SECONDS}s'")
 
 
-def _parse(url: str) -> dict[str, Any]:
-    try:
-        parts = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        # libpq's message quotes pieces of the URL, which may be pieces of its password.
-        raise SettingsError(["DATABASE_URL is no URL that Postgres's library understands"]) from None
-    if not parts.get("dbname"):
-        raise SettingsError(["DATABASE_URL names no database; it ends in /<name>"])
-    return parts
-
-
 @cache
 def _read(path: str) -> str:
-    return (Path(ROOT) / path).read_text()
+    return (ROOT / path).read_text()

@@ -6,13 +6,17 @@ Owns the `users` queries and the memory of who signed in lately. Knows no HTTP a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from cachetools import TTLCache
 
 from lib.db import Database, Row
+
+if TYPE_CHECKING:  # the API needs no boto3 client of Cognito
+    from lib.cognito import PoolUser
 
 _REMEMBERED_SECONDS = 60
 _REMEMBERED_USERS = 10_000
@@ -58,24 +62,47 @@ class UserDirectory:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What `link_cognito_users` did; handles in order."""
+    """What `link_cognito_users` did; who matched nobody is named by handle or user name."""
 
     changed: int
+    unchanged: int
+    ambiguous: list[str]
     without_cognito_user: list[str]
     without_row: list[str]
 
+    def report(self) -> list[str]:
+        """The same as sentences."""
+        named = {
+            "Handles that several Cognito users claim, left as they were": self.ambiguous,
+            "Users without a Cognito user": self.without_cognito_user,
+            "Cognito users without a row in Postgres": self.without_row,
+        }
+        counts = f"Cognito ids: {self.changed} written, {self.unchanged} already right"
+        return [counts, *(f"{what}: {', '.join(who)}" for what, who in named.items() if who)]
 
-def link_cognito_users(database: Database, subs: Mapping[str, str]) -> Link:
-    """Write each Cognito `sub` to the user with that handle, all or none; `subs` maps handles to subs.
 
-    A user whom Cognito does not know keeps the sub they have, unless it is another's by now.
+def link_cognito_users(database: Database, pool_users: Iterable[PoolUser]) -> Link:
+    """Write each Cognito `sub` to the user whose handle is its preferred_username: all of them or none.
+
+    A user whom Cognito does not know keeps the id they have, unless it is another user's by now.
     """
-    pool = {"handles": list(subs), "subs": list(subs.values())}
+    claims: dict[str | None, list[PoolUser]] = {}
+    for user in pool_users:
+        claims.setdefault(user.preferred_username, []).append(user)
+    nameless = claims.pop(None, [])
+    subs = {handle: users[0].sub for handle, users in claims.items() if handle and len(users) == 1}
     with database.transaction() as queries:
+        pool = {"handles": list(subs), "subs": list(subs.values())}
         queries.execute("users/release_cognito_user_ids", **pool)  # first, because the column is UNIQUE
         changed = queries.execute("users/set_cognito_user_ids", **pool)
-        rows = {row["handle"] for row in queries.all("users/handles")}
-    return Link(changed, sorted(rows - subs.keys()), sorted(subs.keys() - rows))
+        rows = {row["handle"] for row in queries.all("users/all")}
+    return Link(
+        changed=changed,
+        unchanged=len(rows & subs.keys()) - changed,
+        ambiguous=sorted(handle for handle, users in claims.items() if handle and len(users) > 1),
+        without_cognito_user=sorted(rows - claims.keys()),
+        without_row=sorted([*(subs.keys() - rows), *(user.label for user in nameless)]),
+    )
 
 
 def _to_user(row: Row | None) -> User | None:

@@ -1,1 +1,0 @@
-SELECT handle FROM users

@@ -1,0 +1,97 @@
+"""The Cognito user pool, for scripts: who is in it, and an access token of one of them.
+
+botocore's errors become CognitoError here and nowhere else. Verifying tokens is lib/auth.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lib.config import CognitoSettings
+
+_PAGE = 60  # the most that ListUsers gives at once
+
+
+class CognitoError(Exception):
+    """The user pool does not answer, or refuses."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolUser:
+    """A user as the pool knows them."""
+
+    username: str
+    sub: str
+    preferred_username: str | None
+    email: str | None
+    status: str
+    enabled: bool
+
+    @property
+    def label(self) -> str:
+        """A name for reports; never the e-mail address, which some pools take as the user name."""
+        return self.preferred_username or (self.sub if "@" in self.username else self.username)
+
+
+class UserPool:
+    """One user pool; its client is made by the first call."""
+
+    def __init__(self, settings: CognitoSettings) -> None:
+        self._settings = settings
+
+    def users(self) -> Iterator[PoolUser]:
+        """Every user, page by page."""
+        with self._translated():
+            pages = self._client.get_paginator("list_users").paginate(
+                UserPoolId=self._settings.aws_cognito_user_pool_id, PaginationConfig={"PageSize": _PAGE}
+            )
+            for page in pages:
+                yield from map(_to_pool_user, page["Users"])
+
+    def sign_in(self, username: str, password: str) -> str:
+        """An access token."""
+        with self._translated():
+            answer = self._client.initiate_auth(
+                AuthFlow="USER_PASSWORD_AUTH",
+                ClientId=self._settings.aws_cognito_user_pool_client_id,
+                AuthParameters={"USERNAME": username, "PASSWORD": password},
+            )
+        if "AuthenticationResult" not in answer:
+            raise CognitoError(f"Cognito asks {username} for more than a password: {answer.get('ChallengeName')}")
+        return str(answer["AuthenticationResult"]["AccessToken"])
+
+    @cached_property
+    def _client(self) -> Any:
+        return boto3.client(
+            "cognito-idp",
+            region_name=self._settings.aws_default_region,
+            endpoint_url=self._settings.aws_endpoint_url_cognito_identity_provider,
+            config=Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "max_attempts": 3}),
+        )
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (BotoCoreError, ClientError) as error:
+            raise CognitoError(f"Cognito user pool {self._settings.aws_cognito_user_pool_id}: {error}") from error
+
+
+def _to_pool_user(user: dict[str, Any]) -> PoolUser:
+    attributes = {each["Name"]: each.get("Value") for each in user["Attributes"]}
+    return PoolUser(
+        username=user["Username"],
+        sub=attributes["sub"],
+        preferred_username=attributes.get("preferred_username"),
+        email=attributes.get("email"),
+        status=user["UserStatus"],
+        enabled=user["Enabled"],
+    )

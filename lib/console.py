@@ -1,0 +1,140 @@
+"""What the scripts in bin/ share: arguments, output, errors as one line each, and the guard before destruction.
+
+Data goes to standard output and talk to standard error, so that a script can be piped. Knows no other module than
+the settings: each script names the errors that it reports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable
+from functools import wraps
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from lib.config import ROOT, SettingsError
+
+Main = Callable[[list[str] | None], int]
+
+_UNLIMITED = 10_000  # columns; a pipe or a file has no width to fit into
+
+_HINT = "Start ./bin/dev in another terminal, or copy .env.example to .env and fill it in."
+
+
+class Refused(Exception):
+    """The script does not do what it was asked; the message says why and what to do."""
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    # No markup, emoji or highlighting: what is printed is people's data, not ours.
+    return Console(
+        stderr=stderr,
+        width=None if stream.isatty() else _UNLIMITED,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+
+
+data = _console(stderr=False)
+talk = _console(stderr=True)
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal."""
+    talk.print(text, soft_wrap=True)
+
+
+def write(text: str) -> None:
+    """A line of data."""
+    data.print(text, soft_wrap=True)
+
+
+def write_table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """Rows of data under their headings; None is shown as `-`."""
+    table = Table(box=box.SIMPLE_HEAD if data.is_terminal else None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*("-" if value is None else str(value) for value in row))
+    data.print(table)
+
+
+def script(*failures: type[Exception]) -> Callable[[Main], Main]:
+    """Decorate a script's `main(argv)`: its failures become a line each, and an exit status.
+
+    0 done, 1 failed or refused, 2 wrong usage or settings, 130 interrupted. Errors that are not named here or in
+    `failures` are bugs and keep their traceback.
+    """
+
+    reported: tuple[type[Exception], ...] = (Refused, *failures)
+
+    def decorate(main: Main) -> Main:
+        @wraps(main)
+        def run(argv: list[str] | None = None) -> int:
+            try:
+                return main(argv)
+            except SettingsError as error:
+                for problem in error.problems:
+                    say(problem)
+                if any("missing" in problem for problem in error.problems):
+                    say(_HINT)
+                return 2
+            except KeyboardInterrupt:
+                say("Interrupted")
+                return 130
+            except reported as error:
+                say(_line(error))
+                return 1
+
+        return run
+
+    return decorate
+
+
+def parser(doc: str | None, *, guarded: bool = False) -> argparse.ArgumentParser:
+    """A parser that describes the script by its docstring; `guarded` adds what `confirm_destruction` needs."""
+    program = Path(sys.argv[0]).resolve()
+    made = argparse.ArgumentParser(
+        prog=str(program.relative_to(ROOT)) if program.is_relative_to(ROOT) else program.name,
+        description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if guarded:
+        made.add_argument("prod", nargs="?", choices=["prod"], help="needed for anything but a local stack")
+        made.add_argument("--yes", action="store_true", help="with prod: do not ask to type the target's name")
+    return made
+
+
+def confirm_destruction(arguments: argparse.Namespace, *, action: str, target: str, name: str, local: bool) -> None:
+    """Return if the action may happen, else raise Refused.
+
+    `action` is a verb with its object ("drop the database"), `target` says exactly where (never with a password),
+    `name` is what has to be typed, `local` whether a local stack is meant.
+    """
+    if not arguments.prod:
+        if local:
+            return
+        raise Refused(f"Refused to {action} at {target}: that is no local stack. If you mean it, say `prod`.")
+    if arguments.yes:
+        return
+    if not sys.stdin.isatty():
+        raise Refused(f"Refused to {action} at {target}: there is no terminal to ask at. If you mean it, add --yes.")
+    say(f"About to {action} at {target}")
+    try:
+        typed = talk.input(f"Type {name} to go on: ")
+    except EOFError:
+        typed = ""
+    if typed.strip() != name:
+        raise Refused(f"Nothing was done: {name} was not typed")
+
+
+def _line(error: Exception) -> str:
+    first = str(error).strip().partition("\n")[0]
+    # A bare code, or nothing, says too little without the error's kind.
+    return first if " " in first else f"{type(error).__name__}: {first}"
