@@ -1,0 +1,223 @@
+"""The keys of the pool: rotations, outages, and how little the JWKS host is asked."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from lib import auth
+from lib.auth import KeysUnavailable, TokenInvalid, TokenVerifier
+from tests.clocks import FrozenTime
+from tests.tokens import TokenIssuer
+
+SUB = "f73f4b05-a59e-468b-8a29-a1c39e7a2222"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FrozenTime:
+    clock = FrozenTime()
+    monkeypatch.setattr(auth, "time", clock.time)
+    monkeypatch.setattr(auth, "monotonic", clock.monotonic)
+    return clock
+
+
+@pytest.fixture
+def pool() -> Iterator[TokenIssuer]:
+    with TokenIssuer() as pool:
+        yield pool
+
+
+@pytest.fixture
+def verifier(pool: TokenIssuer, clock: FrozenTime) -> TokenVerifier:
+    return verifier_of(pool)
+
+
+def verifier_of(pool: TokenIssuer) -> TokenVerifier:
+    return TokenVerifier(issuer=pool.issuer, client_id=pool.client_id, jwks_url=pool.jwks_url)
+
+
+def test_construction_fetches_nothing_and_the_first_token_fetches_once(
+    pool: TokenIssuer, verifier: TokenVerifier
+) -> None:
+    assert pool.fetches == 0
+    for number in range(5):
+        verifier.verify(pool.authorization(f"user {number}"))
+    assert pool.fetches == 1
+
+
+def test_unknown_kids_cost_one_fetch_per_cooldown(
+    pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime
+) -> None:
+    verifier.verify(pool.authorization(SUB))
+    for expected in (1, 2, 3):
+        for number in range(5):
+            with pytest.raises(TokenInvalid):
+                verifier.verify(pool.authorization(SUB, headers={"kid": f"unknown {number}"}))
+        assert pool.fetches == expected
+        clock.ahead += auth.UNKNOWN_KID_COOLDOWN_SECONDS
+
+
+def test_a_rotation_is_followed_and_retires_the_old_key(
+    pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime
+) -> None:
+    old = pool.key
+    verifier.verify(pool.authorization(SUB))
+    pool.rotate()
+    clock.ahead += auth.UNKNOWN_KID_COOLDOWN_SECONDS
+
+    assert verifier.verify(pool.authorization(SUB)) == SUB
+    with pytest.raises(TokenInvalid):
+        verifier.verify(pool.authorization("of the old key", key=old))
+
+
+def test_a_retired_key_is_dropped_after_the_lifespan(
+    pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime
+) -> None:
+    old = pool.key
+    verifier.verify(pool.authorization(SUB))
+    pool.rotate()
+    clock.ahead += auth.KEYS_LIFESPAN_SECONDS - 1
+    assert verifier.verify(pool.authorization("within the lifespan", key=old)) == "within the lifespan"
+    clock.ahead += 1
+    with pytest.raises(TokenInvalid):
+        verifier.verify(pool.authorization("after it", key=old))
+    assert pool.fetches == 2
+
+
+def test_known_keys_survive_an_outage_of_their_host(
+    pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime
+) -> None:
+    verifier.verify(pool.authorization(SUB))
+    pool.stop()
+    for number in range(3):
+        clock.ahead += auth.KEYS_LIFESPAN_SECONDS
+        assert verifier.verify(pool.authorization(f"user {number}")) == f"user {number}"
+
+
+def test_an_unknown_kid_in_an_outage_cannot_be_judged_until_it_ends(
+    pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime
+) -> None:
+    verifier.verify(pool.authorization(SUB))
+    pool.rotate()
+    token = pool.token(SUB)
+    pool.stop()
+    clock.ahead += auth.UNKNOWN_KID_COOLDOWN_SECONDS
+    with pytest.raises(KeysUnavailable):
+        verifier.verify(f"Bearer {token}")
+    pool.start()
+    clock.ahead += auth.FETCH_RETRY_SECONDS
+    assert verifier.verify(f"Bearer {token}") == SUB
+
+
+def test_a_host_that_comes_up_late_is_found_soon(pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime) -> None:
+    pool.stop()
+    with pytest.raises(KeysUnavailable):
+        verifier.verify(pool.authorization(SUB))
+    pool.start()
+    with pytest.raises(KeysUnavailable):
+        verifier.verify(pool.authorization(SUB))
+    assert pool.fetches == 0, "a failed fetch is not repeated at once"
+    clock.ahead += auth.FETCH_RETRY_SECONDS
+    assert verifier.verify(pool.authorization(SUB)) == SUB
+
+
+def test_an_outage_costs_one_fetch_per_retry_interval(
+    pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime
+) -> None:
+    verifier.verify(pool.authorization(SUB))
+    pool.status = 503
+    clock.ahead += auth.KEYS_LIFESPAN_SECONDS
+    for number in range(5):
+        verifier.verify(pool.authorization(f"user {number}"))
+        with pytest.raises(KeysUnavailable):
+            verifier.verify(pool.authorization(SUB, headers={"kid": "unknown"}))
+    assert pool.fetches == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"<html>",
+        b"\xff\xfe\xfd",
+        b"[" * 100_000,
+        b"[]",
+        b"{}",
+        {"keys": []},
+        {"keys": "none"},
+        {"keys": [{"kty": "RSA"}]},
+        {"keys": [{"kty": "RSA", "alg": ["RS256"], "kid": "first"}]},
+    ],
+    ids=lambda answer: repr(answer)[:20],
+)
+def test_a_host_that_answers_nonsense_is_an_outage(pool: TokenIssuer, verifier: TokenVerifier, answer: Any) -> None:
+    pool.jwks = answer
+    with pytest.raises(KeysUnavailable):
+        verifier.verify(pool.authorization(SUB))
+    assert pool.fetches == 1
+
+
+def test_a_host_that_hangs_is_an_outage_after_the_timeout(
+    pool: TokenIssuer, monkeypatch: pytest.MonkeyPatch, clock: FrozenTime
+) -> None:
+    monkeypatch.setattr(auth, "FETCH_TIMEOUT_SECONDS", 0.05)
+    pool.answering.clear()
+    began = time.monotonic()
+    with pytest.raises(KeysUnavailable):
+        verifier_of(pool).verify(pool.authorization(SUB))
+    assert time.monotonic() - began < 1
+
+
+def test_many_threads_at_the_start_share_one_fetch(pool: TokenIssuer, verifier: TokenVerifier) -> None:
+    headers = [pool.authorization(f"user {number % 10}") for number in range(200)]
+    pool.answering.clear()
+    with ThreadPoolExecutor(16) as threads:
+        subs = threads.map(verifier.verify, headers)
+        time.sleep(0.05)
+        pool.answering.set()
+        assert list(subs) == [f"user {number % 10}" for number in range(200)]
+    assert pool.fetches == 1
+
+
+def test_while_one_thread_refreshes_the_others_go_on_with_the_known_key(
+    pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime
+) -> None:
+    verifier.verify(pool.authorization(SUB))
+    clock.ahead += auth.KEYS_LIFESPAN_SECONDS
+    pool.answering.clear()
+    refreshing = threading.Thread(target=verifier.verify, args=(pool.authorization("the one that refreshes"),))
+    refreshing.start()
+    deadline = time.monotonic() + 5
+    while pool.fetches < 2 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert pool.fetches == 2
+
+    began = time.monotonic()
+    for number in range(5):
+        verifier.verify(pool.authorization(f"user {number}"))
+    assert time.monotonic() - began < auth.FETCH_TIMEOUT_SECONDS / 2
+    assert refreshing.is_alive()
+
+    pool.answering.set()
+    refreshing.join(timeout=5)
+    assert pool.fetches == 2
+
+
+def test_threads_with_a_new_key_wait_for_the_fetch_that_brings_it(
+    pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime
+) -> None:
+    verifier.verify(pool.authorization(SUB))
+    clock.ahead += auth.UNKNOWN_KID_COOLDOWN_SECONDS
+    pool.rotate()
+    pool.answering.clear()
+    with ThreadPoolExecutor(8) as threads:
+        subs = threads.map(verifier.verify, [pool.authorization(f"user {number}") for number in range(8)])
+        time.sleep(0.05)
+        pool.answering.set()
+        assert list(subs) == [f"user {number}" for number in range(8)]
+    assert pool.fetches == 2

@@ -1,0 +1,106 @@
+"""Verified tokens are remembered: for a minute, never past their exp, and not as tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest.mock import Mock
+
+import jwt
+import pytest
+
+from lib import auth
+from lib.auth import TokenExpired, TokenInvalid, TokenVerifier
+from tests.clocks import FrozenTime
+from tests.tokens import TokenIssuer
+
+SUB = "f73f4b05-a59e-468b-8a29-a1c39e7a2222"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FrozenTime:
+    clock = FrozenTime()
+    monkeypatch.setattr(auth, "time", clock.time)
+    monkeypatch.setattr(auth, "monotonic", clock.monotonic)
+    return clock
+
+
+@pytest.fixture
+def pool() -> Iterator[TokenIssuer]:
+    with TokenIssuer() as pool:
+        yield pool
+
+
+@pytest.fixture
+def verifier(pool: TokenIssuer, clock: FrozenTime) -> TokenVerifier:
+    return verifier_of(pool)
+
+
+def verifier_of(pool: TokenIssuer) -> TokenVerifier:
+    return TokenVerifier(issuer=pool.issuer, client_id=pool.client_id, jwks_url=pool.jwks_url)
+
+
+@pytest.fixture
+def decode(monkeypatch: pytest.MonkeyPatch) -> Mock:
+    """Counts the verifications that are really made."""
+    decode = Mock(wraps=jwt.decode)
+    monkeypatch.setattr(jwt, "decode", decode)
+    return decode
+
+
+def test_a_token_used_again_is_verified_once_a_minute(
+    pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime, decode: Mock
+) -> None:
+    token = pool.token(SUB)
+    for _ in range(5):
+        assert verifier.verify(f"Bearer {token}") == SUB
+    clock.ahead = auth.MAX_REMEMBERED_SECONDS - 1
+    verifier.verify(f"Bearer {token}")
+    assert decode.call_count == 1
+    clock.ahead = auth.MAX_REMEMBERED_SECONDS
+    verifier.verify(f"Bearer {token}")
+    assert decode.call_count == 2
+
+
+@pytest.mark.parametrize("kind", [int, str, float])
+def test_a_token_is_not_remembered_past_its_exp(
+    pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime, decode: Mock, kind: Callable[[int], Any]
+) -> None:
+    token = pool.token(SUB, exp=kind(int(clock.time()) + 30))
+    verifier.verify(f"Bearer {token}")
+    clock.ahead = 20
+    verifier.verify(f"Bearer {token}")
+    assert decode.call_count == 1
+    clock.ahead = 30
+    verifier.verify(f"Bearer {token}")
+    assert decode.call_count == 2
+
+
+def test_a_remembered_token_that_expires_is_expired(pool: TokenIssuer) -> None:
+    verifier = verifier_of(pool)  # on the real time, as PyJWT is
+    exp = int(time.time()) + 2
+    token = pool.token(SUB, exp=exp)
+    assert verifier.verify(f"Bearer {token}") == SUB
+    time.sleep(exp - time.time())
+    with pytest.raises(TokenExpired):
+        verifier.verify(f"Bearer {token}")
+
+
+def test_a_rejected_token_is_not_remembered(pool: TokenIssuer, verifier: TokenVerifier, decode: Mock) -> None:
+    for _ in range(3):
+        with pytest.raises(TokenInvalid):
+            verifier.verify(pool.authorization(SUB, token_use="id"))
+    assert decode.call_count == 3
+
+
+def test_the_memory_is_bounded_and_holds_no_token(
+    pool: TokenIssuer, clock: FrozenTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "MAX_REMEMBERED_TOKENS", 4)
+    verifier = verifier_of(pool)
+    tokens = [pool.token(f"user {number}") for number in range(10)]
+    for token in tokens:
+        verifier.verify(f"Bearer {token}")
+    assert list(verifier._remembered) == [hashlib.sha256(token.encode()).digest() for token in tokens[-4:]]
