@@ -12,7 +12,6 @@ import signal
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,12 @@ from lib import config
 from lib.db import create_database
 from lib.ddb.schema import create_table
 from lib.local.dynamodb_local import DynamoDBLocal
-from lib.local.ministack import CREDENTIALS, REGION, Ministack
+from lib.local.environment import without_developer
+from lib.local.ministack import Ministack
 from lib.local.postgres import Postgres
 
 _DOTENV = config.ROOT / ".env"
 _ENGINES = config.local_dir() / "engines"  # downloads are kept between runs
-_SETTINGS = {each.name.upper() for each in fields(config.Settings)}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,6 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
     engine = config.getoption("engine")
     if engine not in ("ministack", "dynamodb-local") and not engine.startswith(("http://", "https://")):
         raise pytest.UsageError(f"--engine is {engine!r}; it takes ministack, dynamodb-local or a URL")
+    # No credentials, profile, endpoint, database or running local stack of the developer reaches a test.
     saved = dict(os.environ)
     folder = tempfile.mkdtemp(prefix="cruddur-no-stack-")
 
@@ -55,21 +55,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
     config.add_cleanup(restore)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run that is told to stop stops its engines too
-    _forget_the_developer(folder)
+    os.environ.clear()
+    os.environ.update(without_developer(saved), LOCAL_DIR=folder)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
     return f"engine: {config.getoption('engine')}"
-
-
-def _forget_the_developer(local_dir: str) -> None:
-    """No credentials, profile, endpoint, database or running local stack of the developer reaches a test."""
-    for name in list(os.environ):
-        if name in _SETTINGS or name.startswith(("AWS_", "PG")):
-            del os.environ[name]
-    os.environ.update(CREDENTIALS, AWS_DEFAULT_REGION=REGION, AWS_EC2_METADATA_DISABLED="true", LOCAL_DIR=local_dir)
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        os.environ[name] = os.devnull
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 POOL_NAME = "cruddur"
 CLIENT_NAME = "cruddur-web"
-PASSWORD = "Cruddur-1234!"  # noqa: S105 - everybody's password on an emulator; the README prints it
+PASSWORD = "Cruddur-1234"  # noqa: S105 - everybody's, on an emulator. No character that a shell would read
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +59,6 @@ def ensure_user(client: Any, pool: LocalPool, *, handle: str, display_name: str,
         )["User"]["Attributes"]
         client.admin_set_user_password(UserPoolId=pool.user_pool_id, Username=handle, Password=PASSWORD, Permanent=True)
     return {each["Name"]: str(each["Value"]) for each in found}["sub"]
-
-
-def sign_in(client: Any, pool: LocalPool, *, username: str, password: str = PASSWORD) -> dict[str, str]:
-    """`AccessToken`, `IdToken` and `RefreshToken` of a user. Raises botocore's ClientError when it is refused."""
-    answer = client.initiate_auth(
-        AuthFlow="USER_PASSWORD_AUTH",
-        ClientId=pool.client_id,
-        AuthParameters={"USERNAME": username, "PASSWORD": password},
-    )
-    tokens: dict[str, str] = answer["AuthenticationResult"]
-    return tokens
 
 
 def _find_or_make(named: Callable[[], Iterator[tuple[str, str]]], name: str, make: Callable[[], str]) -> str:

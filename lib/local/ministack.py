@@ -5,10 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from lib.local.environment import CREDENTIALS, REGION
 from lib.local.processes import LOOPBACK, Child, answers, bare_environment, free_port
-
-REGION = "us-east-1"
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}  # what emulators take; not secret
 
 
 class Ministack(Child):

@@ -1,0 +1,31 @@
+"""Keeps what a developer has set for other systems away from a local stack and from tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import fields
+
+from lib.config import Settings
+from lib.local.processes import LOOPBACK
+
+REGION = "us-east-1"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}  # what emulators take; not secret
+
+_SETTINGS = {each.name.upper() for each in fields(Settings)}
+_LOCAL_HOSTS = f"{LOOPBACK},localhost"
+
+
+def without_developer(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without settings of this system and without whatever boto3 and libpq would read.
+
+    In their place come credentials that no AWS account knows; and loopback is asked without a proxy.
+    """
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if name not in _SETTINGS and not name.startswith(("AWS_", "BOTO_", "PG"))
+    }
+    direct = {name: ",".join(filter(None, [environ.get(name), _LOCAL_HOSTS])) for name in ("NO_PROXY", "no_proxy")}
+    nowhere = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
+    return kept | direct | nowhere | CREDENTIALS | {"AWS_DEFAULT_REGION": REGION, "AWS_EC2_METADATA_DISABLED": "true"}
