@@ -1,0 +1,147 @@
+"""Scripts run from a fresh clone, from any folder, without activating anything."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lib.config import ROOT
+from tests import scripts
+
+HERE = str(ROOT / "bin")
+
+
+@pytest.mark.parametrize("name", scripts.names())
+def test_a_script_explains_itself_from_another_folder(name: str) -> None:
+    done = scripts.run(name, "--help")
+    assert done.returncode == 0, done.stderr
+    assert re.match(rf"usage: bin/{name} ", done.stdout)
+    assert "--help" in done.stdout
+    assert len(done.stdout.split("\n\n")[1]) > 20  # what it does, in a sentence
+
+
+@pytest.mark.parametrize("name", [name for name in scripts.names() if name not in ("dev", "test")])
+def test_a_script_refuses_words_it_does_not_know(name: str) -> None:
+    assert scripts.run(name, "--no-such-option").returncode == 2
+
+
+def test_every_script_starts_through_the_launcher() -> None:
+    executable = {
+        str(path.relative_to(ROOT / "bin"))
+        for path in (ROOT / "bin").rglob("*")
+        if path.is_file() and os.access(path, os.X_OK)
+    }
+    assert executable == {"python", *scripts.names()}
+
+
+def test_a_script_found_by_the_search_path_keeps_its_arguments() -> None:
+    done = subprocess.run(
+        ["create", "two words", "*"],  # noqa: S607 - the search path is what is tested
+        cwd="/",
+        env={**os.environ, "PATH": f"{HERE}/db:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "unrecognized arguments: two words *" in done.stderr
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clone in which nothing is installed yet, and which needs no package."""
+    monkeypatch.delenv("CRUDDUR_PYTHON", raising=False)
+    (tmp_path / "bin").mkdir()
+    shutil.copy(ROOT / "bin" / "python", tmp_path / "bin")
+    (tmp_path / "requirements-runtime.txt").write_text("")
+    (tmp_path / "requirements.txt").write_text("-r requirements-runtime.txt\n")
+    (tmp_path / "proof.py").write_text("")
+    return tmp_path
+
+
+def start(checkout: Path, *, program: str = "import proof, sys; print(sys.prefix)") -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, checkout / "bin" / "python", "-c", program],
+        cwd="/",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out.strip(), err
+
+
+def test_two_first_starts_at_once_install_once_and_later_ones_are_silent(checkout: Path) -> None:
+    both = [finish(each) for each in (start(checkout), start(checkout))]
+    assert [each[:2] for each in both] == [(0, str(checkout / ".venv"))] * 2
+    assert "".join(each[2] for each in both).count("Installing") == 1
+    assert finish(start(checkout)) == (0, str(checkout / ".venv"), "")
+
+
+def test_a_failed_install_shows_why_and_is_tried_again(checkout: Path) -> None:
+    requirements = checkout / "requirements-runtime.txt"
+    requirements.write_text("./not-there\n")
+    status, out, err = finish(start(checkout))
+    assert (status, out) == (1, "")
+    assert "not-there" in err
+    assert "could not be installed" in err
+    assert "Traceback" not in err
+
+    half_made = checkout / ".venv" / "left-over"
+    half_made.touch()
+    requirements.write_text("")
+    assert finish(start(checkout))[:2] == (0, str(checkout / ".venv"))
+    assert not half_made.exists()
+
+
+def test_a_stop_during_the_install_stops_pip(checkout: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as index:
+        index.settimeout(30)
+        url = f"http://127.0.0.1:{index.getsockname()[1]}/"
+        (checkout / "requirements-runtime.txt").write_text(f"--index-url {url}\nsome-package\n")
+        process = start(checkout)
+        asking, _ = index.accept()  # pip waits for an answer from now on
+        with asking:
+            asking.settimeout(10)
+            process.send_signal(signal.SIGTERM)
+            assert finish(process)[0] == 128 + signal.SIGTERM
+            while asking.recv(4096):
+                pass  # reads to the end: pip's side is closed
+
+
+def test_an_interpreter_that_is_named_is_used_as_it_is(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRUDDUR_PYTHON", sys.executable)
+    assert finish(start(checkout)) == (0, sys.prefix, "")
+    monkeypatch.setenv("CRUDDUR_PYTHON", "/not/there")
+    status, _, err = finish(start(checkout))
+    assert status == 1
+    assert err == "cannot start /not/there: No such file or directory\n"
+    assert not (checkout / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("pretence", "shown"),
+    [
+        ("sys.version_info = (3, 10, 4)", "Python 3.11 or later is needed"),
+        ("importlib.util.find_spec = lambda name: None", "apt install python3-venv"),
+    ],
+)
+def test_a_python_that_will_not_do_is_told_in_one_line(checkout: Path, pretence: str, shown: str) -> None:
+    program = f"import importlib.util, runpy, sys; {pretence}; runpy.run_path(sys.argv[1], run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", program, checkout / "bin" / "python"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert shown in done.stderr
+    assert done.stderr.count("\n") == 1

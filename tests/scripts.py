@@ -1,0 +1,47 @@
+"""The scripts in bin/, as tests run them: as processes, or as functions in this one."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from typing import Any
+
+from lib.config import ROOT
+
+# bin/dev is beside bin/python, bin/db/create a folder below it, and so on.
+LAUNCHER = re.compile(r"""#!/usr/bin/env -S sh -c 'exec "\$\{0%/\*\}/(\.\./)*python" "\$0" "\$@"'\n""")
+
+
+def names() -> list[str]:
+    """Every script that starts through bin/python, such as `db/create`."""
+    files = [path for path in (ROOT / "bin").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    return sorted(str(path.relative_to(ROOT / "bin")) for path in files if LAUNCHER.match(path.read_text()))
+
+
+def load(name: str) -> Callable[[list[str]], int]:
+    """The `main` of a script."""
+    loader = SourceFileLoader(name, str(ROOT / "bin" / name))
+    spec = spec_from_loader(name, loader)
+    assert spec is not None
+    module: Any = module_from_spec(spec)
+    loader.exec_module(module)
+    main: Callable[[list[str]], int] = module.main
+    return main
+
+
+def run(name: str, *arguments: str, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+    """The script as a process in another folder, with these variables besides the test's own."""
+    return subprocess.run(
+        [ROOT / "bin" / name, *arguments],
+        cwd="/",
+        env={**os.environ, **variables},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )

@@ -1,0 +1,83 @@
+"""Postgres URLs are read as Postgres's library reads them, and never show their password."""
+
+from __future__ import annotations
+
+import pytest
+
+from lib import db_url
+from lib.config import SettingsError
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:secret@db.example.com:5433/cruddur", "db.example.com:5433/cruddur"),
+        ("postgresql://me:secret@db.example.com/cruddur?sslmode=require", "db.example.com/cruddur"),
+        ("postgresql:///cruddur", "localhost/cruddur"),
+        ("postgresql://me@/cruddur?host=/run/postgres", "/run/postgres/cruddur"),
+    ],
+)
+def test_a_url_is_described_without_user_and_password(url: str, shown: str) -> None:
+    assert db_url.describe(url) == shown
+    assert db_url.database_name(url) == "cruddur"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://localhost/cruddur",
+        "postgresql://127.0.0.1:5432/cruddur",
+        "postgresql://[::1]:5432/cruddur",
+        "postgresql://postgres.test/cruddur",
+        "postgresql:///cruddur",
+        "postgresql://me@/cruddur?host=/run/postgres",
+        "postgresql://me@/cruddur?host=%2Frun%2Fpostgres",
+    ],
+)
+def test_local_stacks_are_recognised(url: str) -> None:
+    assert db_url.is_local(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://db.example.com/cruddur",
+        "postgresql:///cruddur?host=db.example.com",
+        "postgresql://localhost/cruddur?host=db.example.com",
+        "postgresql://localhost/cruddur?hostaddr=203.0.113.7",
+        "postgresql://localhost,db.example.com/cruddur",
+        "postgresql://localhost.example.com/cruddur",
+        "postgresql:///cruddur?service=production",
+    ],
+)
+def test_anything_else_is_not_local(url: str) -> None:
+    assert not db_url.is_local(url)
+
+
+@pytest.mark.parametrize("variable", ["PGHOST", "PGHOSTADDR", "PGSERVICE"])
+def test_what_the_environment_adds_to_a_url_counts(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "203.0.113.7")
+    assert not db_url.is_local("postgresql:///cruddur")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:pa/55word@db.example.com/cruddur",
+        "postgresql://me:1234/55word@db.example.com/cruddur",
+        "postgresql://me:pa%zz55word@db.example.com/cruddur",
+        "postgresql://me:pa55word@db.example.com",
+    ],
+)
+def test_a_broken_url_is_a_problem_of_the_settings_that_shows_no_password(url: str) -> None:
+    with pytest.raises(SettingsError, match="DATABASE_URL") as caught:
+        db_url.describe(url)
+    assert "55word" not in str(caught.value)
+
+
+def test_a_command_line_gets_no_password() -> None:
+    connection, password = db_url.split_password("postgresql://me:secret@localhost/cruddur")
+    assert password == "secret"
+    assert "secret" not in connection
+    assert "user=me" in connection
+    assert db_url.split_password("postgresql://localhost/cruddur")[1] is None
