@@ -115,7 +115,7 @@ def _programs() -> Path:
 
 
 def _socket_folder(folder: Path) -> Path:
-    if len(str(folder)) <= _LONGEST_SOCKET_FOLDER:
+    if len(os.fsencode(folder)) <= _LONGEST_SOCKET_FOLDER:
         return folder / "socket"
     return Path(tempfile.mkdtemp(prefix="cruddur-"))
 
@@ -128,9 +128,18 @@ def _system_user() -> int:
         return pwd.getpwnam(_SYSTEM_USER).pw_uid
 
 
-def _let_in(*folders: Path) -> None:
-    """Let another user pass (not list) the folders above these; as root only, who may run below a closed home."""
-    for each in {parent for folder in folders for parent in folder.parents}:
-        mode = each.stat().st_mode
-        if not mode & stat.S_IXOTH:
-            each.chmod(mode | stat.S_IXOTH)
+def _let_in(programs: Path, *folders: Path) -> None:
+    """Let the system user reach the programs and its folders, which may lie below a closed home; as root only."""
+    for each in {parent for folder in (programs, *folders) for parent in folder.parents}:
+        _widen(each, stat.S_IXOTH)  # to pass, not to list
+    if not (programs / "postgres").stat().st_mode & stat.S_IXOTH:  # installed under a strict umask
+        package = programs.parents[1]
+        beside = package.parent.glob(f"{package.name}*")  # where its shared libraries are
+        for each in (file for root in beside for file in (root, *root.rglob("*"))):
+            _widen(each, (each.stat().st_mode & stat.S_IRWXU & ~stat.S_IWUSR) >> 6)
+
+
+def _widen(path: Path, bits: int) -> None:
+    mode = path.stat().st_mode
+    if bits & ~mode:
+        path.chmod(mode | bits)

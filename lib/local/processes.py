@@ -135,9 +135,9 @@ class Child:
         """
         if self._process is not None:
             raise EngineError(f"{self.name} is running already")
-        self._process = self._spawn()
         deadline = time.monotonic() + self._start_seconds
         try:
+            self._process = self._spawn()
             while not self._ready():
                 self.raise_if_dead()
                 check()

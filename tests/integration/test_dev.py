@@ -1,0 +1,271 @@
+"""bin/dev as people use it: it starts, keeps its data, tells what is wrong in a line, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psutil
+import pytest
+
+from lib.config import ROOT
+from lib.local.processes import LOOPBACK, free_port
+
+SECONDS = 30
+GREETING = "The jump gate is open \N{ROCKET}"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The LOCAL_DIR that the tests of this module use one after the other."""
+    return tmp_path_factory.mktemp("stack") / "local"
+
+
+class Dev:
+    """A bin/dev that runs, and what it has said so far."""
+
+    def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
+        self.folder = folder
+        self._output = folder.with_name("output")
+        self.process = launch(folder, arguments, variables, self._output)
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text()
+
+    @property
+    def description(self) -> dict[str, Any]:
+        described: dict[str, Any] = json.loads((self.folder / "stack.json").read_text())
+        return described
+
+    def wait_until_up(self) -> None:
+        assert eventually((self.folder / "stack.json").exists, or_ended=self.process), self.output
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(SECONDS)
+
+
+def launch(
+    folder: Path, arguments: tuple[str, ...], variables: dict[str, str], output: Path
+) -> subprocess.Popen[bytes]:
+    environment = {"PORT": str(free_port()), "LOCAL_DIR": str(folder), "CRUDDUR_PYTHON": sys.executable, **variables}
+    with output.open("wb") as file:
+        return subprocess.Popen(
+            [ROOT / "bin/dev", *arguments],
+            cwd="/",
+            env=os.environ | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+@contextmanager
+def running(folder: Path, **variables: str) -> Iterator[Dev]:
+    """A stack that is up; stopped afterwards, if the test did not, with nothing left of it."""
+    dev = Dev(folder, **variables)
+    try:
+        dev.wait_until_up()
+        yield dev
+    finally:
+        status = dev.stop()
+    assert status in (0, 1), dev.output
+    assert processes_of(folder) == []
+
+
+def once(folder: Path, *command: str, **variables: str) -> tuple[int, str]:
+    """The status and the output of `bin/dev --once`."""
+    dev = Dev(folder, "--once", "--", *command, **variables)
+    status = dev.process.wait(SECONDS)
+    return status, dev.output
+
+
+def eventually(condition: Callable[[], bool], *, or_ended: subprocess.Popen[bytes] | None = None) -> bool:
+    deadline = time.monotonic() + SECONDS
+    while not condition() and time.monotonic() < deadline and (or_ended is None or or_ended.poll() is None):
+        time.sleep(0.01)
+    return condition()
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Processes whose arguments or variables name the folder."""
+
+    def names(process: psutil.Process) -> bool:
+        try:
+            said = " ".join([*process.cmdline(), *process.environ().values()])
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            return False
+        return str(folder) in said or quote(str(folder), safe="") in said
+
+    return [str(each) for each in psutil.process_iter() if each.pid != os.getpid() and names(each)]
+
+
+def call(url: str, body: dict[str, Any] | None = None, **headers: str) -> Any:
+    """The JSON that a GET is answered with, or with a body a POST."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json", **headers})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
+        return json.loads(answer.read())
+
+
+def authorization(description: dict[str, Any], user: dict[str, str]) -> str:
+    """The header of a user who signed in as a front end does, with Cognito's own HTTP call."""
+    body = {
+        "AuthFlow": "USER_PASSWORD_AUTH",
+        "ClientId": description["cognito"]["client_id"],
+        "AuthParameters": {"USERNAME": user["username"], "PASSWORD": user["password"]},
+    }
+    headers = {
+        "Content-Type": "application/x-amz-json-1.1",
+        "X-Amz-Target": "AWSCognitoIdentityProviderService.InitiateAuth",
+    }
+    answer = call(description["cognito"]["endpoint"], body, **headers)
+    return f"Bearer {answer['AuthenticationResult']['AccessToken']}"
+
+
+def test_a_taken_port_is_said_in_one_line(folder: Path) -> None:
+    with socket.create_server((LOOPBACK, 0)) as listening:
+        port = str(listening.getsockname()[1])
+        status, output = once(folder, "true", PORT=port)
+    assert status == 1
+    assert re.fullmatch(f"port {port} is in use: [^\n]+\n", output)
+
+
+def test_malformed_options_are_named(folder: Path) -> None:
+    status, output = once(folder, "true", PORT="http", GROUP_UPDATES="sometimes")
+    assert status == 2
+    assert {line.split()[0] for line in output.splitlines()} == {"PORT", "GROUP_UPDATES"}
+
+
+def test_a_start_that_fails_halfway_leaves_no_child(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    (folder / "ministack").touch()  # where a folder has to be: Postgres runs already when that is found out
+    status, output = once(folder, "true")
+    (folder / "ministack").unlink()
+    assert status == 1
+    assert "ministack" in output
+    assert (folder / "postgres/data/PG_VERSION").exists()
+    assert processes_of(folder) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_start_that_is_interrupted_halfway_leaves_no_child(folder: Path, number: signal.Signals) -> None:
+    dev = Dev(folder)
+    assert eventually((folder / "postgres/data/postmaster.pid").exists, or_ended=dev.process), dev.output
+    assert dev.stop(number) == 128 + number, dev.output
+    assert processes_of(folder) == []
+    assert not (folder / "stack.json").exists()
+
+
+def test_messages_survive_a_stop_and_the_second_start_is_quick(folder: Path) -> None:
+    with running(folder) as dev:
+        first = dev.description
+        sender, receiver, *_ = first["users"]
+        sent = call(
+            f"{first['api_url']}/api/messages",
+            {"message": GREETING, "handle": receiver["handle"]},
+            Authorization=authorization(first, sender),
+        )
+        assert dev.stop(signal.SIGINT) == 0
+        assert not list(folder.glob("stack.*"))
+
+    began = time.monotonic()
+    with running(folder) as dev:
+        assert time.monotonic() - began < 6
+        second = dev.description
+        assert second["users"] == first["users"]
+        assert second["cognito"]["user_pool_id"] == first["cognito"]["user_pool_id"]
+        messages = call(
+            f"{second['api_url']}/api/messages/{sent['message_group_uuid']}",
+            Authorization=authorization(second, second["users"][1]),
+        )
+        assert [each["message"] for each in messages if each["uuid"] == sent["uuid"]] == [GREETING]
+
+
+def test_a_running_stack_describes_itself_and_its_curl_line_works_as_pasted(folder: Path) -> None:
+    with running(folder) as dev:
+        described = dev.description
+        assert described.keys() == {"api_url", "dynamodb_endpoint", "postgres_url", "cognito", "users"}
+        for user in described["users"]:
+            assert user.keys() == {"handle", "username", "password", "user_uuid", "cognito_user_id"}
+            assert user["cognito_user_id"]
+        for name in ("stack.json", "stack.env", "secret_key"):
+            assert (folder / name).stat().st_mode & 0o777 == 0o600
+
+        (curl,) = re.findall(r"^curl .*$", dev.output, re.MULTILINE)
+        pasted = subprocess.run(
+            ["/bin/sh", "-c", curl],
+            cwd="/",
+            env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert isinstance(json.loads(pasted.stdout)[0]["message"], str)
+
+        status, output = once(folder, "true")
+        assert status == 1
+        assert re.fullmatch(r"\S+ is in use by another ./bin/dev[^\n]+\n", output)
+
+
+def test_a_part_that_dies_ends_the_stack_with_its_name(folder: Path) -> None:
+    with running(folder) as dev:
+        parts = psutil.Process(dev.process.pid).children()
+        next(each for each in parts if "ministack" in " ".join(each.cmdline())).kill()
+        assert dev.process.wait(SECONDS) == 1
+        assert "ministack ended with status -9" in dev.output
+
+
+def test_a_killed_stack_takes_its_children_along_and_can_start_again(folder: Path) -> None:
+    dev = Dev(folder)
+    dev.wait_until_up()
+    dev.stop(signal.SIGKILL)
+    assert eventually(lambda: processes_of(folder) == [])
+    assert once(folder, "true")[0] == 0
+
+
+def test_once_gives_the_commands_status_and_the_stacks_variables(folder: Path) -> None:
+    program = """
+import json, os, urllib.request
+print(json.dumps([dict(os.environ), urllib.request.urlopen(os.environ["API_URL"] + "/api/ready").status]))
+raise SystemExit(3)
+"""
+    mine = {"AWS_PROFILE": "production", "AWS_ENDPOINT_URL": "https://example.com", "DATABASE_URL": "postgresql://x/y"}
+    status, output = once(folder, sys.executable, "-c", program, MY_OWN="kept", **mine)
+    assert status == 3
+    environment, ready = json.loads(output.splitlines()[-1])
+    assert ready == 200
+    assert environment["MY_OWN"] == "kept"
+    assert environment["LOCAL_DIR"] == str(folder)
+    assert "example.com" not in str(environment)
+    assert "AWS_PROFILE" not in environment
+    assert quote(str(folder), safe="") in environment["DATABASE_URL"]
+    assert environment["AWS_ENDPOINT_URL_DYNAMODB"].startswith(f"http://{LOOPBACK}:")
+    assert processes_of(folder) == []
+
+
+def test_once_passes_a_signal_on_and_gives_the_status_of_a_shell(folder: Path) -> None:
+    dev = Dev(folder, "--once", "--", "sh", "-c", "echo waiting; exec sleep 60")
+    assert eventually(lambda: "waiting" in dev.output, or_ended=dev.process), dev.output
+    assert dev.stop(signal.SIGTERM) == 128 + signal.SIGTERM
+    assert processes_of(folder) == []
+
+
+def test_once_says_that_a_command_is_not_there(folder: Path) -> None:
+    status, output = once(folder, "no-such-command")
+    assert status == 127
+    assert "no-such-command" in output.splitlines()[-1]
