@@ -92,32 +92,39 @@ def test_two_first_starts_at_once_install_once_and_later_ones_are_silent(checkou
 def test_a_failed_install_shows_why_and_is_tried_again(checkout: Path) -> None:
     requirements = checkout / "requirements-runtime.txt"
     requirements.write_text("./not-there\n")
-    status, out, err = finish(start(checkout))
-    assert (status, out) == (1, "")
-    assert "not-there" in err
-    assert "could not be installed" in err
-    assert "Traceback" not in err
-
-    half_made = checkout / ".venv" / "left-over"
-    half_made.touch()
+    for _ in range(2):
+        status, out, err = finish(start(checkout))
+        assert (status, out) == (1, "")
+        assert "not-there" in err
+        assert "could not be installed" in err
+        assert "Traceback" not in err
     requirements.write_text("")
     assert finish(start(checkout))[:2] == (0, str(checkout / ".venv"))
-    assert not half_made.exists()
 
 
-def test_a_stop_during_the_install_stops_pip(checkout: Path) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_during_the_install_stops_pip_and_what_is_half_made_is_made_anew(
+    checkout: Path, stop: signal.Signals
+) -> None:
+    requirements = checkout / "requirements-runtime.txt"
     with socket.create_server(("127.0.0.1", 0)) as index:
         index.settimeout(30)
-        url = f"http://127.0.0.1:{index.getsockname()[1]}/"
-        (checkout / "requirements-runtime.txt").write_text(f"--index-url {url}\nsome-package\n")
+        requirements.write_text(f"--index-url http://127.0.0.1:{index.getsockname()[1]}/\nsome-package\n")
         process = start(checkout)
         asking, _ = index.accept()  # pip waits for an answer from now on
         with asking:
             asking.settimeout(10)
-            process.send_signal(signal.SIGTERM)
-            assert finish(process)[0] == 128 + signal.SIGTERM
+            process.send_signal(stop)
+            status, out, err = finish(process)
+            assert (status, out) == (128 + stop, "")
+            assert "Traceback" not in err
             while asking.recv(4096):
                 pass  # reads to the end: pip's side is closed
+    half_made = checkout / ".venv" / "half-made"
+    half_made.touch()
+    requirements.write_text("")
+    assert finish(start(checkout))[:2] == (0, str(checkout / ".venv"))
+    assert not half_made.exists()
 
 
 def test_an_interpreter_that_is_named_is_used_as_it_is(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,11 +144,11 @@ def test_an_interpreter_that_is_named_is_used_as_it_is(checkout: Path, monkeypat
         ("importlib.util.find_spec = lambda name: None", "apt install python3-venv"),
     ],
 )
-def test_a_python_that_will_not_do_is_told_in_one_line(checkout: Path, pretence: str, shown: str) -> None:
+def test_a_python_that_will_not_do_is_told_in_a_line(checkout: Path, pretence: str, shown: str) -> None:
     program = f"import importlib.util, runpy, sys; {pretence}; runpy.run_path(sys.argv[1], run_name='__main__')"
     done = subprocess.run(
         [sys.executable, "-c", program, checkout / "bin" / "python"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert shown in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert shown in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,114 @@
+"""The scripts in bin/cognito on ministack's user pool."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+
+from lib.cognito import CognitoError, UserPool
+from lib.config import CognitoSettings, load
+from lib.local.cognito import PASSWORD, LocalPool, ensure_pool, ensure_user
+from tests import scripts
+
+CROWD = 130  # three pages of 60
+
+
+@pytest.fixture(scope="module")
+def crowded_pool(cognito_client: Any) -> Iterator[LocalPool]:
+    """A pool of its own, with more users than three pages of ListUsers hold, one of them without a handle."""
+    pool_id = cognito_client.create_user_pool(PoolName="crowded")["UserPool"]["Id"]
+    for number in range(CROWD):
+        cognito_client.admin_create_user(
+            UserPoolId=pool_id,
+            Username=f"user-{number:03}",
+            UserAttributes=[{"Name": "preferred_username", "Value": f"handle-{number:03}"}],
+            MessageAction="SUPPRESS",
+        )
+    cognito_client.admin_create_user(UserPoolId=pool_id, Username="plain", MessageAction="SUPPRESS")
+    cognito_client.admin_disable_user(UserPoolId=pool_id, Username="user-007")
+    yield LocalPool(pool_id, "no client is needed")
+    cognito_client.delete_user_pool(UserPoolId=pool_id)
+
+
+@pytest.fixture
+def pool(cognito_client: Any, ministack_url: str, monkeypatch: pytest.MonkeyPatch) -> LocalPool:
+    """The settings of the local stack's pool, with one user in it."""
+    made = ensure_pool(cognito_client)
+    ensure_user(cognito_client, made, handle="Augustsz", display_name="Augustsz", email="augustsz@example.com")
+    configure(monkeypatch, made, ministack_url)
+    return made
+
+
+def configure(monkeypatch: pytest.MonkeyPatch, pool: LocalPool, endpoint: str) -> None:
+    monkeypatch.setenv("AWS_COGNITO_USER_POOL_ID", pool.user_pool_id)
+    monkeypatch.setenv("AWS_COGNITO_USER_POOL_CLIENT_ID", pool.client_id)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", endpoint)
+
+
+def test_list_users_pages_past_sixty_and_survives_a_user_without_a_handle(
+    crowded_pool: LocalPool, ministack_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(monkeypatch, crowded_pool, ministack_url)
+    done = scripts.run("cognito/list-users")
+    assert done.returncode == 0, done.stderr
+    heading, *lines = done.stdout.splitlines()
+    assert heading.split() == ["username", "preferred_username", "sub", "status", "e-mail"]
+    shown = {line.split()[0]: line.split()[1] for line in lines}
+    assert shown == {f"user-{number:03}": f"handle-{number:03}" for number in range(CROWD)} | {"plain": "-"}
+    assert [line.split()[0] for line in lines if "disabled" in line] == ["user-007"]
+    assert f"{CROWD + 1} users" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["cognito/list-users", "cognito/token"])
+def test_a_pool_that_does_not_answer_is_told_in_a_line(
+    name: str, pool: LocalPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", "http://127.0.0.1:9")
+    done = scripts.run(name, *(["Augustsz", "--password", "x"] if name.endswith("token") else []))
+    assert done.returncode == 1
+    assert pool.user_pool_id in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_token_prints_an_access_token_of_a_seeded_user(
+    pool: LocalPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = [{"handle": "Augustsz", "username": "Augustsz", "password": PASSWORD}]
+    (tmp_path / "stack.json").write_text(json.dumps({"users": users}))
+    monkeypatch.setenv("LOCAL_DIR", str(tmp_path))
+    done = scripts.run("cognito/token", "Augustsz")
+    assert done.returncode == 0, done.stderr
+    claims = jwt.decode(done.stdout.rstrip("\n"), options={"verify_signature": False})
+    assert (claims["token_use"], claims["client_id"]) == ("access", pool.client_id)
+
+    unknown = scripts.run("cognito/token", "nobody")
+    assert unknown.returncode == 1
+    assert "it has Augustsz" in unknown.stderr
+
+
+def test_token_takes_a_password_and_tells_a_wrong_one(pool: LocalPool) -> None:
+    assert scripts.run("cognito/token", "Augustsz", "--password", PASSWORD).stdout.count(".") == 2
+    wrong = scripts.run("cognito/token", "Augustsz", "--password", "Wrong-1234!")
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert "NotAuthorizedException" in wrong.stderr
+    assert "Wrong-1234!" not in wrong.stderr
+
+
+def test_token_without_a_local_stack_says_what_to_do(pool: LocalPool) -> None:
+    done = scripts.run("cognito/token", "Augustsz")
+    assert done.returncode == 1
+    assert "start ./bin/dev, or give --password" in done.stderr
+
+
+def test_a_user_who_must_first_choose_a_password_gets_no_token(pool: LocalPool, cognito_client: Any) -> None:
+    cognito_client.admin_create_user(
+        UserPoolId=pool.user_pool_id, Username="invited", TemporaryPassword=PASSWORD, MessageAction="SUPPRESS"
+    )
+    with pytest.raises(CognitoError, match="NEW_PASSWORD_REQUIRED"):
+        UserPool(load(CognitoSettings)).sign_in("invited", PASSWORD)
+    cognito_client.admin_delete_user(UserPoolId=pool.user_pool_id, Username="invited")
