@@ -28,6 +28,7 @@ class Ministack(Child):
             GATEWAY_PORT=str(port),
             IOT_MTLS_ENABLED="0",  # without it: another listener, on 8883
             SFTP_ENABLED="0",
+            DOCKER_HOST=f"unix://{folder / 'no-docker'}",  # without it: removes other ministacks' containers
             TMPDIR=str(temporary),
             PERSIST_STATE="1" if persistent else "0",
             STATE_DIR=str(folder / "state"),  # signing keys live here with or without persistence

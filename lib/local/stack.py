@@ -48,7 +48,8 @@ class Signals:
     def __init__(self) -> None:
         self._noted: list[int] = []
         for number in _SIGNALS:
-            signal.signal(number, self._note)
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup means what it says
+                signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._noted.append(number)
