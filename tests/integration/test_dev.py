@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ import psutil
 import pytest
 
 from lib.config import ROOT
-from lib.local.processes import LOOPBACK, free_port
+from lib.local.processes import LOOPBACK, bare_environment, free_port
 
 SECONDS = 30
 GREETING = "The jump gate is open \N{ROCKET}"
@@ -38,7 +39,7 @@ class Dev:
 
     def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
         self.folder = folder
-        self._output = folder.with_name("output")
+        self._output = folder.with_name(f"output-{uuid.uuid4().hex}")
         self.process = launch(folder, arguments, variables, self._output)
 
     @property
@@ -210,7 +211,7 @@ def test_a_running_stack_describes_itself_and_its_curl_line_works_as_pasted(fold
         pasted = subprocess.run(
             ["/bin/sh", "-c", curl],
             cwd="/",
-            env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+            env=bare_environment(CRUDDUR_PYTHON=sys.executable),
             capture_output=True,
             text=True,
             check=True,
