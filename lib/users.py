@@ -8,15 +8,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from cachetools import TTLCache
 
-from lib.db import Database, Row
+from lib.cache import Memory
 
-if TYPE_CHECKING:  # the API needs no boto3 client of Cognito
+if TYPE_CHECKING:  # who needs a User alone, loads neither psycopg nor boto3
     from lib.cognito import PoolUser
+    from lib.db import Database, Row
 
 _REMEMBERED_SECONDS = 60
 _REMEMBERED_USERS = 10_000
@@ -37,22 +37,19 @@ class UserDirectory:
 
     def __init__(self, database: Database, *, timer: Callable[[], float] = time.monotonic) -> None:
         self._database = database
-        self._known: TTLCache[str, User] = TTLCache(_REMEMBERED_USERS, _REMEMBERED_SECONDS, timer)
-        self._lock = Lock()
+        self._known: Memory[str, User] = Memory(TTLCache(_REMEMBERED_USERS, _REMEMBERED_SECONDS, timer))
 
     def by_cognito_user_id(self, cognito_user_id: str) -> User | None:
         """The user behind a token's `sub`, remembered for a minute at most.
 
         Only hits are remembered: who signs up now is known in the next request.
         """
-        with self._lock:
-            known = self._known.get(cognito_user_id)
+        known = self._known.get(cognito_user_id)
         if known or not _storable(cognito_user_id):
             return known
         user = _to_user(self._database.one("users/by_cognito_user_id", cognito_user_id=cognito_user_id))
         if user:
-            with self._lock:
-                self._known[cognito_user_id] = user
+            self._known.put(cognito_user_id, user)
         return user
 
     def by_handle(self, handle: str) -> User | None:

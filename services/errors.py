@@ -6,7 +6,12 @@ wrong is a code. The codes are part of the HTTP contract (DESIGN.md section 4): 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
+
+from lib.db import DatabaseUnavailable
+from lib.ddb.errors import Contended, ConversationNotFound, CursorInvalid, StoreUnavailable
 
 
 class Code(StrEnum):
@@ -50,6 +55,8 @@ class Code(StrEnum):
     CONVERSATION_BUSY = "conversation_busy"
     STORAGE_UNAVAILABLE = "storage_unavailable"
     IDENTITY_PROVIDER_UNAVAILABLE = "identity_provider_unavailable"
+    POSTGRES_UNAVAILABLE = "postgres_unavailable"
+    DYNAMODB_UNAVAILABLE = "dynamodb_unavailable"
 
 
 class ServiceError(Exception):
@@ -78,3 +85,27 @@ class NotFound(ServiceError):
 
 class Unavailable(ServiceError):
     """A dependency does not answer or a conversation is too busy; nothing was decided. Trying again is right."""
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Turn the table's errors into those of a use case."""
+    try:
+        yield
+    except ConversationNotFound as error:
+        raise NotFound(Code.MESSAGE_GROUP_NOT_FOUND) from error
+    except CursorInvalid as error:
+        raise Invalid(Code.CURSOR_INVALID) from error
+    except Contended as error:
+        raise Unavailable(Code.CONVERSATION_BUSY) from error
+    except StoreUnavailable as error:
+        raise Unavailable(Code.STORAGE_UNAVAILABLE) from error
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Turn Postgres's absence into an error of a use case."""
+    try:
+        yield
+    except DatabaseUnavailable as error:
+        raise Unavailable(Code.STORAGE_UNAVAILABLE) from error

@@ -1,0 +1,146 @@
+"""The application: wiring, error answers and the request log. No logic.
+
+`create_app` is the only place where adapters are made; importing this module makes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+
+from flask import Flask, Response, g, jsonify, request
+from flask.typing import ResponseReturnValue
+from flask_cors import CORS
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import RequestRedirect
+
+from lib.auth import TokenVerifier
+from lib.config import Settings, load
+from lib.db import Database
+from lib.ddb.cursor import CursorSigner
+from lib.ddb.store import MessageStore
+from lib.ddb.table import Table, connect
+from lib.ddb.usage import start_metering
+from lib.logs import configure, log
+from lib.users import UserDirectory
+from routes.backend import Backend
+from routes.health import health
+from routes.messages import messages
+from routes.users import users
+from services.errors import Code, Forbidden, Invalid, NotFound, ServiceError, Unauthenticated, Unavailable
+from services.readiness import Readiness
+
+MAX_BODY_BYTES = 16 * 1024
+RETRY_AFTER_SECONDS = 1
+EXPOSED_HEADERS = ["Link", "Retry-After", "WWW-Authenticate", "X-Request-Id"]
+
+_STATUS = {Invalid: 422, Unauthenticated: 401, Forbidden: 403, NotFound: 404, Unavailable: 503}
+_CODES = {
+    404: Code.NOT_FOUND,
+    405: Code.METHOD_NOT_ALLOWED,
+    413: Code.BODY_TOO_LARGE,
+    415: Code.CONTENT_TYPE_UNSUPPORTED,
+}
+_REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The WSGI application. Without settings it reads the environment's; SettingsError names what is wrong with them.
+
+    No connection is opened before the first request needs it.
+    """
+    settings = settings or load(Settings)
+    configure(settings.log_level)
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    app.extensions["backend"] = _make_backend(settings)
+    for blueprint in (messages, users, health):
+        app.register_blueprint(blueprint)
+    CORS(
+        app,
+        resources=r"/api/*",
+        origins=[settings.frontend_url, settings.backend_url],
+        expose_headers=EXPOSED_HEADERS,
+    )
+    app.before_request(_begin)
+    app.after_request(_finish)
+    app.register_error_handler(ServiceError, _refused)
+    app.register_error_handler(HTTPException, _not_served)
+    app.register_error_handler(Exception, _failed)
+    return app
+
+
+def _make_backend(settings: Settings) -> Backend:
+    database = Database(settings.database_url, pool_size=settings.database_pool_size)
+    table = Table(connect(settings, pool_size=settings.web_threads), settings.ddb_table)
+    return Backend(
+        settings=settings,
+        store=MessageStore(table, CursorSigner(settings.secret_key)),
+        users=UserDirectory(database),
+        verifier=TokenVerifier(
+            issuer=settings.cognito_issuer,
+            client_id=settings.aws_cognito_user_pool_client_id,
+            jwks_url=settings.cognito_jwks_url,
+        ),
+        readiness=Readiness({Code.POSTGRES_UNAVAILABLE: database.ping, Code.DYNAMODB_UNAVAILABLE: table.ping}),
+    )
+
+
+def _begin() -> None:
+    g.began = time.perf_counter()
+    g.dynamodb = start_metering()
+    given = request.headers.get("X-Request-Id", "")
+    g.request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+
+
+def _finish(response: Response) -> Response:
+    response.headers["X-Request-Id"] = g.request_id
+    log(
+        "request",
+        method=request.method,
+        route=request.url_rule.rule if request.url_rule else None,
+        status=response.status_code,
+        ms=round((time.perf_counter() - g.began) * 1000, 1),
+        request_id=g.request_id,
+        user_uuid=g.get("user_uuid"),
+        dynamodb_requests=g.dynamodb.requests,
+        dynamodb_capacity_units=g.dynamodb.capacity_units,
+    )
+    return response
+
+
+def _refused(error: ServiceError) -> ResponseReturnValue:
+    headers = {}
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = _challenge(error.codes[0])
+    if isinstance(error, Unavailable):
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        log("unavailable", level=logging.WARNING, error=error, codes=error.codes, cause=repr(error.__cause__))
+    return jsonify(error.codes), _STATUS[type(error)], headers
+
+
+def _challenge(code: Code) -> str:
+    """RFC 6750 section 3: no error is named to who sent no token."""
+    if code is Code.TOKEN_MISSING:
+        return 'Bearer realm="cruddur"'
+    kind = "invalid_request" if code is Code.TOKEN_MALFORMED else "invalid_token"
+    return f'Bearer realm="cruddur", error="{kind}", error_description="{code}"'
+
+
+def _not_served(error: HTTPException) -> ResponseReturnValue:
+    if isinstance(error, RequestRedirect):
+        return error.get_response()
+    status = error.code or 500
+    response = jsonify([_CODES.get(status, Code.BAD_REQUEST if status < 500 else Code.INTERNAL_ERROR)])
+    if "Allow" in (headers := error.get_response().headers):
+        response.headers["Allow"] = headers["Allow"]
+    return response, status
+
+
+def _failed(error: Exception) -> ResponseReturnValue:
+    log("request_failed", level=logging.ERROR, error=error, request_id=g.request_id)
+    return jsonify([Code.INTERNAL_ERROR]), 500

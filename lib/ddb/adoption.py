@@ -1,0 +1,178 @@
+"""Adoption: the state of a conversation that an older backend wrote, rebuilt from its inbox rows and messages.
+
+Such a conversation has rows in the index and messages under its partition, but no state, no pair guard and no
+`seq`. It is adopted at its first use. Every step can be repeated: the messages get their numbers first, always
+the same ones, and the state comes last, conditionally, together with both rows. Nothing of the old data is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC
+from itertools import islice
+
+from lib.clock import from_timestamp, tick_after, to_timestamp
+from lib.ddb import keys
+from lib.ddb.errors import StoreError
+from lib.ddb.items import Conversation, InboxRow, Member, Message, PairGuard, conversation_key
+from lib.ddb.schema import MESSAGE_GROUP_INDEX
+from lib.ddb.table import Table, Write, delete, put
+from lib.users import User
+
+_WRITES_PER_TRANSACTION = 100
+_ATTEMPTS = 8
+
+
+class _Adopted(StoreError):
+    """Somebody else adopted the conversation meanwhile."""
+
+
+class _PairHasAnother(StoreError):
+    """The pair's guard names another conversation; this one is adopted beside it."""
+
+
+class _RowInTheWay(StoreError):
+    """A member has another conversation's row at the same instant."""
+
+
+@dataclass(slots=True)
+class _Findings:
+    """What the old data tells."""
+
+    rows: list[InboxRow]
+    users: dict[str, User] = field(default_factory=dict)
+    seq: int = 0
+    first_at: str | None = None
+    last: Message | None = None
+
+
+def adopt(table: Table, group_uuid: str, *, witness: User) -> Conversation | None:
+    """Adopt a conversation; None if there is nothing to adopt.
+
+    `witness` is the user who asks: of a member who never wrote and whose row the other lost, only they know the
+    name. Raises StoreUnavailable.
+    """
+    found = _Findings(rows=list(_rows(table, group_uuid)))
+    if not found.rows:
+        return None
+    found.users[witness.uuid] = witness
+    found.users.update((row.other.uuid, row.other) for row in found.rows)
+    members = {uuid for row in found.rows for uuid in (row.owner_uuid, row.other.uuid)}
+    _number(table, group_uuid, found)
+    if len(members) != 2 or not members <= found.users.keys():
+        return None
+    state = _state(group_uuid, [found.users[uuid] for uuid in sorted(members)], found)
+    guarded = True
+    for _ in range(_ATTEMPTS):
+        try:
+            table.transact(_writes(state, found, guarded=guarded))
+        except _PairHasAnother:
+            guarded = False
+        except _RowInTheWay:
+            state = replace(state, last_message_at=tick_after(state.last_message_at))
+        except _Adopted:
+            break
+        else:
+            return state
+    item = table.get(conversation_key(group_uuid))
+    return Conversation.from_item(item, group_uuid=group_uuid) if item else None
+
+
+def old_group_of_pair(table: Table, *, user_uuid: str, other_user_uuid: str) -> str | None:
+    """The newest conversation of a pair that an older backend wrote and nobody has adopted; reads the whole inbox."""
+    rows = table.all(
+        KeyConditionExpression="pk = :pk",
+        FilterExpression="user_uuid = :other AND attribute_not_exists(seq)",
+        ExpressionAttributeValues={":pk": {"S": keys.inbox_pk(user_uuid)}, ":other": {"S": other_user_uuid}},
+        ScanIndexForward=False,
+        ConsistentRead=True,
+    )
+    row = next(rows, None)
+    return InboxRow.from_item(row).group_uuid if row else None
+
+
+def _rows(table: Table, group_uuid: str) -> Iterator[InboxRow]:
+    items = table.all(
+        IndexName=MESSAGE_GROUP_INDEX,
+        KeyConditionExpression="message_group_uuid = :group",
+        ExpressionAttributeValues={":group": {"S": group_uuid}},
+    )
+    return map(InboxRow.from_item, items)
+
+
+def _number(table: Table, group_uuid: str, found: _Findings) -> None:
+    """Give each message its number, in the order of the sort keys, and note what the messages tell."""
+    items = table.all(
+        KeyConditionExpression="pk = :pk",
+        ExpressionAttributeValues={":pk": {"S": keys.message_pk(group_uuid)}},
+        ConsistentRead=True,
+    )
+    messages = (Message.from_item(item, group_uuid=group_uuid) for item in items)
+    while batch := list(islice(messages, _WRITES_PER_TRANSACTION)):
+        numbered = list(enumerate(batch, start=found.seq + 1))
+        if missing := [_set_seq(message, seq) for seq, message in numbered if message.seq is None]:
+            table.transact(missing)
+        found.users.update((message.sender.uuid, message.sender) for message in batch)
+        found.seq += len(batch)
+        found.first_at = found.first_at or batch[0].created_at
+        found.last = batch[-1]
+
+
+def _set_seq(message: Message, seq: int) -> Write:
+    item = message.to_item()
+    return Write(
+        {
+            "Update": {
+                "Key": {"pk": item["pk"], "sk": item["sk"]},
+                "UpdateExpression": "SET seq = :seq",
+                "ExpressionAttributeValues": {":seq": {"N": str(seq)}},
+            }
+        }
+    )
+
+
+def _state(group_uuid: str, users: Sequence[User], found: _Findings) -> Conversation:
+    at = found.last.created_at if found.last else max(row.last_message_at for row in found.rows)
+    return Conversation(
+        group_uuid=group_uuid,
+        members={user.uuid: Member(user=user, read_seq=found.seq) for user in users},
+        last_message_at=_after_old_key(at),
+        seq=found.seq,
+        version=1,
+        created_at=_after_old_key(found.first_at or at),
+    )
+
+
+def _after_old_key(key: str) -> str:
+    """An old sort key in today's form, and not before it as a string, whatever offset it was written with."""
+    wall_clock = from_timestamp(key[:19]).replace(tzinfo=UTC)
+    return max(to_timestamp(from_timestamp(key)), to_timestamp(wall_clock))
+
+
+def _writes(state: Conversation, found: _Findings, *, guarded: bool) -> list[Write]:
+    newest_row = max(found.rows, key=lambda row: row.last_message_at)
+    text = found.last.text if found.last else newest_row.text
+    sender_uuid = found.last.sender.uuid if found.last else None
+    old_keys = {(row.owner_uuid, row.last_message_at): row.key() for row in found.rows}
+    pair = sorted(state.members)
+    writes = [put(state.to_item(), lambda _: _Adopted())]
+    if guarded:
+        guard = PairGuard(user_uuids=(pair[0], pair[1]), group_uuid=state.group_uuid)
+        writes.append(put(guard.to_item(), lambda _: _PairHasAnother()))
+    for owner_uuid, other_uuid in (pair, reversed(pair)):
+        row = InboxRow(
+            owner_uuid=owner_uuid,
+            last_message_at=state.last_message_at,
+            group_uuid=state.group_uuid,
+            text=text,
+            other=state.members[other_uuid].user,
+            seq=state.seq,
+            read_seq=state.seq,
+            sender_uuid=sender_uuid,
+        )
+        if old_keys.pop((owner_uuid, state.last_message_at), None):
+            writes.append(Write({"Put": {"Item": row.to_item()}}))  # the row stands where it should: renewed in place
+        else:
+            writes.append(put(row.to_item(), lambda _: _RowInTheWay()))
+    return writes + [delete(key) for key in old_keys.values()]

@@ -1,0 +1,210 @@
+"""The items of the table as dataclasses, each with its one conversion to and from DynamoDB's wire form.
+
+The attributes of messages and inbox rows are a contract with deployed tables (DESIGN.md section 2). What old data
+lacks (`seq`, `read_seq`, `sender_uuid`) is None here until the conversation is adopted.
+
+Attribute values are read directly: boto3's TypeDeserializer costs more than the rest of a page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lib.ddb import keys
+from lib.users import User
+
+Item = dict[str, Any]
+"""An item on the wire: attribute name → `{"S": …}`, `{"N": …}` or `{"M": …}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message; `created_at` is its sort key, unique in the conversation."""
+
+    group_uuid: str
+    created_at: str
+    uuid: str
+    text: str
+    sender: User
+    seq: int | None
+
+    def to_item(self) -> Item:
+        return {
+            "pk": {"S": keys.message_pk(self.group_uuid)},
+            "sk": {"S": self.created_at},
+            "message": {"S": self.text},
+            "message_uuid": {"S": self.uuid},
+            **_user_attributes(self.sender),
+            **_number("seq", self.seq),
+        }
+
+    @classmethod
+    def from_item(cls, item: Item, *, group_uuid: str) -> Message:
+        return cls(
+            group_uuid=group_uuid,
+            created_at=item["sk"]["S"],
+            uuid=item["message_uuid"]["S"],
+            text=item["message"]["S"],
+            sender=_user(item),
+            seq=_optional_number(item, "seq"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class InboxRow:
+    """One conversation in its owner's inbox: the other user and the last message."""
+
+    owner_uuid: str
+    last_message_at: str
+    group_uuid: str
+    text: str
+    other: User
+    seq: int | None
+    read_seq: int | None
+    sender_uuid: str | None
+
+    def key(self) -> Item:
+        return inbox_row_key(self.owner_uuid, self.last_message_at)
+
+    def to_item(self) -> Item:
+        return {
+            **self.key(),
+            "message_group_uuid": {"S": self.group_uuid},
+            "message": {"S": self.text},
+            **_user_attributes(self.other),
+            **_number("seq", self.seq),
+            **_number("read_seq", self.read_seq),
+            **({"sender_uuid": {"S": self.sender_uuid}} if self.sender_uuid else {}),
+        }
+
+    @classmethod
+    def from_item(cls, item: Item) -> InboxRow:
+        return cls(
+            owner_uuid=keys.inbox_owner(item["pk"]["S"]),
+            last_message_at=item["sk"]["S"],
+            group_uuid=item["message_group_uuid"]["S"],
+            text=item["message"]["S"],
+            other=_user(item),
+            seq=_optional_number(item, "seq"),
+            read_seq=_optional_number(item, "read_seq"),
+            sender_uuid=item["sender_uuid"]["S"] if "sender_uuid" in item else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One side of a conversation and how far it has read."""
+
+    user: User
+    read_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation's state: the item that every write to the conversation is conditional on.
+
+    `seq` counts its messages, `version` its writes; both inbox rows stand at `last_message_at`.
+    """
+
+    group_uuid: str
+    members: Mapping[str, Member]
+    last_message_at: str
+    seq: int
+    version: int
+    created_at: str
+
+    def to_item(self) -> Item:
+        return {
+            **conversation_key(self.group_uuid),
+            "members": members_attribute(self.members),
+            "last_message_at": {"S": self.last_message_at},
+            "seq": {"N": str(self.seq)},
+            "version": {"N": str(self.version)},
+            "created_at": {"S": self.created_at},
+        }
+
+    @classmethod
+    def from_item(cls, item: Item, *, group_uuid: str) -> Conversation:
+        return cls(
+            group_uuid=group_uuid,
+            members={
+                user_uuid: Member(
+                    user=User(
+                        uuid=user_uuid,
+                        handle=member["M"]["handle"]["S"],
+                        display_name=member["M"]["display_name"]["S"],
+                    ),
+                    read_seq=int(member["M"]["read_seq"]["N"]),
+                )
+                for user_uuid, member in item["members"]["M"].items()
+            },
+            last_message_at=item["last_message_at"]["S"],
+            seq=int(item["seq"]["N"]),
+            version=int(item["version"]["N"]),
+            created_at=item["created_at"]["S"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PairGuard:
+    """Keeps two users to one conversation, also when both write first at the same instant."""
+
+    user_uuids: tuple[str, str]
+    group_uuid: str
+
+    def to_item(self) -> Item:
+        return {**pair_key(*self.user_uuids), "group_uuid": {"S": self.group_uuid}}
+
+
+def conversation_key(group_uuid: str) -> Item:
+    return {"pk": {"S": keys.conversation_pk(group_uuid)}, "sk": {"S": keys.STATE}}
+
+
+def pair_key(user_uuid: str, other_user_uuid: str) -> Item:
+    return {"pk": {"S": keys.pair_pk(user_uuid, other_user_uuid)}, "sk": {"S": keys.STATE}}
+
+
+def inbox_row_key(owner_uuid: str, last_message_at: str) -> Item:
+    return {"pk": {"S": keys.inbox_pk(owner_uuid)}, "sk": {"S": last_message_at}}
+
+
+def members_attribute(members: Mapping[str, Member]) -> dict[str, Any]:
+    """The `members` map of a conversation's state: user uuid → handle, display_name, read_seq."""
+    return {
+        "M": {
+            user_uuid: {
+                "M": {
+                    "handle": {"S": member.user.handle},
+                    "display_name": {"S": member.user.display_name},
+                    "read_seq": {"N": str(member.read_seq)},
+                }
+            }
+            for user_uuid, member in members.items()
+        }
+    }
+
+
+def _user_attributes(user: User) -> Item:
+    return {
+        "user_uuid": {"S": user.uuid},
+        "user_display_name": {"S": user.display_name},
+        "user_handle": {"S": user.handle},
+    }
+
+
+def _user(item: Item) -> User:
+    return User(
+        uuid=item["user_uuid"]["S"],
+        handle=item["user_handle"]["S"],
+        display_name=item["user_display_name"]["S"],
+    )
+
+
+def _number(name: str, value: int | None) -> Item:
+    return {} if value is None else {name: {"N": str(value)}}
+
+
+def _optional_number(item: Item, name: str) -> int | None:
+    return int(item[name]["N"]) if name in item else None

@@ -1,0 +1,40 @@
+"""Partition and sort keys: the only place that knows their formats (DESIGN.md section 2)."""
+
+from __future__ import annotations
+
+STATE = "STATE"
+"""Sort key of the items that stand alone in their partition."""
+
+_MESSAGE = "MSG#"
+_INBOX = "GRP#"
+_CONVERSATION = "CONV#"
+_PAIR = "PAIR#"
+
+
+def message_pk(group_uuid: str) -> str:
+    """Partition of a conversation's messages, `MSG#5ae290ed-…`; their sort key is created_at."""
+    return _MESSAGE + group_uuid
+
+
+def inbox_pk(user_uuid: str) -> str:
+    """Partition of a user's inbox rows, `GRP#76d2f241-…`; their sort key is last_message_at."""
+    return _INBOX + user_uuid
+
+
+def inbox_owner(pk: str) -> str:
+    """The user whose inbox a partition is; the reverse of `inbox_pk`."""
+    return pk.removeprefix(_INBOX)
+
+
+def conversation_pk(group_uuid: str) -> str:
+    """Partition of a conversation's state, `CONV#5ae290ed-…`; its sort key is STATE."""
+    return _CONVERSATION + group_uuid
+
+
+def pair_pk(user_uuid: str, other_user_uuid: str) -> str:
+    """Partition of the guard that keeps a pair to one conversation, `PAIR#<lower>#<higher>`; sort key STATE.
+
+    The order of the two arguments makes no difference.
+    """
+    lower, higher = sorted((user_uuid, other_user_uuid))
+    return f"{_PAIR}{lower}#{higher}"

@@ -1,0 +1,66 @@
+"""The table's schema, written once: scripts, tests and the local stack create it from here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lib.ddb.errors import SchemaMismatch
+
+MESSAGE_GROUP_INDEX = "message-group-sk-index"
+
+
+def table_definition(table: str) -> dict[str, Any]:
+    """The arguments of CreateTable.
+
+    The index holds inbox rows alone, because no other item carries `message_group_uuid`.
+    """
+    return {
+        "TableName": table,
+        "AttributeDefinitions": [
+            {"AttributeName": "pk", "AttributeType": "S"},
+            {"AttributeName": "sk", "AttributeType": "S"},
+            {"AttributeName": "message_group_uuid", "AttributeType": "S"},
+        ],
+        "KeySchema": _key("pk", "sk"),
+        "GlobalSecondaryIndexes": [
+            {
+                "IndexName": MESSAGE_GROUP_INDEX,
+                "KeySchema": _key("message_group_uuid", "sk"),
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+        "BillingMode": "PAY_PER_REQUEST",
+        "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
+    }
+
+
+def create_table(client: Any, table: str) -> bool:
+    """Create the table and wait until it is active; False when it is there already.
+
+    Raises SchemaMismatch when a table of that name has other keys or lacks the index.
+    """
+    definition = table_definition(table)
+    try:
+        client.create_table(**definition)
+        created = True
+    except client.exceptions.ResourceInUseException:
+        created = False
+    client.get_waiter("table_exists").wait(TableName=table, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    _check(client.describe_table(TableName=table)["Table"], definition)
+    return created
+
+
+def _key(partition_key: str, sort_key: str) -> list[dict[str, str]]:
+    return [
+        {"AttributeName": partition_key, "KeyType": "HASH"},
+        {"AttributeName": sort_key, "KeyType": "RANGE"},
+    ]
+
+
+def _check(description: dict[str, Any], definition: dict[str, Any]) -> None:
+    indexes = {index["IndexName"]: index["KeySchema"] for index in description.get("GlobalSecondaryIndexes", [])}
+    for index in definition["GlobalSecondaryIndexes"]:
+        if indexes.get(index["IndexName"]) != index["KeySchema"]:
+            raise SchemaMismatch(f"table {definition['TableName']} has no index {index['IndexName']} as expected")
+    if description["KeySchema"] != definition["KeySchema"]:
+        raise SchemaMismatch(f"table {definition['TableName']} has other keys than pk and sk")

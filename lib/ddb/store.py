@@ -1,0 +1,209 @@
+"""The four access patterns (DESIGN.md section 1) on the table, and the write path they share (section 3).
+
+A conversation's state is remembered and used optimistically: the usual send is one transaction, conditional on the
+state's version. When another process was faster, the refusal itself carries the current state.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import Generic, TypeVar
+
+from cachetools import LRUCache
+
+from lib.cache import Memory
+from lib.clock import Clock, now, tick_after, to_timestamp
+from lib.ddb import keys
+from lib.ddb.adoption import adopt, old_group_of_pair
+from lib.ddb.cursor import CursorSigner
+from lib.ddb.errors import Contended, ConversationNotFound
+from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, conversation_key, pair_key
+from lib.ddb.sending import KeyTaken, PairTaken, StateChanged, append_writes, start_writes
+from lib.ddb.table import Table, pause
+from lib.users import User
+
+T = TypeVar("T")
+
+_ATTEMPTS = 24
+_TURN_SECONDS = 5.0
+_TURNS = 512
+_REMEMBERED = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A page of a list, newest first, and the cursor of the next one; None on the last."""
+
+    items: list[T]
+    next_cursor: str | None
+
+
+class MessageStore:
+    """The conversations of one table; one a process, safe to share between threads.
+
+    Every method raises StoreUnavailable. `clock` and `new_uuid` are replaced where the times and the names are
+    given, as in seeding.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        cursors: CursorSigner,
+        *,
+        clock: Clock = now,
+        new_uuid: Callable[[], str] = lambda: str(uuid.uuid4()),
+    ) -> None:
+        self._table = table
+        self._cursors = cursors
+        self._clock = clock
+        self._new_uuid = new_uuid
+        self._states: Memory[str, Conversation] = Memory(LRUCache(_REMEMBERED))
+        self._groups: Memory[str, str] = Memory(LRUCache(_REMEMBERED))
+        self._turns = [Lock() for _ in range(_TURNS)]
+
+    def list_messages(self, *, group_uuid: str, user: User, limit: int, cursor: str | None) -> Page[Message]:
+        """Pattern A. Raises ConversationNotFound, CursorInvalid."""
+        self.conversation(group_uuid=group_uuid, user=user)
+        pk = keys.message_pk(group_uuid)
+        return self._page(pk, limit, cursor, lambda item: Message.from_item(item, group_uuid=group_uuid))
+
+    def list_inbox(self, *, user_uuid: str, limit: int, cursor: str | None) -> Page[InboxRow]:
+        """Pattern B. Raises CursorInvalid."""
+        return self._page(keys.inbox_pk(user_uuid), limit, cursor, InboxRow.from_item)
+
+    def conversation(self, *, group_uuid: str, user: User) -> Conversation:
+        """The state of a conversation of this user, possibly an earlier one: only its members are sure to be true.
+
+        An older backend's conversation is adopted here. Raises ConversationNotFound, also for who is no member.
+        """
+        state = self._states.get(group_uuid) or self._read_state(group_uuid, user)
+        if user.uuid not in state.members:
+            raise ConversationNotFound
+        return state
+
+    def send(self, *, group_uuid: str, sender: User, text: str) -> Message:
+        """Pattern C in an existing conversation, with D in the same transaction.
+
+        Raises ConversationNotFound; Contended when others kept writing, with nothing written.
+        """
+        with self._turn(group_uuid):
+            state = self.conversation(group_uuid=group_uuid, user=sender)
+            earliest = ""
+            for attempt in range(_ATTEMPTS):
+                message = self._next_message(state, sender, text, earliest)
+                after = _advanced(state, message)
+                try:
+                    self._table.transact(append_writes(state, after, message))
+                except StateChanged as changed:
+                    state = self._current(changed.item, group_uuid, sender)
+                    pause(attempt)
+                except KeyTaken:
+                    earliest = tick_after(message.created_at)
+                else:
+                    self._states.put(group_uuid, after)
+                    return message
+        raise Contended
+
+    def send_to_user(self, *, sender: User, receiver: User, text: str) -> Message:
+        """Pattern C by user: the pair's conversation gets the message, and is started if there is none.
+
+        Raises Contended, with nothing written.
+        """
+        pair = keys.pair_pk(sender.uuid, receiver.uuid)
+        group_uuid = self._groups.get(pair) or self._find_group(sender, receiver)
+        if group_uuid is None:
+            try:
+                message = self._start(sender, receiver, text)
+            except PairTaken as taken:
+                group_uuid = taken.group_uuid
+            else:
+                self._groups.put(pair, message.group_uuid)
+                return message
+        try:
+            message = self.send(group_uuid=group_uuid, sender=sender, text=text)
+        except ConversationNotFound:
+            self._groups.forget(pair)
+            raise
+        self._groups.put(pair, group_uuid)
+        return message
+
+    def _page(self, pk: str, limit: int, cursor: str | None, from_item: Callable[[Item], T]) -> Page[T]:
+        before = None if cursor is None else self._cursors.verify(pk=pk, cursor=cursor)
+        items, more = self._table.newest(pk, limit=limit, before=before)
+        next_cursor = self._cursors.sign(pk=pk, sk=items[-1]["sk"]["S"]) if more else None
+        return Page([from_item(item) for item in items], next_cursor)
+
+    def _read_state(self, group_uuid: str, user: User) -> Conversation:
+        item = self._table.get(conversation_key(group_uuid))
+        return self._current(item, group_uuid, user)
+
+    def _current(self, item: Item | None, group_uuid: str, user: User) -> Conversation:
+        state = (
+            Conversation.from_item(item, group_uuid=group_uuid)
+            if item
+            else adopt(self._table, group_uuid, witness=user)
+        )
+        if state is None:
+            self._states.forget(group_uuid)
+            raise ConversationNotFound
+        self._states.put(group_uuid, state)
+        return state
+
+    def _find_group(self, sender: User, receiver: User) -> str | None:
+        item = self._table.get(pair_key(sender.uuid, receiver.uuid))
+        if item is not None:
+            return str(item["group_uuid"]["S"])
+        return old_group_of_pair(self._table, user_uuid=sender.uuid, other_user_uuid=receiver.uuid)
+
+    def _start(self, sender: User, receiver: User, text: str) -> Message:
+        group_uuid, created_at = self._new_uuid(), to_timestamp(self._clock())
+        for _ in range(_ATTEMPTS):
+            message = Message(group_uuid, created_at, self._new_uuid(), text, sender, seq=1)
+            state = Conversation(
+                group_uuid=group_uuid,
+                members={sender.uuid: Member(sender, read_seq=1), receiver.uuid: Member(receiver, read_seq=0)},
+                last_message_at=created_at,
+                seq=1,
+                version=1,
+                created_at=created_at,
+            )
+            try:
+                self._table.transact(start_writes(state, message))
+            except KeyTaken:
+                created_at = tick_after(created_at)
+            else:
+                self._states.put(group_uuid, state)
+                return message
+        raise Contended
+
+    def _next_message(self, state: Conversation, sender: User, text: str, earliest: str) -> Message:
+        # Later than the last message and than every key already tried, whatever this server's clock says.
+        created_at = max(to_timestamp(self._clock()), tick_after(state.last_message_at), earliest)
+        return Message(state.group_uuid, created_at, self._new_uuid(), text, sender, seq=state.seq + 1)
+
+    @contextmanager
+    def _turn(self, group_uuid: str) -> Iterator[None]:
+        """One writer a conversation and process: threads that wait here would only cancel each other's transactions."""
+        turn = self._turns[hash(group_uuid) % _TURNS]
+        if not turn.acquire(timeout=_TURN_SECONDS):
+            raise Contended
+        try:
+            yield
+        finally:
+            turn.release()
+
+
+def _advanced(state: Conversation, message: Message) -> Conversation:
+    """The state after a message. Sending marks read, and brings the sender's current name along."""
+    seq = state.seq + 1
+    return replace(
+        state,
+        members={**state.members, message.sender.uuid: Member(message.sender, read_seq=seq)},
+        last_message_at=message.created_at,
+        seq=seq,
+        version=state.version + 1,
+    )

@@ -1,0 +1,178 @@
+"""One DynamoDB table as a handful of calls: get, query, transact. Knows wire forms and retries, but no item's meaning.
+
+Reads are strongly consistent, except on the index, which cannot be. Every call asks for its consumed capacity.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from lib.config import DynamoDBSettings
+from lib.ddb.errors import Contended, StoreError, translated
+from lib.ddb.items import Item
+from lib.ddb.usage import meter
+
+# A try takes at most two seconds: half of one to connect, the rest to answer.
+CONNECT_TIMEOUT_SECONDS = 0.5
+READ_TIMEOUT_SECONDS = 1.5
+TRIES = 3
+
+# A transaction that meets another one is cancelled, not queued: it is tried again after a random pause.
+CONFLICT_TRIES = 8
+_PAUSE_SECONDS = 0.01
+_LONGEST_PAUSE_SECONDS = 0.2
+
+ABSENT = "attribute_not_exists(pk)"
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One action of a transaction, and the error to raise when its condition fails.
+
+    `request` is `{"Put": …}`, `{"Update": …}` or `{"Delete": …}` without the table's name. `on_failure` makes the
+    error from the item that stands in the way (empty where there is none).
+    """
+
+    request: dict[str, dict[str, Any]]
+    on_failure: Callable[[Item], StoreError] = lambda item: StoreError("an unconditional write was refused")
+
+
+def connect(settings: DynamoDBSettings, *, pool_size: int = 10) -> Any:
+    """A DynamoDB client with bounded timeouts and retries; one a process. It connects at its first call.
+
+    The client's own retries resend a transaction under the same ClientRequestToken, so a lost answer cannot turn
+    into a second message.
+    """
+    client = boto3.client(
+        "dynamodb",
+        region_name=settings.aws_default_region,
+        endpoint_url=settings.aws_endpoint_url_dynamodb,
+        config=Config(
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            read_timeout=READ_TIMEOUT_SECONDS,
+            retries={"mode": "standard", "total_max_attempts": TRIES},
+            max_pool_connections=pool_size,
+            tcp_keepalive=True,
+        ),
+    )
+    meter(client)
+    return client
+
+
+class Table:
+    """The calls on one table; safe to share between threads. All raise StoreUnavailable."""
+
+    def __init__(self, client: Any, name: str) -> None:
+        self._client = client
+        self.name = name
+
+    def get(self, key: Item) -> Item | None:
+        """The item with this key, strongly consistent."""
+        with translated():
+            answer = self._client.get_item(
+                TableName=self.name, Key=key, ConsistentRead=True, ReturnConsumedCapacity="TOTAL"
+            )
+        item: Item | None = answer.get("Item")
+        return item
+
+    def ping(self) -> None:
+        """Ask the table for an item that is not there."""
+        self.get({"pk": {"S": "PING"}, "sk": {"S": "PING"}})
+
+    def newest(self, pk: str, *, limit: int, before: str | None) -> tuple[list[Item], bool]:
+        """One Query: up to `limit` items of a partition, the highest sort key first, those below `before`.
+
+        The second value tells whether there are more. One item more than the limit is asked for, because a
+        LastEvaluatedKey at the limit does not say whether anything follows it.
+        """
+        arguments: dict[str, Any] = {
+            "TableName": self.name,
+            "KeyConditionExpression": "pk = :pk",
+            "ExpressionAttributeValues": {":pk": {"S": pk}},
+            "ScanIndexForward": False,
+            "ConsistentRead": True,
+            "Limit": limit + 1,
+            "ReturnConsumedCapacity": "TOTAL",
+        }
+        if before is not None:
+            arguments["ExclusiveStartKey"] = {"pk": {"S": pk}, "sk": {"S": before}}
+        with translated():
+            answer = self._client.query(**arguments)
+        items: list[Item] = answer["Items"]
+        # A page also ends at 1 MB, and then LastEvaluatedKey does say that something may follow.
+        return items[:limit], len(items) > limit or "LastEvaluatedKey" in answer
+
+    def all(self, **arguments: Any) -> Iterator[Item]:
+        """Every item of a Query, over all of its pages; `arguments` are those of boto3's `query`."""
+        start: dict[str, Any] = {}
+        while True:
+            with translated():
+                answer = self._client.query(TableName=self.name, ReturnConsumedCapacity="TOTAL", **arguments, **start)
+            yield from answer["Items"]
+            if "LastEvaluatedKey" not in answer:
+                return
+            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def transact(self, writes: Sequence[Write]) -> None:
+        """Make all writes or none.
+
+        Raises the error of the first write whose condition failed, or Contended when other transactions kept
+        having the items, or capacity stayed short, over all tries.
+        """
+        for attempt in range(CONFLICT_TRIES):
+            if attempt:
+                pause(attempt)
+            try:
+                return self._transact_once(writes)
+            except Contended as error:
+                contended = error
+        raise contended
+
+    def _transact_once(self, writes: Sequence[Write]) -> None:
+        with translated():
+            try:
+                self._client.transact_write_items(
+                    TransactItems=[_with_table(write.request, self.name) for write in writes],
+                    ReturnConsumedCapacity="TOTAL",
+                )
+            except self._client.exceptions.TransactionCanceledException as error:
+                raise _reason(error.response["CancellationReasons"], writes) from error
+
+
+def pause(attempt: int) -> None:
+    """Wait before the next attempt: a random part of a span that doubles (full jitter)."""
+    time.sleep(random.uniform(0, min(_LONGEST_PAUSE_SECONDS, _PAUSE_SECONDS * 2**attempt)))  # noqa: S311
+
+
+def put(item: Item, on_failure: Callable[[Item], StoreError]) -> Write:
+    """Put an item where none is."""
+    return Write(
+        {"Put": {"Item": item, "ConditionExpression": ABSENT, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}},
+        on_failure,
+    )
+
+
+def delete(key: Item) -> Write:
+    """Delete an item, if it is there."""
+    return Write({"Delete": {"Key": key}})
+
+
+def _with_table(request: dict[str, dict[str, Any]], table: str) -> dict[str, dict[str, Any]]:
+    return {action: {"TableName": table, **arguments} for action, arguments in request.items()}
+
+
+def _reason(reasons: Sequence[dict[str, Any]], writes: Sequence[Write]) -> Exception:
+    for write, reason in zip(writes, reasons, strict=True):
+        if reason["Code"] == "ConditionalCheckFailed":
+            return write.on_failure(reason.get("Item", {}))
+    codes = sorted({reason["Code"] for reason in reasons} - {"None"})
+    if "ValidationError" in codes:
+        return ValueError("a transaction was not valid")  # a mistake of ours, which no retry mends
+    return Contended(", ".join(codes))

@@ -1,0 +1,22 @@
+"""Whether the process lives, and whether it can serve."""
+
+from __future__ import annotations
+
+from flask import Blueprint, jsonify
+from flask.typing import ResponseReturnValue
+
+from lib.version import VERSION
+from routes.backend import backend
+
+health = Blueprint("health", __name__, url_prefix="/api")
+
+
+@health.get("/health-check")
+def get_health() -> ResponseReturnValue:
+    return jsonify({"success": True, "version": VERSION})
+
+
+@health.get("/ready")
+def get_readiness() -> ResponseReturnValue:
+    backend().readiness.check()
+    return jsonify({"success": True})

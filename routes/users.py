@@ -1,0 +1,17 @@
+"""Users over HTTP: what the client asks before it sends a token."""
+
+from __future__ import annotations
+
+from flask import Blueprint, jsonify
+from flask.typing import ResponseReturnValue
+
+from routes.backend import backend
+from services.users import short_profile
+
+users = Blueprint("users", __name__, url_prefix="/api/users")
+
+
+@users.get("/@<handle>/short")
+def get_short_profile(handle: str) -> ResponseReturnValue:
+    user = short_profile(backend().users, handle=handle)
+    return jsonify({"uuid": user.uuid, "handle": user.handle, "display_name": user.display_name})

@@ -1,0 +1,37 @@
+"""Whether the system can serve: what it depends on has to answer within a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+
+from lib.db import DatabaseUnavailable
+from lib.ddb.errors import StoreUnavailable
+from services.errors import Code, Unavailable
+
+_DEADLINE_SECONDS = 0.9
+
+
+class Readiness:
+    """Asks every dependency at once. One a process: a dependency that hangs holds its own few threads at the most."""
+
+    def __init__(self, checks: Mapping[Code, Callable[[], None]]) -> None:
+        """`checks` maps the code of a dependency that does not answer to what asks it."""
+        self._checks = checks
+        self._threads = ThreadPoolExecutor(max_workers=2 * len(checks), thread_name_prefix="readiness")
+
+    def check(self) -> None:
+        """Return if everything answers. Raises Unavailable with the code of each that does not."""
+        asked = {code: self._threads.submit(ask) for code, ask in self._checks.items()}
+        wait(asked.values(), timeout=_DEADLINE_SECONDS)
+        failing = []
+        for code, answer in asked.items():
+            if not answer.done():
+                answer.cancel()
+                failing.append(code)
+            elif isinstance(error := answer.exception(), (DatabaseUnavailable, StoreUnavailable)):
+                failing.append(code)
+            elif error:
+                raise error
+        if failing:
+            raise Unavailable(*failing)

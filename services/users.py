@@ -1,0 +1,40 @@
+"""Who is asking, and what anyone may know of a user."""
+
+from __future__ import annotations
+
+from lib.auth import KeysUnavailable, TokenExpired, TokenMalformed, TokenMissing, TokenRejected, TokenVerifier
+from lib.users import User, UserDirectory
+from services.errors import Code, Forbidden, NotFound, Unauthenticated, Unavailable, database_errors
+
+
+def authenticate(verifier: TokenVerifier, users: UserDirectory, *, authorization: str | None) -> User:
+    """The user behind an Authorization header.
+
+    Raises Unauthenticated, Forbidden for a valid token whose user is not in Postgres, Unavailable.
+    """
+    try:
+        cognito_user_id = verifier.verify(authorization)
+    except TokenMissing as error:
+        raise Unauthenticated(Code.TOKEN_MISSING) from error
+    except TokenMalformed as error:
+        raise Unauthenticated(Code.TOKEN_MALFORMED) from error
+    except TokenExpired as error:
+        raise Unauthenticated(Code.TOKEN_EXPIRED) from error
+    except TokenRejected as error:
+        raise Unauthenticated(Code.TOKEN_INVALID) from error
+    except KeysUnavailable as error:
+        raise Unavailable(Code.IDENTITY_PROVIDER_UNAVAILABLE) from error
+    with database_errors():
+        user = users.by_cognito_user_id(cognito_user_id)
+    if user is None:
+        raise Forbidden(Code.USER_NOT_FOUND)
+    return user
+
+
+def short_profile(users: UserDirectory, *, handle: str) -> User:
+    """The public part of a user. Raises NotFound, Unavailable."""
+    with database_errors():
+        user = users.by_handle(handle)
+    if user is None:
+        raise NotFound(Code.USER_NOT_FOUND)
+    return user

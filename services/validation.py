@@ -1,0 +1,104 @@
+"""What clients may send: every check of input, each with its code."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from services.errors import Code, Invalid
+
+MESSAGE_MAX_CHARS = 1024
+DEFAULT_LIMIT = 20
+MAX_LIMIT = 100
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+# Control characters other than tab and newline (C0, DEL, C1), and halves of surrogate pairs, which are no text.
+_FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class ToGroup:
+    """A message for the conversation with this uuid."""
+
+    text: str
+    group_uuid: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToUser:
+    """A message for the user with this handle."""
+
+    text: str
+    handle: str
+
+
+def check_new_message(body: object) -> ToGroup | ToUser:
+    """The parsed JSON of a client as a message that may be written. Raises Invalid with every code that applies."""
+    if not isinstance(body, dict):
+        raise Invalid(Code.BODY_INVALID)
+    problems: list[Code] = []
+    text = receiver = ""
+    try:
+        text = check_text(body.get("message"))
+    except Invalid as error:
+        problems += error.codes
+    by_group = body.get("message_group_uuid") is not None
+    try:
+        if by_group and body.get("handle") is not None:
+            raise Invalid(Code.RECEIVER_AMBIGUOUS)
+        receiver = _check_group_uuid(body["message_group_uuid"]) if by_group else _check_handle(body.get("handle"))
+    except Invalid as error:
+        problems += error.codes
+    if problems:
+        raise Invalid(*problems)
+    return ToGroup(text, receiver) if by_group else ToUser(text, receiver)
+
+
+def check_text(value: object) -> str:
+    """A message's text as it is stored: line ends are LF, the ends trimmed. Raises Invalid.
+
+    Its length is counted in code points.
+    """
+    if value is None:
+        raise Invalid(Code.MESSAGE_BLANK)
+    if not isinstance(value, str):
+        raise Invalid(Code.MESSAGE_INVALID)
+    text = value.replace("\r\n", "\n")
+    if _FORBIDDEN.search(text):  # before trimming, which would hide some of them
+        raise Invalid(Code.MESSAGE_INVALID)
+    text = text.strip()
+    if not text:
+        raise Invalid(Code.MESSAGE_BLANK)
+    if len(text) > MESSAGE_MAX_CHARS:
+        raise Invalid(Code.MESSAGE_EXCEED_MAX_CHARS)
+    return text
+
+
+def check_limit(text: str | None) -> int:
+    """The size of a page, from a query string. Raises Invalid."""
+    if text is None:
+        return DEFAULT_LIMIT
+    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_LIMIT):
+        raise Invalid(Code.LIMIT_INVALID)
+    return int(text)
+
+
+def is_uuid(text: str) -> bool:
+    """Whether a text is a UUID in its canonical form, in either case."""
+    return _UUID.fullmatch(text) is not None
+
+
+def _check_group_uuid(value: object) -> str:
+    if value == "":
+        raise Invalid(Code.MESSAGE_GROUP_UUID_BLANK)
+    if not (isinstance(value, str) and is_uuid(value)):
+        raise Invalid(Code.MESSAGE_GROUP_UUID_INVALID)
+    return value.lower()
+
+
+def _check_handle(value: object) -> str:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        raise Invalid(Code.USER_RECEIVER_HANDLE_BLANK)
+    if not isinstance(value, str):
+        raise Invalid(Code.USER_RECEIVER_HANDLE_INVALID)
+    return value.strip()
