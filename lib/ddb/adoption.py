@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC
+from datetime import timedelta
 from itertools import islice
 
 from lib.clock import from_timestamp, tick_after, to_timestamp
@@ -146,8 +146,11 @@ def _state(group_uuid: str, users: Sequence[User], found: _Findings) -> Conversa
 
 def _after_old_key(key: str) -> str:
     """An old sort key in today's form, and not before it as a string, whatever offset it was written with."""
-    wall_clock = from_timestamp(key[:19]).replace(tzinfo=UTC)
-    return max(to_timestamp(from_timestamp(key)), to_timestamp(wall_clock))
+    canonical = to_timestamp(from_timestamp(key))
+    if canonical == key:
+        return key
+    next_second = from_timestamp(key[:19]) + timedelta(seconds=1)  # what the string says, as if it were UTC
+    return max(canonical, to_timestamp(next_second))
 
 
 def _writes(state: Conversation, found: _Findings, *, guarded: bool) -> list[Write]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Generic, TypeVar
@@ -114,22 +114,21 @@ class MessageStore:
         Raises Contended, with nothing written.
         """
         pair = keys.pair_pk(sender.uuid, receiver.uuid)
-        group_uuid = self._groups.get(pair) or self._find_group(sender, receiver)
+        if remembered := self._groups.get(pair):
+            with suppress(ConversationNotFound):  # the table was made anew since
+                return self.send(group_uuid=remembered, sender=sender, text=text)
+        message = self._send_to_pair(sender, receiver, text)
+        self._groups.put(pair, message.group_uuid)
+        return message
+
+    def _send_to_pair(self, sender: User, receiver: User, text: str) -> Message:
+        group_uuid = self._find_group(sender, receiver)
         if group_uuid is None:
             try:
-                message = self._start(sender, receiver, text)
+                return self._start(sender, receiver, text)
             except PairTaken as taken:
                 group_uuid = taken.group_uuid
-            else:
-                self._groups.put(pair, message.group_uuid)
-                return message
-        try:
-            message = self.send(group_uuid=group_uuid, sender=sender, text=text)
-        except ConversationNotFound:
-            self._groups.forget(pair)
-            raise
-        self._groups.put(pair, group_uuid)
-        return message
+        return self.send(group_uuid=group_uuid, sender=sender, text=text)
 
     def _page(self, pk: str, limit: int, cursor: str | None, from_item: Callable[[Item], T]) -> Page[T]:
         before = None if cursor is None else self._cursors.verify(pk=pk, cursor=cursor)

@@ -1,0 +1,82 @@
+"""Many clients in two processes write at once: nothing is lost, doubled or out of order."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from lib.config import ROOT
+from lib.users import User
+from tests.senders import Client, plan
+from tests.stores import ANNA, BERT, CARL, TableContents
+
+MESSAGES = 200
+DORA = User("44444444-0000-4000-8000-000000000004", "dora", "Dora")
+
+Processes = tuple[list[Client], list[Client]]
+
+
+def clients(process: int, *pairs: tuple[User, User]) -> list[Client]:
+    return [Client(a, b, f"{process}{number}{a.handle}", MESSAGES) for number, (a, b) in enumerate(pairs)]
+
+
+ONE_WAY: Processes = (clients(1, *[(ANNA, BERT)] * 4), clients(2, *[(ANNA, BERT)] * 4))
+BOTH_WAYS: Processes = (clients(1, *[(ANNA, BERT)] * 4), clients(2, *[(BERT, ANNA)] * 4))
+SEVERAL_CONVERSATIONS: Processes = (
+    clients(1, (ANNA, BERT), (CARL, ANNA), (ANNA, DORA), (DORA, ANNA)),
+    clients(2, (BERT, ANNA), (ANNA, CARL), (CARL, ANNA), (ANNA, BERT)),
+)
+
+
+@pytest.mark.parametrize(
+    "processes",
+    [
+        pytest.param(ONE_WAY, id="one direction"),
+        pytest.param(BOTH_WAYS, id="both directions"),
+        pytest.param(SEVERAL_CONVERSATIONS, id="several conversations of one user"),
+    ],
+)
+def test_every_acknowledged_message_is_there_once_and_in_order(
+    processes: Processes, dynamodb_url: str, dynamodb_client: Any, table: str
+) -> None:
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.senders", plan(dynamodb_url, table, each)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for each in processes
+    ]
+    acknowledged = [text for process in running for text in json.loads(process.communicate(timeout=180)[0])]
+
+    written = [client for each in processes for client in each]
+    assert sorted(acknowledged) == sorted(text for client in written for text in client.texts())
+    contents = Snapshot(dynamodb_client, table)
+    by_pair: dict[frozenset[str], list[str]] = {}
+    for client in written:
+        by_pair.setdefault(frozenset((client.sender.uuid, client.receiver.uuid)), []).extend(client.texts())
+    assert len(contents.groups()) == len(by_pair)
+    for pair, texts in by_pair.items():
+        [group_uuid] = [group for group, members in contents.groups().items() if members == pair]
+        contents.check(group_uuid, texts)
+
+
+class Snapshot(TableContents):
+    """The table read once, after everybody has stopped."""
+
+    def __init__(self, client: Any, table: str) -> None:
+        super().__init__(client, table)
+        self._items = super().items()
+
+    def items(self) -> list[Any]:
+        return self._items
+
+    def groups(self) -> dict[str, frozenset[str]]:
+        """Each conversation's members."""
+        states = [item for item in self._items if item["pk"]["S"].startswith("CONV#")]
+        return {item["pk"]["S"].removeprefix("CONV#"): frozenset(item["members"]["M"]) for item in states}

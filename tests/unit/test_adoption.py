@@ -1,0 +1,242 @@
+"""Conversations that an older backend wrote: no state, no pair guard, no numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lib.ddb.errors import ConversationNotFound, StoreError
+from lib.ddb.items import Item
+from lib.users import User
+from tests.stores import ANNA, BERT, CARL, NewStore, TableContents, all_pages, stores_on
+from tests.unit.test_store import TABLE, client
+
+__all__ = ["client"]
+
+GROUP = "5ae290ed-55d1-47a0-bc6d-fe2bc2700399"
+
+
+@pytest.fixture
+def new_store(client: Any) -> NewStore:  # noqa: F811
+    return stores_on(client, TABLE)
+
+
+@pytest.fixture
+def contents(client: Any) -> TableContents:  # noqa: F811
+    return TableContents(client, TABLE)
+
+
+def old_message(at: str, sender: User, text: str, *, group: str = GROUP) -> Item:
+    return {
+        "pk": {"S": f"MSG#{group}"},
+        "sk": {"S": at},
+        "message": {"S": text},
+        "message_uuid": {"S": f"uuid of {text}"},
+        **user_attributes(sender),
+    }
+
+
+def old_row(owner: User, at: str, other: User, text: str, *, group: str = GROUP) -> Item:
+    return {
+        "pk": {"S": f"GRP#{owner.uuid}"},
+        "sk": {"S": at},
+        "message_group_uuid": {"S": group},
+        "message": {"S": text},
+        **user_attributes(other),
+    }
+
+
+def user_attributes(user: User) -> Item:
+    return {
+        "user_uuid": {"S": user.uuid},
+        "user_display_name": {"S": user.display_name},
+        "user_handle": {"S": user.handle},
+    }
+
+
+def old_conversation(*times: str, group: str = GROUP, rows_at: str | None = None) -> list[Item]:
+    senders = (ANNA, BERT)
+    messages = [old_message(at, senders[i % 2], f"old {i}", group=group) for i, at in enumerate(times)]
+    at = rows_at or times[-1]
+    filler = "this is a filler message"
+    return [*messages, old_row(ANNA, at, BERT, filler, group=group), old_row(BERT, at, ANNA, filler, group=group)]
+
+
+TIMES = ("2022-12-31T23:59:59.999999+00:00", "2023-01-01T00:00:00.000000+00:00", "2023-06-26T10:16:00.375877+00:00")
+
+
+def test_inbox_shows_a_conversation_that_nobody_has_adopted(new_store: NewStore, contents: TableContents) -> None:
+    contents.put(*old_conversation(*TIMES))
+
+    [row] = new_store().list_inbox(user_uuid=ANNA.uuid, limit=20, cursor=None).items
+    assert (row.group_uuid, row.other, row.seq) == (GROUP, BERT, None)
+
+
+def test_reading_adopts_and_loses_nothing(new_store: NewStore, contents: TableContents) -> None:
+    contents.put(*old_conversation(*TIMES))
+    store = new_store()
+
+    found = all_pages(lambda cursor: store.list_messages(group_uuid=GROUP, user=ANNA, limit=2, cursor=cursor))
+    assert [(message.text, message.seq) for message in found] == [("old 2", 3), ("old 1", 2), ("old 0", 1)]
+    contents.check(GROUP, ["old 0", "old 1", "old 2"])
+    assert contents.inbox(ANNA)[0].read_seq == 3
+
+
+def test_sending_adopts_first(new_store: NewStore, contents: TableContents) -> None:
+    contents.put(*old_conversation(*TIMES))
+    new_store().send(group_uuid=GROUP, sender=BERT, text="new")
+
+    contents.check(GROUP, ["old 0", "old 1", "old 2", "new"])
+
+
+def test_sending_by_handle_finds_the_old_conversation_from_either_side(
+    new_store: NewStore, contents: TableContents
+) -> None:
+    contents.put(*old_conversation(*TIMES))
+    first = new_store().send_to_user(sender=BERT, receiver=ANNA, text="new")
+    second = new_store().send_to_user(sender=ANNA, receiver=BERT, text="newer")
+
+    assert (first.group_uuid, second.group_uuid) == (GROUP, GROUP)
+    contents.check(GROUP, ["old 0", "old 1", "old 2", "new", "newer"])
+
+
+def test_stranger_cannot_enter_an_old_conversation(new_store: NewStore, contents: TableContents) -> None:
+    contents.put(*old_conversation(*TIMES))
+
+    with pytest.raises(ConversationNotFound):
+        new_store().list_messages(group_uuid=GROUP, user=CARL, limit=20, cursor=None)
+
+
+def test_rows_that_stand_apart_or_are_doubled_end_as_one_row_a_member(
+    new_store: NewStore, contents: TableContents
+) -> None:
+    contents.put(*old_conversation(*TIMES, rows_at=TIMES[0]), old_row(ANNA, TIMES[1], BERT, "a double"))
+    new_store().list_messages(group_uuid=GROUP, user=ANNA, limit=20, cursor=None)
+
+    contents.check(GROUP, ["old 0", "old 1", "old 2"])
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        "2999-01-01T00:00:00",  # no offset, no microseconds, ahead of every clock
+        "2999-01-01T09:00:00+09:00",
+        "2999-01-01T00:00:00.5-08:00",
+        "2999-01-01T00:00:00.5+08:00",
+        "2999-01-01T00:00:00Z",
+    ],
+)
+def test_new_message_sorts_after_old_ones_whatever_the_form_of_their_keys(
+    new_store: NewStore, contents: TableContents, last: str
+) -> None:
+    contents.put(*old_conversation(*TIMES, last))
+    store = new_store()
+    store.send(group_uuid=GROUP, sender=ANNA, text="new")
+    store.send(group_uuid=GROUP, sender=BERT, text="newer")
+
+    assert [message.text for message in contents.messages(GROUP)] == [
+        "old 0",
+        "old 1",
+        "old 2",
+        "old 3",
+        "new",
+        "newer",
+    ]
+
+
+def test_second_old_conversation_of_a_pair_is_adopted_beside_the_first(
+    new_store: NewStore, contents: TableContents
+) -> None:
+    other = "00000000-55d1-47a0-bc6d-fe2bc2700399"
+    contents.put(*old_conversation(*TIMES), *old_conversation("2021-01-01T00:00:00.000000+00:00", group=other))
+    store = new_store()
+    by_handle = store.send_to_user(sender=ANNA, receiver=BERT, text="new")
+    store.send(group_uuid=other, sender=ANNA, text="there")
+
+    assert by_handle.group_uuid == GROUP  # the newest of the two
+    contents.check(GROUP, ["old 0", "old 1", "old 2", "new"])
+    contents.check(other, ["old 0", "there"])
+    assert new_store().send_to_user(sender=BERT, receiver=ANNA, text="again").group_uuid == GROUP
+
+
+def test_old_conversations_of_one_user_at_one_instant_do_not_overwrite_each_other(
+    new_store: NewStore, contents: TableContents
+) -> None:
+    other = "00000000-55d1-47a0-bc6d-fe2bc2700399"
+    contents.put(
+        *old_conversation(*TIMES, rows_at=TIMES[0]),
+        old_message(TIMES[2], CARL, "from carl", group=other),
+        old_row(ANNA, TIMES[2], CARL, "from carl", group=other),
+        old_row(CARL, TIMES[2], ANNA, "from carl", group=other),
+    )
+    store = new_store()
+    for group in (GROUP, other):
+        store.list_messages(group_uuid=group, user=ANNA, limit=20, cursor=None)
+
+    assert sorted(row.group_uuid for row in contents.inbox(ANNA)) == sorted([GROUP, other])
+
+
+def test_member_known_only_by_asking_gets_the_lost_row_back(new_store: NewStore, contents: TableContents) -> None:
+    contents.put(old_message(TIMES[0], BERT, "hello"), old_row(ANNA, TIMES[0], BERT, "hello"))
+    new_store().list_messages(group_uuid=GROUP, user=ANNA, limit=20, cursor=None)
+
+    assert contents.inbox(BERT)[0].other == ANNA
+    contents.check(GROUP, ["hello"])
+
+
+def test_conversation_without_messages_is_adopted_empty(new_store: NewStore, contents: TableContents) -> None:
+    contents.put(*old_conversation(*TIMES)[-2:])
+    store = new_store()
+
+    assert store.list_messages(group_uuid=GROUP, user=ANNA, limit=20, cursor=None).items == []
+    store.send(group_uuid=GROUP, sender=ANNA, text="first")
+    contents.check(GROUP, ["first"])
+
+
+def test_long_conversation_is_numbered_over_several_transactions(new_store: NewStore, contents: TableContents) -> None:
+    times = [f"2023-01-01T00:00:00.{number:06}+00:00" for number in range(230)]
+    contents.put(*old_conversation(*times))
+    new_store().send(group_uuid=GROUP, sender=ANNA, text="new")
+
+    contents.check(GROUP, [*(f"old {number}" for number in range(230)), "new"])
+
+
+def test_adoption_that_broke_off_is_finished_by_the_next(
+    new_store: NewStore, contents: TableContents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = [f"2023-01-01T00:00:00.{number:06}+00:00" for number in range(120)]
+    contents.put(*old_conversation(*times))
+    broken = new_store()
+    transact, transactions = broken._table.transact, []
+
+    def break_at_second(writes: Any) -> None:
+        transactions.append(writes)
+        if len(transactions) == 2:
+            raise StoreError("the process ends here")
+        transact(writes)
+
+    monkeypatch.setattr(broken._table, "transact", break_at_second)
+    with pytest.raises(StoreError):
+        broken.send(group_uuid=GROUP, sender=ANNA, text="lost with the process")
+    new_store().send(group_uuid=GROUP, sender=ANNA, text="new")
+
+    contents.check(GROUP, [*(f"old {number}" for number in range(120)), "new"])
+
+
+def test_two_processes_that_adopt_at_once_agree(
+    new_store: NewStore, contents: TableContents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents.put(*old_conversation(*TIMES))
+    late = new_store()
+    transact = late._table.transact
+
+    def after_the_other(writes: Any) -> None:
+        monkeypatch.setattr(late._table, "transact", transact)
+        new_store().send(group_uuid=GROUP, sender=BERT, text="faster")
+        transact(writes)
+
+    monkeypatch.setattr(late._table, "transact", after_the_other)
+    late.send(group_uuid=GROUP, sender=ANNA, text="later")
+
+    contents.check(GROUP, ["old 0", "old 1", "old 2", "faster", "later"])
