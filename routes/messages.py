@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from lib.ddb.items import InboxRow, Message
 from lib.users import User
@@ -17,6 +17,8 @@ from services.create_message import create_message
 from services.errors import Code, Invalid
 from services.list_message_groups import list_message_groups
 from services.list_messages import list_messages
+
+MAX_BODY_BYTES = 16 * 1024
 
 messages = Blueprint("messages", __name__, url_prefix="/api")
 
@@ -93,8 +95,11 @@ def _links(next_cursor: str | None) -> dict[str, str]:
 def _json_body() -> object:
     if request.mimetype != "application/json":
         raise UnsupportedMediaType
+    data = request.get_data()
+    if len(data) > MAX_BODY_BYTES:
+        raise RequestEntityTooLarge
     try:
-        body: object = json.loads(request.get_data())
+        body: object = json.loads(data.decode("utf-8-sig"))  # given bytes, json would take UTF-16 and surrogates too
     except (ValueError, RecursionError) as error:
         raise Invalid(Code.BODY_INVALID) from error
     return body

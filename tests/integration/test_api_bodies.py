@@ -1,0 +1,193 @@
+"""Every body that a client can get wrong is refused with its code and changes nothing; every text arrives as it is."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from io import BytesIO
+from typing import Any
+
+import pytest
+
+from tests.integration.api import Api, ok, refused, run_api
+
+LIMIT = 16 * 1024
+BLANK = (422, ["message_blank"])
+INVALID = (422, ["message_invalid"])
+TOO_LONG = (422, ["message_exceed_max_chars"])
+BODY_INVALID = (422, ["body_invalid"])
+TOO_LARGE = (413, ["body_too_large"])
+UNSUPPORTED = (415, ["content_type_unsupported"])
+
+FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"  # three people joined by zero-width joiners
+
+api = pytest.fixture(scope="module")(run_api)
+
+
+def padded(size: int) -> bytes:
+    """A body of this many bytes with a good message to nobody."""
+    body = b'{"message": "hello", "handle": "nobody", "padding": "%s"}'
+    return body % (b"x" * (size - len(body) + 2))
+
+
+@pytest.mark.parametrize(
+    ("message", "refusal"),
+    [
+        (None, BLANK),
+        ("", BLANK),
+        (" ", BLANK),
+        ("\n\t \r\n", BLANK),
+        ("\u2003\u00a0\u3000\u2028", BLANK),
+        ("a\0b", INVALID),
+        ("\0", INVALID),
+        ("\ud800", INVALID),
+        ("a\udfffb", INVALID),
+        ("\ude00\ud83d", INVALID),
+        ("one\rtwo", INVALID),
+        ("one\r", INVALID),
+        ("\x0bone", INVALID),
+        ("one\x1f", INVALID),
+        ("bell\x07", INVALID),
+        ("\x1b[31mred", INVALID),
+        ("\x7f", INVALID),
+        ("\x85", INVALID),
+        ("\x9f", INVALID),
+        (7, INVALID),
+        (0, INVALID),
+        (True, INVALID),
+        (False, INVALID),
+        (1.5, INVALID),
+        (float("nan"), INVALID),
+        (10**4000, INVALID),
+        ([], INVALID),
+        (["hello"], INVALID),
+        ({}, INVALID),
+        ({"S": "hello"}, INVALID),
+        ("x" * 1025, TOO_LONG),
+        ("\U0001f600" * 1025, TOO_LONG),
+        ("x\r\n" * 512 + "xx", TOO_LONG),
+    ],
+)
+def test_a_bad_message_is_refused(api: Api, message: object, refusal: tuple[int, list[str]]) -> None:
+    anna, bert = api.couple()
+    before = api.items()
+    assert refused(anna.post({"message": message, "handle": bert.user.handle})) == refusal
+    assert api.items() == before
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        ("hello", "hello"),
+        ("  hello \n", "hello"),
+        ("one\r\ntwo\r\n", "one\ntwo"),
+        ("a\tb\n\nc", "a\tb\n\nc"),
+        ("x" * 1024, "x" * 1024),
+        (" " + "\U0001f600" * 1024 + "\r\n", "\U0001f600" * 1024),
+        ("x\r\n" * 511 + "xx", "x\n" * 511 + "xx"),
+        ("Ἀχιλλεύς שלום مرحبا 你好 नमस्ते ไทย", "Ἀχιλλεύς שלום مرحبا 你好 नमस्ते ไทย"),
+        (FAMILY, FAMILY),
+        ("e\u0301 is not \u00e9", "e\u0301 is not \u00e9"),
+        ("\ufeffmarked", "\ufeffmarked"),
+        ("\u202eright to left\u202c", "\u202eright to left\u202c"),
+        ("\U0010ffff\uffff", "\U0010ffff\uffff"),
+        ('"quoted" \\ </script> {"S": "x"} #pk :known', '"quoted" \\ </script> {"S": "x"} #pk :known'),
+    ],
+)
+def test_a_good_message_arrives_as_it_is(api: Api, sent: str, stored: str) -> None:
+    anna, bert = api.couple()
+    answer = anna.write(sent, to=bert)
+    assert answer["message"] == stored
+    assert bert.messages(answer["message_group_uuid"])[0]["message"] == stored
+    assert bert.inbox()[0]["message"] == stored
+
+
+@pytest.mark.parametrize(
+    ("body", "refusal"),
+    [
+        (b"", BODY_INVALID),
+        (b" ", BODY_INVALID),
+        (b"hello", BODY_INVALID),
+        (b'{"message": "hello"', BODY_INVALID),
+        (b'{"message": "a\nb"}', BODY_INVALID),
+        (b"null", BODY_INVALID),
+        (b"7", BODY_INVALID),
+        (b"NaN", BODY_INVALID),
+        (b'"message"', BODY_INVALID),
+        (b'["message"]', BODY_INVALID),
+        (b'{"message": "\xff", "handle": "nobody"}', BODY_INVALID),
+        (b'{"message": "\xed\xa0\x80", "handle": "nobody"}', BODY_INVALID),
+        ('{"message": "hello", "handle": "nobody"}'.encode("utf-16-le"), BODY_INVALID),
+        (b"\xef\xbb\xbf[]", BODY_INVALID),
+        (b"[" * 8000 + b"]" * 8000, BODY_INVALID),
+        (b'{"a":' * 3000, BODY_INVALID),
+        (b'{"message": %s}' % (b"9" * 5000), BODY_INVALID),
+        (gzip.compress(b'{"message": "hello", "handle": "nobody"}'), BODY_INVALID),
+        (b"{}", (422, ["message_blank", "user_receiver_handle_blank"])),
+        (b'{"message": NaN, "handle": "nobody"}', INVALID),
+        (b'{"message": 1e999, "handle": "nobody"}', INVALID),
+        (b'\xef\xbb\xbf{"message": "a byte order mark is skipped", "handle": "nobody"}', (404, ["receiver_not_found"])),
+        (padded(LIMIT), (404, ["receiver_not_found"])),
+        (padded(LIMIT + 1), TOO_LARGE),
+        (padded(20 * LIMIT), TOO_LARGE),
+    ],
+)
+def test_a_bad_body_is_refused(api: Api, body: bytes, refusal: tuple[int, list[str]]) -> None:
+    before = api.items()
+    assert refused(api.sign_up().post_bytes(body)) == refusal
+    assert api.items() == before
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        *(None, "", "text/plain", "text/json", "application/xml", "application/jsonp", "garbage", ";", "application/"),
+        *("application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/json, text/plain"),
+    ],
+)
+def test_another_content_type_is_refused(api: Api, content_type: str | None) -> None:
+    anna, bert = api.couple()
+    before = api.items()
+    body = json.dumps({"message": "hello", "handle": bert.user.handle}).encode()
+    assert refused(anna.post_bytes(body, content_type=content_type)) == UNSUPPORTED
+    assert api.items() == before
+
+
+def test_form_data_is_refused(api: Api) -> None:
+    anna, bert = api.couple()
+    form = {"message": "hello", "handle": bert.user.handle}
+    response = anna.client.post("/api/messages", headers=anna.headers, data=form)
+    assert refused(response) == UNSUPPORTED
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json; charset=utf-8", "Application/JSON", "application/json;charset=latin-1; a=b"]
+)
+def test_json_is_utf_8_whatever_its_parameters(api: Api, content_type: str) -> None:
+    anna, bert = api.couple()
+    body = json.dumps({"message": "schön", "handle": bert.user.handle}, ensure_ascii=False).encode()
+    assert ok(anna.post_bytes(body, content_type=content_type))["message"] == "schön"
+
+
+@pytest.mark.parametrize(
+    ("size", "refusal"), [(LIMIT, (404, ["receiver_not_found"])), (LIMIT + 1, TOO_LARGE), (30 * LIMIT, TOO_LARGE)]
+)
+def test_a_chunked_body_has_the_same_limit(api: Api, size: int, refusal: tuple[int, list[str]]) -> None:
+    environ: dict[str, Any] = {
+        "wsgi.input": BytesIO(padded(size)),
+        "wsgi.input_terminated": True,
+        "HTTP_TRANSFER_ENCODING": "chunked",
+    }
+    assert refused(api.sign_up().post_bytes(b"", environ_overrides=environ)) == refusal
+
+
+@pytest.mark.parametrize("length", ["", "abc", "-1", "1e3", "٣", "0", "99999999999999999999"])
+def test_a_content_length_that_lies_is_refused(api: Api, length: str) -> None:
+    environ = {"CONTENT_LENGTH": length}
+    response = api.sign_up().post_bytes(padded(200), environ_overrides=environ)
+    assert refused(response) in (BODY_INVALID, TOO_LARGE)
+
+
+def test_a_body_is_not_read_for_who_is_not_signed_in(api: Api) -> None:
+    response = api.app.test_client().post("/api/messages", data=padded(20 * LIMIT), content_type="text/plain")
+    assert refused(response) == (401, ["token_missing"])
