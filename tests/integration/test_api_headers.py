@@ -1,0 +1,123 @@
+"""What surrounds the answers: which origins may read them, and the id that every request has."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from werkzeug.test import TestResponse
+
+from tests.integration.api import Api, run_api
+
+FRONTEND, BACKEND = "https://cruddur.example", "https://api.cruddur.example"
+CORS_HEADERS = {"Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "Access-Control-Allow-Headers"}
+
+plain = pytest.fixture(scope="module")(run_api)
+
+
+@pytest.fixture(scope="module")
+def api(plain: Api) -> Iterator[Api]:
+    with plain.variant(frontend_url=FRONTEND, backend_url=BACKEND) as deployed:
+        yield deployed
+
+
+def preflight(api: Api, origin: str, *, method: str = "POST", path: str = "/api/messages") -> TestResponse:
+    headers = {
+        "Origin": origin,
+        "Access-Control-Request-Method": method,
+        "Access-Control-Request-Headers": "authorization, content-type",
+    }
+    return api.app.test_client().options(path, headers=headers)
+
+
+def listed(value: str) -> set[str]:
+    return {part.strip().lower() for part in value.split(",")}
+
+
+@pytest.mark.parametrize("origin", [FRONTEND, BACKEND])
+def test_the_clients_origins_may_call(api: Api, origin: str) -> None:
+    for method, path in (("POST", "/api/messages"), ("GET", "/api/message_groups"), ("GET", "/api/messages/x")):
+        response = preflight(api, origin, method=method, path=path)
+        assert response.status_code == 200
+        assert response.headers["Access-Control-Allow-Origin"] == origin
+        assert listed(response.headers["Access-Control-Allow-Headers"]) == {"authorization", "content-type"}
+        assert method.lower() in listed(response.headers["Access-Control-Allow-Methods"])
+
+
+@pytest.mark.parametrize("origin", [FRONTEND, BACKEND])
+def test_the_clients_origins_may_read_answers_and_refusals(api: Api, origin: str) -> None:
+    anna = api.sign_up()
+    client = api.app.test_client()
+    answers = [
+        client.get("/api/message_groups", headers={**anna.headers, "Origin": origin}),
+        client.get("/api/message_groups", headers={"Origin": origin}),
+        client.get("/api/nothing", headers={"Origin": origin}),
+        client.get("/api/messages", headers={"Origin": origin}),
+        client.get("/api/health-check", headers={"Origin": origin}),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 401, 404, 405, 200]
+    for answer in answers:
+        assert answer.headers["Access-Control-Allow-Origin"] == origin
+        exposed = listed(answer.headers["Access-Control-Expose-Headers"])
+        assert exposed == {"link", "retry-after", "www-authenticate", "x-request-id"}
+        assert "Origin" in answer.headers["Vary"]
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("https://evil.example", "null", f"{FRONTEND}.evil.example", f"{FRONTEND}:8443", "https://xcruddur.example"),
+        *("http://cruddur.example", "https://cruddurxexample", "*", "", f"{FRONTEND}/", "http://localhost:3000"),
+    ],
+)
+def test_other_origins_may_not(api: Api, origin: str) -> None:
+    answers = [preflight(api, origin), api.app.test_client().get("/api/health-check", headers={"Origin": origin})]
+    for answer in answers:
+        assert CORS_HEADERS & set(answer.headers.keys()) == set()
+
+
+def test_who_names_no_origin_gets_no_cors_headers(api: Api) -> None:
+    response = api.app.test_client().get("/api/health-check")
+    assert CORS_HEADERS & set(response.headers.keys()) == set()
+
+
+def test_credentials_are_never_allowed(api: Api) -> None:
+    assert "Access-Control-Allow-Credentials" not in preflight(api, FRONTEND).headers
+
+
+@pytest.mark.parametrize("given", ["x", "a1B2-c3._", "5ae290ed-55d1-47a0-bc6d-fe2bc2700399", "x" * 64])
+def test_a_sane_request_id_is_taken_over(api: Api, given: str) -> None:
+    response = api.app.test_client().get("/api/health-check", headers={"X-Request-Id": given})
+    assert response.headers["X-Request-Id"] == given
+    assert api.lines()[-1]["request_id"] == given
+
+
+@pytest.mark.parametrize("given", ["", "x" * 65, "a b", "ü", "a\0b", '"}{', "<script>", "a\tb", "٣"])
+def test_another_request_id_is_replaced(api: Api, given: str) -> None:
+    headers = {"X-Request-Id": given.encode().decode("latin-1")}
+    made = [api.app.test_client().get("/api/health-check", headers=headers).headers["X-Request-Id"] for _ in range(2)]
+    assert made[0] != made[1]
+    assert [str(uuid.UUID(each)) for each in made] == made
+    assert api.lines()[-1]["request_id"] == made[1]
+
+
+def test_refusals_have_a_request_id_as_well(api: Api) -> None:
+    paths = ("/api/nothing", "/api/messages", "/api/message_groups", "/api//message_groups")
+    ids = {api.app.test_client().get(path).headers["X-Request-Id"] for path in paths}
+    assert len(ids) == len(paths)
+
+
+def test_links_lead_to_the_backend_url(api: Api) -> None:
+    anna, bert = api.couple()
+    anna.write("1", to=bert)
+    group = anna.write("2", to=bert)["message_group_uuid"]
+    response = anna.get(f"/api/messages/{group}", limit=1)
+    assert response.headers["Link"].startswith(f"<{BACKEND}/api/messages/{group}?")
+
+
+def test_json_says_that_it_is_json(api: Api) -> None:
+    anna, bert = api.couple()
+    sent = anna.post({"message": "schön", "handle": bert.user.handle})
+    assert sent.content_type == "application/json"
+    assert "schön".encode() in sent.data
