@@ -53,7 +53,7 @@ def adopt(table: Table, group_uuid: str, *, witness: User) -> Conversation | Non
     `witness` is the user who asks: of a member who never wrote and whose row the other lost, only they know the
     name. Raises StoreUnavailable.
     """
-    found = _Findings(rows=list(_rows(table, group_uuid)))
+    found = _Findings(rows=list(inbox_rows(table, group_uuid)))
     if not found.rows:
         return None
     found.users[witness.uuid] = witness
@@ -92,7 +92,8 @@ def old_group_of_pair(table: Table, *, user_uuid: str, other_user_uuid: str) -> 
     return InboxRow.from_item(row).group_uuid if row else None
 
 
-def _rows(table: Table, group_uuid: str) -> Iterator[InboxRow]:
+def inbox_rows(table: Table, group_uuid: str) -> Iterator[InboxRow]:
+    """A conversation's inbox rows by the index, which lags behind."""
     items = table.all(
         IndexName=MESSAGE_GROUP_INDEX,
         KeyConditionExpression="message_group_uuid = :group",

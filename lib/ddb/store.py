@@ -18,7 +18,7 @@ from cachetools import LRUCache
 from lib.cache import Memory
 from lib.clock import Clock, now, tick_after, to_timestamp
 from lib.ddb import keys
-from lib.ddb.adoption import adopt, old_group_of_pair
+from lib.ddb.adoption import adopt, inbox_rows, old_group_of_pair
 from lib.ddb.cursor import CursorSigner
 from lib.ddb.errors import Contended, ConversationNotFound
 from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, conversation_key, pair_key
@@ -84,6 +84,27 @@ class MessageStore:
         if user.uuid not in state.members:
             raise ConversationNotFound
         return state
+
+    def members(self, *, group_uuid: str) -> list[User]:
+        """Who talks in a conversation, for who looks at it from outside; empty if it is not there.
+
+        Of one that nobody has adopted: the users whom its inbox rows show.
+        """
+        item = self._table.get(conversation_key(group_uuid))
+        if item is None:
+            return [row.other for row in inbox_rows(self._table, group_uuid)]
+        state = Conversation.from_item(item, group_uuid=group_uuid)
+        self._states.put(group_uuid, state)
+        return [member.user for member in state.members.values()]
+
+    def group_of_pair(self, user: User, other: User) -> str | None:
+        """The conversation of two users, also an older backend's; None if they have none."""
+        return self._find_group(user, other)
+
+    def message_at(self, *, group_uuid: str, created_at: str) -> Message | None:
+        """The message that has exactly this time."""
+        item = self._table.get({"pk": {"S": keys.message_pk(group_uuid)}, "sk": {"S": created_at}})
+        return Message.from_item(item, group_uuid=group_uuid) if item else None
 
     def send(self, *, group_uuid: str, sender: User, text: str) -> Message:
         """Pattern C in an existing conversation, with D in the same transaction.
