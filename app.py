@@ -13,7 +13,7 @@ import uuid
 from flask import Flask, Response, g, jsonify, request
 from flask.typing import ResponseReturnValue
 from flask_cors import CORS
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.routing import RequestRedirect
 
 from lib.auth import TokenVerifier
@@ -96,6 +96,8 @@ def _begin() -> None:
     g.dynamodb = start_metering()
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+    if not request.query_string.isascii():  # RFC 3986; werkzeug fails on bytes that are no UTF-8
+        raise BadRequest
 
 
 def _finish(response: Response) -> Response:

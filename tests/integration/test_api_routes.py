@@ -1,0 +1,136 @@
+"""Whatever a client asks for, it gets an answer of the contract: unknown paths, wrong methods, strange addresses."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.integration.api import Api, ok, refused, run_api
+
+api = pytest.fixture(scope="module")(run_api)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/", "/api", "/api/", "/api/nothing", "/static/x", "/favicon.ico", "/api/message_groups/", "/api/messages/"),
+        *("/api/messages/a/b", "/api/users/bayko/short", "/api/users/@/short", "/api/users/@a/b/short", "/API/ready"),
+        *(
+            "/api/users/@a%2Fb/short",
+            "/api/%00",
+            "/api/%ff",
+            "/api/../etc/passwd",
+            "/%2e%2e/",
+            "/api/☃",
+            "/" + "x" * 9000,
+        ),
+    ],
+)
+def test_an_unknown_path_is_not_found(api: Api, path: str) -> None:
+    assert refused(api.app.test_client().get(path)) == (404, ["not_found"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/api/messages", {"POST", "OPTIONS"}),
+        ("PUT", "/api/messages", {"POST", "OPTIONS"}),
+        ("HEAD", "/api/messages", {"POST", "OPTIONS"}),
+        ("POST", "/api/messages/5ae290ed-55d1-47a0-bc6d-fe2bc2700399", {"GET", "HEAD", "OPTIONS"}),
+        ("DELETE", "/api/message_groups", {"GET", "HEAD", "OPTIONS"}),
+        ("PATCH", "/api/users/@bayko/short", {"GET", "HEAD", "OPTIONS"}),
+        ("TRACE", "/api/health-check", {"GET", "HEAD", "OPTIONS"}),
+        ("BREW", "/api/ready", {"GET", "HEAD", "OPTIONS"}),
+    ],
+)
+def test_a_wrong_method_names_the_right_ones(api: Api, method: str, path: str, allowed: set[str]) -> None:
+    response = api.app.test_client().open(path, method=method)
+    assert response.status_code == 405
+    assert set(response.headers["Allow"].split(", ")) == allowed
+    if method != "HEAD":
+        assert response.json == ["method_not_allowed"]
+
+
+def test_head_is_get_without_a_body(api: Api) -> None:
+    anna = api.sign_up()
+    head = anna.client.head("/api/message_groups", headers=anna.headers)
+    assert (head.status_code, head.data) == (200, b"")
+    assert head.headers["Content-Length"] == anna.get("/api/message_groups").headers["Content-Length"]
+
+
+@pytest.mark.parametrize("path", ["/api/messages", "/api/message_groups", "/api/ready"])
+def test_options_needs_no_token(api: Api, path: str) -> None:
+    response = api.app.test_client().options(path)
+    assert response.status_code == 200
+    assert "OPTIONS" in response.headers["Allow"]
+
+
+def test_double_slashes_lead_to_the_same_path(api: Api) -> None:
+    response = api.app.test_client().get("/api//health-check?a=%ff")
+    assert response.status_code == 308
+    assert response.headers["Location"] == "http://localhost/api/health-check?a=%ff"
+
+
+def test_the_first_of_several_query_arguments_counts(api: Api) -> None:
+    anna = api.sign_up()
+    get = anna.client.get
+    assert ok(get("/api/message_groups?limit=1&limit=0", headers=anna.headers)) == []
+    assert refused(get("/api/message_groups?limit=0&limit=1", headers=anna.headers)) == (422, ["limit_invalid"])
+
+
+@pytest.mark.parametrize("query", ["%00", "limit", "=", "&&&", "limit[]=1", "x=" + "y" * 9000, "%ff=%fe", "%"])
+def test_other_query_arguments_are_ignored(api: Api, query: str) -> None:
+    anna = api.sign_up()
+    response = anna.client.get(f"/api/message_groups?{query}", headers=anna.headers)
+    assert refused(response) in ((200, []), (422, ["limit_invalid"]))
+    assert response.status_code == (422 if query == "limit" else 200)
+
+
+@pytest.mark.parametrize("path", ["/api/message_groups", "/api/health-check", "/nothing"])
+@pytest.mark.parametrize("query", ["limit=\xff", "\x80", "a=\xe2\x98\x83"])
+def test_a_query_that_is_not_ascii_is_a_bad_request(api: Api, path: str, query: str) -> None:
+    anna = api.sign_up()
+    response = anna.client.get(path, headers=anna.headers, environ_overrides={"QUERY_STRING": query})
+    assert refused(response) == (400, ["bad_request"])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "a b"},
+        {"Host": ""},
+        {"Host": "x" * 9000},
+        {"Host": "[::1"},
+        {"Host": "evil.example\0"},
+        {"Host": "localhost:99999999"},
+        {"X-Forwarded-For": "';--", "X-Forwarded-Host": "\0"},
+        {"Accept": "text/html;q=x, */", "Accept-Encoding": "\0", "Accept-Language": "ü"},
+        {"Content-Length": "abc"},
+        {"Content-Type": "\0"},
+        {"Cookie": "a=b; \0=\0; =;;"},
+        {"Range": "bytes=-"},
+        {"If-None-Match": "*", "If-Modified-Since": "yesterday"},
+        {"Expect": "the unexpected"},
+        {"Transfer-Encoding": "gzip, chunked"},
+        {"Origin": "\0"},
+    ],
+)
+@pytest.mark.parametrize("path", ["/api/health-check", "/api/message_groups", "/api//message_groups", "/nothing"])
+def test_strange_headers_break_nothing(api: Api, path: str, headers: dict[str, str]) -> None:
+    anna = api.sign_up()
+    response = anna.client.get(path, headers={**anna.headers, **headers})
+    assert response.status_code in (200, 308, 400, 404)
+    if response.status_code == 400:
+        assert response.json == ["bad_request"]
+
+
+def test_random_bytes_break_nothing(api: Api) -> None:
+    anna, random_ = api.sign_up(), random.Random(7)  # noqa: S311 - the same bytes in every run
+    for _ in range(150):
+        noise = random_.randbytes(random_.randrange(1, 40))
+        text = noise.decode("latin-1")
+        environ = {"PATH_INFO": f"/api/messages/{text}", "QUERY_STRING": f"cursor={text}&limit={text}"}
+        for method in ("GET", "POST"):
+            response = anna.client.open(method=method, headers=anna.headers, environ_overrides=environ, data=noise)
+            assert 300 < response.status_code < 500, (method, noise)
