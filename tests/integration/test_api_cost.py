@@ -1,0 +1,111 @@
+"""What a call costs, counted where requests leave the process: tries at DynamoDB, statements at Postgres."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.integration.api import Api, Person, run_api
+
+api = pytest.fixture(scope="module")(run_api)
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every statement that the process sends to Postgres."""
+    sent: list[str] = []
+    execute = psycopg.Cursor.execute
+
+    def recorded(cursor: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
+        sent.append(query if isinstance(query, str) else query.as_string(None))
+        return execute(cursor, query, *args, **kwargs)
+
+    monkeypatch.setattr(psycopg.Cursor, "execute", recorded)
+    return sent
+
+
+def talk(anna: Person, bert: Person, count: int) -> str:
+    return [anna.write(f"{number}", to=bert)["message_group_uuid"] for number in range(count)][0]
+
+
+def test_a_warm_list_is_one_query_and_no_statement(api: Api, statements: list[str]) -> None:
+    anna, bert = api.couple()
+    group = talk(anna, bert, 3)
+    for person in (anna, bert):
+        person.messages(group)
+    statements.clear()
+    for read in (anna.inbox, bert.inbox, lambda: anna.messages(group), lambda: bert.messages(group, limit=1)):
+        with api.wire() as calls:
+            read()
+        assert [call.operation for call in calls] == ["Query"]
+    assert statements == []
+
+
+def test_a_process_that_knows_nobody_asks_once(api: Api, statements: list[str]) -> None:
+    anna, bert = api.couple()
+    group = talk(anna, bert, 1)
+    with api.variant() as cold:
+        reader = cold.sign_in(anna.user)
+        statements.clear()
+        with cold.wire() as calls:
+            reader.messages(group)
+            reader.messages(group)
+            reader.inbox()
+    assert [call.operation for call in calls] == ["GetItem", "Query", "Query", "Query"]
+    assert len([each for each in statements if "FROM users" in each]) == 1
+
+
+def test_a_warm_send_is_one_transaction(api: Api) -> None:
+    anna, bert = api.couple()
+    group = talk(anna, bert, 1)
+    for send in (
+        lambda: anna.answer("by group", group=group),
+        lambda: bert.answer("by the other", group=group),
+        lambda: anna.write("by handle", to=bert),
+        lambda: bert.write("by handle of the other", to=anna),
+    ):
+        with api.wire() as calls:
+            send()
+        assert [call.operation for call in calls] == ["TransactWriteItems"]
+    assert len(calls[0].body["TransactItems"]) == 6
+
+
+def test_the_first_message_to_a_user_is_two_reads_and_one_transaction(api: Api) -> None:
+    anna, bert = api.couple()
+    with api.wire() as calls:
+        anna.write("hello", to=bert)
+    assert [call.operation for call in calls] == ["GetItem", "Query", "TransactWriteItems"]
+    assert len(calls[-1].body["TransactItems"]) == 5
+
+
+def test_a_send_after_another_processs_send_is_one_more_transaction_and_no_read(api: Api) -> None:
+    anna, bert = api.couple()
+    group = talk(anna, bert, 1)
+    with api.variant() as other:
+        other.sign_in(bert.user).answer("from elsewhere", group=group)
+        with api.wire() as calls:
+            assert anna.answer("from here", group=group)["seq"] == 3
+    assert [call.operation for call in calls] == ["TransactWriteItems", "TransactWriteItems"]
+
+
+def test_the_cost_does_not_grow_with_the_history(api: Api) -> None:
+    anna, bert = api.couple()
+    group = talk(anna, bert, 30)
+    with api.wire() as calls:
+        anna.messages(group, limit=5)
+    assert [call.body["Limit"] for call in calls] == [6]
+
+
+def test_a_refused_request_costs_nothing(api: Api) -> None:
+    anna, bert = api.couple()
+    group = talk(anna, bert, 1)
+    with api.wire() as calls:
+        anna.post({"message": "", "message_group_uuid": group})
+        anna.post({"message": "hello", "handle": "nobody"})
+        anna.get(f"/api/messages/{group}", cursor="x")
+        anna.get(f"/api/messages/{group}", limit="0")
+        anna.client.get("/api/message_groups")
+        api.sign_up().get(f"/api/messages/{group}")
+    assert calls == []
