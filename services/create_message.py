@@ -16,8 +16,8 @@ def create_message(store: MessageStore, users: UserDirectory, *, sender: User, b
     """Write what a client sent: `{message, message_group_uuid}` or `{message, handle}`.
 
     `body` is the parsed JSON, whatever it is. By handle, the pair's conversation gets the message and is started if
-    there is none. Returns the message as it was stored. Raises Invalid, NotFound, Unavailable, each with nothing
-    written.
+    there is none. Returns the message as it was stored. Raises Invalid, NotFound, each with nothing written, and
+    Unavailable.
     """
     new = check_new_message(body)
     if isinstance(new, ToGroup):

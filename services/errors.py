@@ -84,7 +84,11 @@ class NotFound(ServiceError):
 
 
 class Unavailable(ServiceError):
-    """A dependency does not answer or a conversation is too busy; nothing was decided. Trying again is right."""
+    """A dependency does not answer, or a conversation is too busy. Trying again later is right.
+
+    Nothing was written, with one exception: after STORAGE_UNAVAILABLE the last try of a write may have arrived
+    without its answer coming back (docs/data-model.md, "The write path").
+    """
 
 
 @contextmanager
