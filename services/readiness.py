@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextvars import copy_context
 
 from lib.db import DatabaseUnavailable
 from lib.ddb.errors import StoreUnavailable
 from services.errors import Code, Unavailable
 
 _DEADLINE_SECONDS = 0.9
+_THREADS = 2  # of each dependency: one may still hang while the next asks
 
 
 class Readiness:
-    """Asks every dependency at once. One a process: a dependency that hangs holds its own few threads at the most."""
+    """Asks every dependency at once. One a process: a dependency that hangs holds its own threads, and nobody else's."""
 
     def __init__(self, checks: Mapping[Code, Callable[[], None]]) -> None:
         """`checks` maps the code of a dependency that does not answer to what asks it."""
         self._checks = checks
-        self._threads = ThreadPoolExecutor(max_workers=2 * len(checks), thread_name_prefix="readiness")
+        self._threads = {code: ThreadPoolExecutor(_THREADS, thread_name_prefix=code) for code in checks}
 
     def check(self) -> None:
         """Return if everything answers. Raises Unavailable with the code of each that does not."""
-        asked = {code: self._threads.submit(ask) for code, ask in self._checks.items()}
+        # In the caller's context, so that what a check costs counts for the caller.
+        asked = {code: self._threads[code].submit(copy_context().run, ask) for code, ask in self._checks.items()}
         wait(asked.values(), timeout=_DEADLINE_SECONDS)
         failing = []
         for code, answer in asked.items():
