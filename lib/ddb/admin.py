@@ -1,0 +1,115 @@
+"""The table as the scripts see it: made, dropped, read as a whole, and each query explained. Not for the API.
+
+What makes the table stands in lib/ddb/schema.py; who may drop it, the scripts decide.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lib.config import DynamoDBSettings
+from lib.ddb.errors import StoreError, StoreUnavailable, translated
+from lib.ddb.items import Item
+from lib.ddb.table import Table
+
+FAILURES = (StoreError, BotoCoreError, ClientError)
+"""For scripts, which report a refused call in one line as well."""
+
+_ITEMS_PER_PAGE = 1_000
+_SHOWN_AS_VALUES = ("TableName", "KeyConditionExpression", "ExpressionAttributeValues", "ReturnConsumedCapacity")
+
+
+def where(settings: DynamoDBSettings) -> str:
+    """The table and the DynamoDB that has it, for people."""
+    return f"{settings.ddb_table} at {settings.aws_endpoint_url_dynamodb or f'AWS {settings.aws_default_region}'}"
+
+
+@contextmanager
+def explained(settings: DynamoDBSettings) -> Iterator[None]:
+    """Make a sentence of what keeps DynamoDB from serving a script. Raises StoreUnavailable."""
+    try:
+        with translated():
+            yield
+    except StoreUnavailable as error:
+        if str(error) == "ResourceNotFoundException":
+            raise StoreUnavailable(f"There is no table {where(settings)}: run ./bin/ddb/schema-load first") from error
+        raise StoreUnavailable(f"{where(settings)} is unavailable: {error}") from error
+
+
+def open_table(client: Any, settings: DynamoDBSettings) -> Table:
+    """The configured table, after asking whether it is there. Raises StoreUnavailable."""
+    table = Table(client, settings.ddb_table)
+    with explained(settings):
+        table.ping()
+    return table
+
+
+def drop_table(client: Any, table: str) -> bool:
+    """Drop the table and wait until it is gone; False if there was none."""
+    try:
+        client.delete_table(TableName=table)
+    except client.exceptions.ResourceNotFoundException:
+        return False
+    client.get_waiter("table_not_exists").wait(TableName=table, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    return True
+
+
+def table_names(client: Any) -> Iterator[str]:
+    """The names of all tables of the account and region."""
+    for page in client.get_paginator("list_tables").paginate():
+        yield from page["TableNames"]
+
+
+def scan(client: Any, table: str, *, limit: int | None = None) -> Iterator[Item]:
+    """Every item of the table, or the first `limit`, over all pages; eventually consistent, at half the price."""
+    pages = client.get_paginator("scan").paginate(
+        TableName=table,
+        ReturnConsumedCapacity="TOTAL",
+        PaginationConfig={"PageSize": min(limit or _ITEMS_PER_PAGE, _ITEMS_PER_PAGE), "MaxItems": limit},
+    )
+    for page in pages:
+        yield from page["Items"]
+
+
+def to_json(item: Item) -> str:
+    """An item or a key as one line, its key first."""
+    deserialize = TypeDeserializer().deserialize
+    ordered = sorted(item, key=lambda name: (name not in ("pk", "sk"), name))
+    return json.dumps({name: deserialize(item[name]) for name in ordered}, ensure_ascii=False, default=_plain)
+
+
+def record_queries(client: Any) -> list[dict[str, Any]]:
+    """The arguments of every Query that the client makes from now on; the list grows."""
+    queries: list[dict[str, Any]] = []
+
+    def record(params: dict[str, Any], **_: Any) -> None:
+        queries.append(dict(params))
+
+    client.meta.events.register("provide-client-params.dynamodb.Query", record)
+    return queries
+
+
+def describe_query(query: Mapping[str, Any]) -> str:
+    """A Query as one line: its key condition with the values in place, then every argument that shapes the answer."""
+    condition = query["KeyConditionExpression"]
+    for name, value in query["ExpressionAttributeValues"].items():
+        condition = condition.replace(name, json.dumps(TypeDeserializer().deserialize(value)))
+    rest = {name: value for name, value in query.items() if name not in _SHOWN_AS_VALUES}
+    shown = (f"{name}={to_json(value) if isinstance(value, dict) else value}" for name, value in rest.items())
+    return f"Query {query['TableName']}: {', '.join([condition, *shown])}"
+
+
+def _plain(value: object) -> object:
+    """What JSON does not know: numbers as DynamoDB gives them, and the sets and bytes of other systems' items."""
+    if isinstance(value, Decimal):
+        return int(value) if value == int(value) else float(value)
+    if isinstance(value, set):
+        return sorted(value)
+    return str(value)
