@@ -137,7 +137,8 @@ def load(section: type[S], environ: Mapping[str, str] | None = None) -> S:
     Without `environ`, variables come from the process's environment, then from `.env` in the checkout. When
     neither says which stack is meant, those of the running local stack (`stack.env`, written by bin/dev) are
     taken, all of them, so that no half of another stack is mixed in. What the files give is exported, because
-    boto3 reads its credentials from the environment.
+    boto3 reads its credentials from the environment. python-dotenv's own switch, PYTHON_DOTENV_DISABLED, keeps
+    `.env` out.
 
     Raises SettingsError that names every missing or malformed variable.
     """
@@ -183,7 +184,8 @@ def is_local(url: str | None) -> bool:
 
 
 def _export_files() -> None:
-    _export(ROOT / ".env")
+    if not os.environ.get("PYTHON_DOTENV_DISABLED"):
+        _export(ROOT / ".env")
     if not any(os.environ.get(name) for name in _ANCHORS):
         _export(local_dir() / "stack.env", override=True)
 

@@ -18,7 +18,6 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
-from dotenv import dotenv_values
 
 from lib import config
 from lib.db import create_database
@@ -28,7 +27,6 @@ from lib.local.environment import without_developer
 from lib.local.ministack import Ministack
 from lib.local.postgres import Postgres
 
-_DOTENV = config.ROOT / ".env"
 _ENGINES = config.local_dir() / "engines"  # downloads are kept between runs
 
 
@@ -64,9 +62,8 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 @pytest.fixture(autouse=True)
-def aws_credentials(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Credentials that no AWS account knows; and what a test exports is gone after it."""
-    monkeypatch.setattr(config, "dotenv_values", lambda path: {} if path == _DOTENV else dotenv_values(path))
+def own_environment() -> Iterator[None]:
+    """What a test exports is gone after it."""
     saved = dict(os.environ)
     yield
     os.environ.clear()

@@ -19,7 +19,8 @@ _LOCAL_HOSTS = f"{LOOPBACK},localhost"
 def without_developer(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment without settings of this system and without whatever boto3 and libpq would read.
 
-    In their place come credentials that no AWS account knows; and loopback is asked without a proxy.
+    In their place come credentials that no AWS account knows; `.env` stays unread, and loopback is asked without a
+    proxy.
     """
     kept = {
         name: value
@@ -28,4 +29,5 @@ def without_developer(environ: Mapping[str, str]) -> dict[str, str]:
     }
     direct = {name: ",".join(filter(None, [environ.get(name), _LOCAL_HOSTS])) for name in ("NO_PROXY", "no_proxy")}
     nowhere = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
-    return kept | direct | nowhere | CREDENTIALS | {"AWS_DEFAULT_REGION": REGION, "AWS_EC2_METADATA_DISABLED": "true"}
+    switches = {"AWS_DEFAULT_REGION": REGION, "AWS_EC2_METADATA_DISABLED": "true", "PYTHON_DOTENV_DISABLED": "1"}
+    return kept | direct | nowhere | CREDENTIALS | switches

@@ -37,9 +37,9 @@ class EngineError(Exception):
 
 
 def bare_environment(**variables: str) -> dict[str, str]:
-    """An environment for a child that must see nothing of the developer's own: no AWS_PROFILE, no PGHOST."""
+    """An environment for a child that must see nothing of the developer's own: no AWS_PROFILE, no PGHOST, no `.env`."""
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    return kept | variables
+    return kept | {"PYTHON_DOTENV_DISABLED": "1"} | variables
 
 
 def as_user(uid: int | None) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def problems(environ: dict[str, str]) -> list[str]:
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
     """Write `.env` of a checkout and `stack.env` of a running local stack; the environment names no stack."""
-    for name in DECLARED:
+    for name in (*DECLARED, "PYTHON_DOTENV_DISABLED"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(config, "ROOT", tmp_path)
     monkeypatch.setenv("LOCAL_DIR", str(tmp_path / "local"))
@@ -162,6 +162,14 @@ def test_dotenv_is_exported_for_boto3(files: Files) -> None:
     files(dotenv={**MINIMUM, "AWS_PROFILE": "cruddur"})
     load(Settings)
     assert os.environ["AWS_PROFILE"] == "cruddur"
+
+
+def test_dotenv_can_be_kept_out(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    files(dotenv=MINIMUM)
+    monkeypatch.setenv("PYTHON_DOTENV_DISABLED", "1")
+
+    with pytest.raises(SettingsError):
+        load(Settings)
 
 
 def test_a_running_stack_is_taken_as_a_whole(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
