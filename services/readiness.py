@@ -15,7 +15,7 @@ _THREADS = 2  # of each dependency: one may still hang while the next asks
 
 
 class Readiness:
-    """Asks every dependency at once. One a process: a dependency that hangs holds its own threads, and nobody else's."""
+    """Asks every dependency at once. One a process: a dependency that hangs holds nobody else's threads."""
 
     def __init__(self, checks: Mapping[Code, Callable[[], None]]) -> None:
         """`checks` maps the code of a dependency that does not answer to what asks it."""
