@@ -1,0 +1,213 @@
+"""DynamoDB that is away, slow, short of capacity, or takes an answer to the grave: retried, then a 503 in time."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.exceptions import ReadTimeoutError
+from werkzeug.test import TestResponse
+
+from lib.ddb import table
+from tests.integration.api import Api, Person, aws_error, ok, refused, run_api
+
+UNAVAILABLE = (503, ["storage_unavailable"])
+BUSY = (503, ["conversation_busy"])
+NO_PORT = "http://127.0.0.1:1"
+
+Answer = Callable[[AWSPreparedRequest], AWSResponse | None]
+
+api = pytest.fixture(scope="module")(run_api)
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries follow each other at once."""
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda self, context: 0)
+    monkeypatch.setattr(table, "_LONGEST_PAUSE_SECONDS", 0)
+
+
+@pytest.fixture
+def silent_url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A server that accepts connections and says nothing; who calls it waits for 0.2 s."""
+    monkeypatch.setattr(table, "READ_TIMEOUT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def conversation(anna: Person, bert: Person) -> str:
+    group: str = anna.write("hello", to=bert)["message_group_uuid"]
+    return group
+
+
+def first(count: int, answer: Answer) -> Answer:
+    """Answer that many tries, and let the engine answer the others."""
+    left = iter(range(count))
+    return lambda request: None if next(left, None) is None else answer(request)
+
+
+def conflict(request: AWSPreparedRequest) -> AWSResponse:
+    """A transaction that met another one at its second item."""
+    codes = ["None", "TransactionConflict", *["None"] * (request.body.count(b'"TableName"') - 2)]
+    return aws_error(400, "TransactionCanceledException", CancellationReasons=[{"Code": c} for c in codes])(request)
+
+
+def assert_unavailable(response: TestResponse, refusal: tuple[int, list[str]] = UNAVAILABLE) -> None:
+    assert refused(response) == refusal
+    assert response.headers["Retry-After"] == "1"
+
+
+FAULTS = {
+    "throttled": aws_error(400, "ThrottlingException"),
+    "short of provisioned capacity": aws_error(400, "ProvisionedThroughputExceededException"),
+    "over the account's limit": aws_error(400, "RequestLimitExceeded"),
+    "failing": aws_error(500, "InternalServerError"),
+    "away for a moment": aws_error(503, "ServiceUnavailable"),
+}
+
+
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_fault_that_passes_is_not_noticed(api: Api, fault: Answer) -> None:
+    anna, bert = api.couple()
+    group = conversation(anna, bert)
+    for call in (anna.inbox, lambda: anna.messages(group), lambda: anna.answer("again", group=group)):
+        with api.wire(first(table.TRIES - 1, fault)) as calls:
+            call()
+        assert len(calls) == table.TRIES
+    assert [row["message"] for row in bert.messages(group)] == ["again", "hello"]
+
+
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_fault_that_lasts_is_a_503(api: Api, fault: Answer) -> None:
+    anna, bert = api.couple()
+    group = conversation(anna, bert)
+    before = api.items()
+    with api.wire(fault) as calls:
+        assert_unavailable(anna.get("/api/message_groups"))
+        assert_unavailable(anna.get(f"/api/messages/{group}"))
+        assert_unavailable(anna.post({"message": "lost", "message_group_uuid": group}))
+        assert_unavailable(anna.post({"message": "lost", "handle": bert.user.handle}))
+        assert_unavailable(anna.post({"message": "lost", "handle": api.sign_up().user.handle}))
+    assert len(calls) == 5 * table.TRIES
+    assert api.items() == before
+    assert anna.answer("found", group=group)["seq"] == 2
+
+
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize(
+    "code",
+    ["AccessDeniedException", "UnrecognizedClientException", "ExpiredTokenException", "ResourceNotFoundException"],
+)
+def test_a_deployment_that_may_not_use_its_table_says_so_as_unavailable(api: Api, code: str) -> None:
+    anna = api.sign_up()
+    with api.wire(aws_error(400, code)):
+        assert_unavailable(anna.get("/api/message_groups"))
+
+
+def test_a_dynamodb_that_cannot_be_reached_is_a_503_in_time(api: Api) -> None:
+    with api.variant(aws_endpoint_url_dynamodb=NO_PORT) as cut_off:
+        anna, bert = cut_off.couple()
+        began = time.monotonic()
+        assert_unavailable(anna.get("/api/message_groups"))
+        assert_unavailable(anna.post({"message": "hello", "handle": bert.user.handle}))
+        assert time.monotonic() - began < 2 * 3.5  # two retries each, after at most one second and two
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_dynamodb_that_hangs_is_a_503_in_time(api: Api, silent_url: str) -> None:
+    with api.variant(aws_endpoint_url_dynamodb=silent_url) as waiting:
+        anna = waiting.sign_up()
+        began = time.monotonic()
+        assert_unavailable(anna.get("/api/message_groups"))
+        assert table.TRIES * 0.2 <= time.monotonic() - began < table.TRIES * 0.2 + 0.5
+        assert waiting.lines()[-1]["dynamodb_requests"] == table.TRIES
+
+
+def test_a_try_takes_two_seconds_at_most() -> None:
+    assert table.CONNECT_TIMEOUT_SECONDS + table.READ_TIMEOUT_SECONDS <= 2
+
+
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize("by_handle", [True, False])
+def test_an_answer_that_is_lost_after_the_commit_makes_one_message(api: Api, by_handle: bool) -> None:
+    anna, bert = api.couple()
+    group = None if by_handle else conversation(anna, bert)
+    lost: list[str] = []
+
+    def lose_answer(request: AWSPreparedRequest) -> None:
+        if b"ClientRequestToken" in request.body and not lost:
+            assert api.dynamodb._endpoint.http_session.send(request).status_code == 200
+            lost.append("answer")
+            raise ReadTimeoutError(endpoint_url=request.url)
+
+    with api.wire(lose_answer) as calls:
+        sent = anna.answer("once", group=group) if group else anna.write("once", to=bert)
+    transactions = [call.body["ClientRequestToken"] for call in calls if call.operation == "TransactWriteItems"]
+    assert len(transactions) == 2
+    assert len(set(transactions)) == 1
+    texts = [row["message"] for row in bert.messages(sent["message_group_uuid"])]
+    assert texts.count("once") == 1
+    assert bert.inbox()[0]["seq"] == len(texts) == sent["seq"]
+    assert anna.answer("next", group=sent["message_group_uuid"])["seq"] == sent["seq"] + 1
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_transaction_that_meets_another_is_tried_again(api: Api) -> None:
+    anna, bert = api.couple()
+    group = conversation(anna, bert)
+    with api.wire(first(3, conflict)) as calls:
+        assert anna.answer("through", group=group)["seq"] == 2
+    assert len(calls) == 4
+    assert len({call.body["ClientRequestToken"] for call in calls}) == 4
+
+
+@pytest.mark.parametrize("by_handle", [True, False])
+def test_a_conversation_that_stays_busy_is_a_503_with_nothing_written(api: Api, by_handle: bool) -> None:
+    anna, bert = api.couple()
+    group = conversation(anna, bert)
+    receiver = {"handle": bert.user.handle} if by_handle else {"message_group_uuid": group}
+    before = api.items()
+    began = time.monotonic()
+    with api.wire(conflict) as calls:
+        assert_unavailable(anna.post({"message": "hello", **receiver}), BUSY)
+    assert time.monotonic() - began < 2
+    assert len(calls) == table.CONFLICT_TRIES
+    assert api.items() == before
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_first_message_that_stays_in_conflict_is_a_503_with_nothing_written(api: Api) -> None:
+    anna, bert = api.couple()
+    before = api.items()
+    with api.wire(lambda request: conflict(request) if b"TransactItems" in request.body else None):
+        assert_unavailable(anna.post({"message": "hello", "handle": bert.user.handle}), BUSY)
+    assert api.items() == before
+    assert anna.write("hello", to=bert)["seq"] == 1
+
+
+def test_who_waits_too_long_for_a_turn_is_told_to_come_back(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lib.ddb.store._TURN_SECONDS", 0.1)
+    anna, bert = api.couple()
+    group = conversation(anna, bert)
+    held, release, answers = Event(), Event(), []
+
+    def hold(_: Any) -> None:
+        held.set()
+        assert release.wait(10)
+
+    with api.wire(first(1, hold)):
+        writer = Thread(target=lambda: answers.append(bert.answer("first", group=group)))
+        writer.start()
+        assert held.wait(10)
+        assert_unavailable(anna.post({"message": "second", "message_group_uuid": group}), BUSY)
+        release.set()
+        writer.join()
+    assert [answer["seq"] for answer in answers] == [2]
+    assert ok(anna.post({"message": "second", "message_group_uuid": group}))["seq"] == 3
