@@ -1,0 +1,197 @@
+"""What a request leaves in the log: one line of numbers and ids, and nothing that a person wrote or signs in with."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+from botocore.exceptions import ParamValidationError
+from flask.testing import FlaskClient
+from psycopg.errors import UniqueViolation
+
+from lib.ddb.store import MessageStore
+from lib.users import UserDirectory
+from tests.integration.api import JSON, Api, Person, aws_error, refused, run_api
+
+TEXT = "a secret rendezvous at midnight"
+FIELDS = [
+    *("time", "level", "event", "method", "route", "status", "ms"),
+    *("request_id", "user_uuid", "dynamodb_requests", "dynamodb_capacity_units"),
+]
+
+api = pytest.fixture(scope="module")(run_api)
+
+
+@pytest.fixture
+def debugged(api: Api) -> Iterator[Api]:
+    """An application that logs all it can, with answers of 500 let through."""
+    with api.variant(log_level="debug") as verbose:
+        verbose.app.test_client_class = FlaskClient
+        yield verbose
+
+
+def logged(api: Api) -> JSON:
+    """The last line, which must be a request's."""
+    line = api.lines()[-1]
+    assert list(line) == FIELDS
+    assert line["event"] == "request"
+    return line
+
+
+def assert_discreet(api: Api, *people: Person) -> None:
+    """Nothing that was written or is used to sign in stands in the log."""
+    log = api.log.getvalue()
+    assert log
+    assert "rendezvous" not in log
+    for person in people:
+        token = person.authorization.removeprefix("Bearer ")
+        for secret in (token, token.split(".")[2], f"{person.user.handle}@example.com", "@example.com"):
+            assert secret not in log
+
+
+def test_each_request_leaves_one_line(api: Api) -> None:
+    anna, bert = api.couple()
+    before = len(api.lines())
+    sent = anna.write(TEXT, to=bert)
+    line = logged(api)
+    assert len(api.lines()) == before + 1
+    assert datetime.fromisoformat(line["time"]).utcoffset() is not None
+    assert line["level"] == "info"
+    assert (line["method"], line["route"], line["status"]) == ("POST", "/api/messages", 200)
+    assert 0 < line["ms"] < 10_000
+    assert re.fullmatch(r"[0-9a-f-]{36}", line["request_id"])
+    assert line["user_uuid"] == anna.user.uuid
+    assert line["dynamodb_requests"] == 3
+    assert line["dynamodb_capacity_units"] >= 10  # five new items, each written twice over by a transaction
+    bert.messages(sent["message_group_uuid"])
+    line = logged(api)
+    assert (line["method"], line["route"]) == ("GET", "/api/messages/<message_group_uuid>")
+    assert (line["dynamodb_requests"], line["dynamodb_capacity_units"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "route", "status"),
+    [
+        ("GET", "/api/nothing", None, 404),
+        ("GET", "/api/messages", None, 405),
+        ("GET", "/api/message_groups", "/api/message_groups", 401),
+        ("OPTIONS", "/api/messages", "/api/messages", 200),
+        ("GET", "/api/users/@nobody/short", "/api/users/@<handle>/short", 404),
+        ("GET", "/api/health-check", "/api/health-check", 200),
+    ],
+)
+def test_requests_without_a_user_leave_a_line_too(
+    api: Api, method: str, path: str, route: str | None, status: int
+) -> None:
+    api.app.test_client().open(path, method=method)
+    line = logged(api)
+    assert (line["method"], line["route"], line["status"], line["user_uuid"]) == (method, route, status, None)
+    assert (line["dynamodb_requests"], line["dynamodb_capacity_units"]) == (0, 0)
+
+
+def test_one_requests_cost_is_not_the_nexts(api: Api) -> None:
+    anna = api.sign_up()
+    for _ in range(3):
+        anna.inbox()
+        assert logged(api)["dynamodb_requests"] == 1
+
+
+def test_the_log_says_nothing_that_people_wrote(debugged: Api) -> None:
+    anna, bert = debugged.couple()
+    group = anna.write(TEXT, to=bert)["message_group_uuid"]
+    bert.answer(TEXT, group=group)
+    bert.messages(group)
+    anna.inbox()
+    anna.post({"message": f"{TEXT}\0", "handle": bert.user.handle})
+    anna.post({"message": "hello", "handle": TEXT})
+    anna.post_bytes(TEXT.encode())
+    anna.get(f"/api/messages/{TEXT}", cursor=TEXT, limit=TEXT)
+    anna.get(f"/{TEXT}", q=TEXT)
+    anna.client.get("/api/message_groups", headers={"Authorization": f"{anna.authorization} {TEXT}"})
+    anna.client.get("/api/message_groups", headers={"Authorization": f"{anna.authorization}x", "X-Request-Id": TEXT})
+    assert_discreet(debugged, anna, bert)
+
+
+def test_the_log_says_nothing_of_a_fault_at_dynamodb_but_its_kind(debugged: Api) -> None:
+    anna, bert = debugged.couple()
+    anna.write(TEXT, to=bert)
+    with debugged.wire(aws_error(400, "AccessDeniedException", Item=TEXT)):
+        assert anna.post({"message": TEXT, "handle": bert.user.handle}).status_code == 503
+    event, line = debugged.lines()[-2:]
+    assert (event["event"], event["level"], event["codes"]) == ("unavailable", "warning", ["storage_unavailable"])
+    assert "AccessDeniedException" in event["cause"]
+    assert line["status"] == 503
+    assert_discreet(debugged, anna, bert)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError(TEXT),
+        ExceptionGroup(TEXT, [ValueError(TEXT)]),
+        ParamValidationError(report=f'Invalid type for parameter Item.message, value: "{TEXT}"'),
+        UniqueViolation(f"Key (email)=(anna@example.com) already exists: {TEXT}"),
+        UnicodeEncodeError("utf-8", TEXT, 0, 1, TEXT),
+        KeyError(TEXT),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_bug_is_logged_by_where_it_happened_and_not_by_what_it_says(
+    debugged: Api, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        try:
+            raise ValueError(TEXT)
+        except ValueError as cause:
+            raise error from cause
+
+    anna, bert = debugged.couple()
+    monkeypatch.setattr(MessageStore, "send_to_user", fail)
+    assert refused(anna.post({"message": TEXT, "handle": bert.user.handle})) == (500, ["internal_error"])
+    event, line = debugged.lines()[-2:]
+    assert (event["event"], event["level"], event["error"]) == ("request_failed", "error", type(error).__name__)
+    assert event["request_id"] == line["request_id"]
+    assert event["at"][-1].endswith(" fail")
+    assert (line["status"], line["user_uuid"]) == (500, anna.user.uuid)
+    assert_discreet(debugged, anna, bert)
+
+
+def test_a_bug_before_the_user_is_known_is_logged_as_well(debugged: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError(TEXT)
+
+    anna = debugged.sign_up()
+    monkeypatch.setattr(UserDirectory, "by_cognito_user_id", fail)
+    assert refused(anna.get("/api/message_groups")) == (500, ["internal_error"])
+    assert logged(debugged)["user_uuid"] is None
+    assert_discreet(debugged, anna)
+
+
+def test_what_botocore_refuses_to_send_is_not_repeated(debugged: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lib.ddb.store.to_timestamp", lambda moment: [TEXT])
+    anna, bert = debugged.couple()
+    assert anna.post({"message": TEXT, "handle": bert.user.handle}).status_code == 500
+    assert debugged.lines()[-2]["error"] == "ParamValidationError"
+    assert_discreet(debugged, anna, bert)
+
+
+def test_other_libraries_are_heard_from_warnings_on(debugged: Api) -> None:
+    for name in ("botocore.endpoint", "urllib3.connectionpool", "psycopg", "psycopg.pool", "flask_cors", "werkzeug"):
+        logging.getLogger(name).debug(TEXT)
+        logging.getLogger(name).info(TEXT)
+    assert debugged.log.getvalue() == ""
+    logging.getLogger("botocore.endpoint").warning("the network is slow")
+    assert [line["event"] for line in debugged.lines()] == ["the network is slow"]
+
+
+def test_a_higher_level_silences_the_request_lines(api: Api) -> None:
+    with api.variant(log_level="error") as quiet:
+        anna = quiet.sign_up()
+        anna.inbox()
+        with quiet.wire(aws_error(400, "AccessDeniedException")):
+            anna.get("/api/message_groups")
+        assert quiet.log.getvalue() == ""
