@@ -94,7 +94,7 @@ class StoreContract:
         self, new_store: NewStore, contents: TableContents, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         late = new_store()
-        monkeypatch.setattr(late, "_find_group", lambda sender, receiver: None)  # it looked before the other wrote
+        monkeypatch.setattr(late, "group_of_pair", lambda sender, receiver: None)  # it looked before the other wrote
         first = new_store().send_to_user(sender=ANNA, receiver=BERT, text="one")
         second = late.send_to_user(sender=BERT, receiver=ANNA, text="two")
 

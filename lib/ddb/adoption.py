@@ -79,17 +79,18 @@ def adopt(table: Table, group_uuid: str, *, witness: User) -> Conversation | Non
     return Conversation.from_item(item, group_uuid=group_uuid) if item else None
 
 
-def old_group_of_pair(table: Table, *, user_uuid: str, other_user_uuid: str) -> str | None:
-    """The newest conversation of a pair that an older backend wrote and nobody has adopted; reads the whole inbox."""
+def old_groups(table: Table, *, user_uuid: str) -> dict[str, str]:
+    """A user's conversations that an older backend wrote and nobody has adopted: other user → the newest with them.
+
+    Reads the whole inbox, because no key tells old rows from new ones.
+    """
     rows = table.all(
         KeyConditionExpression="pk = :pk",
-        FilterExpression="user_uuid = :other AND attribute_not_exists(seq)",
-        ExpressionAttributeValues={":pk": {"S": keys.inbox_pk(user_uuid)}, ":other": {"S": other_user_uuid}},
-        ScanIndexForward=False,
+        FilterExpression="attribute_not_exists(seq)",
+        ExpressionAttributeValues={":pk": {"S": keys.inbox_pk(user_uuid)}},
         ConsistentRead=True,
     )
-    row = next(rows, None)
-    return InboxRow.from_item(row).group_uuid if row else None
+    return {row.other.uuid: row.group_uuid for row in map(InboxRow.from_item, rows)}  # oldest first: the newest stays
 
 
 def inbox_rows(table: Table, group_uuid: str) -> Iterator[InboxRow]:

@@ -18,7 +18,7 @@ from cachetools import LRUCache
 from lib.cache import Memory
 from lib.clock import Clock, now, tick_after, to_timestamp
 from lib.ddb import keys
-from lib.ddb.adoption import adopt, inbox_rows, old_group_of_pair
+from lib.ddb.adoption import adopt, inbox_rows, old_groups
 from lib.ddb.cursor import CursorSigner
 from lib.ddb.errors import Contended, ConversationNotFound
 from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, conversation_key, pair_key
@@ -63,6 +63,7 @@ class MessageStore:
         self._new_uuid = new_uuid
         self._states: Memory[str, Conversation] = Memory(LRUCache(_REMEMBERED))
         self._groups: Memory[str, str] = Memory(LRUCache(_REMEMBERED))
+        self._adopted_inboxes: Memory[str, bool] = Memory(LRUCache(_REMEMBERED))
         self._turns = [Lock() for _ in range(_TURNS)]
 
     def list_messages(self, *, group_uuid: str, user: User, limit: int, cursor: str | None) -> Page[Message]:
@@ -99,7 +100,15 @@ class MessageStore:
 
     def group_of_pair(self, user: User, other: User) -> str | None:
         """The conversation of two users, also an older backend's; None if they have none."""
-        return self._find_group(user, other)
+        item = self._table.get(pair_key(user.uuid, other.uuid))
+        if item is not None:
+            return str(item["group_uuid"]["S"])
+        if self._adopted_inboxes.get(user.uuid):
+            return None
+        groups = old_groups(self._table, user_uuid=user.uuid)
+        if not groups:
+            self._adopted_inboxes.put(user.uuid, True)
+        return groups.get(other.uuid)
 
     def message_at(self, *, group_uuid: str, created_at: str) -> Message | None:
         """The message that has exactly this time."""
@@ -143,7 +152,7 @@ class MessageStore:
         return message
 
     def _send_to_pair(self, sender: User, receiver: User, text: str) -> Message:
-        group_uuid = self._find_group(sender, receiver)
+        group_uuid = self.group_of_pair(sender, receiver)
         if group_uuid is None:
             try:
                 return self._start(sender, receiver, text)
@@ -172,12 +181,6 @@ class MessageStore:
             raise ConversationNotFound
         self._states.put(group_uuid, state)
         return state
-
-    def _find_group(self, sender: User, receiver: User) -> str | None:
-        item = self._table.get(pair_key(sender.uuid, receiver.uuid))
-        if item is not None:
-            return str(item["group_uuid"]["S"])
-        return old_group_of_pair(self._table, user_uuid=sender.uuid, other_user_uuid=receiver.uuid)
 
     def _start(self, sender: User, receiver: User, text: str) -> Message:
         group_uuid, created_at = self._new_uuid(), to_timestamp(self._clock())

@@ -8,6 +8,7 @@ import pytest
 
 from lib.ddb.errors import ConversationNotFound, StoreError
 from lib.ddb.items import Item
+from lib.ddb.usage import start_metering
 from lib.users import User
 from tests.stores import ANNA, BERT, CARL, NewStore, TableContents, all_pages, stores_on
 from tests.unit.test_store import TABLE, client
@@ -99,6 +100,15 @@ def test_sending_by_handle_finds_the_old_conversation_from_either_side(
 
     assert (first.group_uuid, second.group_uuid) == (GROUP, GROUP)
     contents.check(GROUP, ["old 0", "old 1", "old 2", "new", "newer"])
+
+
+def test_inbox_without_old_rows_is_searched_once_a_process(new_store: NewStore, client: Any) -> None:  # noqa: F811
+    store = new_store()
+    store.send_to_user(sender=ANNA, receiver=BERT, text="the guard, the inbox, the transaction")
+    usage = start_metering()
+    store.send_to_user(sender=ANNA, receiver=CARL, text="the guard, the transaction")
+
+    assert usage.requests == 2
 
 
 def test_stranger_cannot_enter_an_old_conversation(new_store: NewStore, contents: TableContents) -> None:
