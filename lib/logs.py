@@ -30,7 +30,7 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[0]:
             line["error"] = record.exc_info[0].__name__
             line["at"] = _frames(record.exc_info[2])
-        return json.dumps(line, ensure_ascii=False)
+        return json.dumps(line, default=lambda value: type(value).__name__)  # ASCII: any stream can take it
 
 
 def configure(level: str) -> None:
