@@ -1,0 +1,132 @@
+"""The shape of the code (DESIGN.md section 5): imports run one way, keys stand in one place, nothing is made early."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lib.config import ROOT
+
+LAYERS = ("app", "routes", "services", "lib")  # each may import itself and those after it
+WEB = {"flask", "flask_cors", "werkzeug"}
+CLIENTS = {"boto3", "botocore", "psycopg", "psycopg_pool"}
+FOREIGN = {"routes": CLIENTS, "services": WEB | CLIENTS, "lib": WEB}
+KEY_PREFIXES = ("MSG#", "GRP#", "CONV#", "PAIR#", "IDEM#")
+LONGEST = 250
+
+# Imports every module of the program with no setting in the environment and every way out of the process closed.
+IMPORT_ALL = """
+import importlib, os, sys, threading
+
+def refuse(event, args):
+    if event in ("socket.connect", "socket.bind", "subprocess.Popen", "os.posix_spawn"):
+        raise AssertionError(event)
+
+def client(*args, **kwargs):
+    raise AssertionError("a client was made")
+
+os.environ.clear()
+import boto3, psycopg_pool
+boto3.client = boto3.resource = boto3.Session = boto3.session.Session = client
+psycopg_pool.ConnectionPool.__init__ = client
+sys.addaudithook(refuse)
+sys.path.insert(0, "")
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+assert threading.active_count() == 1, threading.enumerate()
+"""
+
+
+def modules() -> list[Path]:
+    """The program's modules, relative to the checkout."""
+    found = [ROOT / "app.py", *(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))]
+    return sorted(path.relative_to(ROOT) for path in found)
+
+
+def programs() -> list[Path]:
+    """The modules, and what runs them: the scripts, which have no suffix, and the functions."""
+    others = [path for folder in ("bin", "aws") for path in (ROOT / folder).rglob("*")]
+    scripts = [path for path in others if path.is_file() and (path.suffix == ".py" or is_script(path))]
+    return [*modules(), *(path.relative_to(ROOT) for path in scripts)]
+
+
+def is_script(path: Path) -> bool:
+    return path.read_bytes().startswith(b"#!")
+
+
+def layer_of(path: Path) -> str:
+    return path.parts[0].removesuffix(".py")
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse((ROOT / path).read_text())
+
+
+def imports(tree: ast.AST) -> set[str]:
+    """The top-level packages that code imports, wherever it does."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            names.add((node.module or "").partition(".")[0])
+    return names
+
+
+def texts(tree: ast.AST) -> Iterator[str]:
+    """The strings that code works with: all but docstrings."""
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
+            yield node.value
+
+
+def test_the_layers_are_all_there() -> None:
+    assert {layer_of(path) for path in modules()} == set(LAYERS)
+
+
+@pytest.mark.parametrize("path", modules(), ids=str)
+def test_imports_run_one_way(path: Path) -> None:
+    layer = layer_of(path)
+    above = set(LAYERS[: LAYERS.index(layer)]) | {"bin", "aws", "tests"}
+    forbidden = above | FOREIGN.get(layer, set())
+    assert imports(parse(path)) & forbidden == set()
+
+
+def test_a_wrong_import_is_found_wherever_it_stands() -> None:
+    code = "import os\ndef f():\n    from flask.typing import x\n    import boto3.session as b"
+    assert imports(ast.parse(code)) == {"os", "flask", "boto3"}
+
+
+@pytest.mark.parametrize("path", programs(), ids=str)
+def test_key_formats_stand_in_one_module(path: Path) -> None:
+    knows = any(prefix in text for text in texts(parse(path)) for prefix in KEY_PREFIXES)
+    assert knows == (path == Path("lib/ddb/keys.py"))
+
+
+def test_a_key_format_is_found_in_an_f_string_and_not_in_a_docstring() -> None:
+    assert list(texts(ast.parse('"""GRP#"""\nkey = f"MSG#{group}"'))) == ["MSG#"]
+
+
+@pytest.mark.parametrize("path", programs(), ids=str)
+def test_a_file_can_be_read_in_one_sitting(path: Path) -> None:
+    assert len((ROOT / path).read_text().splitlines()) <= LONGEST
+
+
+def test_importing_makes_no_client_and_needs_no_setting() -> None:
+    names = [str(path.with_suffix("")).replace("/", ".").removesuffix(".__init__") for path in modules()]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", IMPORT_ALL, *names], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_module_says_what_it_is() -> None:
+    silent = [str(path) for path in programs() if not ast.get_docstring(parse(path)) and (ROOT / path).read_text()]
+    assert silent == []
