@@ -15,7 +15,7 @@ import boto3
 from botocore.config import Config
 
 from lib.config import DynamoDBSettings
-from lib.ddb.errors import Contended, StoreError, translated
+from lib.ddb.errors import Contended, StoreError, StoreUnavailable, translated
 from lib.ddb.items import Item
 from lib.ddb.usage import meter
 
@@ -30,6 +30,10 @@ _PAUSE_SECONDS = 0.01
 _LONGEST_PAUSE_SECONDS = 0.2
 
 ABSENT = "attribute_not_exists(pk)"
+
+
+class _Throttled(StoreUnavailable):
+    """Capacity was short for one of a transaction's items: nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,17 +127,17 @@ class Table:
     def transact(self, writes: Sequence[Write]) -> None:
         """Make all writes or none.
 
-        Raises the error of the first write whose condition failed, or Contended when other transactions kept
-        having the items, or capacity stayed short, over all tries.
+        Raises the error of the first write whose condition failed; Contended when other transactions kept having
+        the items, and StoreUnavailable when capacity stayed short, over all tries.
         """
         for attempt in range(CONFLICT_TRIES):
             if attempt:
                 pause(attempt)
             try:
                 return self._transact_once(writes)
-            except Contended as error:
-                contended = error
-        raise contended
+            except (Contended, _Throttled) as error:
+                cancelled = error
+        raise cancelled
 
     def _transact_once(self, writes: Sequence[Write]) -> None:
         with translated():
@@ -172,7 +176,9 @@ def _reason(reasons: Sequence[dict[str, Any]], writes: Sequence[Write]) -> Excep
     for write, reason in zip(writes, reasons, strict=True):
         if reason["Code"] == "ConditionalCheckFailed":
             return write.on_failure(reason.get("Item", {}))
-    codes = sorted({reason["Code"] for reason in reasons} - {"None"})
-    if "ValidationError" in codes:
-        return ValueError("a transaction was not valid")  # a mistake of ours, which no retry mends
-    return Contended(", ".join(codes))
+    codes = {reason["Code"] for reason in reasons} - {"None"}
+    if codes <= {"TransactionConflict"}:
+        return Contended()
+    if codes <= {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}:
+        return _Throttled(", ".join(sorted(codes)))
+    return ValueError(f"a transaction was not valid: {', '.join(sorted(codes))}")  # no retry mends it

@@ -51,10 +51,17 @@ def first(count: int, answer: Answer) -> Answer:
     return lambda request: None if next(left, None) is None else answer(request)
 
 
-def conflict(request: AWSPreparedRequest) -> AWSResponse:
-    """A transaction that met another one at its second item."""
-    codes = ["None", "TransactionConflict", *["None"] * (request.body.count(b'"TableName"') - 2)]
-    return aws_error(400, "TransactionCanceledException", CancellationReasons=[{"Code": c} for c in codes])(request)
+def cancelled(code: str) -> Answer:
+    """A transaction that was cancelled because of its second item."""
+
+    def answer(request: AWSPreparedRequest) -> AWSResponse:
+        codes = ["None", code, *["None"] * (request.body.count(b'"TableName"') - 2)]
+        return aws_error(400, "TransactionCanceledException", CancellationReasons=[{"Code": c} for c in codes])(request)
+
+    return answer
+
+
+conflict = cancelled("TransactionConflict")
 
 
 def assert_unavailable(response: TestResponse, refusal: tuple[int, list[str]] = UNAVAILABLE) -> None:
@@ -178,6 +185,18 @@ def test_a_conversation_that_stays_busy_is_a_503_with_nothing_written(api: Api, 
     with api.wire(conflict) as calls:
         assert_unavailable(anna.post({"message": "hello", **receiver}), BUSY)
     assert time.monotonic() - began < 2
+    assert len(calls) == table.CONFLICT_TRIES
+    assert api.items() == before
+
+
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize("code", ["ThrottlingError", "ProvisionedThroughputExceeded"])
+def test_a_transaction_that_stays_short_of_capacity_is_a_503_with_nothing_written(api: Api, code: str) -> None:
+    anna, bert = api.couple()
+    group = conversation(anna, bert)
+    before = api.items()
+    with api.wire(cancelled(code)) as calls:
+        assert_unavailable(anna.post({"message": "hello", "message_group_uuid": group}))
     assert len(calls) == table.CONFLICT_TRIES
     assert api.items() == before
 
