@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,12 +76,15 @@ def test_a_pool_that_does_not_answer_is_told_in_a_line(
     assert done.stderr.count("\n") == 1
 
 
-def test_token_prints_an_access_token_of_a_seeded_user(
+def test_token_prints_an_access_token_of_a_seeded_user_whatever_pool_the_environment_names(
     pool: LocalPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     users = [{"handle": "Augustsz", "username": "Augustsz", "password": PASSWORD}]
     (tmp_path / "stack.json").write_text(json.dumps({"users": users}))
+    stack = {name: value for name, value in os.environ.items() if "COGNITO" in name or name == "AWS_DEFAULT_REGION"}
+    (tmp_path / "stack.env").write_text("".join(f"{name}='{value}'\n" for name, value in stack.items()))
     monkeypatch.setenv("LOCAL_DIR", str(tmp_path))
+    monkeypatch.setenv("AWS_COGNITO_USER_POOL_ID", "us-east-1_another")
     done = scripts.run("cognito/token", "Augustsz")
     assert done.returncode == 0, done.stderr
     claims = jwt.decode(done.stdout.rstrip("\n"), options={"verify_signature": False})
