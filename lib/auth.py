@@ -18,6 +18,8 @@ from typing import NamedTuple
 import jwt
 from cachetools import TLRUCache
 
+from lib.cache import Memory
+
 ALGORITHM = "RS256"
 REQUIRED_CLAIMS = ["exp", "iss", "sub", "token_use", "client_id"]
 
@@ -72,12 +74,13 @@ class TokenVerifier:
         self._client_id = client_id
         self._keys = _PublicKeys(jwks_url)
         # By fingerprint, because a token in memory is a credential in every core dump.
-        self._remembered: TLRUCache[bytes, _Verified] = TLRUCache(
-            MAX_REMEMBERED_TOKENS,
-            ttu=lambda _, verified, now: min(now + MAX_REMEMBERED_SECONDS, verified.exp),
-            timer=time,
+        self._remembered: Memory[bytes, _Verified] = Memory(
+            TLRUCache(
+                MAX_REMEMBERED_TOKENS,
+                ttu=lambda _, verified, now: min(now + MAX_REMEMBERED_SECONDS, verified.exp),
+                timer=time,
+            )
         )
-        self._lock = threading.Lock()
 
     def verify(self, authorization: str | None) -> str:
         """The `sub` of the token in an Authorization header, which is the user's Cognito id.
@@ -87,12 +90,10 @@ class TokenVerifier:
         """
         token = _bearer_token(authorization)
         fingerprint = hashlib.sha256(token.encode()).digest()
-        with self._lock:
-            verified = self._remembered.get(fingerprint)
+        verified = self._remembered.get(fingerprint)
         if verified is None:
             verified = self._check(token)
-            with self._lock:
-                self._remembered[fingerprint] = verified
+            self._remembered.put(fingerprint, verified)
         return verified.sub
 
     def _check(self, token: str) -> _Verified:

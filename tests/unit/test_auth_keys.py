@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,31 +13,9 @@ from lib import auth
 from lib.auth import KeysUnavailable, TokenInvalid, TokenVerifier
 from tests.clocks import FrozenTime
 from tests.tokens import TokenIssuer
+from tests.verifiers import SUB, clock, pool, verifier, verifier_of
 
-SUB = "f73f4b05-a59e-468b-8a29-a1c39e7a2222"
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> FrozenTime:
-    clock = FrozenTime()
-    monkeypatch.setattr(auth, "time", clock.time)
-    monkeypatch.setattr(auth, "monotonic", clock.monotonic)
-    return clock
-
-
-@pytest.fixture
-def pool() -> Iterator[TokenIssuer]:
-    with TokenIssuer() as pool:
-        yield pool
-
-
-@pytest.fixture
-def verifier(pool: TokenIssuer, clock: FrozenTime) -> TokenVerifier:
-    return verifier_of(pool)
-
-
-def verifier_of(pool: TokenIssuer) -> TokenVerifier:
-    return TokenVerifier(issuer=pool.issuer, client_id=pool.client_id, jwks_url=pool.jwks_url)
+__all__ = ["clock", "pool", "verifier"]
 
 
 def test_construction_fetches_nothing_and_the_first_token_fetches_once(

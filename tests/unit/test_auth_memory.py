@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from unittest.mock import Mock
 
@@ -15,31 +15,9 @@ from lib import auth
 from lib.auth import TokenExpired, TokenInvalid, TokenVerifier
 from tests.clocks import FrozenTime
 from tests.tokens import TokenIssuer
+from tests.verifiers import SUB, clock, pool, verifier, verifier_of
 
-SUB = "f73f4b05-a59e-468b-8a29-a1c39e7a2222"
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> FrozenTime:
-    clock = FrozenTime()
-    monkeypatch.setattr(auth, "time", clock.time)
-    monkeypatch.setattr(auth, "monotonic", clock.monotonic)
-    return clock
-
-
-@pytest.fixture
-def pool() -> Iterator[TokenIssuer]:
-    with TokenIssuer() as pool:
-        yield pool
-
-
-@pytest.fixture
-def verifier(pool: TokenIssuer, clock: FrozenTime) -> TokenVerifier:
-    return verifier_of(pool)
-
-
-def verifier_of(pool: TokenIssuer) -> TokenVerifier:
-    return TokenVerifier(issuer=pool.issuer, client_id=pool.client_id, jwks_url=pool.jwks_url)
+__all__ = ["clock", "pool", "verifier"]
 
 
 @pytest.fixture
@@ -103,4 +81,4 @@ def test_the_memory_is_bounded_and_holds_no_token(
     tokens = [pool.token(f"user {number}") for number in range(10)]
     for token in tokens:
         verifier.verify(f"Bearer {token}")
-    assert list(verifier._remembered) == [hashlib.sha256(token.encode()).digest() for token in tokens[-4:]]
+    assert list(verifier._remembered._cache) == [hashlib.sha256(token.encode()).digest() for token in tokens[-4:]]
