@@ -1,10 +1,11 @@
-"""Keeps what a developer has set for other systems away from a local stack and from tests."""
+"""The variables of a local stack: nothing of what a developer has set for other systems, and a file that holds them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 
 from lib.config import Settings
 from lib.local.processes import LOOPBACK
@@ -31,3 +32,17 @@ def without_developer(environ: Mapping[str, str]) -> dict[str, str]:
     nowhere = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
     switches = {"AWS_DEFAULT_REGION": REGION, "AWS_EC2_METADATA_DISABLED": "true", "PYTHON_DOTENV_DISABLED": "1"}
     return kept | direct | nowhere | CREDENTIALS | switches
+
+
+def write_stack_env(folder: Path, variables: Mapping[str, str]) -> None:
+    """Leave all settings to whoever works with this stack; lib/config.py reads them."""
+    write_private(folder / "stack.env", "".join(f"{name}='{value}'\n" for name, value in variables.items()))
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that holds secrets, whole or not at all, for its owner alone."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    partial.replace(path)

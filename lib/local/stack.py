@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import os
 import secrets
 import signal
 import sys
@@ -20,7 +19,7 @@ from typing import Any, Self
 
 from lib.config import ROOT, ApiSettings, Settings, load
 from lib.local.cognito import LocalPool
-from lib.local.environment import CREDENTIALS, REGION
+from lib.local.environment import CREDENTIALS, REGION, write_private, write_stack_env
 from lib.local.ministack import Ministack
 from lib.local.postgres import Postgres
 from lib.local.processes import LOOPBACK, Child, EngineError, answers, bare_environment, is_port_taken
@@ -149,8 +148,8 @@ class LocalStack:
             "users": users,
         }
         self._running.callback(self._withdraw)
-        _write(self.folder / "stack.env", "".join(f"{name}='{value}'\n" for name, value in variables.items()))
-        _write(self.folder / "stack.json", json.dumps(description, indent=2) + "\n")
+        write_stack_env(self.folder, variables)
+        write_private(self.folder / "stack.json", json.dumps(description, indent=2) + "\n")
 
     def raise_if_dead(self) -> None:
         """Raise EngineError when a part has ended by itself."""
@@ -169,18 +168,9 @@ class LocalStack:
     def _secret_key(self) -> str:
         path = self.folder / "secret_key"
         if not path.exists():
-            _write(path, secrets.token_urlsafe(32))  # kept, so that cursors outlive a restart
+            write_private(path, secrets.token_urlsafe(32))  # kept, so that cursors outlive a restart
         return path.read_text()
 
     def _withdraw(self) -> None:
         for name in ("stack.json", "stack.env"):
             (self.folder / name).unlink(missing_ok=True)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file that holds secrets, whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    partial.replace(path)

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import psutil
@@ -34,13 +34,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("stack") / "local"
 
 
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """A test that fails takes its stack along, so that the next one fails only for a reason of its own."""
+    yield
+    for process in Dev.started:
+        process.terminate()
+        process.wait(SECONDS)
+    Dev.started.clear()
+
+
 class Dev:
     """A bin/dev that runs, and what it has said so far."""
+
+    started: ClassVar[list[subprocess.Popen[bytes]]] = []
 
     def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
         self.folder = folder
         self._output = folder.with_name(f"output-{uuid.uuid4().hex}")
         self.process = launch(folder, arguments, variables, self._output)
+        self.started.append(self.process)
 
     @property
     def output(self) -> str:
@@ -72,7 +85,14 @@ def launch(
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=heed_signals,
         )
+
+
+def heed_signals() -> None:
+    """Undo what `nohup` and a shell's `&` hand down: bin/dev rightly ignores a hang-up that its parent ignored."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager
