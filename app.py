@@ -14,7 +14,6 @@ from flask import Flask, Response, g, jsonify, request
 from flask.typing import ResponseReturnValue
 from flask_cors import CORS
 from werkzeug.exceptions import BadRequest, HTTPException
-from werkzeug.routing import RequestRedirect
 
 from lib.auth import TokenVerifier
 from lib.config import Settings, load
@@ -53,6 +52,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or load(Settings)
     configure(settings.log_level)
     app = Flask(__name__, static_folder=None)
+    app.url_map.merge_slashes = False  # `//` is another path, and a redirect would repeat whatever Host was sent
     # One more than is accepted: werkzeug cuts a chunked body off here, and the route must see that there was more.
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
     app.json.sort_keys = False  # type: ignore[attr-defined]
@@ -135,8 +135,6 @@ def _challenge(code: Code) -> str:
 
 
 def _not_served(error: HTTPException) -> ResponseReturnValue:
-    if isinstance(error, RequestRedirect):
-        return error.get_response()
     status = error.code or 500
     response = jsonify([_CODES.get(status, Code.BAD_REQUEST if status < 500 else Code.INTERNAL_ERROR)])
     if "Allow" in (headers := error.get_response().headers):

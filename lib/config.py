@@ -9,6 +9,7 @@ This module reads the environment; it opens no connection and knows no client li
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
@@ -21,6 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # With one of these set, the environment says which stack is meant; without, a running local stack is.
 _ANCHORS = ("DATABASE_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_COGNITO_USER_POOL_ID")
+
+# What parsers of URLs read differently, so that one could see another host than the next.
+_AMBIGUOUS = re.compile(r"[\\\s\x00-\x1f\x7f]")
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -174,10 +178,13 @@ def is_local(url: str | None) -> bool:
     The compose file gives its services names under `.test`, which RFC 6761 keeps from ever being public.
     No URL means AWS itself, which is not local.
     """
-    if not url:
+    if not url or _AMBIGUOUS.search(url):
         return False
-    parts = urlsplit(url)
-    host = parts.hostname
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        return False
     if host is None:
         return parts.scheme.startswith("postgres")
     return host in _LOOPBACK or host.endswith(".test")
@@ -218,6 +225,6 @@ def _parse(text: str, hint: Any, declared: Field[Any]) -> Any:
 
 def _parse_url(text: str, schemes: tuple[str, ...]) -> str:
     parts = urlsplit(text)
-    if parts.scheme not in schemes or not parts.hostname:
+    if parts.scheme not in schemes or not parts.hostname or parts.username is not None or _AMBIGUOUS.search(text):
         raise ValueError(f"is {text!r}; it takes a URL that begins with {' or '.join(s + '://' for s in schemes)}")
     return text.rstrip("/")

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, UnsupportedMediaType
 
 from lib.ddb.items import InboxRow, Message
 from lib.users import User
@@ -95,7 +95,12 @@ def _links(next_cursor: str | None) -> dict[str, str]:
 def _json_body() -> object:
     if request.mimetype != "application/json":
         raise UnsupportedMediaType
-    data = request.get_data()
+    try:
+        data = request.get_data()
+    except HTTPException:
+        raise
+    except Exception as error:  # each server has its own errors for a body that is not framed as HTTP says
+        raise BadRequest from error
     if len(data) > MAX_BODY_BYTES:
         raise RequestEntityTooLarge
     try:

@@ -244,6 +244,24 @@ class StoreContract:
         assert contents.items() == []
         assert store.send_to_user(sender=ANNA, receiver=BERT, text="anew").seq == 1
 
+    def test_memory_of_an_earlier_table_moves_no_row_of_the_one_made_anew(
+        self, new_store: NewStore, contents: TableContents
+    ) -> None:
+        uuids = [f"{number:08}-55d1-47a0-bc6d-fe2bc2700399" for number in range(9)]
+
+        def made_at(day: int) -> None:
+            made = new_store(clock=SteppingClock(at=NOON + timedelta(days=day)), new_uuid=iter(uuids).__next__)
+            made.send_to_user(sender=ANNA, receiver=BERT, text=f"of day {day}")
+
+        made_at(0)
+        old = new_store(clock=SteppingClock(at=NOON + timedelta(days=2)))
+        old.conversation(group_uuid=uuids[0], user=ANNA)
+        contents.clear()
+        made_at(1)
+        old.send(group_uuid=uuids[0], sender=ANNA, text="by an old memory")
+
+        contents.check(uuids[0], ["of day 1", "by an old memory"])
+
     def test_timestamps_have_one_width(self, new_store: NewStore, contents: TableContents) -> None:
         store = new_store(clock=SteppingClock())
         message = store.send_to_user(sender=ANNA, receiver=BERT, text="on the full second")

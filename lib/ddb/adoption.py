@@ -53,12 +53,12 @@ def adopt(table: Table, group_uuid: str, *, witness: User) -> Conversation | Non
     `witness` is the user who asks: of a member who never wrote and whose row the other lost, only they know the
     name. Raises StoreUnavailable.
     """
-    found = _Findings(rows=list(inbox_rows(table, group_uuid)))
+    members = {uuid for row in inbox_rows(table, group_uuid) for uuid in (row.owner_uuid, row.other.uuid)}
+    found = _Findings(rows=[row for uuid in sorted(members) for row in _rows_of_member(table, uuid, group_uuid)])
     if not found.rows:
         return None
     found.users[witness.uuid] = witness
     found.users.update((row.other.uuid, row.other) for row in found.rows)
-    members = {uuid for row in found.rows for uuid in (row.owner_uuid, row.other.uuid)}
     _number(table, group_uuid, found)
     if len(members) != 2 or not members <= found.users.keys():
         return None
@@ -99,6 +99,17 @@ def inbox_rows(table: Table, group_uuid: str) -> Iterator[InboxRow]:
         IndexName=MESSAGE_GROUP_INDEX,
         KeyConditionExpression="message_group_uuid = :group",
         ExpressionAttributeValues={":group": {"S": group_uuid}},
+    )
+    return map(InboxRow.from_item, items)
+
+
+def _rows_of_member(table: Table, user_uuid: str, group_uuid: str) -> Iterator[InboxRow]:
+    """The conversation's rows in a member's inbox: what is replaced is read from the table, not from the index."""
+    items = table.all(
+        KeyConditionExpression="pk = :pk",
+        FilterExpression="message_group_uuid = :group",
+        ExpressionAttributeValues={":pk": {"S": keys.inbox_pk(user_uuid)}, ":group": {"S": group_uuid}},
+        ConsistentRead=True,
     )
     return map(InboxRow.from_item, items)
 

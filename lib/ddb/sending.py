@@ -71,12 +71,14 @@ def append_writes(before: Conversation, after: Conversation, message: Message) -
 def _advance(before: Conversation, after: Conversation) -> Write:
     update = {
         "Key": conversation_key(after.group_uuid),
-        "ConditionExpression": "version = :known",
+        # The time as well: a table that was made anew may be at the same version, with its rows elsewhere.
+        "ConditionExpression": "version = :version_known AND last_message_at = :at_known",
         "UpdateExpression": (
             "SET seq = :seq, version = :version, last_message_at = :last_message_at, members = :members"
         ),
         "ExpressionAttributeValues": {
-            ":known": {"N": str(before.version)},
+            ":version_known": {"N": str(before.version)},
+            ":at_known": {"S": before.last_message_at},
             ":seq": {"N": str(after.seq)},
             ":version": {"N": str(after.version)},
             ":last_message_at": {"S": after.last_message_at},

@@ -103,12 +103,7 @@ class MessageStore:
         item = self._table.get(pair_key(user.uuid, other.uuid))
         if item is not None:
             return str(item["group_uuid"]["S"])
-        if self._adopted_inboxes.get(user.uuid):
-            return None
-        groups = old_groups(self._table, user_uuid=user.uuid)
-        if not groups:
-            self._adopted_inboxes.put(user.uuid, True)
-        return groups.get(other.uuid)
+        return self._old_group(user, other) or self._old_group(other, user)  # a row of one side may have been lost
 
     def message_at(self, *, group_uuid: str, created_at: str) -> Message | None:
         """The message that has exactly this time."""
@@ -159,6 +154,14 @@ class MessageStore:
             except PairTaken as taken:
                 group_uuid = taken.group_uuid
         return self.send(group_uuid=group_uuid, sender=sender, text=text)
+
+    def _old_group(self, owner: User, other: User) -> str | None:
+        if self._adopted_inboxes.get(owner.uuid):
+            return None
+        groups = old_groups(self._table, user_uuid=owner.uuid)
+        if not groups:
+            self._adopted_inboxes.put(owner.uuid, True)
+        return groups.get(other.uuid)
 
     def _page(self, pk: str, limit: int, cursor: str | None, from_item: Callable[[Item], T]) -> Page[T]:
         before = None if cursor is None else self._cursors.verify(pk=pk, cursor=cursor)

@@ -121,6 +121,7 @@ class Child:
         self._stop_signal = stop_signal
         self._start_seconds = start_seconds
         self._stop_seconds = stop_seconds
+        self.keep_open: tuple[int, ...] = ()  # file descriptors that stay open as long as the child lives
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -200,6 +201,7 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT if output else None,
                 **as_user(self._user),
+                pass_fds=self.keep_open,
                 start_new_session=True,
                 preexec_fn=self._die_with_parent if _prctl else None,
             )

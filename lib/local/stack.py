@@ -72,6 +72,7 @@ class LocalStack:
         self.folder = folder
         self.postgres: Postgres
         self.ministack: Ministack
+        self._lock: int
         self._signals = signals
         self._running = contextlib.ExitStack()
         self._children: list[Child] = []
@@ -89,6 +90,7 @@ class LocalStack:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise EngineError(f"{self.folder} is in use by another ./bin/dev; LOCAL_DIR=… names another") from None
+            self._lock = lock.fileno()
             self._withdraw()  # what a killed predecessor left
             self._running = entered.pop_all()
         return self
@@ -99,8 +101,10 @@ class LocalStack:
     def start_engines(self) -> None:
         """Postgres and ministack, ready."""
         self.postgres = Postgres(self.folder / "postgres", log=self._log("postgres"))
+        self.postgres.keep_open = (self._lock,)  # killed, we leave children that still save: they keep the folder
         self._start(self.postgres)
         self.ministack = Ministack(self.folder / "ministack", log=self._log("ministack"), persistent=True)
+        self.ministack.keep_open = (self._lock,)
         self._start(self.ministack)
 
     def variables(self, pool: LocalPool) -> dict[str, str]:
@@ -167,7 +171,7 @@ class LocalStack:
 
     def _secret_key(self) -> str:
         path = self.folder / "secret_key"
-        if not path.exists():
+        if not path.exists() or not path.read_text().strip():
             write_private(path, secrets.token_urlsafe(32))  # kept, so that cursors outlive a restart
         return path.read_text()
 

@@ -259,6 +259,21 @@ def test_a_killed_stack_takes_its_children_along_and_can_start_again(folder: Pat
     assert once(folder, "true")[0] == 0
 
 
+def test_a_killed_stacks_engine_keeps_the_folder_until_it_has_saved(folder: Path) -> None:
+    dev = Dev(folder)
+    dev.wait_until_up()
+    [engine] = [each for each in psutil.Process(dev.process.pid).children() if "ministack" in each.cmdline()]
+    engine.suspend()
+    try:
+        dev.stop(signal.SIGKILL)
+        status, said = once(folder, "true")
+    finally:
+        engine.resume()
+    assert (status, "in use by another ./bin/dev" in said) == (1, True)
+    assert eventually(lambda: processes_of(folder) == [])
+    assert once(folder, "true")[0] == 0
+
+
 def test_once_gives_the_commands_status_and_the_stacks_variables(folder: Path) -> None:
     program = """
 import json, os, urllib.request
