@@ -42,7 +42,7 @@ logconfig_dict = {
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108 - heartbeats must not wait for a disk
 control_socket_disable = True  # nobody manages it through a socket; deployments restart it
 
-_SILENCE_SECONDS = 10
+_SILENCE_SECONDS = 5
 
 
 def when_ready(server: object) -> None:
