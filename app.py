@@ -122,7 +122,14 @@ def _refused(error: ServiceError) -> ResponseReturnValue:
         headers["WWW-Authenticate"] = _challenge(error.codes[0])
     if isinstance(error, Unavailable):
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-        log("unavailable", level=logging.WARNING, error=error, codes=error.codes, cause=repr(error.__cause__))
+        log(
+            "unavailable",
+            level=logging.WARNING,
+            error=error,
+            codes=error.codes,
+            cause=repr(error.__cause__),
+            request_id=g.request_id,
+        )
     return jsonify(error.codes), _STATUS[type(error)], headers
 
 

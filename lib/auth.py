@@ -19,6 +19,7 @@ import jwt
 from cachetools import TLRUCache
 
 from lib.cache import Memory
+from lib.logs import log
 
 ALGORITHM = "RS256"
 REQUIRED_CLAIMS = ["exp", "iss", "sub", "token_use", "client_id"]
@@ -31,7 +32,6 @@ KEYS_LIFESPAN_SECONDS = 300  # after this, a known key is asked for again, so th
 UNKNOWN_KID_COOLDOWN_SECONDS = 10  # forged kids must not turn into requests to the JWKS host
 FETCH_RETRY_SECONDS = 1  # an outage must not cost every request a timeout, and must be over soon after its end
 
-_log = logging.getLogger(__name__)
 
 # RFC 6750 section 2.1; the scheme's case does not matter (RFC 9110 section 11.1).
 _BEARER = re.compile(r"bearer +([a-z0-9\-._~+/]+=*)", re.ASCII | re.IGNORECASE)
@@ -163,7 +163,7 @@ class _PublicKeys:
             # Keys for other algorithms may be among them: PyJWT holds a key to its own algorithm.
             by_kid = {str(key.key_id): key for key in self._client.get_signing_keys()}
         except Exception as error:  # whatever nonsense the host answers is an outage of the host
-            _log.warning("jwks_fetch_failed: %r", error)
+            log("jwks_fetch_failed", level=logging.WARNING, cause=repr(error))
             self._attempted_at = monotonic()
             return
         # In this order, as `get` reads without the lock: who sees the time of a fetch sees its keys.

@@ -27,14 +27,16 @@ class Readiness:
         # In the caller's context, so that what a check costs counts for the caller.
         asked = {code: self._threads[code].submit(copy_context().run, ask) for code, ask in self._checks.items()}
         wait(asked.values(), timeout=_DEADLINE_SECONDS)
-        failing = []
+        failing: list[Code] = []
+        causes: list[BaseException] = []
         for code, answer in asked.items():
             if not answer.done():
                 answer.cancel()
                 failing.append(code)
             elif isinstance(error := answer.exception(), (DatabaseUnavailable, StoreUnavailable)):
                 failing.append(code)
+                causes.append(error)
             elif error:
                 raise error
         if failing:
-            raise Unavailable(*failing)
+            raise Unavailable(*failing) from next(iter(causes), TimeoutError(f"no answer in {_DEADLINE_SECONDS} s"))

@@ -26,6 +26,7 @@ from lib.local.dynamodb_local import DynamoDBLocal
 from lib.local.environment import without_developer
 from lib.local.ministack import Ministack
 from lib.local.postgres import Postgres
+from lib.local.processes import answers
 
 _ENGINES = config.local_dir() / "engines"  # downloads are kept between runs
 
@@ -95,7 +96,19 @@ def dynamodb_url(request: pytest.FixtureRequest, engine_folder: Path) -> Iterato
         with DynamoDBLocal(_ENGINES, log=engine_folder / "dynamodb-local.log") as engine:
             yield engine.url
     else:
+        if not answers(name, accept=lambda status: True)():
+            pytest.exit(f"nothing answers at {name}", returncode=pytest.ExitCode.USAGE_ERROR)
         yield name
+
+
+@pytest.fixture
+def fresh_dynamodb_url(request: pytest.FixtureRequest, engine_folder: Path) -> Iterator[str]:
+    """The engine under test, without a past: DynamoDB Local gets slower with every transaction that it has seen."""
+    if request.config.getoption("engine") == "dynamodb-local":
+        with DynamoDBLocal(_ENGINES, log=engine_folder / "fresh-dynamodb-local.log") as engine:
+            yield engine.url
+    else:
+        yield request.getfixturevalue("dynamodb_url")
 
 
 @pytest.fixture(scope="session")

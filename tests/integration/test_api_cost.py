@@ -72,11 +72,11 @@ def test_a_warm_send_is_one_transaction(api: Api) -> None:
     assert len(calls[0].body["TransactItems"]) == 6
 
 
-def test_the_first_message_to_a_user_is_two_reads_and_one_transaction(api: Api) -> None:
+def test_the_first_message_to_a_user_is_three_reads_and_one_transaction(api: Api) -> None:
     anna, bert = api.couple()
     with api.wire() as calls:
         anna.write("hello", to=bert)
-    assert [call.operation for call in calls] == ["GetItem", "Query", "TransactWriteItems"]
+    assert [call.operation for call in calls] == ["GetItem", "Query", "Query", "TransactWriteItems"]
     assert len(calls[-1].body["TransactItems"]) == 5
 
 

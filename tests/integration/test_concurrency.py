@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import uuid
 from typing import Any
 
+import boto3
 import pytest
 
 from lib.config import ROOT
+from lib.ddb.schema import create_table
 from lib.users import User
 from tests.senders import Client, plan
 from tests.stores import ANNA, BERT, CARL, TableContents
@@ -40,12 +43,13 @@ SEVERAL_CONVERSATIONS: Processes = (
         pytest.param(SEVERAL_CONVERSATIONS, id="several conversations of one user"),
     ],
 )
-def test_every_acknowledged_message_is_there_once_and_in_order(
-    processes: Processes, dynamodb_url: str, dynamodb_client: Any, table: str
-) -> None:
+def test_every_acknowledged_message_is_there_once_and_in_order(processes: Processes, fresh_dynamodb_url: str) -> None:
+    table = f"messages-{uuid.uuid4().hex}"
+    client = boto3.client("dynamodb", endpoint_url=fresh_dynamodb_url)
+    create_table(client, table)
     running = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.senders", plan(dynamodb_url, table, each)],
+            [sys.executable, "-m", "tests.senders", plan(fresh_dynamodb_url, table, each)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,
@@ -54,12 +58,13 @@ def test_every_acknowledged_message_is_there_once_and_in_order(
     ]
     acknowledged = [text for process in running for text in json.loads(process.communicate(timeout=180)[0])]
 
-    written = [client for each in processes for client in each]
-    assert sorted(acknowledged) == sorted(text for client in written for text in client.texts())
-    contents = Snapshot(dynamodb_client, table)
+    written = [*processes[0], *processes[1]]
+    assert sorted(acknowledged) == sorted(text for each in written for text in each.texts())
+    contents = Snapshot(client, table)
+    client.delete_table(TableName=table)
     by_pair: dict[frozenset[str], list[str]] = {}
-    for client in written:
-        by_pair.setdefault(frozenset((client.sender.uuid, client.receiver.uuid)), []).extend(client.texts())
+    for each in written:
+        by_pair.setdefault(frozenset((each.sender.uuid, each.receiver.uuid)), []).extend(each.texts())
     assert len(contents.groups()) == len(by_pair)
     for pair, texts in by_pair.items():
         [group_uuid] = [group for group, members in contents.groups().items() if members == pair]

@@ -120,7 +120,7 @@ def test_the_costs_follow_from_the_documented_rules() -> None:
         start, append = _write_costs(text)
         assert costs[f"C+D, in a conversation, {characters}"] == append
         if characters == "100 characters":
-            assert costs["C+D, the first message, 100 characters"] == f"1 + 1 + {start}"
+            assert costs["C+D, the first message, 100 characters"] == f"1 + 1 + 1 + {start}"
     # One item more than the limit is read.
     assert costs["A, 20 messages of 100 characters"] == _read_cost(_message("x" * 100, seq=1234), 21)
     assert costs["A, 100 messages of 1024 letters"] == _read_cost(_message("x" * 1024, seq=1234), 101)
