@@ -61,7 +61,6 @@ def test_every_acknowledged_message_is_there_once_and_in_order(processes: Proces
     written = [*processes[0], *processes[1]]
     assert sorted(acknowledged) == sorted(text for each in written for text in each.texts())
     contents = Snapshot(client, table)
-    client.delete_table(TableName=table)
     by_pair: dict[frozenset[str], list[str]] = {}
     for each in written:
         by_pair.setdefault(frozenset((each.sender.uuid, each.receiver.uuid)), []).extend(each.texts())
@@ -69,6 +68,7 @@ def test_every_acknowledged_message_is_there_once_and_in_order(processes: Proces
     for pair, texts in by_pair.items():
         [group_uuid] = [group for group, members in contents.groups().items() if members == pair]
         contents.check(group_uuid, texts)
+    client.delete_table(TableName=table)
 
 
 class Snapshot(TableContents):
