@@ -11,61 +11,8 @@ from lib.ddb.errors import ConversationNotFound, StoreError
 from lib.ddb.items import InboxRow, Item
 from lib.ddb.usage import start_metering
 from lib.users import User
-from tests.stores import ANNA, BERT, CARL, NewStore, TableContents, all_pages, stores_on
-from tests.unit.test_store import TABLE, client
-
-__all__ = ["client"]
-
-GROUP = "5ae290ed-55d1-47a0-bc6d-fe2bc2700399"
-
-
-@pytest.fixture
-def new_store(client: Any) -> NewStore:  # noqa: F811
-    return stores_on(client, TABLE)
-
-
-@pytest.fixture
-def contents(client: Any) -> TableContents:  # noqa: F811
-    return TableContents(client, TABLE)
-
-
-def old_message(at: str, sender: User, text: str, *, group: str = GROUP) -> Item:
-    return {
-        "pk": {"S": f"MSG#{group}"},
-        "sk": {"S": at},
-        "message": {"S": text},
-        "message_uuid": {"S": f"uuid of {text}"},
-        **user_attributes(sender),
-    }
-
-
-def old_row(owner: User, at: str, other: User, text: str, *, group: str = GROUP) -> Item:
-    return {
-        "pk": {"S": f"GRP#{owner.uuid}"},
-        "sk": {"S": at},
-        "message_group_uuid": {"S": group},
-        "message": {"S": text},
-        **user_attributes(other),
-    }
-
-
-def user_attributes(user: User) -> Item:
-    return {
-        "user_uuid": {"S": user.uuid},
-        "user_display_name": {"S": user.display_name},
-        "user_handle": {"S": user.handle},
-    }
-
-
-def old_conversation(*times: str, group: str = GROUP, rows_at: str | None = None) -> list[Item]:
-    senders = (ANNA, BERT)
-    messages = [old_message(at, senders[i % 2], f"old {i}", group=group) for i, at in enumerate(times)]
-    at = rows_at or times[-1]
-    filler = "this is a filler message"
-    return [*messages, old_row(ANNA, at, BERT, filler, group=group), old_row(BERT, at, ANNA, filler, group=group)]
-
-
-TIMES = ("2022-12-31T23:59:59.999999+00:00", "2023-01-01T00:00:00.000000+00:00", "2023-06-26T10:16:00.375877+00:00")
+from tests.old_data import GROUP, TIMES, old_conversation, old_message, old_row
+from tests.stores import ANNA, BERT, CARL, NewStore, TableContents, all_pages
 
 
 def test_inbox_shows_a_conversation_that_nobody_has_adopted(new_store: NewStore, contents: TableContents) -> None:
@@ -103,7 +50,7 @@ def test_sending_by_handle_finds_the_old_conversation_from_either_side(
     contents.check(GROUP, ["old 0", "old 1", "old 2", "new", "newer"])
 
 
-def test_inbox_without_old_rows_is_searched_once_a_process(new_store: NewStore, client: Any) -> None:  # noqa: F811
+def test_inbox_without_old_rows_is_searched_once_a_process(new_store: NewStore, client: Any) -> None:
     store = new_store()
     for receiver, requests in ((BERT, 4), (CARL, 3)):  # the guard, both inboxes or the new one's, the transaction
         usage = start_metering()

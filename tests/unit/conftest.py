@@ -1,0 +1,34 @@
+"""The store on moto, for unit tests: quick, but moto does not isolate transactions; see tests/integration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from moto import mock_aws
+
+from lib.config import DynamoDBSettings
+from lib.ddb.schema import create_table
+from lib.ddb.table import connect
+from tests.stores import NewStore, TableContents, stores_on
+
+TABLE = "messages"
+
+
+@pytest.fixture
+def client() -> Iterator[Any]:
+    with mock_aws():
+        client = connect(DynamoDBSettings(aws_default_region="us-east-1"))
+        create_table(client, TABLE)
+        yield client
+
+
+@pytest.fixture
+def new_store(client: Any) -> NewStore:
+    return stores_on(client, TABLE)
+
+
+@pytest.fixture
+def contents(client: Any) -> TableContents:
+    return TableContents(client, TABLE)
