@@ -53,7 +53,9 @@ def pytest_configure(config: pytest.Config) -> None:
         shutil.rmtree(folder)
 
     config.add_cleanup(restore)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run that is told to stop stops its engines too
+    # A run that is told to stop stops its engines too. And no test inherits that a shell's `&` or `nohup` ignores some.
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(without_developer(saved), LOCAL_DIR=folder)
 

@@ -64,14 +64,7 @@ def launch(
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=heed_signals,
         )
-
-
-def heed_signals() -> None:
-    """Undo what `nohup` and a shell's `&` hand down: bin/dev rightly ignores a hang-up that its parent ignored."""
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager
