@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -16,11 +17,18 @@ from tests.stores import NewStore, TableContents, stores_on
 TABLE = "messages"
 
 
-@pytest.fixture
-def client() -> Iterator[Any]:
+@contextmanager
+def moto_client() -> Iterator[Any]:
+    """A client of a DynamoDB in this process that holds an empty table."""
     with mock_aws():
         client = connect(DynamoDBSettings(aws_default_region="us-east-1"))
         create_table(client, TABLE)
+        yield client
+
+
+@pytest.fixture
+def client() -> Iterator[Any]:
+    with moto_client() as client:
         yield client
 
 

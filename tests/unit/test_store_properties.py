@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from moto import mock_aws
 
-from lib.config import DynamoDBSettings
 from lib.ddb.items import Message
-from lib.ddb.schema import create_table
-from lib.ddb.table import connect
 from lib.users import User
 from tests.stores import ANNA, BERT, CARL, SteppingClock, TableContents, stores_on
+from tests.unit.conftest import TABLE, moto_client
 
 USERS = (ANNA, BERT, CARL)
 PROCESSES = 3
@@ -26,21 +20,13 @@ sends = st.lists(st.tuples(st.integers(0, PROCESSES - 1), pairs), min_size=1, ma
 steps = st.sampled_from([timedelta(0), timedelta(seconds=1), timedelta(seconds=-1), timedelta(days=200)])
 
 
-@contextmanager
-def empty_table() -> Iterator[Any]:
-    with mock_aws():
-        client = connect(DynamoDBSettings(aws_default_region="us-east-1"))
-        create_table(client, "messages")
-        yield client
-
-
 @settings(max_examples=25, deadline=None)
 @given(sends=sends, clock_steps=st.tuples(*[steps] * PROCESSES))
 def test_sends_from_several_processes_in_any_order_equal_a_list_a_pair(
     sends: list[tuple[int, tuple[User, User]]], clock_steps: tuple[timedelta, ...]
 ) -> None:
-    with empty_table() as client:
-        new_store = stores_on(client, "messages")
+    with moto_client() as client:
+        new_store = stores_on(client, TABLE)
         stores = [new_store(clock=SteppingClock(step)) for step in clock_steps]
         model: dict[frozenset[str], list[tuple[str, str]]] = {}
         groups: dict[frozenset[str], str] = {}
@@ -53,7 +39,7 @@ def test_sends_from_several_processes_in_any_order_equal_a_list_a_pair(
             assert message.seq == len(model[pair])
             latest = [pair, *(other for other in latest if other != pair)]
 
-        contents = TableContents(client, "messages")
+        contents = TableContents(client, TABLE)
         for pair, messages in model.items():
             contents.check(groups[pair], [text for _, text in messages])
             stored = contents.messages(groups[pair])
@@ -72,8 +58,8 @@ def test_sends_from_several_processes_in_any_order_equal_a_list_a_pair(
 def test_pages_of_any_size_equal_the_list_whatever_is_written_meanwhile(
     before: int, limits: list[int], meanwhile: list[bool]
 ) -> None:
-    with empty_table() as client:
-        store = stores_on(client, "messages")(clock=SteppingClock())
+    with moto_client() as client:
+        store = stores_on(client, TABLE)(clock=SteppingClock())
         group = store.send_to_user(sender=ANNA, receiver=BERT, text="0").group_uuid
         for number in range(1, before):
             store.send(group_uuid=group, sender=ANNA, text=str(number))
