@@ -25,8 +25,10 @@ from lib.ddb.usage import start_metering
 from lib.logs import configure, log
 from lib.users import UserDirectory
 from routes.backend import Backend
+from routes.body import MAX_BODY_BYTES
 from routes.health import health
-from routes.messages import MAX_BODY_BYTES, messages
+from routes.message_groups import message_groups
+from routes.messages import messages
 from routes.users import users
 from services.errors import Code, Forbidden, Invalid, NotFound, ServiceError, Unauthenticated, Unavailable
 from services.readiness import Readiness
@@ -58,7 +60,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.extensions["backend"] = _make_backend(settings)
-    for blueprint in (messages, users, health):
+    for blueprint in (message_groups, messages, users, health):
         app.register_blueprint(blueprint)
     CORS(
         app,

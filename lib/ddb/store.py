@@ -1,16 +1,15 @@
 """The four access patterns (DESIGN.md section 1) on the table, and the write path they share (section 3).
 
-A conversation's state is remembered and used optimistically: the usual send is one transaction, conditional on the
-state's version. When another process was faster, the refusal itself carries the current state.
+The usual send is one transaction: it bets on the state that the process remembers. When another process was faster,
+the refusal itself carries the current state.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from threading import Lock
 from typing import Generic, TypeVar
 
 from cachetools import LRUCache
@@ -18,19 +17,17 @@ from cachetools import LRUCache
 from lib.cache import Memory
 from lib.clock import Clock, now, tick_after, to_timestamp
 from lib.ddb import keys
-from lib.ddb.adoption import adopt, inbox_rows, old_groups
+from lib.ddb.conversations import Conversations
 from lib.ddb.cursor import CursorSigner
 from lib.ddb.errors import Contended, ConversationNotFound
-from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, conversation_key, pair_key
+from lib.ddb.items import Conversation, InboxRow, Item, Member, Message
 from lib.ddb.sending import KeyTaken, PairTaken, StateChanged, append_writes, start_writes
 from lib.ddb.table import Table, pause
 from lib.users import User
 
 T = TypeVar("T")
 
-_ATTEMPTS = 24
-_TURN_SECONDS = 5.0
-_TURNS = 512
+ATTEMPTS = 24
 _REMEMBERED = 4_096
 
 
@@ -61,49 +58,18 @@ class MessageStore:
         self._cursors = cursors
         self._clock = clock
         self._new_uuid = new_uuid
-        self._states: Memory[str, Conversation] = Memory(LRUCache(_REMEMBERED))
+        self.conversations = Conversations(table)
         self._groups: Memory[str, str] = Memory(LRUCache(_REMEMBERED))
-        self._adopted_inboxes: Memory[str, bool] = Memory(LRUCache(_REMEMBERED))
-        self._turns = [Lock() for _ in range(_TURNS)]
 
     def list_messages(self, *, group_uuid: str, user: User, limit: int, cursor: str | None) -> Page[Message]:
         """Pattern A. Raises ConversationNotFound, CursorInvalid."""
-        self.conversation(group_uuid=group_uuid, user=user)
+        self.conversations.known(group_uuid=group_uuid, user=user)
         pk = keys.message_pk(group_uuid)
         return self._page(pk, limit, cursor, lambda item: Message.from_item(item, group_uuid=group_uuid))
 
     def list_inbox(self, *, user_uuid: str, limit: int, cursor: str | None) -> Page[InboxRow]:
         """Pattern B. Raises CursorInvalid."""
         return self._page(keys.inbox_pk(user_uuid), limit, cursor, InboxRow.from_item)
-
-    def conversation(self, *, group_uuid: str, user: User) -> Conversation:
-        """The state of a conversation of this user, possibly an earlier one: only its members are sure to be true.
-
-        An older backend's conversation is adopted here. Raises ConversationNotFound, also for who is no member.
-        """
-        state = self._states.get(group_uuid) or self._read_state(group_uuid, user)
-        if user.uuid not in state.members:
-            raise ConversationNotFound
-        return state
-
-    def members(self, *, group_uuid: str) -> list[User]:
-        """Who talks in a conversation, for who looks at it from outside; empty if it is not there.
-
-        Of one that nobody has adopted: the users whom its inbox rows show.
-        """
-        item = self._table.get(conversation_key(group_uuid))
-        if item is None:
-            return [row.other for row in inbox_rows(self._table, group_uuid)]
-        state = Conversation.from_item(item, group_uuid=group_uuid)
-        self._states.put(group_uuid, state)
-        return [member.user for member in state.members.values()]
-
-    def group_of_pair(self, user: User, other: User) -> str | None:
-        """The conversation of two users, also an older backend's; None if they have none."""
-        item = self._table.get(pair_key(user.uuid, other.uuid))
-        if item is not None:
-            return str(item["group_uuid"]["S"])
-        return self._old_group(user, other) or self._old_group(other, user)  # a row of one side may have been lost
 
     def message_at(self, *, group_uuid: str, created_at: str) -> Message | None:
         """The message that has exactly this time."""
@@ -115,21 +81,21 @@ class MessageStore:
 
         Raises ConversationNotFound; Contended when others kept writing, with nothing written.
         """
-        with self._turn(group_uuid):
-            state = self.conversation(group_uuid=group_uuid, user=sender)
+        with self.conversations.turn(group_uuid):
+            state = self.conversations.known(group_uuid=group_uuid, user=sender)
             earliest = ""
-            for attempt in range(_ATTEMPTS):
+            for attempt in range(ATTEMPTS):
                 message = self._next_message(state, sender, text, earliest)
                 after = _advanced(state, message)
                 try:
                     self._table.transact(append_writes(state, after, message))
                 except StateChanged as changed:
-                    state = self._current(changed.item, group_uuid, sender)
+                    state = self.conversations.found(changed.item, group_uuid=group_uuid, user=sender)
                     pause(attempt)
                 except KeyTaken:
                     earliest = tick_after(message.created_at)
                 else:
-                    self._states.put(group_uuid, after)
+                    self.conversations.remember(after)
                     return message
         raise Contended
 
@@ -147,7 +113,7 @@ class MessageStore:
         return message
 
     def _send_to_pair(self, sender: User, receiver: User, text: str) -> Message:
-        group_uuid = self.group_of_pair(sender, receiver)
+        group_uuid = self.conversations.of_pair(sender, receiver)
         if group_uuid is None:
             try:
                 return self._start(sender, receiver, text)
@@ -155,39 +121,15 @@ class MessageStore:
                 group_uuid = taken.group_uuid
         return self.send(group_uuid=group_uuid, sender=sender, text=text)
 
-    def _old_group(self, owner: User, other: User) -> str | None:
-        if self._adopted_inboxes.get(owner.uuid):
-            return None
-        groups = old_groups(self._table, user_uuid=owner.uuid)
-        if not groups:
-            self._adopted_inboxes.put(owner.uuid, True)
-        return groups.get(other.uuid)
-
     def _page(self, pk: str, limit: int, cursor: str | None, from_item: Callable[[Item], T]) -> Page[T]:
         before = None if cursor is None else self._cursors.verify(pk=pk, cursor=cursor)
         items, more = self._table.newest(pk, limit=limit, before=before)
         next_cursor = self._cursors.sign(pk=pk, sk=items[-1]["sk"]["S"]) if more else None
         return Page([from_item(item) for item in items], next_cursor)
 
-    def _read_state(self, group_uuid: str, user: User) -> Conversation:
-        item = self._table.get(conversation_key(group_uuid))
-        return self._current(item, group_uuid, user)
-
-    def _current(self, item: Item | None, group_uuid: str, user: User) -> Conversation:
-        state = (
-            Conversation.from_item(item, group_uuid=group_uuid)
-            if item
-            else adopt(self._table, group_uuid, witness=user)
-        )
-        if state is None:
-            self._states.forget(group_uuid)
-            raise ConversationNotFound
-        self._states.put(group_uuid, state)
-        return state
-
     def _start(self, sender: User, receiver: User, text: str) -> Message:
         group_uuid, created_at = self._new_uuid(), to_timestamp(self._clock())
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             message = Message(group_uuid, created_at, self._new_uuid(), text, sender, seq=1)
             state = Conversation(
                 group_uuid=group_uuid,
@@ -202,7 +144,7 @@ class MessageStore:
             except KeyTaken:
                 created_at = tick_after(created_at)
             else:
-                self._states.put(group_uuid, state)
+                self.conversations.remember(state)
                 return message
         raise Contended
 
@@ -210,17 +152,6 @@ class MessageStore:
         # Later than the last message and than every key already tried, whatever this server's clock says.
         created_at = max(to_timestamp(self._clock()), tick_after(state.last_message_at), earliest)
         return Message(state.group_uuid, created_at, self._new_uuid(), text, sender, seq=state.seq + 1)
-
-    @contextmanager
-    def _turn(self, group_uuid: str) -> Iterator[None]:
-        """One writer a conversation and process: threads that wait here would only cancel each other's transactions."""
-        turn = self._turns[hash(group_uuid) % _TURNS]
-        if not turn.acquire(timeout=_TURN_SECONDS):
-            raise Contended
-        try:
-            yield
-        finally:
-            turn.release()
 
 
 def _advanced(state: Conversation, message: Message) -> Conversation:

@@ -91,27 +91,12 @@ class Table:
         self.get({"pk": {"S": "PING"}, "sk": {"S": "PING"}})
 
     def newest(self, pk: str, *, limit: int, before: str | None) -> tuple[list[Item], bool]:
-        """One Query: up to `limit` items of a partition, the highest sort key first, those below `before`.
+        """Items of a partition below `before`, the highest sort key first, up to `limit`; and whether more follow."""
+        return self._page(pk, limit, "<", before)
 
-        The second value tells whether there are more. One item more than the limit is asked for, because a
-        LastEvaluatedKey at the limit does not say whether anything follows it.
-        """
-        arguments: dict[str, Any] = {
-            "TableName": self.name,
-            "KeyConditionExpression": "pk = :pk",
-            "ExpressionAttributeValues": {":pk": {"S": pk}},
-            "ScanIndexForward": False,
-            "ConsistentRead": True,
-            "Limit": limit + 1,
-            "ReturnConsumedCapacity": "TOTAL",
-        }
-        if before is not None:
-            arguments["ExclusiveStartKey"] = {"pk": {"S": pk}, "sk": {"S": before}}
-        with translated():
-            answer = self._client.query(**arguments)
-        items: list[Item] = answer["Items"]
-        # A page also ends at 1 MB, and then LastEvaluatedKey does say that something may follow.
-        return items[:limit], len(items) > limit or "LastEvaluatedKey" in answer
+    def oldest(self, pk: str, *, limit: int, after: str | None) -> tuple[list[Item], bool]:
+        """Items of a partition above `after`, the lowest sort key first, up to `limit`; and whether more follow."""
+        return self._page(pk, limit, ">", after)
 
     def all(self, **arguments: Any) -> Iterator[Item]:
         """Every item of a Query, over all of its pages; `arguments` are those of boto3's `query`."""
@@ -138,6 +123,23 @@ class Table:
             except (Contended, _Throttled) as error:
                 cancelled = error
         raise cancelled
+
+    def _page(self, pk: str, limit: int, side: str, bound: str | None) -> tuple[list[Item], bool]:
+        """One Query, for one item more than the limit: a LastEvaluatedKey at the limit does not say if any follows."""
+        values = {":pk": {"S": pk}} if bound is None else {":pk": {"S": pk}, ":bound": {"S": bound}}
+        with translated():
+            answer = self._client.query(
+                TableName=self.name,
+                KeyConditionExpression="pk = :pk" if bound is None else f"pk = :pk AND sk {side} :bound",
+                ExpressionAttributeValues=values,
+                ScanIndexForward=side == ">",
+                ConsistentRead=True,
+                Limit=limit + 1,
+                ReturnConsumedCapacity="TOTAL",
+            )
+        items: list[Item] = answer["Items"]
+        # A page also ends at 1 MB, and then LastEvaluatedKey does say that something may follow.
+        return items[:limit], len(items) > limit or "LastEvaluatedKey" in answer
 
     def _transact_once(self, writes: Sequence[Write]) -> None:
         with translated():

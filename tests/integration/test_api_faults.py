@@ -212,7 +212,7 @@ def test_a_first_message_that_stays_in_conflict_is_a_503_with_nothing_written(ap
 
 
 def test_who_waits_too_long_for_a_turn_is_told_to_come_back(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lib.ddb.store._TURN_SECONDS", 0.1)
+    monkeypatch.setattr("lib.ddb.conversations._TURN_SECONDS", 0.1)
     anna, bert = api.couple()
     group = conversation(anna, bert)
     held, release, answers = Event(), Event(), []

@@ -141,7 +141,7 @@ def test_list_tables_reads_every_page() -> None:
 def test_scan_prints_every_item_over_all_pages(
     run: Run, seeded: MessageStore, dynamodb_client: Any, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    members = seeded.members(group_uuid=CONVERSATION_UUID)
+    members = seeded.conversations.members(group_uuid=CONVERSATION_UUID)
     seeded.send(group_uuid=CONVERSATION_UUID, sender=members[0], text=HOSTILE)
     monkeypatch.setattr(admin, "_ITEMS_PER_PAGE", 10)
     status, data, said = run("scan")

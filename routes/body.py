@@ -1,0 +1,31 @@
+"""What a client sent, as JSON."""
+
+from __future__ import annotations
+
+import json
+
+from flask import request
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, UnsupportedMediaType
+
+from services.errors import Code, Invalid
+
+MAX_BODY_BYTES = 16 * 1024
+
+
+def json_body() -> object:
+    """The request's body, parsed. Raises Invalid; HTTPException for what is no JSON, too large or badly framed."""
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType
+    try:
+        data = request.get_data()
+    except HTTPException:
+        raise
+    except Exception as error:  # each server has its own errors for a body that is not framed as HTTP says
+        raise BadRequest from error
+    if len(data) > MAX_BODY_BYTES:
+        raise RequestEntityTooLarge
+    try:
+        body: object = json.loads(data.decode("utf-8-sig"))  # given bytes, json would take UTF-16 and surrogates too
+    except (ValueError, RecursionError) as error:
+        raise Invalid(Code.BODY_INVALID) from error
+    return body
