@@ -19,6 +19,7 @@ from lib.auth import TokenVerifier
 from lib.config import Settings, load
 from lib.db import Database
 from lib.ddb.cursor import CursorSigner
+from lib.ddb.read_positions import ReadPositions
 from lib.ddb.store import MessageStore
 from lib.ddb.table import Table, connect
 from lib.ddb.usage import start_metering
@@ -30,13 +31,13 @@ from routes.health import health
 from routes.message_groups import message_groups
 from routes.messages import messages
 from routes.users import users
-from services.errors import Code, Forbidden, Invalid, NotFound, ServiceError, Unauthenticated, Unavailable
+from services.errors import Code, Conflict, Forbidden, Invalid, NotFound, ServiceError, Unauthenticated, Unavailable
 from services.readiness import Readiness
 
 RETRY_AFTER_SECONDS = 1
-EXPOSED_HEADERS = ["Link", "Retry-After", "WWW-Authenticate", "X-Request-Id"]
+EXPOSED_HEADERS = ["Idempotency-Replayed", "Link", "Retry-After", "WWW-Authenticate", "X-Request-Id"]
 
-_STATUS = {Invalid: 422, Unauthenticated: 401, Forbidden: 403, NotFound: 404, Unavailable: 503}
+_STATUS = {Invalid: 422, Unauthenticated: 401, Forbidden: 403, NotFound: 404, Conflict: 409, Unavailable: 503}
 _CODES = {
     404: Code.NOT_FOUND,
     405: Code.METHOD_NOT_ALLOWED,
@@ -80,9 +81,11 @@ def create_app(settings: Settings | None = None) -> Flask:
 def _make_backend(settings: Settings) -> Backend:
     database = Database(settings.database_url, pool_size=settings.database_pool_size)
     table = Table(connect(settings, pool_size=settings.web_threads), settings.ddb_table)
+    store = MessageStore(table, CursorSigner(settings.secret_key))
     return Backend(
         settings=settings,
-        store=MessageStore(table, CursorSigner(settings.secret_key)),
+        store=store,
+        read_positions=ReadPositions(table, store.conversations),
         users=UserDirectory(database),
         verifier=TokenVerifier(
             issuer=settings.cognito_issuer,

@@ -12,6 +12,7 @@ from flask.typing import ResponseReturnValue
 
 from lib.auth import TokenVerifier
 from lib.config import Settings
+from lib.ddb.read_positions import ReadPositions
 from lib.ddb.store import MessageStore
 from lib.users import User, UserDirectory
 from services.readiness import Readiness
@@ -24,6 +25,7 @@ class Backend:
 
     settings: Settings
     store: MessageStore
+    read_positions: ReadPositions
     users: UserDirectory
     verifier: TokenVerifier
     readiness: Readiness

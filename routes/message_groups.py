@@ -1,4 +1,4 @@
-"""A user's conversations over HTTP: pattern B (DESIGN.md section 4)."""
+"""A user's conversations over HTTP: pattern B, and what the user has read of them (DESIGN.md section 4)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Any
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
-from lib.ddb.items import InboxRow
+from lib.ddb.items import Conversation, InboxRow
 from lib.users import User
 from routes.backend import backend, signed_in
+from routes.body import json_body
 from routes.lists import links, paging
 from services.list_message_groups import list_message_groups
+from services.read_state import count_unread, mark_read, mark_unread, show_message_group
 
 message_groups = Blueprint("message_groups", __name__, url_prefix="/api")
 
@@ -21,6 +23,34 @@ message_groups = Blueprint("message_groups", __name__, url_prefix="/api")
 def get_message_groups(user: User) -> ResponseReturnValue:
     page = list_message_groups(backend().store, user=user, **paging())
     return jsonify([_message_group(row) for row in page.items]), links(page.next_cursor)
+
+
+@message_groups.get("/message_groups/<message_group_uuid>")
+@signed_in
+def get_message_group(user: User, message_group_uuid: str) -> ResponseReturnValue:
+    state = show_message_group(backend().store, user=user, message_group_uuid=message_group_uuid)
+    return jsonify(_conversation(state))
+
+
+@message_groups.post("/message_groups/<message_group_uuid>/read")
+@signed_in
+def post_read(user: User, message_group_uuid: str) -> ResponseReturnValue:
+    body = json_body()
+    state = mark_read(backend().read_positions, user=user, message_group_uuid=message_group_uuid, body=body)
+    return jsonify(_read_state(state, user))
+
+
+@message_groups.delete("/message_groups/<message_group_uuid>/read")
+@signed_in
+def delete_read(user: User, message_group_uuid: str) -> ResponseReturnValue:
+    state = mark_unread(backend().read_positions, user=user, message_group_uuid=message_group_uuid)
+    return jsonify(_read_state(state, user))
+
+
+@message_groups.get("/unread")
+@signed_in
+def get_unread(user: User) -> ResponseReturnValue:
+    return jsonify({"unread_count": count_unread(backend().read_positions, user=user)})
 
 
 def _message_group(row: InboxRow) -> dict[str, Any]:
@@ -33,5 +63,28 @@ def _message_group(row: InboxRow) -> dict[str, Any]:
         "created_at": row.last_message_at,
         # A row that an older backend wrote has no numbers until its conversation is adopted.
         "seq": row.seq or 0,
-        "unread_count": (row.seq or 0) - (row.read_seq or 0),
+        "unread_count": row.unread_count,
+    }
+
+
+def _conversation(state: Conversation) -> dict[str, Any]:
+    members = [
+        {
+            "user_uuid": uuid,
+            "handle": member.user.handle,
+            "display_name": member.user.display_name,
+            "read_seq": member.read_seq,
+        }
+        for uuid, member in sorted(state.members.items())
+    ]
+    return {"uuid": state.group_uuid, "members": members, "seq": state.seq, "created_at": state.created_at}
+
+
+def _read_state(state: Conversation, user: User) -> dict[str, Any]:
+    read_seq = state.members[user.uuid].read_seq
+    return {
+        "uuid": state.group_uuid,
+        "seq": state.seq,
+        "read_seq": read_seq,
+        "unread_count": state.seq - read_seq,
     }

@@ -31,8 +31,10 @@ def get_messages(user: User, message_group_uuid: str) -> ResponseReturnValue:
 @signed_in
 def post_message(user: User) -> ResponseReturnValue:
     adapters = backend()
-    message = create_message(adapters.store, adapters.users, sender=user, body=json_body())
-    return jsonify({"message_group_uuid": message.group_uuid, **_message(message)})
+    key = request.headers.get("Idempotency-Key")
+    sent = create_message(adapters.store, adapters.users, sender=user, body=json_body(), idempotency_key=key)
+    answer = jsonify({"message_group_uuid": sent.message.group_uuid, **_message(sent.message)})
+    return answer, {"Idempotency-Replayed": "true"} if sent.replayed else {}
 
 
 def _message(message: Message) -> dict[str, Any]:

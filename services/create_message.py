@@ -5,27 +5,60 @@ The notes name the two ways in another way as well: C is the first message to a 
 
 from __future__ import annotations
 
-from lib.ddb.items import Message
+import json
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+
+from lib.ddb.errors import AlreadySent
+from lib.ddb.items import Message, Receipt
+from lib.ddb.sending import Idempotency
 from lib.ddb.store import MessageStore
 from lib.users import User, UserDirectory
-from services.errors import Code, Invalid, NotFound, database_errors, store_errors
-from services.validation import ToGroup, check_new_message
+from services.errors import Code, Conflict, Invalid, NotFound, database_errors, store_errors
+from services.validation import ToGroup, ToUser, check_idempotency_key, check_new_message
 
 
-def create_message(store: MessageStore, users: UserDirectory, *, sender: User, body: object) -> Message:
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message as it was stored; `replayed` if that was done for an earlier request with the same key."""
+
+    message: Message
+    replayed: bool = False
+
+
+def create_message(
+    store: MessageStore, users: UserDirectory, *, sender: User, body: object, idempotency_key: str | None = None
+) -> Sent:
     """Write what a client sent: `{message, message_group_uuid}` or `{message, handle}`.
 
-    `body` is the parsed JSON, whatever it is. By handle, the pair's conversation gets the message and is started if
-    there is none. Returns the message as it was stored. Raises Invalid, NotFound, each with nothing written, and
-    Unavailable.
+    `body` is the parsed JSON, whatever it is, `idempotency_key` the header of that name: the same message under the
+    same key is written once in 24 hours (draft-ietf-httpapi-idempotency-key-header). By handle, the pair's
+    conversation gets the message and is started if there is none. Raises Invalid, NotFound, Conflict, each with
+    nothing written, and Unavailable.
     """
     new = check_new_message(body)
+    key = check_idempotency_key(idempotency_key)
+    idempotency = None if key is None else Idempotency(key, _request_hash(new))
+    try:
+        return Sent(_send(store, users, sender, new, idempotency))
+    except AlreadySent as error:
+        return _replay(error.receipt, new)
+    except NotFound:
+        # The receiver may have been renamed since: what was answered before is answered again.
+        if idempotency and (receipt := _receipt(store, sender, idempotency)):
+            return _replay(receipt, new)
+        raise
+
+
+def _send(
+    store: MessageStore, users: UserDirectory, sender: User, new: ToGroup | ToUser, idempotency: Idempotency | None
+) -> Message:
     if isinstance(new, ToGroup):
         with store_errors():
-            return store.send(group_uuid=new.group_uuid, sender=sender, text=new.text)
+            return store.send(group_uuid=new.group_uuid, sender=sender, text=new.text, idempotency=idempotency)
     receiver = _receiver(users, sender, new.handle)
     with store_errors():
-        return store.send_to_user(sender=sender, receiver=receiver, text=new.text)
+        return store.send_to_user(sender=sender, receiver=receiver, text=new.text, idempotency=idempotency)
 
 
 def _receiver(users: UserDirectory, sender: User, handle: str) -> User:
@@ -36,3 +69,18 @@ def _receiver(users: UserDirectory, sender: User, handle: str) -> User:
     if receiver.uuid == sender.uuid:
         raise Invalid(Code.RECEIVER_IS_SENDER)
     return receiver
+
+
+def _request_hash(new: ToGroup | ToUser) -> str:
+    return sha256(json.dumps(asdict(new), sort_keys=True).encode()).hexdigest()
+
+
+def _receipt(store: MessageStore, sender: User, idempotency: Idempotency) -> Receipt | None:
+    with store_errors():
+        return store.receipt(user=sender, key=idempotency.key)
+
+
+def _replay(receipt: Receipt, new: ToGroup | ToUser) -> Sent:
+    if receipt.request_hash != _request_hash(new):
+        raise Conflict(Code.IDEMPOTENCY_KEY_REUSED)
+    return Sent(receipt.answer, replayed=True)

@@ -51,6 +51,11 @@ class Code(StrEnum):
     RECEIVER_NOT_FOUND = "receiver_not_found"
     RECEIVER_IS_SENDER = "receiver_is_sender"
 
+    # writing once, and what was read
+    IDEMPOTENCY_KEY_INVALID = "idempotency_key_invalid"
+    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
+    SEQ_INVALID = "seq_invalid"
+
     # what the system cannot do right now
     CONVERSATION_BUSY = "conversation_busy"
     STORAGE_UNAVAILABLE = "storage_unavailable"
@@ -81,6 +86,10 @@ class Forbidden(ServiceError):
 
 class NotFound(ServiceError):
     """The thing is not there, or not the caller's: the answer does not tell which."""
+
+
+class Conflict(ServiceError):
+    """The request contradicts what the caller did before."""
 
 
 class Unavailable(ServiceError):

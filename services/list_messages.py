@@ -5,8 +5,8 @@ from __future__ import annotations
 from lib.ddb.items import Message
 from lib.ddb.store import MessageStore, Page
 from lib.users import User
-from services.errors import Code, NotFound, store_errors
-from services.validation import check_limit, is_uuid
+from services.errors import store_errors
+from services.validation import check_group_in_path, check_limit
 
 
 def list_messages(
@@ -18,7 +18,6 @@ def list_messages(
     (also for a conversation of others), Unavailable.
     """
     size = check_limit(limit)
-    if not is_uuid(message_group_uuid):
-        raise NotFound(Code.MESSAGE_GROUP_NOT_FOUND)
+    group_uuid = check_group_in_path(message_group_uuid)
     with store_errors():
-        return store.list_messages(group_uuid=message_group_uuid.lower(), user=user, limit=size, cursor=cursor)
+        return store.list_messages(group_uuid=group_uuid, user=user, limit=size, cursor=cursor)

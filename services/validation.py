@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from services.errors import Code, Invalid
+from services.errors import Code, Invalid, NotFound
 
 MESSAGE_MAX_CHARS = 1024
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_IDEMPOTENCY_KEY = re.compile("[ -~]{1,255}")
+# RFC 8941 section 3.3.3, a string as the IETF's Idempotency-Key draft has it.
+_QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
 # Control characters other than tab and newline (C0, DEL, C1), and halves of surrogate pairs, which are no text.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -81,6 +84,36 @@ def check_limit(text: str | None) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_LIMIT):
         raise Invalid(Code.LIMIT_INVALID)
     return int(text)
+
+
+def check_idempotency_key(header: str | None) -> str | None:
+    """The key in an Idempotency-Key header: a quoted string, or bare text as most clients send it. Raises Invalid."""
+    if header is None:
+        return None
+    key = header.strip(" \t")
+    if key.startswith('"'):
+        quoted = _QUOTED.fullmatch(key)
+        key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else ""
+    if not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise Invalid(Code.IDEMPOTENCY_KEY_INVALID)
+    return key
+
+
+def check_read_position(body: object) -> int:
+    """The number of the last message that was read, `{seq}`. Raises Invalid."""
+    if not isinstance(body, dict):
+        raise Invalid(Code.BODY_INVALID)
+    seq = body.get("seq")
+    if not isinstance(seq, int) or isinstance(seq, bool) or seq < 0:
+        raise Invalid(Code.SEQ_INVALID)
+    return seq
+
+
+def check_group_in_path(text: str) -> str:
+    """The uuid of a conversation as a path names it. Raises NotFound for what cannot be one."""
+    if not is_uuid(text):
+        raise NotFound(Code.MESSAGE_GROUP_NOT_FOUND)
+    return text.lower()
 
 
 def is_uuid(text: str) -> bool:

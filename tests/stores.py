@@ -9,6 +9,7 @@ from typing import Any
 from lib.ddb import keys
 from lib.ddb.cursor import CursorSigner
 from lib.ddb.items import Conversation, InboxRow, Item, Message, conversation_key
+from lib.ddb.read_positions import ReadPositions
 from lib.ddb.store import MessageStore
 from lib.ddb.table import Table
 from lib.users import User
@@ -95,6 +96,11 @@ def stores_on(client: Any, table: str) -> NewStore:
         return MessageStore(Table(client, table), CursorSigner("a secret of the tests"), **options)
 
     return make
+
+
+def positions_of(store: MessageStore) -> ReadPositions:
+    """The positions of read beside a store, with the same memory, as in one process."""
+    return ReadPositions(store._table, store.conversations)
 
 
 def all_pages(list_page: Callable[[str | None], Any]) -> list[Any]:

@@ -19,6 +19,9 @@ from lib.ddb.items import Conversation, Item, conversation_key, pair_key
 from lib.ddb.table import Table
 from lib.users import User
 
+ATTEMPTS = 24
+"""How often a write to a conversation is tried on a state that turns out to be an earlier one."""
+
 _TURN_SECONDS = 5.0
 _TURNS = 512
 _REMEMBERED = 4_096

@@ -18,6 +18,9 @@ from lib.users import User
 Item = dict[str, Any]
 """An item on the wire: attribute name → `{"S": …}`, `{"N": …}` or `{"M": …}`."""
 
+EXPIRES_AT = "expires_at"
+"""The attribute by which DynamoDB removes an item after its time (TTL), in epoch seconds. It may take days to do so."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -78,6 +81,11 @@ class InboxRow:
             **_number("read_seq", self.read_seq),
             **({"sender_uuid": {"S": self.sender_uuid}} if self.sender_uuid else {}),
         }
+
+    @property
+    def unread_count(self) -> int:
+        """Messages that the owner has not read; 0 in a row of an older backend, which has no numbers."""
+        return (self.seq or 0) - (self.read_seq or 0)
 
     @classmethod
     def from_item(cls, item: Item) -> InboxRow:
@@ -158,12 +166,44 @@ class PairGuard:
         return {**pair_key(*self.user_uuids), "group_uuid": {"S": self.group_uuid}}
 
 
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a user sent under an Idempotency-Key: which request it was, and the message that answered it."""
+
+    key: str
+    request_hash: str
+    answer: Message
+    expires_at: int
+
+    def to_item(self) -> Item:
+        return {
+            **receipt_key(self.answer.sender.uuid, self.key),
+            "request_hash": {"S": self.request_hash},
+            "answer": {"M": self.answer.to_item()},
+            EXPIRES_AT: {"N": str(self.expires_at)},
+        }
+
+    @classmethod
+    def from_item(cls, item: Item) -> Receipt:
+        answer = item["answer"]["M"]
+        return cls(
+            key=keys.idempotency_key(item["pk"]["S"]),
+            request_hash=item["request_hash"]["S"],
+            answer=Message.from_item(answer, group_uuid=keys.message_group(answer["pk"]["S"])),
+            expires_at=int(item[EXPIRES_AT]["N"]),
+        )
+
+
 def conversation_key(group_uuid: str) -> Item:
     return {"pk": {"S": keys.conversation_pk(group_uuid)}, "sk": {"S": keys.STATE}}
 
 
 def pair_key(user_uuid: str, other_user_uuid: str) -> Item:
     return {"pk": {"S": keys.pair_pk(user_uuid, other_user_uuid)}, "sk": {"S": keys.STATE}}
+
+
+def receipt_key(user_uuid: str, key: str) -> Item:
+    return {"pk": {"S": keys.receipt_pk(user_uuid, key)}, "sk": {"S": keys.STATE}}
 
 
 def inbox_row_key(owner_uuid: str, last_message_at: str) -> Item:

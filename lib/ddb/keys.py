@@ -9,11 +9,17 @@ _MESSAGE = "MSG#"
 _INBOX = "GRP#"
 _CONVERSATION = "CONV#"
 _PAIR = "PAIR#"
+_RECEIPT = "IDEM#"
 
 
 def message_pk(group_uuid: str) -> str:
     """Partition of a conversation's messages, `MSG#5ae290ed-…`; their sort key is created_at."""
     return _MESSAGE + group_uuid
+
+
+def message_group(pk: str) -> str:
+    """The conversation whose messages a partition holds; the reverse of `message_pk`."""
+    return pk.removeprefix(_MESSAGE)
 
 
 def inbox_pk(user_uuid: str) -> str:
@@ -38,3 +44,13 @@ def pair_pk(user_uuid: str, other_user_uuid: str) -> str:
     """
     lower, higher = sorted((user_uuid, other_user_uuid))
     return f"{_PAIR}{lower}#{higher}"
+
+
+def receipt_pk(user_uuid: str, key: str) -> str:
+    """Partition of the receipt of what a user sent under an Idempotency-Key, `IDEM#<user>#<key>`; sort key STATE."""
+    return f"{_RECEIPT}{user_uuid}#{key}"
+
+
+def idempotency_key(pk: str) -> str:
+    """The key that a receipt is for; the reverse of `receipt_pk`."""
+    return pk.split("#", 2)[2]

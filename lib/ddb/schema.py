@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lib.ddb.errors import SchemaMismatch
+from lib.ddb.items import EXPIRES_AT
 
 MESSAGE_GROUP_INDEX = "message-group-sk-index"
 
@@ -35,9 +36,9 @@ def table_definition(table: str) -> dict[str, Any]:
 
 
 def create_table(client: Any, table: str) -> bool:
-    """Create the table and wait until it is active; False when it is there already.
+    """Create the table and wait until it is active; False when it is there already. Either way its TTL is on.
 
-    Raises SchemaMismatch when a table of that name has other keys or lacks the index.
+    Raises SchemaMismatch when a table of that name has other keys, lacks the index, or has another TTL attribute.
     """
     definition = table_definition(table)
     try:
@@ -47,6 +48,7 @@ def create_table(client: Any, table: str) -> bool:
         created = False
     client.get_waiter("table_exists").wait(TableName=table, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
     _check(client.describe_table(TableName=table)["Table"], definition)
+    _enable_ttl(client, table)
     return created
 
 
@@ -64,3 +66,12 @@ def _check(description: dict[str, Any], definition: dict[str, Any]) -> None:
             raise SchemaMismatch(f"table {definition['TableName']} has no index {index['IndexName']} as expected")
     if description["KeySchema"] != definition["KeySchema"]:
         raise SchemaMismatch(f"table {definition['TableName']} has other keys than pk and sk")
+
+
+def _enable_ttl(client: Any, table: str) -> None:
+    description = client.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
+    if description.get("AttributeName", EXPIRES_AT) != EXPIRES_AT:
+        raise SchemaMismatch(f"table {table} has another TTL attribute than {EXPIRES_AT}")
+    if description["TimeToLiveStatus"] == "DISABLED":
+        specification = {"AttributeName": EXPIRES_AT, "Enabled": True}
+        client.update_time_to_live(TableName=table, TimeToLiveSpecification=specification)

@@ -1,23 +1,37 @@
 """The transactions of the write path: which items a message brings, and what each refused condition means.
 
 Patterns C (the message) and D (both inbox rows) in one transaction each: `start_writes` for the first message
-between two users, `append_writes` for every other.
+between two users, `append_writes` for every other. `receipt_write` joins either where the client sent a key.
 """
 
 from __future__ import annotations
 
-from lib.ddb.errors import StoreError
+from dataclasses import dataclass
+
+from lib.ddb.errors import AlreadySent, StoreError
 from lib.ddb.items import (
+    EXPIRES_AT,
     Conversation,
     InboxRow,
     Item,
     Message,
     PairGuard,
+    Receipt,
     conversation_key,
     inbox_row_key,
     members_attribute,
 )
-from lib.ddb.table import Write, delete, put
+from lib.ddb.table import ABSENT, Write, delete, put
+
+RECEIPT_SECONDS = 24 * 60 * 60
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """The key under which a message is to be sent once, and a hash of what was asked for under it."""
+
+    key: str
+    request_hash: str
 
 
 class StateChanged(StoreError):
@@ -66,6 +80,36 @@ def append_writes(before: Conversation, after: Conversation, message: Message) -
         *(delete(inbox_row_key(uuid, before.last_message_at)) for uuid in after.members),
         *(put(row.to_item(), KeyTaken) for row in _rows(after, message)),
     ]
+
+
+def receipt_write(idempotency: Idempotency, answer: Message, *, now: int) -> Write:
+    """The receipt of a send, unless there is one whose time is not over; `now` in epoch seconds.
+
+    It belongs at the head of the transaction: once sent, a message's other writes are refused as well, and the first
+    refusal is the one that counts.
+    """
+    receipt = Receipt(idempotency.key, idempotency.request_hash, answer, expires_at=now + RECEIPT_SECONDS)
+    put_receipt = {
+        "Item": receipt.to_item(),
+        "ConditionExpression": f"{ABSENT} OR {EXPIRES_AT} <= :now",
+        "ExpressionAttributeValues": {":now": {"N": str(now)}},
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+    return Write({"Put": put_receipt}, lambda item: AlreadySent(Receipt.from_item(item)))
+
+
+def read_writes(before: Conversation, after: Conversation, *, owner_uuid: str) -> list[Write]:
+    """A member's position moves: state and their inbox row, which stays where it is (2 items)."""
+    row = {
+        "Key": inbox_row_key(owner_uuid, after.last_message_at),
+        "ConditionExpression": "message_group_uuid = :group",  # an Update would make a row of a missing one
+        "UpdateExpression": "SET read_seq = :read_seq",
+        "ExpressionAttributeValues": {
+            ":group": {"S": after.group_uuid},
+            ":read_seq": {"N": str(after.members[owner_uuid].read_seq)},
+        },
+    }
+    return [_advance(before, after), Write({"Update": row}, lambda _: StoreError("a member has no inbox row"))]
 
 
 def _advance(before: Conversation, after: Conversation) -> Write:

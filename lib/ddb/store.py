@@ -17,17 +17,24 @@ from cachetools import LRUCache
 from lib.cache import Memory
 from lib.clock import Clock, now, tick_after, to_timestamp
 from lib.ddb import keys
-from lib.ddb.conversations import Conversations
+from lib.ddb.conversations import ATTEMPTS, Conversations
 from lib.ddb.cursor import CursorSigner
 from lib.ddb.errors import Contended, ConversationNotFound
-from lib.ddb.items import Conversation, InboxRow, Item, Member, Message
-from lib.ddb.sending import KeyTaken, PairTaken, StateChanged, append_writes, start_writes
-from lib.ddb.table import Table, pause
+from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, Receipt, receipt_key
+from lib.ddb.sending import (
+    Idempotency,
+    KeyTaken,
+    PairTaken,
+    StateChanged,
+    append_writes,
+    receipt_write,
+    start_writes,
+)
+from lib.ddb.table import Table, Write, pause
 from lib.users import User
 
 T = TypeVar("T")
 
-ATTEMPTS = 24
 _REMEMBERED = 4_096
 
 
@@ -76,10 +83,10 @@ class MessageStore:
         item = self._table.get({"pk": {"S": keys.message_pk(group_uuid)}, "sk": {"S": created_at}})
         return Message.from_item(item, group_uuid=group_uuid) if item else None
 
-    def send(self, *, group_uuid: str, sender: User, text: str) -> Message:
+    def send(self, *, group_uuid: str, sender: User, text: str, idempotency: Idempotency | None = None) -> Message:
         """Pattern C in an existing conversation, with D in the same transaction.
 
-        Raises ConversationNotFound; Contended when others kept writing, with nothing written.
+        Raises ConversationNotFound; AlreadySent; Contended when others kept writing. Each with nothing written.
         """
         with self.conversations.turn(group_uuid):
             state = self.conversations.known(group_uuid=group_uuid, user=sender)
@@ -88,7 +95,7 @@ class MessageStore:
                 message = self._next_message(state, sender, text, earliest)
                 after = _advanced(state, message)
                 try:
-                    self._table.transact(append_writes(state, after, message))
+                    self._table.transact(self._receipt(idempotency, message) + append_writes(state, after, message))
                 except StateChanged as changed:
                     state = self.conversations.found(changed.item, group_uuid=group_uuid, user=sender)
                     pause(attempt)
@@ -99,27 +106,35 @@ class MessageStore:
                     return message
         raise Contended
 
-    def send_to_user(self, *, sender: User, receiver: User, text: str) -> Message:
+    def send_to_user(
+        self, *, sender: User, receiver: User, text: str, idempotency: Idempotency | None = None
+    ) -> Message:
         """Pattern C by user: the pair's conversation gets the message, and is started if there is none.
 
-        Raises Contended, with nothing written.
+        Raises AlreadySent, Contended, each with nothing written.
         """
         pair = keys.pair_pk(sender.uuid, receiver.uuid)
         if remembered := self._groups.get(pair):
             with suppress(ConversationNotFound):  # the table was made anew since
-                return self.send(group_uuid=remembered, sender=sender, text=text)
-        message = self._send_to_pair(sender, receiver, text)
+                return self.send(group_uuid=remembered, sender=sender, text=text, idempotency=idempotency)
+        message = self._send_to_pair(sender, receiver, text, idempotency)
         self._groups.put(pair, message.group_uuid)
         return message
 
-    def _send_to_pair(self, sender: User, receiver: User, text: str) -> Message:
+    def receipt(self, *, user: User, key: str) -> Receipt | None:
+        """The receipt of what a user sent under an Idempotency-Key, while its time lasts."""
+        item = self._table.get(receipt_key(user.uuid, key))
+        receipt = Receipt.from_item(item) if item else None
+        return receipt if receipt and receipt.expires_at > self._clock().timestamp() else None
+
+    def _send_to_pair(self, sender: User, receiver: User, text: str, idempotency: Idempotency | None) -> Message:
         group_uuid = self.conversations.of_pair(sender, receiver)
         if group_uuid is None:
             try:
-                return self._start(sender, receiver, text)
+                return self._start(sender, receiver, text, idempotency)
             except PairTaken as taken:
                 group_uuid = taken.group_uuid
-        return self.send(group_uuid=group_uuid, sender=sender, text=text)
+        return self.send(group_uuid=group_uuid, sender=sender, text=text, idempotency=idempotency)
 
     def _page(self, pk: str, limit: int, cursor: str | None, from_item: Callable[[Item], T]) -> Page[T]:
         before = None if cursor is None else self._cursors.verify(pk=pk, cursor=cursor)
@@ -127,7 +142,7 @@ class MessageStore:
         next_cursor = self._cursors.sign(pk=pk, sk=items[-1]["sk"]["S"]) if more else None
         return Page([from_item(item) for item in items], next_cursor)
 
-    def _start(self, sender: User, receiver: User, text: str) -> Message:
+    def _start(self, sender: User, receiver: User, text: str, idempotency: Idempotency | None) -> Message:
         group_uuid, created_at = self._new_uuid(), to_timestamp(self._clock())
         for _ in range(ATTEMPTS):
             message = Message(group_uuid, created_at, self._new_uuid(), text, sender, seq=1)
@@ -140,13 +155,18 @@ class MessageStore:
                 created_at=created_at,
             )
             try:
-                self._table.transact(start_writes(state, message))
+                self._table.transact(self._receipt(idempotency, message) + start_writes(state, message))
             except KeyTaken:
                 created_at = tick_after(created_at)
             else:
                 self.conversations.remember(state)
                 return message
         raise Contended
+
+    def _receipt(self, idempotency: Idempotency | None, answer: Message) -> list[Write]:
+        if idempotency is None:
+            return []
+        return [receipt_write(idempotency, answer, now=int(self._clock().timestamp()))]
 
     def _next_message(self, state: Conversation, sender: User, text: str, earliest: str) -> Message:
         # Later than the last message and than every key already tried, whatever this server's clock says.

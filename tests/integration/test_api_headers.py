@@ -13,6 +13,8 @@ from tests.integration.api import Api, run_api
 FRONTEND, BACKEND = "https://cruddur.example", "https://api.cruddur.example"
 CORS_HEADERS = {"Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "Access-Control-Allow-Headers"}
 
+REQUEST_HEADERS = ("authorization", "content-type", "idempotency-key", "if-none-match")
+
 plain = pytest.fixture(scope="module")(run_api)
 
 
@@ -26,7 +28,7 @@ def preflight(api: Api, origin: str, *, method: str = "POST", path: str = "/api/
     headers = {
         "Origin": origin,
         "Access-Control-Request-Method": method,
-        "Access-Control-Request-Headers": "authorization, content-type",
+        "Access-Control-Request-Headers": ", ".join(REQUEST_HEADERS),
     }
     return api.app.test_client().options(path, headers=headers)
 
@@ -37,11 +39,17 @@ def listed(value: str) -> set[str]:
 
 @pytest.mark.parametrize("origin", [FRONTEND, BACKEND])
 def test_the_clients_origins_may_call(api: Api, origin: str) -> None:
-    for method, path in (("POST", "/api/messages"), ("GET", "/api/message_groups"), ("GET", "/api/messages/x")):
+    requests = [
+        ("POST", "/api/messages"),
+        ("GET", "/api/message_groups"),
+        ("GET", "/api/messages/x"),
+        ("DELETE", "/api/message_groups/x/read"),
+    ]
+    for method, path in requests:
         response = preflight(api, origin, method=method, path=path)
         assert response.status_code == 200
         assert response.headers["Access-Control-Allow-Origin"] == origin
-        assert listed(response.headers["Access-Control-Allow-Headers"]) == {"authorization", "content-type"}
+        assert listed(response.headers["Access-Control-Allow-Headers"]) == set(REQUEST_HEADERS)
         assert method.lower() in listed(response.headers["Access-Control-Allow-Methods"])
 
 
@@ -60,7 +68,7 @@ def test_the_clients_origins_may_read_answers_and_refusals(api: Api, origin: str
     for answer in answers:
         assert answer.headers["Access-Control-Allow-Origin"] == origin
         exposed = listed(answer.headers["Access-Control-Expose-Headers"])
-        assert exposed == {"link", "retry-after", "www-authenticate", "x-request-id"}
+        assert exposed == {"idempotency-replayed", "link", "retry-after", "www-authenticate", "x-request-id"}
         assert "Origin" in answer.headers["Vary"]
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.read_position_contract import ReadPositionContract
+from tests.receipt_contract import ReceiptContract
 from tests.store_contract import StoreContract
 from tests.stores import NewStore, TableContents, stores_on
 
@@ -21,4 +23,12 @@ def contents(dynamodb_client: Any, table: str) -> TableContents:
 
 
 class TestStoreOnEngine(StoreContract):
+    pass
+
+
+class TestReceiptsOnEngine(ReceiptContract):
+    pass
+
+
+class TestReadPositionsOnEngine(ReadPositionContract):
     pass
