@@ -1,0 +1,174 @@
+"""Idempotency-Key over HTTP: the same message under the same key is written once, and answered alike."""
+
+from __future__ import annotations
+
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Barrier
+from typing import Any
+
+import psycopg
+import pytest
+from werkzeug.test import TestResponse
+
+from tests.integration.api import Api, Person, ok, refused, run_api
+
+api = pytest.fixture(scope="module")(run_api)
+
+
+def post(person: Person, body: Any, key: str) -> TestResponse:
+    headers = {**person.headers, "Idempotency-Key": key}
+    return person.client.post("/api/messages", json=body, headers=headers)
+
+
+def replayed(response: TestResponse) -> bool:
+    return response.headers.get("Idempotency-Replayed") == "true"
+
+
+def texts(person: Person, group: str) -> list[str]:
+    return [message["message"] for message in person.messages(group)]
+
+
+@pytest.mark.parametrize("by_group", [True, False])
+def test_the_same_request_is_answered_alike_by_every_process(api: Api, by_group: bool) -> None:
+    anna, bert = api.couple()
+    group = bert.write("before", to=anna)["message_group_uuid"]
+    to = {"message_group_uuid": group} if by_group else {"handle": bert.user.handle}
+    key = str(uuid.uuid4())
+    first = post(anna, {"message": "once", **to}, key)
+    bert.answer("after", group=group)
+    with api.variant() as other:
+        again = [post(each, {"message": "once", **to}, key) for each in (anna, other.sign_in(anna.user))]
+
+    assert (ok(first)["message"], replayed(first)) == ("once", False)
+    assert [(answer.json, replayed(answer)) for answer in again] == [(first.json, True)] * 2
+    assert texts(bert, group) == ["after", "once", "before"]
+
+
+def test_a_first_message_is_sent_once(api: Api) -> None:
+    anna, bert = api.couple()
+    answers = [post(anna, {"message": "hello", "handle": bert.user.handle}, "k") for _ in range(3)]
+
+    assert [replayed(answer) for answer in answers] == [False, True, True]
+    assert {str(ok(answer)) for answer in answers} == {str(answers[0].json)}
+    assert texts(bert, answers[0].json["message_group_uuid"]) == ["hello"]
+
+
+@pytest.mark.parametrize("change", [{"message": "other"}, {"handle": "carl"}, {"message_group_uuid": "group"}])
+def test_the_same_key_with_another_message_is_refused_and_writes_nothing(api: Api, change: dict[str, str]) -> None:
+    anna, bert = api.couple()
+    carl = api.sign_up("carl")
+    first = ok(post(anna, {"message": "one", "handle": bert.user.handle}, "k"))
+    anna.write("to carl", to=carl)
+    body = {"message": "one", "handle": bert.user.handle, **change}
+    if "handle" in change:
+        body["handle"] = carl.user.handle
+    if "message_group_uuid" in change:
+        body = {"message": "one", "message_group_uuid": first["message_group_uuid"]}
+    before = api.items()
+
+    response = post(anna, body, "k")
+    assert refused(response) == (409, ["idempotency_key_reused"])
+    assert not replayed(response)
+    assert api.items() == before
+
+
+def test_how_the_body_is_written_makes_no_difference(api: Api) -> None:
+    anna, bert = api.couple()
+    first = anna.post_bytes(
+        f'{{"message": "one\\r\\n", "handle": "{bert.user.handle}"}}'.encode(), headers={"Idempotency-Key": "k"}
+    )
+    again = anna.post_bytes(
+        f'{{ "handle":"{bert.user.handle}",\n"message":"\\u006fne" }}'.encode(), headers={"Idempotency-Key": "k"}
+    )
+    assert (ok(again), replayed(again)) == (ok(first), True)
+
+
+def test_without_the_header_every_request_is_a_message(api: Api) -> None:
+    anna, bert = api.couple()
+    sent = [anna.write("again", to=bert) for _ in range(2)]
+
+    assert [message["seq"] for message in sent] == [1, 2]
+    assert not [item for item in api.items() if item["pk"]["S"].startswith(f"IDEM#{anna.user.uuid}")]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("abc", '"abc"'), ('a"b', r'"a\"b"'), ("a\\b", r'"a\\b"'), ("x", "  x\t"), ("a, b", '"a, b"')]
+)
+def test_a_key_may_be_quoted_as_the_draft_has_it(api: Api, one: str, other: str) -> None:
+    anna, bert = api.couple()
+    body = {"message": "one", "handle": bert.user.handle}
+    assert [replayed(post(anna, body, key)) for key in (one, other)] == [False, True]
+
+
+@pytest.mark.parametrize("key", ["", " ", '""', '"a', 'a"' + "x" * 254, '"a"b"', '"\\a"', '"a";b=1', "é", "\x7f", "\t"])
+def test_a_malformed_key_is_refused_and_writes_nothing(api: Api, key: str) -> None:
+    anna, bert = api.couple()
+    before = api.items()
+    response = post(anna, {"message": "one", "handle": bert.user.handle}, key)
+    assert refused(response) == (422, ["idempotency_key_invalid"])
+    assert api.items() == before
+
+
+@pytest.mark.parametrize("key", ["x", "~" * 255, '"' + "y" * 255 + '"', "# %00 &", str(uuid.uuid4())])
+def test_any_key_of_printable_ascii_is_taken(api: Api, key: str) -> None:
+    anna, bert = api.couple()
+    body = {"message": "one", "handle": bert.user.handle}
+    assert [replayed(post(anna, body, key)) for _ in range(2)] == [False, True]
+
+
+def test_a_refused_request_leaves_the_key_free(api: Api) -> None:
+    anna, bert = api.couple()
+    for body in ({"message": " ", "handle": bert.user.handle}, {"message": "one", "handle": "nobody"}):
+        assert post(anna, body, "k").status_code in (404, 422)
+    assert not replayed(post(anna, {"message": "one", "handle": bert.user.handle}, "k"))
+
+
+def test_keys_of_two_users_have_nothing_to_do_with_each_other(api: Api) -> None:
+    anna, bert = api.couple()
+    group = ok(post(anna, {"message": "one", "handle": bert.user.handle}, "k"))["message_group_uuid"]
+    answer = post(bert, {"message": "two", "message_group_uuid": group}, "k")
+    assert (answer.status_code, replayed(answer)) == (200, False)
+
+
+def test_two_at_once_send_one_message(api: Api) -> None:
+    anna, bert = api.couple()
+    barrier = Barrier(8)
+
+    def send(person: Person) -> TestResponse:
+        barrier.wait()
+        return post(person, {"message": "once", "handle": bert.user.handle}, "k")
+
+    with api.variant() as other, ThreadPoolExecutor(8) as threads:
+        elsewhere = other.sign_in(anna.user)
+        # A test client is no more than one thread's.
+        people = [replace(each, client=each.client.application.test_client()) for each in [anna, elsewhere] * 4]
+        answers = list(threads.map(send, people))
+
+    assert sorted(replayed(answer) for answer in answers) == [False] + [True] * 7
+    assert {str(ok(answer)) for answer in answers} == {str(answers[0].json)}
+    assert texts(bert, answers[0].json["message_group_uuid"]) == ["once"]
+
+
+def test_a_replay_is_one_request_and_no_read(api: Api) -> None:
+    anna, bert = api.couple()
+    body = {"message": "once", "handle": bert.user.handle}
+    post(anna, body, "k")
+    with api.wire() as calls:
+        assert replayed(post(anna, body, "k"))
+    assert [call.operation for call in calls] == ["TransactWriteItems"]
+
+
+def test_a_replay_outlives_the_receivers_name(api: Api) -> None:
+    anna, bert = api.couple()
+    body = {"message": "once", "handle": bert.user.handle}
+    first = post(anna, body, "k")
+    with psycopg.connect(api.settings.database_url) as connection:
+        connection.execute("UPDATE users SET handle = %s WHERE uuid = %s", (f"was-{bert.user.handle}", bert.user.uuid))
+    with api.variant() as other:  # remembers no handle
+        sender = other.sign_in(anna.user)
+        again = post(sender, body, "k")
+        assert (ok(again), replayed(again)) == (ok(first), True)
+        assert refused(post(sender, {**body, "message": "x"}, "k")) == (409, ["idempotency_key_reused"])
+        assert refused(post(sender, body, "another key")) == (404, ["receiver_not_found"])

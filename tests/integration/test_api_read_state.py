@@ -1,0 +1,178 @@
+"""What was read, over HTTP: positions of read, a conversation by itself, and the total of unread."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+from werkzeug.test import TestResponse
+
+from tests.integration.api import Api, Person, ok, refused, run_api
+
+api = pytest.fixture(scope="module")(run_api)
+
+
+def talk(anna: Person, bert: Person, count: int) -> str:
+    """A conversation in which Anna has written so many messages; its uuid."""
+    return [anna.write(f"{number}", to=bert)["message_group_uuid"] for number in range(count)][0]
+
+
+def read(person: Person, group: str, body: Any) -> TestResponse:
+    return person.client.post(f"/api/message_groups/{group}/read", json=body, headers=person.headers)
+
+
+def unread(person: Person, group: str) -> TestResponse:
+    return person.client.delete(f"/api/message_groups/{group}/read", headers=person.headers)
+
+
+def counts(person: Person) -> list[int]:
+    return [row["unread_count"] for row in person.inbox()]
+
+
+def total(person: Person) -> int | str:
+    return ok(person.get("/api/unread"))["unread_count"]
+
+
+def test_reading_counts_down_in_the_inbox_and_in_the_total(api: Api) -> None:
+    anna, bert = api.couple()
+    group = talk(anna, bert, 3)
+    assert (counts(bert), total(bert), counts(anna), total(anna)) == ([3], 3, [0], 0)
+
+    assert ok(read(bert, group, {"seq": 2})) == {"uuid": group, "seq": 3, "read_seq": 2, "unread_count": 1}
+    assert (counts(bert), total(bert)) == ([1], 1)
+    assert ok(read(bert, group, {"seq": 3})) == {"uuid": group, "seq": 3, "read_seq": 3, "unread_count": 0}
+    assert (counts(bert), total(bert)) == ([0], 0)
+
+
+@pytest.mark.parametrize(("seq", "read_seq"), [(0, 2), (1, 2), (2, 2), (3, 3), (4, 3), (2**63, 3), (10**30, 3)])
+def test_a_position_goes_neither_back_nor_past_the_end(api: Api, seq: int, read_seq: int) -> None:
+    anna, bert = api.couple()
+    group = talk(anna, bert, 3)
+    read(bert, group, {"seq": 2})
+    assert ok(read(bert, group, {"seq": seq}))["read_seq"] == read_seq
+
+
+def test_marking_unread_begins_at_the_others_last_message(api: Api) -> None:
+    anna, bert = api.couple()
+    group = talk(anna, bert, 3)
+    bert.answer("seen", group=group)
+    assert ok(unread(bert, group)) == {"uuid": group, "seq": 4, "read_seq": 2, "unread_count": 2}
+    assert ok(unread(bert, group))["read_seq"] == 2
+    assert (counts(bert), total(bert)) == ([2], 2)
+    assert counts(anna) == [1]
+
+
+def test_who_was_never_written_to_has_nothing_unread(api: Api) -> None:
+    anna, bert = api.couple()
+    assert ok(unread(anna, talk(anna, bert, 2)))["unread_count"] == 0
+
+
+def test_sending_marks_read(api: Api) -> None:
+    anna, bert = api.couple()
+    group = talk(anna, bert, 3)
+    bert.answer("seen", group=group)
+    assert (counts(bert), total(bert)) == ([0], 0)
+
+
+def test_a_position_moves_no_row(api: Api) -> None:
+    anna, bert = api.couple()
+    group = talk(anna, bert, 2)
+    before = bert.inbox()
+    read(bert, group, {"seq": 2})
+    assert bert.inbox() == [{**before[0], "unread_count": 0}]
+    assert anna.inbox()[0]["created_at"] == before[0]["created_at"]
+
+
+def test_a_conversation_tells_who_has_read_what(api: Api) -> None:
+    anna, bert = api.couple()
+    group = talk(anna, bert, 2)
+    first = anna.messages(group, order="asc")[0]
+    read(bert, group, {"seq": 1})
+    members = [
+        {
+            "user_uuid": person.user.uuid,
+            "handle": person.user.handle,
+            "display_name": person.user.display_name,
+            "read_seq": read_seq,
+        }
+        for person, read_seq in ((anna, 2), (bert, 1))
+    ]
+    expected = {
+        "uuid": group,
+        "members": sorted(members, key=lambda member: str(member["user_uuid"])),
+        "seq": 2,
+        "created_at": first["created_at"],
+    }
+    for person in (anna, bert):
+        for written in (group, group.upper()):
+            assert ok(person.get(f"/api/message_groups/{written}")) == expected
+
+
+def test_a_conversation_is_as_every_process_left_it(api: Api) -> None:
+    anna, bert = api.couple()
+    group = talk(anna, bert, 1)
+    anna.get(f"/api/message_groups/{group}")
+    with api.variant() as other:
+        other.sign_in(bert.user).answer("from elsewhere", group=group)
+    assert ok(anna.get(f"/api/message_groups/{group}"))["seq"] == 2
+
+
+def test_the_total_ends_at_99(api: Api) -> None:
+    anna, bert = api.couple()
+    group = talk(anna, bert, 60)
+    talk(api.sign_up("carl"), bert, 39)
+    assert total(bert) == 99
+    anna.answer("one more", group=group)
+    assert total(bert) == "99+"
+
+
+def test_the_total_of_nobodys_messages_is_none(api: Api) -> None:
+    assert total(api.sign_up()) == 0
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"seq": None}, {"seq": "1"}, {"seq": 1.0}, {"seq": True}, {"seq": -1}, {"seq": []}]
+)
+def test_a_position_is_a_whole_number(api: Api, body: Any) -> None:
+    anna, bert = api.couple()
+    group = talk(anna, bert, 1)
+    assert refused(read(bert, group, body)) == (422, ["seq_invalid"])
+    assert counts(bert) == [1]
+
+
+@pytest.mark.parametrize("body", [[], "1", 1, False])
+def test_a_position_comes_in_an_object(api: Api, body: Any) -> None:
+    anna, bert = api.couple()
+    assert refused(read(bert, talk(anna, bert, 1), body)) == (422, ["body_invalid"])
+
+
+def test_strangers_learn_and_move_nothing(api: Api) -> None:
+    anna, bert = api.couple()
+    group = talk(anna, bert, 2)
+    stranger = api.sign_up()
+    before = api.items()
+    for unknown in (group, str(uuid.uuid4()), "x", "%20", "a" * 3000):
+        answers = [
+            stranger.get(f"/api/message_groups/{unknown}"),
+            read(stranger, unknown, {"seq": 1}),
+            unread(stranger, unknown),
+        ]
+        assert [refused(answer) for answer in answers] == [(404, ["message_group_not_found"])] * 3
+    assert api.items() == before
+
+
+def test_what_each_call_costs(api: Api) -> None:
+    anna, bert = api.couple()
+    group = talk(anna, bert, 3)
+    expected = [
+        (lambda: bert.get(f"/api/message_groups/{group}"), ["GetItem"]),
+        (lambda: read(bert, group, {"seq": 3}), ["GetItem", "TransactWriteItems"]),
+        (lambda: read(bert, group, {"seq": 3}), ["GetItem"]),
+        (lambda: unread(bert, group), ["GetItem", "Query", "TransactWriteItems"]),
+        (lambda: bert.get("/api/unread"), ["Query"]),
+    ]
+    for call, operations in expected:
+        with api.wire() as calls:
+            ok(call())
+        assert [each.operation for each in calls] == operations
