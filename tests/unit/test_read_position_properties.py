@@ -1,0 +1,74 @@
+"""Positions of read against a model, on moto: any order of sends and marks, from several processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib.users import User
+from tests.stores import ANNA, BERT, CARL, SteppingClock, TableContents, positions_of, stores_on
+from tests.unit.conftest import TABLE, moto_client
+
+USERS = (ANNA, BERT, CARL)
+PROCESSES = 3
+
+pairs = st.permutations(USERS).map(lambda users: (users[0], users[1]))
+marks = st.one_of(st.just("send"), st.just("send"), st.just("unread"), st.integers(0, 12))
+steps = st.lists(st.tuples(st.integers(0, PROCESSES - 1), pairs, marks), min_size=1, max_size=30)
+
+
+@dataclass
+class Talk:
+    """A conversation by the rules of DESIGN.md: who wrote each message, and how far each has read."""
+
+    group_uuid: str
+    senders: list[str] = field(default_factory=list)
+    read: dict[str, int] = field(default_factory=dict)
+
+    def send(self, user: User) -> None:
+        self.senders.append(user.uuid)
+        self.read[user.uuid] = len(self.senders)
+
+    def mark_read(self, user: User, seq: int) -> None:
+        self.read[user.uuid] = max(self.read.get(user.uuid, 0), min(seq, len(self.senders)))
+
+    def mark_unread(self, user: User) -> None:
+        of_other = [seq for seq, sender in enumerate(self.senders, start=1) if sender != user.uuid]
+        if of_other:
+            self.read[user.uuid] = min(self.read.get(user.uuid, 0), of_other[-1] - 1)
+
+    def unread_count(self, user: User) -> int:
+        return len(self.senders) - self.read.get(user.uuid, 0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(steps=steps)
+def test_marks_and_sends_in_any_order_equal_the_model(steps: list[tuple[int, tuple[User, User], str | int]]) -> None:
+    with moto_client() as client:
+        stores = [stores_on(client, TABLE)(clock=SteppingClock()) for _ in range(PROCESSES)]
+        talks: dict[frozenset[str], Talk] = {}
+        for process, (user, other), mark in steps:
+            store, pair = stores[process], frozenset((user.uuid, other.uuid))
+            if mark == "send":
+                message = store.send_to_user(sender=user, receiver=other, text="hello")
+                talks.setdefault(pair, Talk(message.group_uuid)).send(user)
+            elif talk := talks.get(pair):
+                positions = positions_of(store)
+                if isinstance(mark, int):
+                    talk.mark_read(user, mark)
+                    state = positions.mark_read(group_uuid=talk.group_uuid, user=user, seq=mark)
+                else:
+                    talk.mark_unread(user)
+                    state = positions.mark_unread(group_uuid=talk.group_uuid, user=user)
+                assert state.members[user.uuid].read_seq == talk.read.get(user.uuid, 0)
+
+        contents = TableContents(client, TABLE)
+        for talk in talks.values():
+            contents.check(talk.group_uuid, ["hello"] * len(talk.senders))
+        for user in USERS:
+            own = {talk.group_uuid: talk.unread_count(user) for pair, talk in talks.items() if user.uuid in pair}
+            assert {row.group_uuid: row.unread_count for row in contents.inbox(user)} == own
+            total = positions_of(stores[0]).unread_count(user_uuid=user.uuid, at_most=10**6)
+            assert total == sum(own.values())
