@@ -15,7 +15,7 @@ RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin
 
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /opt/cruddur
-COPY app.py gunicorn.conf.py ./
+COPY app.py gunicorn.conf.py openapi.yaml ./
 COPY bin bin
 COPY db db
 COPY lib lib

@@ -30,6 +30,7 @@ from routes.body import MAX_BODY_BYTES
 from routes.health import health
 from routes.message_groups import message_groups
 from routes.messages import messages
+from routes.reference import reference
 from routes.users import users
 from services.errors import Code, Conflict, Forbidden, Invalid, NotFound, ServiceError, Unauthenticated, Unavailable
 from services.readiness import Readiness
@@ -61,7 +62,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.extensions["backend"] = _make_backend(settings)
-    for blueprint in (message_groups, messages, users, health):
+    for blueprint in (message_groups, messages, users, health, reference):
         app.register_blueprint(blueprint)
     CORS(
         app,

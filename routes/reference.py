@@ -30,18 +30,13 @@ _METHODS = ("get", "post", "put", "patch", "delete")
 
 @reference.get("/openapi.json")
 def get_openapi() -> ResponseReturnValue:
-    return _to_be_kept(Response(json.dumps(document(), ensure_ascii=False), mimetype="application/json"))
+    return _to_be_kept(Response(_as_json(), mimetype="application/json"))
 
 
 @reference.get("/docs")
 def get_reference() -> ResponseReturnValue:
-    style, page = _page(backend().settings.backend_url)
-    response = Response(page, mimetype="text/html")
-    allowed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    response.headers["Content-Security-Policy"] = (
-        f"default-src 'none'; style-src 'sha256-{allowed}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-    return _to_be_kept(response)
+    page, policy = _page(backend().settings.backend_url)
+    return _to_be_kept(Response(page, mimetype="text/html", headers={"Content-Security-Policy": policy}))
 
 
 @cache
@@ -51,6 +46,11 @@ def document() -> Node:
 
     loaded: Node = yaml.safe_load((ROOT / "openapi.yaml").read_text(encoding="utf-8"))
     return loaded
+
+
+@cache
+def _as_json() -> str:
+    return json.dumps(document(), ensure_ascii=False)
 
 
 def operations() -> list[Node]:
@@ -90,8 +90,8 @@ def facts(schema: Node) -> str:
         words.append(" or ".join(json.dumps(value) for value in schema["enum"]))
     for low, high, unit in (
         ("minimum", "maximum", ""),
-        ("minLength", "maxLength", " characters"),
-        ("minItems", "maxItems", " items"),
+        ("minLength", "maxLength", "character"),
+        ("minItems", "maxItems", "item"),
     ):
         words.append(_range(schema.get(low), schema.get(high), unit))
     if "default" in schema:
@@ -127,7 +127,7 @@ def curl(operation: Node, base_url: str) -> str:
 
 @cache
 def _page(base_url: str) -> tuple[str, str]:
-    """The page and its style."""
+    """The page, and the policy that allows it nothing but its own style."""
     from markdown_it import MarkdownIt  # as yaml above
 
     markdown = MarkdownIt("commonmark", {"html": False})
@@ -146,15 +146,24 @@ def _page(base_url: str) -> tuple[str, str]:
         prose=lambda text: Markup(markdown.render(text)),  # noqa: S704 - it escapes HTML
         phrase=lambda text: Markup(markdown.renderInline(text)),  # noqa: S704
     )
-    return style, page
+    allowed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    refused = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    return page, f"default-src 'none'; style-src 'sha256-{allowed}'; {refused}"
 
 
 def _range(low: int | None, high: int | None, unit: str) -> str:
-    if low is not None and high is not None:
-        return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
-    if low is not None:
-        return f"{low}{unit} or more"
-    return "" if high is None else f"at most {high}{unit}"
+    last = low if high is None else high
+    if last is None:
+        return ""
+    if low == high:
+        words = f"{low}"
+    elif high is None:
+        words = f"at least {low}"
+    elif low is None:
+        words = f"at most {high}"
+    else:
+        words = f"{low} to {high}"
+    return f"{words} {unit}{'s' if last != 1 else ''}" if unit else words
 
 
 def _to_be_kept(response: Response) -> Response:
