@@ -9,6 +9,7 @@ import logging
 import re
 import time
 import uuid
+from datetime import timedelta
 
 from flask import Flask, Response, g, jsonify, request
 from flask.typing import ResponseReturnValue
@@ -36,7 +37,10 @@ from services.errors import Code, Conflict, Forbidden, Invalid, NotFound, Servic
 from services.readiness import Readiness
 
 RETRY_AFTER_SECONDS = 1
-EXPOSED_HEADERS = ["Idempotency-Replayed", "Link", "Retry-After", "WWW-Authenticate", "X-Request-Id"]
+EXPOSED_HEADERS = [
+    *("ETag", "Feed-Cursor", "Idempotency-Replayed", "Link"),
+    *("Retry-After", "WWW-Authenticate", "X-Request-Id"),
+]
 
 _STATUS = {Invalid: 422, Unauthenticated: 401, Forbidden: 403, NotFound: 404, Conflict: 409, Unavailable: 503}
 _CODES = {
@@ -82,7 +86,8 @@ def create_app(settings: Settings | None = None) -> Flask:
 def _make_backend(settings: Settings) -> Backend:
     database = Database(settings.database_url, pool_size=settings.database_pool_size)
     table = Table(connect(settings, pool_size=settings.web_threads), settings.ddb_table)
-    store = MessageStore(table, CursorSigner(settings.secret_key))
+    window = timedelta(seconds=settings.feed_window_seconds)
+    store = MessageStore(table, CursorSigner(settings.secret_key), feed_window=window)
     return Backend(
         settings=settings,
         store=store,

@@ -104,7 +104,7 @@ class CognitoSettings(AwsSettings):
 class ApiSettings:
     """How the API answers."""
 
-    secret_key: str = _setting("signs the page cursors; the same in every process of a deployment", kind="secret")
+    secret_key: str = _setting("signs the cursors; the same in every process of a deployment", kind="secret")
     frontend_url: str = _setting(
         "origin of the React client, allowed by CORS", default="http://localhost:3000", kind="url"
     )
@@ -116,6 +116,11 @@ class ApiSettings:
     messages_order: Literal["desc", "asc"] = _setting(
         "order inside a page of messages unless the request says: `desc` newest first, `asc` oldest first",
         default="desc",
+    )
+    feed_window_seconds: int = _setting(
+        "seconds for which the feed looks back for what was committed late or by a clock that is behind",
+        default=10,
+        high=3600,
     )
     group_updates: Literal["inline"] = _setting(
         "what moves the inbox rows: `inline`, the transaction that writes the message", default="inline"

@@ -15,7 +15,8 @@ from lib import console
 from lib.config import ApiSettings, DynamoDBSettings, SettingsError, load
 from lib.ddb.admin import describe_query, open_table, record_queries
 from lib.ddb.cursor import CursorSigner
-from lib.ddb.store import MessageStore, Page
+from lib.ddb.lists import Page
+from lib.ddb.store import MessageStore
 from lib.ddb.table import connect
 from lib.ddb.usage import start_metering
 

@@ -11,7 +11,7 @@ from lib.ddb.items import Conversation, InboxRow
 from lib.users import User
 from routes.backend import backend, signed_in
 from routes.body import json_body
-from routes.lists import links, paging
+from routes.lists import answer, asked
 from services.list_message_groups import list_message_groups
 from services.read_state import count_unread, mark_read, mark_unread, show_message_group
 
@@ -21,8 +21,8 @@ message_groups = Blueprint("message_groups", __name__, url_prefix="/api")
 @message_groups.get("/message_groups")
 @signed_in
 def get_message_groups(user: User) -> ResponseReturnValue:
-    page = list_message_groups(backend().store, user=user, **paging())
-    return jsonify([_message_group(row) for row in page.items]), links(page.next_cursor)
+    page = list_message_groups(backend().store, user=user, **asked("cursor", "since"))
+    return answer([_message_group(row) for row in page.items], page)
 
 
 @message_groups.get("/message_groups/<message_group_uuid>")

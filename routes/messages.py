@@ -11,7 +11,7 @@ from lib.ddb.items import Message
 from lib.users import User
 from routes.backend import backend, signed_in
 from routes.body import json_body
-from routes.lists import links, paging
+from routes.lists import answer, asked
 from services.create_message import create_message
 from services.errors import Code, Invalid
 from services.list_messages import list_messages
@@ -23,8 +23,9 @@ messages = Blueprint("messages", __name__, url_prefix="/api")
 @signed_in
 def get_messages(user: User, message_group_uuid: str) -> ResponseReturnValue:
     step = _step()
-    page = list_messages(backend().store, user=user, message_group_uuid=message_group_uuid, **paging())
-    return jsonify([_message(message) for message in page.items[::step]]), links(page.next_cursor)
+    place = asked("cursor", "before", "after", "around")
+    page = list_messages(backend().store, user=user, message_group_uuid=message_group_uuid, **place)
+    return answer([_message(message) for message in page.items[::step]], page)
 
 
 @messages.post("/messages")
@@ -33,8 +34,8 @@ def post_message(user: User) -> ResponseReturnValue:
     adapters = backend()
     key = request.headers.get("Idempotency-Key")
     sent = create_message(adapters.store, adapters.users, sender=user, body=json_body(), idempotency_key=key)
-    answer = jsonify({"message_group_uuid": sent.message.group_uuid, **_message(sent.message)})
-    return answer, {"Idempotency-Replayed": "true"} if sent.replayed else {}
+    written = jsonify({"message_group_uuid": sent.message.group_uuid, **_message(sent.message)})
+    return written, {"Idempotency-Replayed": "true"} if sent.replayed else {}
 
 
 def _message(message: Message) -> dict[str, Any]:

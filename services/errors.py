@@ -37,6 +37,8 @@ class Code(StrEnum):
     LIMIT_INVALID = "limit_invalid"
     ORDER_INVALID = "order_invalid"
     CURSOR_INVALID = "cursor_invalid"
+    CREATED_AT_INVALID = "created_at_invalid"
+    POSITION_AMBIGUOUS = "position_ambiguous"
     MESSAGE_GROUP_NOT_FOUND = "message_group_not_found"
 
     # writing

@@ -1,19 +1,26 @@
-"""Pattern B: a user's conversations, newest first."""
+"""Pattern B: a user's conversations, newest first; or those that moved since, oldest first."""
 
 from __future__ import annotations
 
 from lib.ddb.items import InboxRow
-from lib.ddb.store import MessageStore, Page
+from lib.ddb.lists import Page
+from lib.ddb.store import MessageStore
 from lib.users import User
 from services.errors import store_errors
-from services.validation import check_limit
+from services.validation import check_limit, check_one_position
 
 
-def list_message_groups(store: MessageStore, *, user: User, limit: str | None, cursor: str | None) -> Page[InboxRow]:
-    """A page of the user's inbox.
+def list_message_groups(
+    store: MessageStore, *, user: User, limit: str | None, cursor: str | None = None, since: str | None = None
+) -> Page[InboxRow]:
+    """A page of the user's inbox, or of its feed from the feed cursor `since`.
 
-    `limit` (1 to 100, as text) and `cursor` are the client's, None where it gave none. Raises Invalid, Unavailable.
+    `limit` (1 to 100, as text), `cursor` and `since` are the client's, None where it gave none. Raises Invalid,
+    Unavailable.
     """
     size = check_limit(limit)
+    check_one_position(cursor=cursor, since=since)
     with store_errors():
+        if since is not None:
+            return store.list_moved(user_uuid=user.uuid, limit=size, since=since)
         return store.list_inbox(user_uuid=user.uuid, limit=size, cursor=cursor)

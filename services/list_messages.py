@@ -1,23 +1,35 @@
-"""Pattern A: the messages of one conversation, newest first."""
+"""Pattern A: the messages of one conversation, newest first, from its end or about a position."""
 
 from __future__ import annotations
 
 from lib.ddb.items import Message
-from lib.ddb.store import MessageStore, Page
+from lib.ddb.lists import Page
+from lib.ddb.store import MessageStore
 from lib.users import User
 from services.errors import store_errors
-from services.validation import check_group_in_path, check_limit
+from services.validation import check_created_at, check_group_in_path, check_limit, check_one_position
 
 
 def list_messages(
-    store: MessageStore, *, user: User, message_group_uuid: str, limit: str | None, cursor: str | None
+    store: MessageStore,
+    *,
+    user: User,
+    message_group_uuid: str,
+    limit: str | None,
+    cursor: str | None = None,
+    before: str | None = None,
+    after: str | None = None,
+    around: str | None = None,
 ) -> Page[Message]:
     """A page of a conversation that the user is a member of.
 
-    `limit` (1 to 100, as text) and `cursor` are the client's, None where it gave none. Raises Invalid, NotFound
-    (also for a conversation of others), Unavailable.
+    `limit` (1 to 100, as text), `cursor` and the positions, which are times, are the client's, None where it gave
+    none. Raises Invalid, NotFound (also for a conversation of others), Unavailable.
     """
     size = check_limit(limit)
+    check_one_position(cursor=cursor, before=before, after=after, around=around)
+    times = {"before": before, "after": after, "around": around}
+    position = {name: check_created_at(text) for name, text in times.items() if text is not None}
     group_uuid = check_group_in_path(message_group_uuid)
     with store_errors():
-        return store.list_messages(group_uuid=group_uuid, user=user, limit=size, cursor=cursor)
+        return store.list_messages(group_uuid=group_uuid, user=user, limit=size, cursor=cursor, **position)

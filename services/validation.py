@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 
 from services.errors import Code, Invalid, NotFound
 
@@ -15,6 +16,8 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _IDEMPOTENCY_KEY = re.compile("[ -~]{1,255}")
 # RFC 8941 section 3.3.3, a string as the IETF's Idempotency-Key draft has it.
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
+# ISO 8601, in today's form and those of old keys: the second group is the offset.
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)(Z|[ +-]\d\d:?\d\d)?", re.ASCII)
 # Control characters other than tab and newline (C0, DEL, C1), and halves of surrogate pairs, which are no text.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -84,6 +87,26 @@ def check_limit(text: str | None) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_LIMIT):
         raise Invalid(Code.LIMIT_INVALID)
     return int(text)
+
+
+def check_one_position(**asked: str | None) -> None:
+    """At most one of the arguments that say where a page is. Raises Invalid."""
+    if sum(text is not None for text in asked.values()) > 1:
+        raise Invalid(Code.POSITION_AMBIGUOUS)
+
+
+def check_created_at(text: str) -> str:
+    """A client's time as a sort key: as it is, but for `Z`, and for a `+` that arrived as a space. Raises Invalid."""
+    found = _TIME.fullmatch(text)
+    if not found:
+        raise Invalid(Code.CREATED_AT_INVALID)
+    local, offset = found.groups(default="")
+    position = local + ("+00:00" if offset == "Z" else offset.replace(" ", "+"))
+    try:
+        datetime.fromisoformat(position)
+    except ValueError as error:
+        raise Invalid(Code.CREATED_AT_INVALID) from error
+    return position
 
 
 def check_idempotency_key(header: str | None) -> str | None:

@@ -1,14 +1,19 @@
-"""Page cursors: where a page ended, signed for the partition it was read from.
+"""Cursors: where a reading ended, signed for its purpose and for the partition it was made on.
 
-A cursor holds the sort key alone; the server rebuilds the partition key from who is asking. The signature covers
-the partition key, so a cursor that was made up, altered, or given out for another partition is refused.
+A cursor holds no partition key; the server rebuilds it from who is asking. The signature covers the purpose and the
+partition key, so a cursor that was made up, altered, or given out for another list is refused.
 """
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 from itsdangerous import BadData, URLSafeSerializer
 
 from lib.ddb.errors import CursorInvalid
+
+Purpose = Literal["cursor", "feed"]
+"""What it is for: the next page of a list, or what moves in an inbox from then on."""
 
 
 class CursorSigner:
@@ -17,17 +22,16 @@ class CursorSigner:
     def __init__(self, secret_key: str) -> None:
         self._secret_key = secret_key
 
-    def sign(self, *, pk: str, sk: str) -> str:
-        """The cursor of a page that ended at `sk`: URL-safe text."""
-        return str(self._serializer(pk).dumps(sk))
+    def sign(self, purpose: Purpose, payload: object, *, pk: str) -> str:
+        """The cursor that holds a payload, which is JSON: URL-safe text."""
+        return str(self._serializer(purpose, pk).dumps(payload))
 
-    def verify(self, *, pk: str, cursor: str) -> str:
-        """The sort key at which the page ended. Raises CursorInvalid."""
+    def verify(self, purpose: Purpose, cursor: str, *, pk: str) -> Any:
+        """The payload. Raises CursorInvalid."""
         try:
-            sk = self._serializer(pk).loads(cursor)
+            return self._serializer(purpose, pk).loads(cursor)
         except BadData as error:
             raise CursorInvalid from error
-        return str(sk)
 
-    def _serializer(self, pk: str) -> URLSafeSerializer:
-        return URLSafeSerializer(self._secret_key, salt=f"cursor {pk}")
+    def _serializer(self, purpose: Purpose, pk: str) -> URLSafeSerializer:
+        return URLSafeSerializer(self._secret_key, salt=f"{purpose} {pk}")

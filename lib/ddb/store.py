@@ -1,4 +1,4 @@
-"""The four access patterns (DESIGN.md section 1) on the table, and the write path they share (section 3).
+"""The four access patterns (DESIGN.md section 1) on the table; A and B, the lists, are those of lib/ddb/lists.py.
 
 The usual send is one transaction: it bets on the state that the process remembers. When another process was faster,
 the refusal itself carries the current state.
@@ -9,18 +9,20 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from dataclasses import replace
+from datetime import timedelta
 
 from cachetools import LRUCache
 
 from lib.cache import Memory
 from lib.clock import Clock, now, tick_after, to_timestamp
 from lib.ddb import keys
-from lib.ddb.conversations import ATTEMPTS, Conversations
+from lib.ddb.conversations import ATTEMPTS
 from lib.ddb.cursor import CursorSigner
 from lib.ddb.errors import Contended, ConversationNotFound
-from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, Receipt, receipt_key
+from lib.ddb.feed import FEED_WINDOW
+from lib.ddb.items import Conversation, Member, Message, Receipt, receipt_key
+from lib.ddb.lists import MessageLists
 from lib.ddb.sending import (
     Idempotency,
     KeyTaken,
@@ -33,20 +35,10 @@ from lib.ddb.sending import (
 from lib.ddb.table import Table, Write, pause
 from lib.users import User
 
-T = TypeVar("T")
-
 _REMEMBERED = 4_096
 
 
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """A page of a list, newest first, and the cursor of the next one; None on the last."""
-
-    items: list[T]
-    next_cursor: str | None
-
-
-class MessageStore:
+class MessageStore(MessageLists):
     """The conversations of one table; one a process, safe to share between threads.
 
     Every method raises StoreUnavailable. `clock` and `new_uuid` are replaced where the times and the names are
@@ -60,23 +52,11 @@ class MessageStore:
         *,
         clock: Clock = now,
         new_uuid: Callable[[], str] = lambda: str(uuid.uuid4()),
+        feed_window: timedelta = FEED_WINDOW,
     ) -> None:
-        self._table = table
-        self._cursors = cursors
-        self._clock = clock
+        super().__init__(table, cursors, clock=clock, feed_window=feed_window)
         self._new_uuid = new_uuid
-        self.conversations = Conversations(table)
         self._groups: Memory[str, str] = Memory(LRUCache(_REMEMBERED))
-
-    def list_messages(self, *, group_uuid: str, user: User, limit: int, cursor: str | None) -> Page[Message]:
-        """Pattern A. Raises ConversationNotFound, CursorInvalid."""
-        self.conversations.known(group_uuid=group_uuid, user=user)
-        pk = keys.message_pk(group_uuid)
-        return self._page(pk, limit, cursor, lambda item: Message.from_item(item, group_uuid=group_uuid))
-
-    def list_inbox(self, *, user_uuid: str, limit: int, cursor: str | None) -> Page[InboxRow]:
-        """Pattern B. Raises CursorInvalid."""
-        return self._page(keys.inbox_pk(user_uuid), limit, cursor, InboxRow.from_item)
 
     def message_at(self, *, group_uuid: str, created_at: str) -> Message | None:
         """The message that has exactly this time."""
@@ -135,12 +115,6 @@ class MessageStore:
             except PairTaken as taken:
                 group_uuid = taken.group_uuid
         return self.send(group_uuid=group_uuid, sender=sender, text=text, idempotency=idempotency)
-
-    def _page(self, pk: str, limit: int, cursor: str | None, from_item: Callable[[Item], T]) -> Page[T]:
-        before = None if cursor is None else self._cursors.verify(pk=pk, cursor=cursor)
-        items, more = self._table.newest(pk, limit=limit, before=before)
-        next_cursor = self._cursors.sign(pk=pk, sk=items[-1]["sk"]["S"]) if more else None
-        return Page([from_item(item) for item in items], next_cursor)
 
     def _start(self, sender: User, receiver: User, text: str, idempotency: Idempotency | None) -> Message:
         group_uuid, created_at = self._new_uuid(), to_timestamp(self._clock())
