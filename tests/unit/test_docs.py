@@ -14,8 +14,8 @@ import pytest
 
 import app
 from lib.config import ROOT, Settings
-from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, PairGuard
-from lib.ddb.sending import append_writes, start_writes
+from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, PairGuard, Receipt
+from lib.ddb.sending import Idempotency, append_writes, read_writes, receipt_write, start_writes
 from lib.ddb.table import Write
 from lib.users import User
 from services import errors
@@ -43,6 +43,7 @@ STATE = Conversation(
     version=42,
     created_at="2025-12-29T18:04:11.902416+00:00",
 )
+RECEIPT = Receipt("8e03978e-40d5-43dd-bc93-6894a57f9324", "a5f3c6a11b03839d46af9fb43c97c188" * 2, MESSAGE, 1767428100)
 
 
 @DOCUMENTS
@@ -117,13 +118,18 @@ def test_the_costs_follow_from_the_documented_rules() -> None:
         "1024 letters": "x" * 1024,
         "1024 emoji": "😀" * 1024,
     }.items():
-        start, append = _write_costs(text)
+        start, append, keyed, mark = _write_costs(text)
         assert costs[f"C+D, in a conversation, {characters}"] == append
         if characters == "100 characters":
             assert costs["C+D, the first message, 100 characters"] == f"1 + 1 + 1 + {start}"
+            assert costs["C+D, in a conversation, 100 characters, with a key"] == keyed
+            assert costs["mark read"] == f"1 + {mark}"
     # One item more than the limit is read.
     assert costs["A, 20 messages of 100 characters"] == _read_cost(_message("x" * 100, seq=1234), 21)
     assert costs["A, 100 messages of 1024 letters"] == _read_cost(_message("x" * 1024, seq=1234), 101)
+    inbox = _read_cost(_rows(_message("x" * 100, seq=1234))[0], 20)
+    assert costs["the total of unread, 20 conversations, 100 characters"] == inbox
+    assert costs["a conversation by itself"] == str(_units(_size(STATE.to_item()), 4))
     assert costs["B, 20 conversations, 100 characters"] == _read_cost(_rows(_message("x" * 100, seq=1234))[0], 21)
 
 
@@ -164,7 +170,7 @@ def _answers() -> Iterator[tuple[int, str]]:
 
 def _examples() -> list[Item]:
     guard = PairGuard(user_uuids=(AUGUSTSZ.uuid, BAYKO.uuid), group_uuid=GROUP)
-    return [item.to_item() for item in (MESSAGE, *_rows(MESSAGE), STATE, guard)]
+    return [item.to_item() for item in (MESSAGE, *_rows(MESSAGE), STATE, guard, RECEIPT)]
 
 
 def _rows(message: Message) -> list[InboxRow]:
@@ -201,15 +207,17 @@ def _read_cost(item: Message | InboxRow, count: int) -> str:
     return str(_units(_size(item.to_item()) * count, 4))
 
 
-def _write_costs(text: str) -> tuple[str, str]:
-    """What the first message, and the one after it, cost: "table + index", in write units."""
-    first, second = _message(text, seq=1), _message(text, seq=2)
-    state = replace(STATE, seq=1, version=1, last_message_at=first.created_at)
-    after = replace(STATE, seq=2, version=2, last_message_at=second.created_at)
+def _write_costs(text: str) -> tuple[str, str, str, str]:
+    """What a first message, one after it, another with a key, and a mark cost: "table + index", in write units."""
+    messages = [_message(text, seq=seq) for seq in (1, 2, 3)]
+    states = [replace(STATE, seq=each.seq, version=each.seq, last_message_at=each.created_at) for each in messages]
+    receipt = receipt_write(Idempotency(RECEIPT.key, RECEIPT.request_hash), messages[2], now=1767341700)
     stored: dict[str, Item] = {}
     return (
-        _write_cost(start_writes(state, first), stored),
-        _write_cost(append_writes(state, after, second), stored),
+        _write_cost(start_writes(states[0], messages[0]), stored),
+        _write_cost(append_writes(states[0], states[1], messages[1]), stored),
+        _write_cost([receipt, *append_writes(states[1], states[2], messages[2])], stored),
+        _write_cost(read_writes(states[2], states[2], owner_uuid=BAYKO.uuid), stored),
     )
 
 
