@@ -1,0 +1,147 @@
+"""Properties of the feed: along a chain of cursors no move is missed and none is given twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import count
+from unittest.mock import patch
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib.clock import to_timestamp
+from lib.ddb import feed, keys
+from lib.ddb.feed import FeedPosition
+from tests.inbox_model import InboxModel, Move
+from tests.stores import ANNA
+
+WINDOW = timedelta(seconds=10)
+WRITERS_SKEW, READERS_SKEW, LATE, YEAR = 3, 2, 5, 365 * 24 * 3600  # together, but for the year, the window
+PK = keys.inbox_pk(ANNA.uuid)
+
+Step = Callable[["Chain"], None]
+
+
+class Chain:
+    """Readers that hand one cursor on, and check each answer against the model."""
+
+    def __init__(self, inbox: InboxModel) -> None:
+        self.inbox = inbox
+        self.seen_at_first = {(row.group_uuid, row.last_message_at) for row in inbox.rows()}
+        self.given: set[Move] = set()
+        self.position = FeedPosition("")
+
+    def start(self, *, shown: int) -> None:
+        """A first list, which shows the newest rows."""
+        rows = self.inbox.rows()[::-1][:shown]
+        self.given = {(row.group_uuid, row.last_message_at) for row in rows}
+        self.position = feed.after_inbox(rows, now=self.inbox.now, window=WINDOW)
+
+    def read(self, *, skew: float, limit: int) -> bool:
+        """One answer of a reader whose clock is `skew` seconds ahead; whether there are more."""
+        now = self.inbox.now + timedelta(seconds=skew)
+        rows, position, more = feed.read(self.inbox, PK, self.position, limit=limit, now=now, window=WINDOW)  # type: ignore[arg-type]
+        self.position = FeedPosition.from_payload(position.to_payload())
+        moves = [(row.group_uuid, row.last_message_at) for row in rows]
+        assert len(moves) <= limit
+        assert len(position.given) <= feed.MOST_GIVEN
+        assert moves == sorted(moves, key=lambda move: move[1])
+        assert len({group for group, _ in moves}) == len(moves), "a torn conversation"
+        assert not self.given.intersection(moves), "given twice"
+        self.given.update(moves)
+        return more
+
+    def missed(self, *, keys_up_to: str = "9") -> set[Move]:
+        missing = self.inbox.current() - self.given - self.seen_at_first
+        return {(group, key) for group, key in missing if key <= keys_up_to}
+
+    def read_to_the_end(self) -> None:
+        for pages in count():
+            assert pages <= 100, "no end"
+            if not self.read(skew=0, limit=3):
+                return
+
+
+def move(group: int, skew: float, late: int, torn: int) -> Step:
+    return lambda chain: chain.inbox.move(f"group {group}", skew=skew, late=late, torn=torn)
+
+
+def move_on_time(group: int, ahead: int) -> Step:
+    def step(chain: Chain) -> None:
+        chain.inbox.wait(0.001)
+        chain.inbox.move(f"group {group}", skew=ahead)
+
+    return step
+
+
+def wait(seconds: float) -> Step:
+    return lambda chain: chain.inbox.wait(seconds)
+
+
+def read(skew: int, limit: int) -> Step:
+    def step(chain: Chain) -> None:
+        if not chain.read(skew=skew, limit=limit):
+            assert chain.missed() == set()
+
+    return step
+
+
+def read_on_time(limit: int) -> Step:
+    def step(chain: Chain) -> None:
+        if not chain.read(skew=0, limit=limit):
+            assert chain.missed(keys_up_to=to_timestamp(chain.inbox.now)) == set()
+
+    return step
+
+
+skews = st.sampled_from([-WRITERS_SKEW, 0, WRITERS_SKEW, YEAR])
+moves = st.builds(move, st.integers(0, 4), skews, st.sampled_from([0, 1, LATE]), st.sampled_from([-1, 0, 1]))
+waits = st.builds(wait, st.sampled_from([0.5, 2, LATE - 0.5, 30]))
+reads = st.builds(read, st.sampled_from([-READERS_SKEW, 0, READERS_SKEW]), st.integers(1, 4))
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    before=st.lists(st.one_of(moves, waits), max_size=8),
+    shown=st.integers(1, 6),
+    steps=st.lists(st.one_of(moves, moves, waits, reads), min_size=15, max_size=40),
+    page_rows=st.integers(1, 8),
+)
+def test_no_move_is_missed_and_none_given_twice(
+    before: list[Step], shown: int, steps: list[Step], page_rows: int
+) -> None:
+    inbox = InboxModel(page_rows=page_rows)
+    for step in before:
+        step(Chain(inbox))
+    chain = Chain(inbox)
+    chain.start(shown=shown)
+    for step in steps:
+        step(chain)
+    inbox.wait(LATE + 1)
+    chain.read_to_the_end()
+    assert chain.missed() == set()
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.builds(move_on_time, st.integers(0, 9), st.sampled_from([0, 0, 1, 60, YEAR, 2 * YEAR])),
+            st.builds(read_on_time, st.integers(1, 4)),
+            st.builds(wait, st.sampled_from([0.1, 1, 30])),
+        ),
+        min_size=15,
+        max_size=60,
+    ),
+    page_rows=st.integers(1, 8),
+)
+def test_more_rows_than_a_cursor_can_name_cost_the_window_and_no_more(steps: list[Step], page_rows: int) -> None:
+    with patch.object(feed, "MOST_GIVEN", 3):
+        chain = Chain(InboxModel(page_rows=page_rows))
+        chain.start(shown=1)
+        for step in steps:
+            step(chain)
+        chain.inbox.wait(3 * YEAR)
+        chain.read_to_the_end()
+        assert chain.missed() == set()
