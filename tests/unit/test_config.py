@@ -96,6 +96,7 @@ def test_everything_that_is_wrong_is_named_at_once() -> None:
         ("LOG_LEVEL", "INFO"),
         *((name, value) for name in ("PORT", "WEB_THREADS") for value in ("0", "-1", "+1", "1.5", "1_000", "٣", "x")),
         ("PORT", "65536"),
+        *(("FEED_WINDOW_SECONDS", value) for value in ("0", "3601", "0.5", "10s")),
         ("WEB_CONCURRENCY", "257"),
         ("WEB_THREADS", "257"),
         ("DATABASE_POOL_SIZE", "501"),
