@@ -1,0 +1,225 @@
+"""The API does what openapi.yaml says, whatever it is sent: schemathesis makes requests of the document, right ones
+and wrong ones, and holds each answer to it with every check that it knows. They are the same requests in every run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+import schemathesis
+from flask import Flask
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import Case, GenerationMode
+from schemathesis.core.failures import FailureGroup
+from schemathesis.core.parameters import ParameterLocation
+
+from lib.db import Database
+from routes.reference import Node, document
+from services.seed import CONVERSATION_UUID, seed_conversation, seed_users
+from tests.integration.api import Api, Person, run_api
+
+CONFIG: dict[str, Any] = {
+    "seed": 4,
+    "generation": {"deterministic": True, "database": "none", "max-examples": 40},
+    # What answers hold, and what stands in the sources, would be other values from run to run.
+    "phases": {phase: {"extra-data-sources": {"responses": False}} for phase in ("coverage", "fuzzing")},
+    "analysis": {"constants": {"enabled": False}},
+}
+BOUNDED = settings(
+    max_examples=25, stateful_step_count=8, phases=[Phase.generate], derandomize=True, database=None, deadline=None
+)
+GROUP, GROUPS = "/api/message_groups/{message_group_uuid}", "/api/message_groups"
+MESSAGES = "/api/messages/{message_group_uuid}"
+PLACES = ("cursor", "since", "before", "after", "around")
+A_TIME = "2025-12-29T18:20:33.226127+00:00"  # of a message in the middle of the seeded conversation
+
+
+class Served:
+    """The application under test. Pytest wants a test of every operation before there is one."""
+
+    app: Flask
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        return self.app(environ, start_response)
+
+
+def load(openapi: Node, *, tokens: bool = False) -> Any:
+    """A document that schemathesis can make requests of, with made-up tokens or without any.
+
+    It may write into what it is given.
+    """
+    generation = {**CONFIG["generation"], "with-security-parameters": tokens}
+    config = schemathesis.Config.from_dict({**CONFIG, "generation": generation})
+    loaded = schemathesis.openapi.from_dict(deepcopy(openapi), config=config)
+    loaded.app = served
+    return loaded
+
+
+served = Served()
+contract = load(document())
+api = pytest.fixture(scope="module")(run_api)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls, with the cursors that they were given: of lists, by path, and of their feed."""
+
+    headers: dict[str, str]
+    cursors: dict[str, str]
+    since: str
+
+
+@pytest.fixture(scope="module")
+def member(api: Api) -> Caller:
+    """Augustsz in the seeded system, of whom the document's examples tell."""
+    served.app = api.app
+    backend = api.app.extensions["backend"]
+    with Database(api.settings.database_url) as database:
+        seed_users(database)
+    with psycopg.connect(api.settings.database_url) as connection:
+        connection.execute("UPDATE users SET cognito_user_id = 'sub-' || uuid")
+    seed_conversation(backend.store._table, backend.users)
+    augustsz, londo = (api.sign_in(backend.users.by_handle(handle)) for handle in ("Augustsz", "londo"))
+    augustsz.write("Hello Londo!", to=londo)
+    return caller(augustsz, GROUPS, MESSAGES.format(message_group_uuid=CONVERSATION_UUID))
+
+
+@pytest.fixture(scope="module")
+def stranger(api: Api, member: Caller) -> Caller:
+    """Somebody who has conversations, but not the one that is asked for."""
+    carl = api.sign_up("carl")
+    for name in ("dora", "erik"):
+        carl.write("Hello!", to=api.sign_up(name))
+    return caller(carl, GROUPS)
+
+
+@pytest.fixture(scope="module")
+def met() -> Iterator[dict[str, set[int]]]:
+    """The statuses that the member met: where no request was answered well, nothing was tested."""
+    statuses: dict[str, set[int]] = defaultdict(set)
+    yield statuses
+    for label, found in statuses.items():
+        documented = {int(status) for status in contract.find_operation_by_label(label).responses.status_codes}
+        assert found >= documented & {200, 304}, label
+
+
+def test_every_check_is_on() -> None:
+    checks = {check.__name__ for check in schemathesis.checks.CHECKS.get_all()}
+    assert checks >= {"not_a_server_error", "response_schema_conformance", "positive_data_acceptance", "ignored_auth"}
+    config = contract.config.checks_config_for()
+    assert [name for name in checks if not config.get_by_name(name=name).enabled] == []
+
+
+@contract.parametrize()
+def test_a_member_is_answered_as_documented(member: Caller, met: dict[str, set[int]], case: Case) -> None:
+    aim(case, member)
+    response = case.call_and_validate(headers=member.headers)
+    met[case.operation.label].add(response.status_code)
+
+
+@contract.parametrize()
+def test_a_stranger_is_refused_as_documented(stranger: Caller, case: Case) -> None:
+    aim(case, stranger)
+    response = case.call_and_validate(headers=stranger.headers)
+    if "{message_group_uuid}" in case.path and case.method != "OPTIONS":
+        assert response.status_code >= 400
+
+
+@load(document(), tokens=True).parametrize()
+def test_who_has_no_token_is_refused_as_documented(member: Caller, case: Case) -> None:
+    aim(case, member)
+    case.call_and_validate()
+
+
+def test_requests_that_build_on_answers_are_answered_as_documented(member: Caller) -> None:
+    class Client(contract.as_state_machine()):  # type: ignore[misc]
+        def before_call(self, case: Case) -> None:
+            keep_within_the_rules(case, member)
+
+        def get_call_kwargs(self, case: Case) -> dict[str, Any]:
+            return {"headers": member.headers}
+
+        def validate_response(self, response: Any, case: Case, **sent: Any) -> None:
+            case.validate_response(response, headers=member.headers, transport_kwargs=sent, recorder=self.recorder)
+
+    Client.run(settings=BOUNDED)
+
+
+@pytest.mark.parametrize(
+    ("label", "place", "wrong", "failure"),
+    [
+        ("GET /api/unread", "schemas/UnreadTotal/properties/unread_count", {"type": "null"}, "violates schema"),
+        (f"GET {MESSAGES}", "schemas/Message/required", ["id"], "violates schema"),
+        (f"GET {GROUP}", "schemas/Member", {"additionalProperties": False}, "violates schema"),
+        ("GET /api/unread", "headers/X-Request-Id/schema/pattern", "^no$", "header does not conform"),
+        (f"GET {GROUPS}", "headers/Link/required", True, "Missing required response headers"),
+        (f"GET {GROUPS}", "parameters/Limit/schema/maximum", 999, "Schema-valid request rejected"),
+        ("GET /api/docs", "parameters/IfNoneMatch/schema", {"type": "integer"}, "Schema-violating request accepted"),
+        (f"GET {GROUP}", "responses/MessageGroupNotFound/content", {"text/html": {}}, "Undocumented Content-Type"),
+    ],
+)
+def test_what_is_wrong_in_the_document_is_found(
+    member: Caller, label: str, place: str, wrong: Any, failure: str
+) -> None:
+    openapi = deepcopy(document())
+    *path, last = place.split("/")
+    part = openapi["components"]
+    for name in path:
+        part = part[name]
+    part[last] = wrong
+    operation = load(openapi).find_operation_by_label(label)
+
+    @given(case=st.one_of(*(operation.as_strategy(generation_mode=mode) for mode in GenerationMode)))
+    @BOUNDED
+    def send(case: Case) -> None:
+        aim(case, member)
+        case.call_and_validate(headers=member.headers)
+
+    with pytest.raises(FailureGroup, match=failure):
+        send()
+
+
+def caller(person: Person, *lists: str) -> Caller:
+    pages = {path: person.get(path, limit=1) for path in lists}
+    cursors = {path: re.findall(r"cursor=([^>]+)>", page.headers["Link"])[0] for path, page in pages.items()}
+    return Caller(person.headers, cursors, pages[lists[0]].headers["Feed-Cursor"])
+
+
+def keep_within_the_rules(case: Case, caller: Caller) -> None:
+    """What a right request keeps to, and a document cannot say."""
+    query = case.query if is_right(case, ParameterLocation.QUERY) else {}
+    for place in [name for name in PLACES if name in query][1:]:  # one of them may be given
+        del query[place]
+    if query.pop("cursor", None) and case.formatted_path in caller.cursors:
+        query["cursor"] = caller.cursors[case.formatted_path]
+    if "since" in query:
+        query["since"] = caller.since
+    body = case.body if is_right(case, ParameterLocation.BODY) and isinstance(case.body, dict) else {}
+    if isinstance(body.get("seq"), float):  # to JSON Schema 1.0 is an integer as well
+        body["seq"] = int(body["seq"])
+
+
+def aim(case: Case, caller: Caller) -> None:
+    """Keep within the rules, and ask for what is there every other time: what is made up meets nothing."""
+    there = {"message_group_uuid": CONVERSATION_UUID, "handle": "bayko", "If-None-Match": "*"}
+    there.update(dict.fromkeys(("before", "after", "around"), A_TIME))
+    chosen = sum(f"{case.path_parameters} {case.query} {case.headers} {case.body}".encode(errors="replace")) % 2
+    for location in (ParameterLocation.PATH, ParameterLocation.QUERY, ParameterLocation.HEADER, ParameterLocation.BODY):
+        values = getattr(case, location.container_name)
+        if chosen and is_right(case, location) and hasattr(values, "keys"):
+            values.update({name: there[name] for name in there.keys() & values.keys() if values[name] is not None})
+    keep_within_the_rules(case, caller)
+
+
+def is_right(case: Case, location: ParameterLocation) -> bool:
+    """Whether this part of a request is as the document has it."""
+    assert case.meta is not None
+    return not case.meta.is_negative_at(location)
