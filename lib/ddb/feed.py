@@ -11,8 +11,8 @@ below rows that were given already:
 
 - Every reading gives all rows above the floor but those that the cursor names. So nothing is given twice, and
   nothing is missed unless it is committed below the floor.
-- The floor is no higher than a window before the clock of any reader so far: such a row was later than the window.
-  Nor is it higher than the last row read: while an inbox rests, no row is too late, and no reader's clock hides one.
+- The floor is no higher than a window before the readers' clocks: what is committed below it was later than that.
+  Nor is it higher than the last row read: what comes above that is given, however late, and whatever a clock said.
 - A Query is no snapshot. A row that it shows at its old and its new place is given at the new one; one that it shows
   at neither is given by the next reading, as if it were late.
 - A cursor names `MOST_GIVEN` rows. In an inbox that moves faster the floor rises, up to the present: the window
@@ -31,7 +31,6 @@ from lib.clock import to_timestamp
 from lib.ddb.items import InboxRow, Message
 from lib.ddb.table import Table
 
-FEED_WINDOW = timedelta(seconds=10)
 MOST_GIVEN = 256
 _HASH_BYTES = 6
 

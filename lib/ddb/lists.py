@@ -38,7 +38,7 @@ class Page(Generic[T]):
     @property
     def next_cursor(self) -> str | None:
         """The cursor of the next page of a list that is read by cursors; None on the last."""
-        return self.next["cursor"] if self.next else None
+        return (self.next or {}).get("cursor")
 
 
 class MessageLists:
