@@ -38,6 +38,7 @@ BOUNDED = settings(
 )
 GROUP, GROUPS = "/api/message_groups/{message_group_uuid}", "/api/message_groups"
 MESSAGES = "/api/messages/{message_group_uuid}"
+CONVERSATION = MESSAGES.format(message_group_uuid=CONVERSATION_UUID)
 PLACES = ("cursor", "since", "before", "after", "around")
 A_TIME = "2025-12-29T18:20:33.226127+00:00"  # of a message in the middle of the seeded conversation
 
@@ -66,6 +67,7 @@ def load(openapi: Node, *, tokens: bool = False) -> Any:
 served = Served()
 contract = load(document())
 api = pytest.fixture(scope="module")(run_api)
+unused = pytest.fixture(run_api)
 
 
 @dataclass(frozen=True)
@@ -81,15 +83,9 @@ class Caller:
 def member(api: Api) -> Caller:
     """Augustsz in the seeded system, of whom the document's examples tell."""
     served.app = api.app
-    backend = api.app.extensions["backend"]
-    with Database(api.settings.database_url) as database:
-        seed_users(database)
-    with psycopg.connect(api.settings.database_url) as connection:
-        connection.execute("UPDATE users SET cognito_user_id = 'sub-' || uuid")
-    seed_conversation(backend.store._table, backend.users)
-    augustsz, londo = (api.sign_in(backend.users.by_handle(handle)) for handle in ("Augustsz", "londo"))
+    augustsz, londo = seed(api, "Augustsz", "londo")
     augustsz.write("Hello Londo!", to=londo)
-    return caller(augustsz, GROUPS, MESSAGES.format(message_group_uuid=CONVERSATION_UUID))
+    return caller(augustsz, GROUPS, CONVERSATION)
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +181,36 @@ def test_what_is_wrong_in_the_document_is_found(
 
     with pytest.raises(FailureGroup, match=failure):
         send()
+
+
+def test_the_examples_are_what_the_seeded_system_answers(unused: Api) -> None:
+    (augustsz,) = seed(unused, "Augustsz")
+    schemas, headers = document()["components"]["schemas"], document()["components"]["headers"]
+    newest = augustsz.get(CONVERSATION, limit=1)
+    assert newest.json == [schemas["Message"]["example"]]
+    assert {name: headers[name]["example"] for name in ("Link", "ETag")}.items() <= dict(newest.headers).items()
+    assert augustsz.inbox() == [schemas["MessageGroup"]["example"]]
+    for path, name in (
+        (GROUP.format(message_group_uuid=CONVERSATION_UUID), "Conversation"),
+        ("/api/users/@bayko/short", "ShortProfile"),
+        ("/api/health-check", "Health"),
+        ("/api/ready", "Readiness"),
+    ):
+        assert augustsz.get(path).json == schemas[name]["example"]
+    sent = augustsz.post({"handle": "londo", "message": "Hello Londo!"})
+    made = {"message_group_uuid", "uuid", "created_at"}
+    assert {**schemas["SentMessage"]["example"], **{name: sent.json[name] for name in made}} == sent.json
+
+
+def seed(api: Api, *handles: str) -> list[Person]:
+    """Put in what every new system holds, and sign in these of its users."""
+    backend = api.app.extensions["backend"]
+    with Database(api.settings.database_url) as database:
+        seed_users(database)
+    with psycopg.connect(api.settings.database_url) as connection:
+        connection.execute("UPDATE users SET cognito_user_id = 'sub-' || uuid")
+    seed_conversation(backend.store._table, backend.users)
+    return [api.sign_in(backend.users.by_handle(handle)) for handle in handles]
 
 
 def caller(person: Person, *lists: str) -> Caller:

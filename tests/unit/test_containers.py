@@ -48,8 +48,14 @@ for path in sorted(Path("bin").rglob("*")):
         runpy.run_path(str(path), run_name="imported")
 for path in ["app.py", *(path for folder in ("lib", "services", "routes") for path in Path(folder).rglob("*.py"))]:
     __import__(".".join(Path(path).with_suffix("").parts))
+from flask import Flask
 from lib.config import ROOT
+from routes.reference import _page, reference
 assert ROOT == Path.cwd(), ROOT
+app = Flask("image")
+app.register_blueprint(reference)
+with app.app_context():
+    _page("http://localhost")  # reads its files and imports its packages when it is asked for
 """
 
 

@@ -19,6 +19,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from app import EXPOSED_HEADERS
 from lib.config import ROOT
 from routes.reference import Node, curl, document, example, facts, operations, resolve
 from services.errors import Code
@@ -82,6 +83,13 @@ def test_its_codes_are_those_of_the_application() -> None:
     }
     # An operation that is there is never answered so.
     assert answers | {(405, Code.METHOD_NOT_ALLOWED)} == set(test_docs._answers())
+
+
+def test_browsers_may_read_its_headers() -> None:
+    # Every page may read the first, and no program wants the second.
+    assert DOCUMENT["components"]["headers"].keys() - {"Cache-Control", "Content-Security-Policy"} == set(
+        EXPOSED_HEADERS
+    )
 
 
 def test_the_readme_has_every_route() -> None:
@@ -224,10 +232,6 @@ def test_a_command_is_as_one_would_type_it() -> None:
 )
 def test_a_schema_in_words(schema: Node, words: str) -> None:
     assert facts(schema) == words
-
-
-def test_the_image_has_it() -> None:
-    assert re.search(r"^COPY .*\bopenapi\.yaml\b", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
 
 
 def path_of(operation: Node) -> str:
