@@ -16,11 +16,11 @@ from cachetools import LRUCache
 
 from lib.cache import Memory
 from lib.clock import Clock, now, tick_after, to_timestamp
+from lib.config import ApiSettings
 from lib.ddb import keys
 from lib.ddb.conversations import ATTEMPTS
 from lib.ddb.cursor import CursorSigner
 from lib.ddb.errors import Contended, ConversationNotFound
-from lib.ddb.feed import FEED_WINDOW
 from lib.ddb.items import Conversation, Member, Message, Receipt, receipt_key
 from lib.ddb.lists import MessageLists
 from lib.ddb.sending import (
@@ -52,7 +52,7 @@ class MessageStore(MessageLists):
         *,
         clock: Clock = now,
         new_uuid: Callable[[], str] = lambda: str(uuid.uuid4()),
-        feed_window: timedelta = FEED_WINDOW,
+        feed_window: timedelta = timedelta(seconds=ApiSettings.feed_window_seconds),
     ) -> None:
         super().__init__(table, cursors, clock=clock, feed_window=feed_window)
         self._new_uuid = new_uuid
