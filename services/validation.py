@@ -127,6 +127,8 @@ def check_read_position(body: object) -> int:
     if not isinstance(body, dict):
         raise Invalid(Code.BODY_INVALID)
     seq = body.get("seq")
+    if isinstance(seq, float) and seq.is_integer():  # JSON has one kind of number
+        seq = int(seq)
     if not isinstance(seq, int) or isinstance(seq, bool) or seq < 0:
         raise Invalid(Code.SEQ_INVALID)
     return seq

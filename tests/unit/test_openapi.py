@@ -21,7 +21,7 @@ from werkzeug.test import TestResponse
 
 from app import EXPOSED_HEADERS
 from lib.config import ROOT
-from routes.reference import Node, curl, document, example, facts, operations, resolve
+from lib.openapi import Node, curl, document, example, facts, operations, resolve
 from services.errors import Code
 from tests.unit import test_app, test_docs
 
