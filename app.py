@@ -37,6 +37,7 @@ from services.errors import Code, Conflict, Forbidden, Invalid, NotFound, Servic
 from services.readiness import Readiness
 
 RETRY_AFTER_SECONDS = 1
+PREFLIGHT_SECONDS = 3600  # each `since` is another URL, and browsers ask for each
 EXPOSED_HEADERS = [
     *("ETag", "Feed-Cursor", "Idempotency-Replayed", "Link"),
     *("Retry-After", "WWW-Authenticate", "X-Request-Id"),
@@ -73,6 +74,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         resources=r"/api/*",
         origins=[settings.frontend_url, settings.backend_url],
         expose_headers=EXPOSED_HEADERS,
+        max_age=PREFLIGHT_SECONDS,
         always_send=False,
     )
     app.before_request(_begin)

@@ -1,4 +1,4 @@
-"""What all lists have in common over HTTP: pages, the links between them, and answers that can be asked for again."""
+"""What all lists have in common over HTTP: pages, the links between them, and the way to what moves."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from flask import Response, jsonify, request
 
 from lib.ddb.lists import Page
 from routes.backend import backend
+from routes.caching import kept
 
 _PLACES = ("cursor", "since", "before", "after", "around")
 
@@ -19,21 +20,13 @@ def asked(*names: str) -> dict[str, str | None]:
 
 
 def answer(rows: list[dict[str, Any]], page: Page[Any]) -> Response:
-    """A page as JSON; 304 without it where the client has the same one (RFC 9110, If-None-Match).
-
-    `Link` leads to the pages beside it (RFC 8288), `Feed-Cursor` to what moves from now on.
-    """
+    """A page as JSON, with `Link` to the pages beside it (RFC 8288), and `Feed-Cursor` to what moves from now on."""
     response = jsonify(rows)
-    response.add_etag()
-    response.headers["Cache-Control"] = "private, no-cache"
     if links := [_link(rel, place) for rel, place in (("next", page.next), ("prev", page.prev)) if place]:
         response.headers["Link"] = ", ".join(links)
     if page.feed_cursor is not None:
         response.headers["Feed-Cursor"] = page.feed_cursor
-    if request.if_none_match.contains_weak(response.get_etag()[0] or ""):
-        response.status_code = 304
-        response.set_data(b"")
-    return response
+    return kept(response, cache_control="private, no-cache")
 
 
 def _link(rel: str, place: dict[str, str]) -> str:

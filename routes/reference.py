@@ -11,25 +11,27 @@ import hashlib
 import json
 from functools import cache
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Response, render_template
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 
 from lib.openapi import curl, document, example, facts, operations, resolve
 from routes.backend import backend
+from routes.caching import kept
 
 reference = Blueprint("reference", __name__, url_prefix="/api", template_folder="templates")
 
 
 @reference.get("/openapi.json")
 def get_openapi() -> ResponseReturnValue:
-    return _to_be_kept(Response(_as_json(), mimetype="application/json"))
+    return kept(Response(_as_json(), mimetype="application/json"), cache_control="no-cache")
 
 
 @reference.get("/docs")
 def get_reference() -> ResponseReturnValue:
     page, policy = _page(backend().settings.backend_url)
-    return _to_be_kept(Response(page, mimetype="text/html", headers={"Content-Security-Policy": policy}))
+    response = Response(page, mimetype="text/html", headers={"Content-Security-Policy": policy})
+    return kept(response, cache_control="no-cache")
 
 
 @cache
@@ -61,10 +63,3 @@ def _page(base_url: str) -> tuple[str, str]:
     allowed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     refused = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     return page, f"default-src 'none'; style-src 'sha256-{allowed}'; {refused}"
-
-
-def _to_be_kept(response: Response) -> Response:
-    response.headers["Cache-Control"] = "no-cache"
-    response.add_etag()
-    response.make_conditional(request)
-    return response

@@ -96,12 +96,12 @@ def check_one_position(**asked: str | None) -> None:
 
 
 def check_created_at(text: str) -> str:
-    """A client's time as a sort key: as it is, but for `Z`, and for a `+` that arrived as a space. Raises Invalid."""
+    """A client's time, with the `+` that may have arrived as a space. Raises Invalid."""
     found = _TIME.fullmatch(text)
     if not found:
         raise Invalid(Code.CREATED_AT_INVALID)
     local, offset = found.groups(default="")
-    position = local + ("+00:00" if offset == "Z" else offset.replace(" ", "+"))
+    position = local + offset.replace(" ", "+")
     try:
         datetime.fromisoformat(position)
     except ValueError as error:

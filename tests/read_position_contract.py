@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lib.ddb.errors import ConversationNotFound
+from lib.ddb.errors import ConversationNotFound, StoreError
 from lib.ddb.items import Conversation, Message
 from lib.ddb.store import MessageStore
 from lib.users import User
@@ -110,6 +110,53 @@ class ReadPositionContract:
         positions_of(store).mark_read(group_uuid=group, user=BERT, seq=2)
 
         assert positions_of(store).mark_unread(group_uuid=group, user=BERT).members[BERT.uuid].read_seq == 1
+
+    def test_lost_row_is_not_made_up(self, new_store: NewStore, contents: TableContents) -> None:
+        store = new_store()
+        group = write(store, ANNA, ANNA)
+        contents.remove(contents.inbox(BERT)[0].key())
+        before = contents.items()
+
+        with pytest.raises(StoreError, match="no inbox row"):
+            positions_of(store).mark_read(group_uuid=group, user=BERT, seq=1)
+        assert contents.items() == before
+        store.send(group_uuid=group, sender=ANNA, text="by anna")  # brings it back
+        contents.check(group, ["by anna"] * 3)
+
+    def test_search_for_the_others_last_message_keeps_nobody_waiting(self, new_store: NewStore) -> None:
+        store, elsewhere = new_store(), new_store()
+        group = write(store, ANNA, *[BERT] * 150)
+        pages: list[int] = []
+        newest = store._table.newest
+
+        def watched(pk: str, *, limit: int, before: str | None) -> object:
+            pages.append(limit)
+            if len(pages) <= 4:
+                with store.conversations.turn(group):  # free for who wants to write meanwhile
+                    elsewhere.send(group_uuid=group, sender=BERT, text="meanwhile")
+            return newest(pk, limit=limit, before=before)
+
+        store._table.newest = watched  # type: ignore[method-assign,assignment]
+        state = positions_of(store).mark_unread(group_uuid=group, user=BERT)
+
+        assert (state.seq, state.members[BERT.uuid].read_seq) == (155, 0)
+        assert pages == [20, 40, 80, 160, 20]
+
+    def test_unread_begins_at_what_the_other_writes_meanwhile(self, new_store: NewStore) -> None:
+        store, elsewhere = new_store(), new_store()
+        group = write(store, ANNA, BERT)
+        newest, meanwhile = store._table.newest, iter((ANNA, BERT))
+
+        def watched(pk: str, *, limit: int, before: str | None) -> object:
+            found = newest(pk, limit=limit, before=before)
+            for sender in meanwhile:
+                elsewhere.send(group_uuid=group, sender=sender, text="meanwhile")
+            return found
+
+        store._table.newest = watched  # type: ignore[method-assign,assignment]
+        state = positions_of(store).mark_unread(group_uuid=group, user=BERT)
+
+        assert (state.seq, state.members[BERT.uuid].read_seq) == (4, 2)
 
     def test_strangers_move_nothing(self, new_store: NewStore, contents: TableContents) -> None:
         store = new_store()

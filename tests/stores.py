@@ -45,9 +45,12 @@ class TableContents:
         for item in items:
             self._client.put_item(TableName=self._table, Item=item)
 
+    def remove(self, key: Item) -> None:
+        self._client.delete_item(TableName=self._table, Key=key)
+
     def clear(self) -> None:
         for item in self.items():
-            self._client.delete_item(TableName=self._table, Key={"pk": item["pk"], "sk": item["sk"]})
+            self.remove({"pk": item["pk"], "sk": item["sk"]})
 
     def items(self) -> list[Item]:
         pages = self._client.get_paginator("scan").paginate(TableName=self._table, ConsistentRead=True)

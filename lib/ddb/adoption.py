@@ -153,7 +153,7 @@ def _state(group_uuid: str, users: Sequence[User], found: _Findings) -> Conversa
         last_message_at=_after_old_key(at),
         seq=found.seq,
         version=1,
-        created_at=_after_old_key(found.first_at or at),
+        created_at=to_timestamp(from_timestamp(found.first_at or at)),
     )
 
 

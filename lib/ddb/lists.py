@@ -64,17 +64,17 @@ class MessageLists:
     ) -> Page[Message]:
         """Pattern A: a page of a conversation, newest first.
 
-        It is the newest page, that of a cursor, or one beside a sort key: right before it, right after it, or around
-        it, at most one of the four. Raises ConversationNotFound, CursorInvalid.
+        It is the newest page, that of a cursor, or one beside a time: right before it, right after it, or around it, at
+        most one of the four. A time is a sort key; its `Z` is `+00:00`. Raises ConversationNotFound, CursorInvalid.
         """
         self.conversations.known(group_uuid=group_uuid, user=user)
         now, pk = self._clock(), keys.message_pk(group_uuid)
         if around is not None:
-            page = self._around(pk, limit, around)
+            page = self._around(pk, limit, self._sort_key(pk, around))
         elif after is not None:
-            page = self._after(pk, limit, after)
+            page = self._after(pk, limit, self._sort_key(pk, after))
         elif before is not None:
-            page = self._before(pk, limit, before)
+            page = self._before(pk, limit, self._sort_key(pk, before))
         else:
             page = self._newest(pk, limit, cursor)
         messages = [Message.from_item(item, group_uuid=group_uuid) for item in page.items]
@@ -103,6 +103,12 @@ class MessageLists:
         end = None if cursor is None else str(self._cursors.verify("cursor", cursor, pk=pk))
         items, more = self._table.newest(pk, limit=limit, before=end)
         return Page(items, {"cursor": self._cursors.sign("cursor", _sk(items[-1]), pk=pk)} if more else None)
+
+    def _sort_key(self, pk: str, time: str) -> str:
+        """A time as a sort key. Those of old data may end in `Z` themselves, so there is a look whether this one is."""
+        if not time.endswith("Z") or self._table.get({"pk": {"S": pk}, "sk": {"S": time}}):
+            return time
+        return time.removesuffix("Z") + "+00:00"
 
     def _before(self, pk: str, limit: int, position: str) -> Page[Item]:
         items, more = self._table.newest(pk, limit=limit, before=position)

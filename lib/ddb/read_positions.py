@@ -17,7 +17,8 @@ from lib.ddb.sending import StateChanged, read_writes
 from lib.ddb.table import Table, pause
 from lib.users import User
 
-_MESSAGES_PER_QUERY = 20
+# Pages in the search for the other's last message, which may be far down: each is twice the one before.
+_FIRST_PAGE, _LARGEST_PAGE = 20, 1_000
 
 
 class ReadPositions:
@@ -32,14 +33,24 @@ class ReadPositions:
 
         Returns the state after it. Raises ConversationNotFound; Contended, with nothing written.
         """
-        return self._move(group_uuid, user, lambda state: max(state.members[user.uuid].read_seq, min(seq, state.seq)))
+        state = self._conversations.current(group_uuid=group_uuid, user=user)
+        return self._move(state, user, lambda state: max(state.members[user.uuid].read_seq, min(seq, state.seq)))
 
     def mark_unread(self, *, group_uuid: str, user: User) -> Conversation:
         """Move a user's position back to before the other's last message: never forward; nowhere if there is none.
 
         Returns the state after it. Raises ConversationNotFound; Contended, with nothing written.
         """
-        return self._move(group_uuid, user, lambda state: self._before_last_of_other(state, user))
+        state = self._conversations.current(group_uuid=group_uuid, user=user)
+        # Before the turn, because it may take a while; in the turn only what is newer is looked through.
+        last, looked_through = self._last_of_other(state, user, above=0), state.seq
+
+        def target(state: Conversation) -> int:
+            newer = self._last_of_other(state, user, above=looked_through) if state.seq > looked_through else 0
+            read_seq = state.members[user.uuid].read_seq
+            return min(read_seq, max(last, newer) - 1) if last or newer else read_seq
+
+        return self._move(state, user, target)
 
     def unread_count(self, *, user_uuid: str, at_most: int) -> int:
         """Messages that a user has not read, over all of their conversations; counting stops above `at_most`.
@@ -60,10 +71,9 @@ class ReadPositions:
                 break
         return count
 
-    def _move(self, group_uuid: str, user: User, target: Callable[[Conversation], int]) -> Conversation:
-        with self._conversations.turn(group_uuid):
-            # What the process remembers will not do: whether there is anything to write is decided by the state.
-            state = self._conversations.current(group_uuid=group_uuid, user=user)
+    def _move(self, state: Conversation, user: User, target: Callable[[Conversation], int]) -> Conversation:
+        """Move to where the target is in the state, which was read for this: it decides whether anything is written."""
+        with self._conversations.turn(state.group_uuid):
             for attempt in range(ATTEMPTS):
                 member, read_seq = state.members[user.uuid], target(state)
                 if read_seq == member.read_seq:
@@ -73,21 +83,25 @@ class ReadPositions:
                 try:
                     self._table.transact(read_writes(state, after, owner_uuid=user.uuid))
                 except StateChanged as changed:
-                    state = self._conversations.found(changed.item, group_uuid=group_uuid, user=user)
+                    state = self._conversations.found(changed.item, group_uuid=state.group_uuid, user=user)
                     pause(attempt)
                 else:
                     self._conversations.remember(after)
                     return after
         raise Contended
 
-    def _before_last_of_other(self, state: Conversation, user: User) -> int:
-        before, more = None, True
+    def _last_of_other(self, state: Conversation, user: User, *, above: int) -> int:
+        """The number of the last message that the user did not write; 0 if there is none above that number."""
+        pk, before, limit, more = keys.message_pk(state.group_uuid), None, _FIRST_PAGE, True
         while more:
-            pk = keys.message_pk(state.group_uuid)
-            items, more = self._table.newest(pk, limit=_MESSAGES_PER_QUERY, before=before)
-            for item in items:
-                message = Message.from_item(item, group_uuid=state.group_uuid)
-                if message.sender.uuid != user.uuid and message.seq is not None:
-                    return min(state.members[user.uuid].read_seq, message.seq - 1)
+            items, more = self._table.newest(pk, limit=limit, before=before)
+            for message in (Message.from_item(item, group_uuid=state.group_uuid) for item in items):
                 before = message.created_at
-        return state.members[user.uuid].read_seq
+                if message.seq is None:
+                    continue
+                if message.seq <= above:
+                    return 0
+                if message.sender.uuid != user.uuid:
+                    return message.seq
+            limit = min(2 * limit, _LARGEST_PAGE)
+        return 0

@@ -258,6 +258,8 @@ def test_a_position_is_taken_as_clients_write_it(api: Api) -> None:
     [
         ("2023-06-26T10:16:00", "2023-06-26T10:16:01", "2023-06-26T10:16:02"),
         ("2023-06-26 10:16", "2023-06-26 10:17", "2023-06-26 10:18"),
+        ("2023-06-26T10:16:00Z", "2023-06-26T10:16:01Z", "2023-06-26T10:16:02Z"),
+        ("2023-06-26T10:16:00.375877Z", "2023-06-26T10:16:00.375878Z", "2023-06-26T10:16:00.375879Z"),
         ("2023-06-26T10:16:00.375877", "2023-06-26T10:16:00.375878", "2023-06-26T10:16:00.375879"),
         ("2023-06-26T10:16:00+0200", "2023-06-26T10:16:01+0200", "2023-06-26T10:16:02+0200"),
     ],
@@ -382,6 +384,16 @@ def test_a_tag_names_the_content_and_its_order(api: Api) -> None:
     assert tags[0] == tags[2]
     for wrong in (tags[1], '"x"', "", ",", "x"):
         assert asked_again(anna, path, wrong).status_code == 200
+
+
+@pytest.mark.parametrize("place", ["after", "around"])
+def test_a_page_that_is_followed_by_another_now_is_another(api: Api, place: str) -> None:
+    anna, path, sent = conversation(api, 3)
+    first = anna.get(path, limit=2, **{place: sent[1 if place == "around" else 0]["created_at"]})
+    anna.answer("one more", group=sent[0]["message_group_uuid"])
+    again = asked_again(anna, first.request.full_path, first.headers["ETag"])
+    assert again.json == first.json
+    assert links(again).keys() > links(first).keys()
 
 
 def test_reading_changes_the_tag_of_the_inbox(api: Api) -> None:

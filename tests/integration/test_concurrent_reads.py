@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
 
 import boto3
+import pytest
 from botocore.config import Config
 
 from lib.ddb.errors import Contended
@@ -16,6 +18,22 @@ from lib.users import User
 from tests.stores import ANNA, BERT, TableContents, positions_of, stores_on
 
 MESSAGES = 60
+
+Act = Callable[[MessageStore, str, User], list[int]]
+Talk = tuple[TableContents, MessageStore, MessageStore, str]
+"""What is stored, the stores of two processes on it, and the conversation's uuid."""
+
+
+@pytest.fixture
+def talk(fresh_dynamodb_url: str) -> Iterator[Talk]:
+    """A conversation of one message, in a table of its own."""
+    table = f"messages-{uuid.uuid4().hex}"
+    client = boto3.client("dynamodb", endpoint_url=fresh_dynamodb_url, config=Config(max_pool_connections=20))
+    create_table(client, table)
+    here, elsewhere = (stores_on(client, table)() for _ in range(2))
+    group = here.send_to_user(sender=ANNA, receiver=BERT, text="hello").group_uuid
+    yield TableContents(client, table), here, elsewhere, group
+    client.delete_table(TableName=table)
 
 
 def until_done(act: Callable[[], object]) -> None:
@@ -47,27 +65,40 @@ def read(store: MessageStore, group: str, reader: User) -> list[int]:
     return seqs
 
 
-def test_each_position_ends_at_the_last_message_written_or_marked(fresh_dynamodb_url: str) -> None:
-    table = f"messages-{uuid.uuid4().hex}"
-    client = boto3.client("dynamodb", endpoint_url=fresh_dynamodb_url, config=Config(max_pool_connections=20))
-    create_table(client, table)
-    here, elsewhere = (stores_on(client, table)() for _ in range(2))
-    group = here.send_to_user(sender=ANNA, receiver=BERT, text="hello").group_uuid
-    with ThreadPoolExecutor(8) as threads:
-        running = {
-            user: [
-                threads.submit(act, store, group, user)  # type: ignore[arg-type]
-                for act, store in ((write, first), (read, second), (read, first))
-            ]
-            for user, first, second in ((ANNA, here, elsewhere), (BERT, elsewhere, here))
-        }
-        seen = {user: max(seq for each in acts for seq in each.result()) for user, acts in running.items()}
+def unread(store: MessageStore, group: str, reader: User) -> list[int]:
+    """Marks unread, again and again."""
+    for _ in range(MESSAGES // 4):
+        until_done(lambda: positions_of(store).mark_unread(group_uuid=group, user=reader))
+    return []
 
-    contents = TableContents(client, table)
+
+def test_each_position_ends_at_the_last_message_written_or_marked(talk: Talk) -> None:
+    contents, here, elsewhere, group = talk
+    seen = at_once(here, elsewhere, group, write, read, read)
+
     contents.check(group, ["hello"] * (2 * MESSAGES + 1))
     for user, last in seen.items():
         [row] = contents.inbox(user)
         assert row.read_seq == last
         total = positions_of(here).unread_count(user_uuid=user.uuid, at_most=10**6)
         assert total == row.unread_count == 2 * MESSAGES + 1 - last
-    client.delete_table(TableName=table)
+
+
+def test_row_and_state_agree_whatever_is_written_read_and_marked_unread_at_once(talk: Talk) -> None:
+    contents, here, elsewhere, group = talk
+    at_once(here, elsewhere, group, write, read, unread)
+
+    contents.check(group, ["hello"] * (2 * MESSAGES + 1))
+    for user in (ANNA, BERT):
+        positions_of(here).mark_unread(group_uuid=group, user=user)
+        of_other = [message.seq or 0 for message in contents.messages(group) if message.sender != user]
+        assert contents.inbox(user)[0].read_seq < of_other[-1]
+    contents.check(group, ["hello"] * (2 * MESSAGES + 1))
+
+
+def at_once(here: MessageStore, elsewhere: MessageStore, group: str, *acts: Act) -> dict[User, int]:
+    """Both people do all of it at the same time; the highest number that each wrote or marked."""
+    with ThreadPoolExecutor(2 * len(acts)) as threads:
+        stores = cycle((here, elsewhere))
+        running = {user: [threads.submit(act, next(stores), group, user) for act in acts] for user in (ANNA, BERT)}
+        return {user: max(seq for each in under_way for seq in each.result()) for user, under_way in running.items()}

@@ -75,6 +75,22 @@ def test_rows_that_stand_apart_or_are_doubled_end_as_one_row_a_member(
 
 
 @pytest.mark.parametrize(
+    ("first", "created_at"),
+    [
+        (TIMES[0], TIMES[0]),
+        ("2022-06-21T10:16:00+05:00", "2022-06-21T05:16:00.000000+00:00"),
+        ("2022-06-21T10:16:00Z", "2022-06-21T10:16:00.000000+00:00"),
+        ("2022-06-21 10:16:00.5", "2022-06-21T10:16:00.500000+00:00"),
+    ],
+)
+def test_conversation_was_created_with_its_first_message_whatever_the_form_of_its_key(
+    new_store: NewStore, contents: TableContents, first: str, created_at: str
+) -> None:
+    contents.put(*old_conversation(first, *TIMES))
+    assert new_store().conversations.current(group_uuid=GROUP, user=ANNA).created_at == created_at
+
+
+@pytest.mark.parametrize(
     "last",
     [
         "2999-01-01T00:00:00",  # no offset, no microseconds, ahead of every clock

@@ -67,6 +67,8 @@ def test_a_route_refuses_without_a_token_unless_it_is_public(client: FlaskClient
         assert operation["responses"].keys() & {"401", "403"} == set()
     else:
         assert (response.status_code, response.json) == (401, ["token_missing"])
+        assert response.headers["WWW-Authenticate"] == 'Bearer realm="cruddur"'
+        assert operation["method"] != "GET" or client.head(path_of(operation)).status_code == 401
         assert operation["responses"].keys() >= {"401", "403"}
 
 
@@ -96,6 +98,13 @@ def test_the_readme_has_every_route() -> None:
     requests = [request for request, _ in test_docs._table(test_docs.README, "Request")]
     listed = {re.sub(r"<(\w+)>", r"{\1}", re.findall(r"[A-Z]+ [^\s`?]+", request)[0]) for request in requests}
     assert listed == {f"{each['method']} {each['path']}" for each in OPERATIONS}
+
+
+@pytest.mark.parametrize("path", ["/api/openapi.json", "/api/docs"])
+def test_who_has_the_document_is_not_sent_it_again(client: FlaskClient, path: str) -> None:
+    tag = client.get(path).headers["ETag"]
+    assert client.get(path, headers={"If-None-Match": tag}).status_code == 304
+    assert client.get(path, headers={"If-None-Match": '"x"', "If-Match": '"x"'}).status_code == 200
 
 
 @EACH_OPERATION
