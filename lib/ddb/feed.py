@@ -68,7 +68,7 @@ def read(
 ) -> tuple[list[InboxRow], FeedPosition, bool]:
     """Up to `limit` moves in the inbox `pk`, oldest first; the position after them; and whether there are more.
 
-    `now` was taken before. One Query; more of them where DynamoDB cuts one off, at 1 MB.
+    `now` was taken before. One Query; more of them to read past 1 MB, or past rows ahead of the clock.
     """
     present, given = to_timestamp(now), set(since.given)
     seen: dict[bytes, InboxRow] = {}

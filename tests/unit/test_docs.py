@@ -124,6 +124,8 @@ def test_the_costs_follow_from_the_documented_rules() -> None:
             assert costs["C+D, the first message, 100 characters"] == f"1 + 1 + 1 + {start}"
             assert costs["C+D, in a conversation, 100 characters, with a key"] == keyed
             assert costs["mark read"] == f"1 + {mark}"
+            search = _read_cost(_message(text, seq=1234), 21)
+            assert costs["mark unread, the other wrote last, 100 characters"] == f"1 + {search} + {mark}"
     # One item more than the limit is read.
     assert costs["A, 20 messages of 100 characters"] == _read_cost(_message("x" * 100, seq=1234), 21)
     assert costs["A, 100 messages of 1024 letters"] == _read_cost(_message("x" * 1024, seq=1234), 101)
