@@ -7,7 +7,6 @@ import json
 import os
 import random
 import signal
-import sys
 import threading
 import time
 import uuid
@@ -22,11 +21,11 @@ import boto3
 import psycopg
 import pytest
 
-from lib.config import ROOT
 from lib.db import Database
 from lib.ddb.schema import create_table
-from lib.local.processes import LOOPBACK, Child, answers, bare_environment, free_port
+from lib.local.processes import LOOPBACK
 from lib.users import User
+from tests.api_server import ApiServer
 from tests.integration.api import Api, ok, refused, run_api
 from tests.proxy import Fault, Proxy
 from tests.stores import ANNA, BERT, CARL, TableContents
@@ -40,28 +39,18 @@ PAIRS = ((ANNA, BERT), (BERT, ANNA), (ANNA, CARL), (CARL, ANNA), (BERT, CARL), (
 api = pytest.fixture(scope="module")(run_api)
 
 
-class Server(Child):
-    """The API as in production, two workers, on an engine behind a proxy; it stops by SIGKILL alone."""
+class Server(ApiServer):
+    """The API on an engine behind a proxy, with two workers; it stops by SIGKILL alone."""
 
     def __init__(self, log: Path, **variables: str) -> None:
-        self.port = free_port()
         super().__init__(
-            "the API",
-            [sys.executable, "-m", "gunicorn", "--config", ROOT / "gunicorn.conf.py"],
-            env=bare_environment(
-                PORT=str(self.port),
-                SECRET_KEY="sixteen characters or more",
-                AWS_DEFAULT_REGION="us-east-1",
-                AWS_ACCESS_KEY_ID="test",
-                AWS_SECRET_ACCESS_KEY="test",
-                AWS_COGNITO_USER_POOL_ID="us-east-1_Test00001",
-                AWS_COGNITO_USER_POOL_CLIENT_ID=TokenIssuer.client_id,
-                **variables,
-            ),
-            ready=answers(f"http://{LOOPBACK}:{self.port}/api/health-check"),
-            log=log,
-            cwd=ROOT,
+            log,
             stop_signal=signal.SIGKILL,
+            AWS_ACCESS_KEY_ID="test",
+            AWS_SECRET_ACCESS_KEY="test",
+            AWS_COGNITO_USER_POOL_ID="us-east-1_Test00001",
+            AWS_COGNITO_USER_POOL_CLIENT_ID=TokenIssuer.client_id,
+            **variables,
         )
 
     def kill(self) -> None:

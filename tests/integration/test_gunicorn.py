@@ -4,42 +4,24 @@ from __future__ import annotations
 
 import json
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from lib.config import ROOT
-from lib.local.processes import LOOPBACK, Child, answers, bare_environment, free_port
+from lib.local.processes import LOOPBACK
+from tests.api_server import ApiServer
 
 SECRET = "a-secret-of-somebody@example.com"
 GET = b"GET /api/health-check HTTP/1.1\r\nHost: x\r\n"
 
 
-class Server(Child):
+class Server(ApiServer):
     """One worker with one thread, and nothing behind it."""
 
     def __init__(self, log: Path) -> None:
-        self.port = free_port()
-        super().__init__(
-            "the API",
-            [sys.executable, "-m", "gunicorn", "--config", ROOT / "gunicorn.conf.py"],
-            env=bare_environment(
-                PORT=str(self.port),
-                WEB_CONCURRENCY="1",
-                WEB_THREADS="1",
-                SECRET_KEY="sixteen characters or more",
-                DATABASE_URL="postgresql://127.0.0.1:9/nowhere",
-                AWS_DEFAULT_REGION="us-east-1",
-                AWS_COGNITO_USER_POOL_ID="us-east-1_nowhere",
-                AWS_COGNITO_USER_POOL_CLIENT_ID="nobody",
-            ),
-            ready=answers(f"http://{LOOPBACK}:{self.port}/api/health-check"),
-            log=log,
-            cwd=ROOT,
-        )
+        super().__init__(log, WEB_CONCURRENCY="1", WEB_THREADS="1")
 
     def connect(self) -> socket.socket:
         return socket.create_connection((LOOPBACK, self.port), timeout=20)

@@ -1,0 +1,35 @@
+"""The API behind its real server, gunicorn, as a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+from lib.config import ROOT
+from lib.local.processes import LOOPBACK, Child, answers, bare_environment, free_port
+
+
+class ApiServer(Child):
+    """Gunicorn on a free port of the loopback address; what stands behind it, `variables` say, by default nothing."""
+
+    def __init__(self, log: Path, *, stop_signal: signal.Signals = signal.SIGTERM, **variables: str) -> None:
+        self.port = free_port()
+        environment = {
+            "PORT": str(self.port),
+            "SECRET_KEY": "sixteen characters or more",
+            "DATABASE_URL": "postgresql://127.0.0.1:9/nowhere",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_COGNITO_USER_POOL_ID": "us-east-1_nowhere",
+            "AWS_COGNITO_USER_POOL_CLIENT_ID": "nobody",
+            **variables,
+        }
+        super().__init__(
+            "the API",
+            [sys.executable, "-m", "gunicorn", "--config", ROOT / "gunicorn.conf.py"],
+            env=bare_environment(**environment),
+            ready=answers(f"http://{LOOPBACK}:{self.port}/api/health-check"),
+            log=log,
+            cwd=ROOT,
+            stop_signal=stop_signal,
+        )
