@@ -1,114 +1,146 @@
-"""A TCP proxy on loopback that loses requests and answers, for tests of what is left after that.
+"""A proxy on loopback, in front of an engine that speaks DynamoDB, which loses what it is told to lose.
 
-Knows HTTP only so far as one connection carries one request after the other.
+It carries whole requests and whole answers, so that a test can say what had happened when the connection broke.
 """
 
 from __future__ import annotations
 
-import contextlib
 import random
 import socket
+import sys
 import threading
+import time
 from collections import Counter
+from collections.abc import Callable
+from contextlib import closing, suppress
 from enum import StrEnum
-from typing import Self
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from lib.local.processes import LOOPBACK
+
+LATEST_SECONDS = 1.5
+_FRAMING = ("connection", "content-length", "keep-alive", "transfer-encoding")
 
 
-class Fault(StrEnum):
-    """Where the connection is cut."""
+class Cut(StrEnum):
+    """Where the connection breaks."""
 
-    BEFORE = "before the request was forwarded"
-    AFTER = "after it was forwarded, before the answer"
-    WITHIN = "within the answer"
+    BEFORE = "before the request reached the engine"
+    LATE = "before the request reached the engine, which gets it a moment later all the same"
+    AFTER = "after the engine had done it, before the answer"
+    WITHIN = "within the answer's content"
 
 
-class Proxy:
-    """Forwards to a port of the loopback address while it is open as a context manager.
+class LossyProxy(ThreadingHTTPServer):
+    """Forwards to `engine_url` while it is open as a context manager; leaving it waits for what it has forwarded.
 
-    `odds` is how likely each part of a request or an answer meets a fault; `lose_answers_to` cuts after every request
-    that holds these bytes. `counts` tells what was cut.
+    `choose` is asked at each request, with the name of its operation, where to cut. `cuts` counts what it chose, and
+    `broken` the connections that `cut_all` broke.
     """
 
-    def __init__(self, target_port: int, *, seed: int = 0) -> None:
-        self.odds = 0.0
-        self.lose_answers_to: bytes | None = None
-        self.counts: Counter[Fault] = Counter()
-        self._target = ("127.0.0.1", target_port)
-        self._random = random.Random(seed)  # noqa: S311
-        self._listener = socket.create_server(("127.0.0.1", 0))
+    daemon_threads = False  # closing waits for them
+    request_queue_size = 64
+
+    def __init__(self, engine_url: str, *, seed: int = 0) -> None:
+        super().__init__((LOOPBACK, 0), _Handler)
+        self.url = f"http://{LOOPBACK}:{self.server_port}"
+        self.engine = urlsplit(engine_url).netloc
+        self.random = random.Random(seed)  # noqa: S311
+        self.choose: Callable[[str], Cut | None] = lambda operation: None
+        self.cuts: Counter[tuple[str, Cut]] = Counter()
+        self.broken = 0
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-
     def cut_all(self) -> None:
-        """Close every connection, whatever is under way on it."""
+        """Break every connection, whatever is under way on it."""
         with self._lock:
-            for end in self._open:
-                _close(end)
+            for connection in self._open:
+                hang_up(connection)
+            self.broken += len(self._open)
+
+    def cut(self, operation: str) -> Cut | None:
+        with self._lock:
+            cut = self.choose(operation)
+            if cut:
+                self.cuts[operation, cut] += 1
+            return cut
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            self._open.add(request)
+        try:
+            super().finish_request(request, client_address)
+        finally:
+            with self._lock:
+                self._open.discard(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """The other end may be gone, as it is killed now and then; anything else fails the test."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            raise
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        _close(self._listener)
-        self._listener.close()
+        self.shutdown()
         self.cut_all()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # closed
-            while True:
-                client, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        with contextlib.suppress(OSError), client, socket.create_connection(self._target) as engine:
-            with self._lock:
-                self._open |= {client, engine}
-            lost = threading.Event()  # the answer to the request under way
-            back = threading.Thread(target=self._answers, args=(engine, client, lost), daemon=True)
-            back.start()
-            self._requests(client, engine, lost)
-            _close(client)
-            _close(engine)
-            back.join()
-            with self._lock:
-                self._open -= {client, engine}
-
-    def _requests(self, client: socket.socket, engine: socket.socket, lost: threading.Event) -> None:
-        with contextlib.suppress(OSError):
-            while part := client.recv(1 << 20):
-                if self._meets(Fault.BEFORE):
-                    return
-                if self.lose_answers_to and self.lose_answers_to in part:
-                    lost.set()
-                engine.sendall(part)
-
-    def _answers(self, engine: socket.socket, client: socket.socket, lost: threading.Event) -> None:
-        with contextlib.suppress(OSError):
-            while part := engine.recv(1 << 20):
-                if lost.is_set():
-                    self.counts[Fault.AFTER] += 1
-                    break
-                if self._meets(Fault.AFTER):
-                    break
-                if self._meets(Fault.WITHIN):
-                    client.sendall(part[: len(part) // 2])
-                    break
-                client.sendall(part)
-        _close(client)
-
-    def _meets(self, fault: Fault) -> bool:
-        with self._lock:
-            met = self._random.random() < self.odds
-            self.counts[fault] += met
-        return met
+        self.server_close()
 
 
-def _close(end: socket.socket) -> None:
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: LossyProxy
+
+    def do_POST(self) -> None:
+        length = int(self.headers["Content-Length"])
+        body = self.rfile.read(length)
+        if len(body) < length:  # who sent it is gone
+            self.close_connection = True
+            return
+        cut = self.server.cut(self.headers["X-Amz-Target"].partition(".")[2])
+        if cut is None:
+            self.wfile.write(self._answer(body))
+            return
+        self.close_connection = True
+        if cut is Cut.BEFORE:
+            pass
+        elif cut is Cut.LATE:
+            hang_up(self.connection)
+            time.sleep(self.server.random.uniform(0, LATEST_SECONDS))
+            self._answer(body)
+        elif cut is Cut.AFTER:
+            self._answer(body)
+        elif cut is Cut.WITHIN:
+            answer = self._answer(body)
+            content_at = answer.index(b"\r\n\r\n") + 4
+            self.wfile.write(answer[: self.server.random.randrange(content_at, len(answer))])
+        else:
+            raise AssertionError(cut)
+        hang_up(self.connection)
+
+    def _answer(self, body: bytes) -> bytes:
+        """What the engine says, as it travels."""
+        with closing(HTTPConnection(self.server.engine, timeout=30)) as engine:
+            engine.request("POST", self.path, body, dict(self.headers))
+            answer = engine.getresponse()
+            content = answer.read()
+        headers = [(name, value) for name, value in answer.getheaders() if name.lower() not in _FRAMING]
+        lines = [f"{name}: {value}" for name, value in [*headers, ("Content-Length", len(content))]]
+        head = "\r\n".join([f"HTTP/1.1 {answer.status} {answer.reason}", *lines, "", ""])
+        return head.encode("latin-1") + content
+
+    def log_message(self, *_: Any) -> None:
+        """Keep the test output clean."""
+
+
+def hang_up(connection: socket.socket) -> None:
     """Shut a socket down, which wakes who waits on it; its owner closes it."""
-    with contextlib.suppress(OSError):
-        end.shutdown(socket.SHUT_RDWR)
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)

@@ -2,123 +2,86 @@
 
 from __future__ import annotations
 
-import http.client
-import json
+import functools
+import itertools
 import os
 import random
 import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import boto3
 import psycopg
 import pytest
 
 from lib.db import Database
+from lib.ddb.items import Message
 from lib.ddb.schema import create_table
-from lib.local.processes import LOOPBACK
+from lib.local.environment import CREDENTIALS
 from lib.users import User
 from tests.api_server import ApiServer
 from tests.integration.api import Api, ok, refused, run_api
-from tests.proxy import Fault, Proxy
-from tests.stores import ANNA, BERT, CARL, TableContents
+from tests.integration.test_concurrency import Snapshot
+from tests.proxy import Cut, LossyProxy
+from tests.retrying import Outgoing, RetryingClient
 from tests.tokens import TokenIssuer
 
-SEED = 20261121
-SECONDS = 9.0  # of faults; what is under way then is brought to its end
-DEADLINE_SECONDS = 60.0
-PAIRS = ((ANNA, BERT), (BERT, ANNA), (ANNA, CARL), (CARL, ANNA), (BERT, CARL), (CARL, BERT))
+# Of the schedule; what the faults then meet is left to the machine.
+SEED = int(os.environ.get("FAULT_SEED", "0")) or random.randrange(1, 2**32)  # noqa: S311
+ODDS = 0.1  # that the connection is cut at a request of the API to the engine
+COUPLES = 6
+PEOPLE = [User(str(uuid.uuid5(uuid.NAMESPACE_OID, str(n))), f"user{n}", f"User {n}") for n in range(60)]
 
 api = pytest.fixture(scope="module")(run_api)
 
 
 class Server(ApiServer):
-    """The API on an engine behind a proxy, with two workers; it stops by SIGKILL alone."""
+    """The API with two workers, which stops by SIGKILL alone. `killed` counts what lived until then."""
 
     def __init__(self, log: Path, **variables: str) -> None:
+        self.killed: Counter[str] = Counter()
         super().__init__(
             log,
             stop_signal=signal.SIGKILL,
-            AWS_ACCESS_KEY_ID="test",
-            AWS_SECRET_ACCESS_KEY="test",
+            WEB_CONCURRENCY="2",
             AWS_COGNITO_USER_POOL_ID="us-east-1_Test00001",
             AWS_COGNITO_USER_POOL_CLIENT_ID=TokenIssuer.client_id,
+            **CREDENTIALS,
             **variables,
         )
 
     def kill(self) -> None:
         """Kill all of it, and start it again."""
+        self.raise_if_dead()
         self.stop()
+        self.killed["server"] += 1
         self.start()
 
-    def kill_worker(self, chance: random.Random) -> None:
+    def kill_worker(self) -> None:
         """Kill one worker, which its parent replaces."""
         workers = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         if workers:
-            os.kill(int(chance.choice(workers)), signal.SIGKILL)
+            os.kill(int(workers[0]), signal.SIGKILL)
+            self.killed["worker"] += 1
 
 
-@dataclass
-class Client:
-    """Writes from one user to another, each message under a key of its own, again until it is acknowledged."""
-
-    port: int
-    sender: User
-    receiver: User
-    authorization: str
-    acknowledged: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    tries: int = 0
-    replays: int = 0
-
-    def write_until(self, stop: threading.Event) -> None:
-        """Every fifth message is sent twice at the same time."""
-        with ThreadPoolExecutor(2) as threads:
-            while not stop.is_set():
-                number = len(self.acknowledged)
-                text, key = f"{self.sender.handle} to {self.receiver.handle} {number}", str(uuid.uuid4())
-                at_once = 2 if number % 5 == 0 else 1
-                sent = [threads.submit(self._write, text, key) for _ in range(at_once)]
-                self.acknowledged[text] = [each.result() for each in sent]
-
-    def _write(self, text: str, key: str) -> dict[str, Any]:
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        body = json.dumps({"message": text, "handle": self.receiver.handle})
-        headers = {
-            "Authorization": self.authorization,
-            "Content-Type": "application/json",
-            "Idempotency-Key": key,
-        }
-        while time.monotonic() < deadline:
-            self.tries += 1
-            connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=20)
-            try:
-                connection.request("POST", "/api/messages", body, headers)
-                response = connection.getresponse()
-                answer = json.loads(response.read())
-            except (OSError, http.client.HTTPException):
-                time.sleep(0.05)  # there is no server right now
-                continue
-            finally:
-                connection.close()
-            if response.status == 200:
-                self.replays += response.headers.get("Idempotency-Replayed") == "true"
-                return answer
-            assert response.status == 503, (response.status, answer)
-            time.sleep(0.05)
-        raise AssertionError(f"{text!r} was never acknowledged")
-
-
-@pytest.fixture
-def issuer() -> Iterator[TokenIssuer]:
-    with TokenIssuer() as issuer:
-        yield issuer
+@contextmanager
+def serve(
+    engine_url: str, table: str, database_url: str, log: Path
+) -> Iterator[tuple[Server, LossyProxy, RetryingClient]]:
+    """The server on the engine behind a proxy. Afterwards all that it has ever asked for is done."""
+    with TokenIssuer() as issuer, LossyProxy(engine_url, seed=SEED) as proxy:
+        variables = {"DATABASE_URL": database_url, "DDB_TABLE": table, "COGNITO_JWKS_URL": issuer.jwks_url}
+        with Server(log, AWS_ENDPOINT_URL_DYNAMODB=proxy.url, **variables) as server:
+            authorization = functools.cache(lambda user: issuer.authorization(f"sub-{user.uuid}"))
+            yield server, proxy, RetryingClient(server.port, authorization)
 
 
 @pytest.fixture
@@ -127,83 +90,107 @@ def database_url(new_database: Callable[[], str]) -> str:
     with Database(url) as database:
         database.script("db/schema.sql")
     with psycopg.connect(url) as connection:
-        for user in (ANNA, BERT, CARL):
-            connection.execute(
-                "INSERT INTO users (uuid, handle, display_name, email, cognito_user_id) VALUES (%s, %s, %s, %s, %s)",
-                (user.uuid, user.handle, user.display_name, f"{user.handle}@example.com", f"sub-{user.uuid}"),
-            )
+        connection.cursor().executemany(
+            "INSERT INTO users (uuid, handle, display_name, email, cognito_user_id) VALUES (%s, %s, %s, %s, %s)",
+            [(user.uuid, user.handle, user.display_name, "x@example.com", f"sub-{user.uuid}") for user in PEOPLE],
+        )
     return url
 
 
+def talk(client: RetryingClient, couples: Iterable[tuple[User, User]], busy_group: str, stop: threading.Event) -> None:
+    """Each couple in its turn: both write first at once, then on in their conversation.
+
+    Some messages are sent several times at once, so that both workers have them. Meanwhile PEOPLE's first two write
+    in their conversation, which is every couple's.
+    """
+    there = {"message_group_uuid": busy_group}
+    for anna, bert in couples:
+        if stop.is_set():
+            return
+        ours, theirs = f"{anna.handle} to {bert.handle}", f"{bert.handle} to {anna.handle}"
+        hello = Outgoing(anna, ours, {"handle": bert.handle})
+        first = client.at_once(hello, hello, Outgoing(bert, theirs, {"handle": anna.handle}))
+        here = {"message_group_uuid": first.body["message_group_uuid"]}
+        for user in PEOPLE[:2]:
+            on = Outgoing(anna, f"{ours}, as {user.handle} writes", here)
+            back = Outgoing(bert, f"{theirs}, as {user.handle} writes", here)
+            client.at_once(on, on, on, on, back, Outgoing(user, f"{user.handle}, as {ours}", there))
+
+
+def faults(server: Server, proxy: LossyProxy, chance: random.Random) -> None:
+    """Some seconds of faults, in a random order."""
+    schedule = [server.kill] * 4 + [server.kill_worker] * 6 + [proxy.cut_all] * 6
+    chance.shuffle(schedule)
+    kinds: dict[str, Iterator[Cut]] = defaultdict(lambda: itertools.cycle(Cut))
+    proxy.choose = lambda operation: next(kinds[operation]) if chance.random() < ODDS else None
+    for strike in schedule:
+        time.sleep(chance.uniform(0.1, 0.8))
+        strike()
+    proxy.choose = lambda operation: None
+
+
 def test_every_message_is_there_once_whatever_is_killed_and_cut(
-    fresh_dynamodb_url: str, database_url: str, issuer: TokenIssuer, tmp_path: Path
+    fresh_dynamodb_url: str, database_url: str, tmp_path: Path
 ) -> None:
+    print(f"FAULT_SEED={SEED}")  # noqa: T201 - shown when the test fails
     engine = boto3.client("dynamodb", endpoint_url=fresh_dynamodb_url)
     table = f"messages-{uuid.uuid4().hex}"
     create_table(engine, table)
-    chance, killed, stop = random.Random(SEED), 0, threading.Event()  # noqa: S311
-    with (
-        Proxy(urlsplit(fresh_dynamodb_url).port or 0, seed=SEED) as proxy,
-        Server(
-            tmp_path / "api.log",
-            DATABASE_URL=database_url,
-            DDB_TABLE=table,
-            AWS_ENDPOINT_URL_DYNAMODB=proxy.url,
-            COGNITO_JWKS_URL=issuer.jwks_url,
-        ) as server,
-    ):
-        clients = [
-            Client(server.port, sender, receiver, issuer.authorization(f"sub-{sender.uuid}"))
-            for sender, receiver in PAIRS
-        ]
-        with ThreadPoolExecutor(len(clients)) as threads:
-            writing = [threads.submit(client.write_until, stop) for client in clients]
+    chance, stop = random.Random(SEED), threading.Event()  # noqa: S311
+    busy, *couples = itertools.combinations(PEOPLE, 2)
+    chance.shuffle(couples)
+    with serve(fresh_dynamodb_url, table, database_url, tmp_path / "api.log") as (server, proxy, client):
+        busy_group = client.at_once(Outgoing(busy[0], "hello", {"handle": busy[1].handle})).body["message_group_uuid"]
+        with ThreadPoolExecutor(COUPLES) as threads:
+            talking = [threads.submit(talk, client, couples[n::COUPLES], busy_group, stop) for n in range(COUPLES)]
             try:
-                proxy.odds = 0.02
-                ends_at = time.monotonic() + SECONDS
-                while time.monotonic() < ends_at:
-                    time.sleep(chance.uniform(0.1, 0.6))
-                    fault = chance.choice([server.kill, lambda: server.kill_worker(chance), proxy.cut_all])
-                    fault()
-                    killed += fault != proxy.cut_all
+                faults(server, proxy, chance)
             finally:
-                proxy.odds = 0.0
                 stop.set()
-            for each in writing:
-                each.result()
+        for each in talking:
+            each.result()
 
-    print(f"seed {SEED}: {killed} kills, {dict(proxy.counts)}")  # noqa: T201 - shown when the test fails
-    check(TableContents(engine, table), clients)
-    assert killed >= 3
-    assert set(proxy.counts) == set(Fault)
-    assert min(proxy.counts.values()) > 0
-    assert sum(client.replays for client in clients) > 0
+    told = [f"{len(client.acknowledged)} acknowledged", server.killed, proxy.cuts, Counter(client.failures)]
+    print(*told, sep="\n")  # noqa: T201
+    check(Snapshot(engine, table), client)
+    assert server.killed["server"] == 4
+    assert server.killed["worker"] > 0
+    assert proxy.broken > 0
+    assert all(proxy.cuts["TransactWriteItems", cut] for cut in Cut)
+    assert any(each.replayed for each in client.acknowledged)
     engine.delete_table(TableName=table)
 
 
-def check(contents: TableContents, clients: list[Client]) -> None:
-    """What was acknowledged is what is stored, once, in an unbroken conversation a pair."""
-    groups: dict[frozenset[str], set[str]] = {}
-    texts: dict[str, list[str]] = {}
-    for client in clients:
-        for text, acknowledgements in client.acknowledged.items():
-            first, *others = acknowledgements
-            assert all(other == first for other in others)
-            group = first["message_group_uuid"]
-            groups.setdefault(frozenset((client.sender.uuid, client.receiver.uuid)), set()).add(group)
-            texts.setdefault(group, []).append(text)
-    assert [len(found) for found in groups.values()] == [1] * 3
-    items = contents.items()
-    contents.items = lambda: items  # type: ignore[method-assign]  # read once: there are thousands
-    for group, written in texts.items():
-        contents.check(group, written)
-        stored = {message.text: message for message in contents.messages(group)}
-        for client in clients:
-            for text, (answer, *_) in client.acknowledged.items():
-                if answer["message_group_uuid"] == group:
-                    message = stored[text]
-                    told = (answer["uuid"], answer["created_at"], answer["seq"])
-                    assert told == (message.uuid, message.created_at, message.seq)
+def check(contents: Snapshot, client: RetryingClient) -> None:
+    """What was acknowledged is what is stored, once, and a couple has one conversation."""
+    stored = {}
+    sent = {each.message for each in client.acknowledged}
+    texts: dict[str, set[str]] = {}
+    for each in client.acknowledged:
+        texts.setdefault(each.body["message_group_uuid"], set()).add(each.message.text)
+    assert contents.groups().keys() == texts.keys()
+    assert len(set(contents.groups().values())) == len(texts)
+    for group in texts:
+        contents.check(group, texts[group])
+        stored |= {message.text: as_answered(message) for message in contents.messages(group)}
+    assert len(stored) == len(sent)
+    for each in client.acknowledged:
+        assert each.body == stored[each.message.text]
+    firsts = Counter(each.message.key for each in client.acknowledged if not each.replayed)
+    assert max(firsts.values()) == 1
+
+
+def as_answered(message: Message) -> dict[str, Any]:
+    return {
+        "message_group_uuid": message.group_uuid,
+        "uuid": message.uuid,
+        "user_uuid": message.sender.uuid,
+        "display_name": message.sender.display_name,
+        "handle": message.sender.handle,
+        "message": message.text,
+        "created_at": message.created_at,
+        "seq": message.seq,
+    }
 
 
 @pytest.mark.parametrize("with_key", [True, False])
@@ -212,13 +199,13 @@ def test_a_message_whose_answers_all_were_lost_is_there_twice_only_without_a_key
     group = anna.write("before", to=bert)["message_group_uuid"]
     headers = {**anna.headers, **({"Idempotency-Key": "a key"} if with_key else {})}
     body = {"message": "once?", "message_group_uuid": group}
-    endpoint = urlsplit(str(api.settings.aws_endpoint_url_dynamodb))
-    with Proxy(endpoint.port or 0) as proxy, api.variant(aws_endpoint_url_dynamodb=proxy.url) as behind:
+    engine_url = str(api.settings.aws_endpoint_url_dynamodb)
+    with LossyProxy(engine_url) as proxy, api.variant(aws_endpoint_url_dynamodb=proxy.url) as behind:
         client = behind.app.test_client()
-        proxy.lose_answers_to = b"TransactWriteItems"
+        proxy.choose = lambda operation: Cut.AFTER if operation == "TransactWriteItems" else None
         assert refused(client.post("/api/messages", json=body, headers=headers)) == (503, ["storage_unavailable"])
-        assert proxy.counts[Fault.AFTER] == 3  # boto3's tries, under one ClientRequestToken
-        proxy.lose_answers_to = None
+        assert proxy.cuts == {("TransactWriteItems", Cut.AFTER): 3}  # boto3's tries, under one ClientRequestToken
+        proxy.choose = lambda operation: None
         again = client.post("/api/messages", json=body, headers=headers)
 
     assert (ok(again)["seq"], "Idempotency-Replayed" in again.headers) == ((2, True) if with_key else (3, False))
