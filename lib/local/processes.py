@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import os
 import pwd
+import random
 import signal
 import socket
 import subprocess
@@ -48,11 +49,13 @@ def as_user(uid: int | None) -> dict[str, Any]:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback address that nothing listens on right now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of the loopback address that nothing listens on right now.
+
+    It is below those that Linux gives to outgoing connections, one of which could have it before the server does.
+    """
+    while is_port_taken(port := random.randrange(20_000, 32_768)):  # noqa: S311
+        pass
+    return port
 
 
 def is_port_taken(port: int, host: str = LOOPBACK) -> bool:

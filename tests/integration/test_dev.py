@@ -208,5 +208,5 @@ def test_once_passes_a_signal_on_and_gives_the_status_of_a_shell(folder: Path) -
 
 def test_once_says_that_a_command_is_not_there(folder: Path) -> None:
     status, output = once(folder, "no-such-command")
-    assert status == 127
+    assert status == 127, output
     assert "no-such-command" in output.splitlines()[-1]
