@@ -31,7 +31,7 @@ class Cut(StrEnum):
     BEFORE = "before the request reached the engine"
     LATE = "before the request reached the engine, which gets it a moment later all the same"
     AFTER = "after the engine had done it, before the answer"
-    WITHIN = "within the answer's content"
+    WITHIN = "within the answer"
 
 
 class LossyProxy(ThreadingHTTPServer):
@@ -119,8 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(body)
         elif cut is Cut.WITHIN:
             answer = self._answer(body)
-            content_at = answer.index(b"\r\n\r\n") + 4
-            self.wfile.write(answer[: self.server.random.randrange(content_at, len(answer))])
+            self.wfile.write(answer[: self.server.random.randrange(1, len(answer))])
         else:
             raise AssertionError(cut)
         hang_up(self.connection)

@@ -13,6 +13,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ConnectionClosedError
 
 from lib.config import DynamoDBSettings
 from lib.ddb.errors import Contended, StoreError, StoreUnavailable, translated
@@ -66,8 +67,15 @@ def connect(settings: DynamoDBSettings, *, pool_size: int = 10) -> Any:
             tcp_keepalive=True,
         ),
     )
+    client.meta.events.register("before-parse.dynamodb", _refuse_empty)
     meter(client)
     return client
+
+
+def _refuse_empty(response_dict: dict[str, Any], **_: Any) -> None:
+    """Raise for an answer that broke off within its headers: it looks like a whole one without a body, and none is."""
+    if not response_dict["body"]:
+        raise ConnectionClosedError(endpoint_url="DynamoDB")
 
 
 class Table:

@@ -209,7 +209,7 @@ def refused(response: TestResponse) -> tuple[int, list[str]]:
     return response.status_code, response.json
 
 
-class _Body(io.BytesIO):
+class Body(io.BytesIO):
     """An answer's body, read as botocore reads it."""
 
     def stream(self) -> Iterator[bytes]:
@@ -220,4 +220,4 @@ def aws_error(status: int, code: str, **fields: Any) -> Callable[[AWSPreparedReq
     """What answers a DynamoDB request with an error, for `Api.wire`."""
     body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "made up by a test", **fields}
     headers = {"Content-Type": "application/x-amz-json-1.0"}
-    return lambda request: AWSResponse(request.url, status, headers, _Body(json.dumps(body).encode()))
+    return lambda request: AWSResponse(request.url, status, headers, Body(json.dumps(body).encode()))

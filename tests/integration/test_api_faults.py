@@ -14,7 +14,7 @@ from botocore.exceptions import ReadTimeoutError
 from werkzeug.test import TestResponse
 
 from lib.ddb import table
-from tests.integration.api import Api, Person, aws_error, ok, refused, run_api
+from tests.integration.api import Api, Body, Person, aws_error, ok, refused, run_api
 
 UNAVAILABLE = (503, ["storage_unavailable"])
 BUSY = (503, ["conversation_busy"])
@@ -116,6 +116,17 @@ def test_a_deployment_that_may_not_use_its_table_says_so_as_unavailable(api: Api
     anna = api.sign_up()
     with api.wire(aws_error(400, code)):
         assert_unavailable(anna.get("/api/message_groups"))
+
+
+def test_an_answer_that_broke_off_within_its_headers_is_a_503_and_not_an_empty_one(api: Api) -> None:
+    anna, bert = api.couple()
+    group = anna.write("hello", to=bert)["message_group_uuid"]
+    with api.variant() as cold, cold.wire(lambda request: AWSResponse(request.url, 200, {}, Body(b""))):
+        reader = cold.sign_in(anna.user)
+        assert_unavailable(reader.get("/api/message_groups"))  # a Query
+        assert_unavailable(reader.get(f"/api/messages/{group}"))  # a GetItem
+    with api.wire(lambda request: AWSResponse(request.url, 400, {}, Body(b""))):
+        assert_unavailable(anna.post({"message": "lost", "message_group_uuid": group}))
 
 
 def test_a_dynamodb_that_cannot_be_reached_is_a_503_in_time(api: Api) -> None:
