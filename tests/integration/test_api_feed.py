@@ -1,0 +1,122 @@
+"""The feed over HTTP: what moved in an inbox since."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from lib.clock import now, to_timestamp
+from lib.ddb.items import InboxRow
+from tests.integration.api import Api, ok, refused, run_api
+from tests.integration.lists import INBOX, conversation, feed_cursor, links, moved, texts, visit, walk
+
+api = pytest.fixture(scope="module")(run_api)
+
+
+def test_a_feed_gives_what_moved_since_the_list_and_then_no_more(api: Api) -> None:
+    anna, bert = api.couple()
+    carl = api.sign_up("carl")
+    anna.write("before", to=bert)
+    since = feed_cursor(anna)
+    carl.write("to anna", to=anna)
+    anna.write("to bert", to=bert)
+    first = moved(anna, since)
+    assert texts(first) == ["to anna", "to bert"]
+    assert ok(first) == anna.inbox()[::-1]
+    assert "Link" not in first.headers
+    second = moved(anna, first.headers["Feed-Cursor"])
+    assert texts(second) == []
+    bert.write("back", to=anna)
+    assert texts(moved(anna, second.headers["Feed-Cursor"])) == ["back"]
+    assert texts(moved(anna, since)) == ["to anna", "back"], "a cursor can be used again"
+
+
+def test_a_feed_gives_each_message_of_a_long_exchange_or_a_later_one(api: Api) -> None:
+    anna, bert = api.couple()
+    since, seen = feed_cursor(anna), []
+    for number in range(12):
+        bert.write(f"{number}", to=anna)
+        if number % 3 == 2:
+            response = moved(anna, since)
+            seen += texts(response)
+            since = response.headers["Feed-Cursor"]
+    assert seen == ["2", "5", "8", "11"]
+
+
+def test_the_messages_of_a_conversation_start_a_feed_of_all(api: Api) -> None:
+    anna, bert = api.couple()
+    group = bert.write("hello", to=anna)["message_group_uuid"]
+    since = feed_cursor(anna, f"/api/messages/{group}")
+    assert texts(moved(anna, since)) == []
+    api.sign_up("carl").write("I am carl", to=anna)
+    bert.write("again", to=anna)
+    assert texts(moved(anna, since)) == ["I am carl", "again"]
+
+
+def test_links_lead_through_a_feed_and_its_cursor_goes_on(api: Api) -> None:
+    anna = api.sign_up("anna")
+    since = feed_cursor(anna)
+    for number in range(5):
+        api.sign_up("other").write(f"{number}", to=anna)
+    answers = list(walk(anna, f"{INBOX}?since={since}&limit=2"))
+    assert [texts(answer) for answer in answers] == [["0", "1"], ["2", "3"], ["4"]]
+    for answer in answers[:-1]:
+        query = parse_qs(urlsplit(links(answer)["next"]).query)
+        assert query == {"since": [answer.headers["Feed-Cursor"]], "limit": ["2"]}
+    assert texts(moved(anna, answers[0].headers["Feed-Cursor"])) == ["2", "3", "4"]
+    assert texts(moved(anna, answers[-1].headers["Feed-Cursor"])) == []
+
+
+def test_reading_does_not_move_a_conversation(api: Api) -> None:
+    anna, bert = api.couple()
+    group = bert.write("hello", to=anna)["message_group_uuid"]
+    since = feed_cursor(anna)
+    path = f"{INBOX}/{group}/read"
+    assert anna.client.post(path, headers=anna.headers, json={"seq": 1}).status_code == 200
+    assert texts(moved(anna, since)) == []
+
+
+@pytest.mark.parametrize(("seconds", "found"), [(1, []), (3600, ["committed late"])])
+def test_a_feed_looks_back_for_as_long_as_the_deployment_says(api: Api, seconds: int, found: list[str]) -> None:
+    anna, bert = api.couple()
+    bert.write("hello", to=anna)
+    with api.variant(feed_window_seconds=seconds) as variant:
+        reader = variant.sign_in(anna.user)
+        since = feed_cursor(reader)
+        at = to_timestamp(now() - timedelta(seconds=60))
+        late = InboxRow(anna.user.uuid, at, str(uuid.uuid4()), "committed late", bert.user, 1, 0, bert.user.uuid)
+        api.dynamodb.put_item(TableName=api.settings.ddb_table, Item=late.to_item())
+        first = moved(reader, since)
+        assert texts(first) == found
+        assert texts(moved(reader, first.headers["Feed-Cursor"])) == []
+
+
+def test_every_first_page_has_a_feed_cursor_and_a_page_by_cursor_has_none(api: Api) -> None:
+    anna, path, sent = conversation(api, 3)
+    at = sent[1]["created_at"]
+    for query in ({}, {"before": at}, {"after": at}, {"around": at}):
+        assert texts(moved(anna, feed_cursor(anna, path, limit=1, **query))) in ([], ["2"])
+    for other in (api.sign_up(), api.sign_up()):
+        anna.write("hello", to=other)
+    for each in (path, INBOX):
+        first = visit(anna, f"{each}?limit=1")
+        assert "Feed-Cursor" in first.headers
+        assert "Feed-Cursor" not in visit(anna, links(first)["next"]).headers
+
+
+def test_a_feed_cursor_that_is_not_ones_own_is_refused(api: Api) -> None:
+    anna, bert = api.couple()
+    anna.write("hello", to=bert)
+    anna.write("hello", to=api.sign_up())
+    since = feed_cursor(anna)
+    page_cursor = parse_qs(urlsplit(links(anna.get(INBOX, limit=1))["next"]).query)["cursor"][0]
+    for wrong in ("", "x", f"A{since[1:]}", since[:-1], since.swapcase(), page_cursor, feed_cursor(bert), "x" * 9000):
+        assert refused(anna.get(INBOX, since=wrong)) == (422, ["cursor_invalid"])
+    assert refused(anna.get(INBOX, cursor=since)) == (422, ["cursor_invalid"])
+    with api.variant(secret_key="another deployment's secret") as foreign:
+        assert refused(foreign.sign_in(anna.user).get(INBOX, since=since)) == (422, ["cursor_invalid"])
+    assert refused(anna.get(INBOX, since=since, cursor=page_cursor)) == (422, ["position_ambiguous"])
+    assert refused(anna.get(INBOX, since=since, limit="0")) == (422, ["limit_invalid"])
