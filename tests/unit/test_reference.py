@@ -20,7 +20,6 @@ from tests.unit import test_app
 
 DOCUMENT = document()
 OPERATIONS = operations()
-EACH_OPERATION = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each["operationId"])
 
 app = test_app.app
 client = test_app.client
