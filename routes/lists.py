@@ -30,5 +30,5 @@ def answer(rows: list[dict[str, Any]], page: Page[Any]) -> Response:
 
 
 def _link(rel: str, place: dict[str, str]) -> str:
-    kept = {name: value for name, value in request.args.items() if name not in _PLACES}
-    return f'<{backend().settings.backend_url}{request.path}?{urlencode(kept | place)}>; rel="{rel}"'
+    others = {name: value for name, value in request.args.items() if name not in _PLACES}
+    return f'<{backend().settings.backend_url}{request.path}?{urlencode(others | place)}>; rel="{rel}"'

@@ -85,9 +85,8 @@ class ReceiptContract:
         store = new_store()
         sent = [self._send(store, sender, BERT) for sender in (ANNA, CARL)]
 
-        assert [store.receipt(user=sender, key=ONCE.key) is not None for sender in (ANNA, CARL, BERT)] == [True] * 2 + [
-            False
-        ]
+        found = [store.receipt(user=user, key=ONCE.key) is not None for user in (ANNA, CARL, BERT)]
+        assert found == [True, True, False]
         for message in sent:
             contents.check(message.group_uuid, ["once"])
 

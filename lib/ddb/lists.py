@@ -70,26 +70,28 @@ class MessageLists:
         self.conversations.known(group_uuid=group_uuid, user=user)
         now, pk = self._clock(), keys.message_pk(group_uuid)
         if around is not None:
-            page = self._around(pk, limit, self._sort_key(pk, around))
+            page = self._around(pk, limit, self._sort_key(group_uuid, around))
         elif after is not None:
-            page = self._after(pk, limit, self._sort_key(pk, after))
+            page = self._after(pk, limit, self._sort_key(group_uuid, after))
         elif before is not None:
-            page = self._before(pk, limit, self._sort_key(pk, before))
+            page = self._before(pk, limit, self._sort_key(group_uuid, before))
         else:
             page = self._newest(pk, limit, cursor)
         messages = [Message.from_item(item, group_uuid=group_uuid) for item in page.items]
+        if cursor is not None:
+            return Page(messages, page.next)
         position = feed.after_messages(messages, now=now, window=self._feed_window)
-        feed_cursor = None if cursor is not None else self._feed_cursor(user.uuid, position)
-        return Page(messages, page.next, page.prev, feed_cursor)
+        return Page(messages, page.next, page.prev, self._feed_cursor(user.uuid, position))
 
     def list_inbox(self, *, user_uuid: str, limit: int, cursor: str | None = None) -> Page[InboxRow]:
         """Pattern B: a page of a user's conversations, the newest one or that of a cursor. Raises CursorInvalid."""
         now = self._clock()
         page = self._newest(keys.inbox_pk(user_uuid), limit, cursor)
         rows = [InboxRow.from_item(item) for item in page.items]
+        if cursor is not None:
+            return Page(rows, page.next)
         position = feed.after_inbox(rows, now=now, window=self._feed_window)
-        feed_cursor = None if cursor is not None else self._feed_cursor(user_uuid, position)
-        return Page(rows, page.next, feed_cursor=feed_cursor)
+        return Page(rows, page.next, feed_cursor=self._feed_cursor(user_uuid, position))
 
     def list_moved(self, *, user_uuid: str, limit: int, since: str) -> Page[InboxRow]:
         """The conversations that moved since a feed cursor was handed out, the oldest first. Raises CursorInvalid."""
@@ -99,14 +101,19 @@ class MessageLists:
         feed_cursor = self._feed_cursor(user_uuid, position)
         return Page(moved, {"since": feed_cursor} if more else None, feed_cursor=feed_cursor)
 
+    def message_at(self, *, group_uuid: str, created_at: str) -> Message | None:
+        """The message that has exactly this time."""
+        item = self._table.get({"pk": {"S": keys.message_pk(group_uuid)}, "sk": {"S": created_at}})
+        return Message.from_item(item, group_uuid=group_uuid) if item else None
+
     def _newest(self, pk: str, limit: int, cursor: str | None) -> Page[Item]:
         end = None if cursor is None else str(self._cursors.verify("cursor", cursor, pk=pk))
         items, more = self._table.newest(pk, limit=limit, before=end)
         return Page(items, {"cursor": self._cursors.sign("cursor", _sk(items[-1]), pk=pk)} if more else None)
 
-    def _sort_key(self, pk: str, time: str) -> str:
+    def _sort_key(self, group_uuid: str, time: str) -> str:
         """A time as a sort key. Those of old data may end in `Z` themselves, so there is a look whether this one is."""
-        if not time.endswith("Z") or self._table.get({"pk": {"S": pk}, "sk": {"S": time}}):
+        if not time.endswith("Z") or self.message_at(group_uuid=group_uuid, created_at=time):
             return time
         return time.removesuffix("Z") + "+00:00"
 

@@ -58,11 +58,6 @@ class MessageStore(MessageLists):
         self._new_uuid = new_uuid
         self._groups: Memory[str, str] = Memory(LRUCache(_REMEMBERED))
 
-    def message_at(self, *, group_uuid: str, created_at: str) -> Message | None:
-        """The message that has exactly this time."""
-        item = self._table.get({"pk": {"S": keys.message_pk(group_uuid)}, "sk": {"S": created_at}})
-        return Message.from_item(item, group_uuid=group_uuid) if item else None
-
     def send(self, *, group_uuid: str, sender: User, text: str, idempotency: Idempotency | None = None) -> Message:
         """Pattern C in an existing conversation, with D in the same transaction.
 
