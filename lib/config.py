@@ -41,7 +41,7 @@ def _setting(
     meaning: str,
     *,
     default: Any = MISSING,
-    kind: Literal["text", "url", "database_url", "secret"] = "text",
+    kind: Literal["text", "url", "endpoint", "database_url", "secret"] = "text",
     low: int = 1,
     high: int = 65_535,
 ) -> Any:
@@ -64,6 +64,15 @@ class AwsSettings:
     """What every AWS client needs. Credentials are left to boto3's own chain."""
 
     aws_default_region: str = _setting("AWS region of the table and of the user pool")
+    allowed_regions: str = _setting("AWS regions that data may be in, separated by commas; empty: any", default="")
+
+    def __post_init__(self) -> None:
+        self._check_region("AWS_DEFAULT_REGION", self.aws_default_region)
+
+    def _check_region(self, name: str, region: str) -> None:
+        allowed = self.allowed_regions.replace(" ", "").split(",")
+        if self.allowed_regions and region not in allowed:
+            raise SettingsError([f"{name} is in the region {region}; ALLOWED_REGIONS has {', '.join(allowed)}"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +81,7 @@ class DynamoDBSettings(AwsSettings):
 
     ddb_table: str = _setting("name of the table", default="cruddur-messages")
     aws_endpoint_url_dynamodb: str | None = _setting(
-        "DynamoDB endpoint other than AWS's, for an emulator", default=None, kind="url"
+        "DynamoDB endpoint other than AWS's, for an emulator", default=None, kind="endpoint"
     )
 
 
@@ -83,18 +92,18 @@ class CognitoSettings(AwsSettings):
     aws_cognito_user_pool_id: str = _setting("Cognito user pool, such as `us-east-1_AbCdEfGhI`")
     aws_cognito_user_pool_client_id: str = _setting("the pool's app client that the front end signs in with")
     aws_endpoint_url_cognito_identity_provider: str | None = _setting(
-        "Cognito endpoint other than AWS's, for an emulator", default=None, kind="url"
+        "Cognito endpoint other than AWS's, for an emulator", default=None, kind="endpoint"
     )
     cognito_issuer: str = _setting(
-        "`iss` that access tokens must carry; empty: the pool's own AWS URL", default="", kind="url"
+        "`iss` that access tokens must carry; empty: the pool's own AWS URL", default="", kind="endpoint"
     )
-    cognito_jwks_url: str = _setting(
-        "where the pool's public keys are; empty: below the issuer", default="", kind="url"
-    )
+    cognito_jwks_url: str = _setting("where its public keys are; empty: below the issuer", default="", kind="endpoint")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         # The pool's id begins with the pool's region, which need not be the table's.
         region = self.aws_cognito_user_pool_id.partition("_")[0]
+        self._check_region("AWS_COGNITO_USER_POOL_ID", region)
         issuer = self.cognito_issuer or (f"https://cognito-idp.{region}.amazonaws.com/{self.aws_cognito_user_pool_id}")
         object.__setattr__(self, "cognito_issuer", issuer)
         object.__setattr__(self, "cognito_jwks_url", self.cognito_jwks_url or f"{issuer}/.well-known/jwks.json")
@@ -122,8 +131,9 @@ class ApiSettings:
         default=10,
         high=3600,
     )
-    group_updates: Literal["inline"] = _setting(
-        "what moves the inbox rows: `inline`, the transaction that writes the message", default="inline"
+    group_updates: Literal["inline", "stream"] = _setting(
+        "what moves the inbox rows: `inline`, the message's transaction; `stream`, the stream's function",
+        default="inline",
     )
     log_level: Literal["debug", "info", "warning", "error"] = _setting("least level that is logged", default="info")
     host: str = _setting("address that gunicorn listens on", default="127.0.0.1")
@@ -219,8 +229,8 @@ def _parse(text: str, hint: Any, declared: Field[Any]) -> Any:
             raise ValueError(f"is {text!r}; it takes a whole number from {low} to {high}")
         return int(text)
     kind = declared.metadata["kind"]
-    if kind == "url":
-        return _parse_url(text, ("http", "https"))
+    if kind in ("url", "endpoint"):
+        return _parse_url(text, plain="anywhere" if kind == "url" else "local")
     if kind == "database_url" and not text.startswith(("postgresql://", "postgres://")):
         raise ValueError("is not a postgresql:// URL")  # the value holds a password: it is not repeated
     if kind == "secret" and len(text) < 16:
@@ -228,8 +238,12 @@ def _parse(text: str, hint: Any, declared: Field[Any]) -> Any:
     return text
 
 
-def _parse_url(text: str, schemes: tuple[str, ...]) -> str:
+def _parse_url(text: str, *, plain: Literal["anywhere", "local"]) -> str:
+    """An http or https URL without a last slash; `plain` says where http may lead."""
     parts = urlsplit(text)
-    if parts.scheme not in schemes or not parts.hostname or parts.username is not None or _AMBIGUOUS.search(text):
-        raise ValueError(f"is {text!r}; it takes a URL that begins with {' or '.join(s + '://' for s in schemes)}")
+    complete = parts.scheme in ("http", "https") and parts.hostname and parts.username is None
+    if not complete or _AMBIGUOUS.search(text):
+        raise ValueError(f"is {text!r}; it takes a URL that begins with http:// or https://")
+    if plain == "local" and parts.scheme == "http" and not is_local(text):
+        raise ValueError(f"is {text!r}; it takes https:// for any host but this machine's own")
     return text.rstrip("/")

@@ -151,6 +151,41 @@ def test_an_issuer_of_its_own_moves_the_keys_and_a_key_url_of_its_own_moves_them
     assert apart.cognito_issuer.startswith("https://cognito-idp.us-east-1.")
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER"),
+        *("COGNITO_ISSUER", "COGNITO_JWKS_URL"),
+    ],
+)
+def test_plain_http_is_for_a_local_stack_alone(name: str) -> None:
+    for url in ("http://127.0.0.1:8000", "http://localhost", "http://[::1]:8000", "http://dynamodb.test:8000"):
+        assert getattr(load(Settings, {**MINIMUM, name: url}), name.lower()) == url
+    for url in ("http://dynamodb.us-east-1.amazonaws.com", "http://127.0.0.1.example.com", "http://10.0.0.1:8000"):
+        assert problems({**MINIMUM, name: url}) == [
+            f"{name} is {url!r}; it takes https:// for any host but this machine's own"
+        ]
+        load(Settings, {**MINIMUM, name: url.replace("http:", "https:")})
+
+
+def test_a_browser_may_be_served_by_plain_http() -> None:
+    assert (
+        load(Settings, {**MINIMUM, "FRONTEND_URL": "http://app.example.com"}).frontend_url == "http://app.example.com"
+    )
+
+
+def test_a_region_that_is_not_allowed_is_refused_for_the_table_and_for_the_pool() -> None:
+    load(Settings, {**MINIMUM, "ALLOWED_REGIONS": "eu-central-1, us-east-1"})
+    assert problems({**MINIMUM, "ALLOWED_REGIONS": "us-east-1,eu-west-1"}) == [
+        "AWS_DEFAULT_REGION is in the region eu-central-1; ALLOWED_REGIONS has us-east-1, eu-west-1"
+    ]
+    assert problems({**MINIMUM, "ALLOWED_REGIONS": "eu-central-1"}) == [
+        "AWS_COGNITO_USER_POOL_ID is in the region us-east-1; ALLOWED_REGIONS has eu-central-1"
+    ]
+    with pytest.raises(SettingsError):
+        load(DynamoDBSettings, {"AWS_DEFAULT_REGION": "eu-central-1", "ALLOWED_REGIONS": "us-east-1"})
+
+
 def test_the_environment_goes_before_dotenv(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     files(dotenv={**MINIMUM, "DDB_TABLE": "from-dotenv", "LOG_LEVEL": "debug"})
     monkeypatch.setenv("DDB_TABLE", "from-environment")
