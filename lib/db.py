@@ -1,8 +1,8 @@
 """Postgres: the connections, and the queries that stand in `db/sql/<entity>/<name>.sql`.
 
 Owns the pool and the translation of its failures: whatever keeps Postgres from answering becomes
-DatabaseUnavailable here and nowhere else. An error in a query stays psycopg's own, because it is a bug.
-Knows no table; a row is a dict.
+DatabaseUnavailable here and nowhere else, and what a UNIQUE refuses becomes NotUnique. Any other error in a query
+stays psycopg's own, because it is a bug. Knows no table; a row is a dict.
 """
 
 from __future__ import annotations
@@ -23,23 +23,22 @@ from psycopg_pool import ConnectionPool
 
 from lib.config import ROOT
 from lib.db_url import database_name, describe
+from lib.errors import DatabaseUnavailable, NotUnique
 
 Row = dict[str, Any]
 
 _SECONDS = 2  # a connection attempt, the wait for a free connection, a statement: each this long at the most
-_PATIENCE = 2.5  # until a server that says nothing is given up; longer than the statement timeout it should keep
+_PATIENCE = 1.25  # times that, a server that says nothing is given up: it should have kept the statement timeout
 _PING_SECONDS = 1
 
-
-class DatabaseUnavailable(Exception):
-    """Postgres does not answer, or refuses to serve; the message says where and why."""
-
-
-FAILURES = (DatabaseUnavailable, psycopg.Error)  # for scripts, which report a query's mistake in one line as well
+# For scripts, which report a query's mistake in one line as well.
+FAILURES = (DatabaseUnavailable, NotUnique, psycopg.Error)
 
 
 class _Connection(psycopg.Connection[Row]):
     """A connection that never waits for ever, and that tells why it could not be made."""
+
+    seconds: float = _SECONDS
 
     @classmethod
     def connect(cls, conninfo: str = "", *, on_failure: Callable[[Exception], None], **kwargs: Any) -> Any:  # type: ignore[override]
@@ -49,10 +48,10 @@ class _Connection(psycopg.Connection[Row]):
             on_failure(error)
             raise
 
-    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = _PATIENCE) -> Any:
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         # A frozen server or a dead network keeps no statement_timeout: this side has to count as well.
         try:
-            return super().wait(gen, interval, timeout)
+            return super().wait(gen, interval, timeout or self.seconds * _PATIENCE)
         except psycopg.OperationalError:
             if self.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
                 self.close()
@@ -92,10 +91,14 @@ class _Transaction(Queries):
 
 
 class Database(Queries):
-    """A pool of connections, opened by the first query; safe to share between threads, not between processes."""
+    """A pool of connections, opened by the first query; safe to share between threads, not between processes.
 
-    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+    `seconds` bounds each step: the wait for a connection, which may have to be made, and a statement.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 8, seconds: float = _SECONDS) -> None:
         self._where = describe(url)
+        self._seconds = seconds
         self._failure: Exception | None = None
         logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # its warnings are our exceptions
         self._pool = ConnectionPool(
@@ -108,11 +111,11 @@ class Database(Queries):
                 "connect_timeout": _SECONDS,
                 "on_failure": self._remember,
             },
-            configure=_limit_statements,
+            configure=self._limit,
             check=self._check,
             min_size=0,
             max_size=pool_size,
-            timeout=_SECONDS,
+            timeout=seconds,
             # Failed attempts are not repeated in the background: their growing pauses would outlast the outage,
             # and a pool whose every place waits for such a retry lets no request try for itself.
             reconnect_timeout=0,
@@ -122,7 +125,7 @@ class Database(Queries):
     @contextmanager
     def transaction(self) -> Iterator[Queries]:
         """Queries that happen together or not at all."""
-        with self._connection(_SECONDS) as connection, connection.transaction():
+        with self._connection(self._seconds) as connection, connection.transaction():
             yield _Transaction(connection)
 
     def ping(self) -> None:
@@ -141,7 +144,7 @@ class Database(Queries):
         self.close()
 
     def _run(self, path: str, values: Row | None) -> tuple[list[Row], int]:
-        with self._connection(_SECONDS) as connection:
+        with self._connection(self._seconds) as connection:
             return _Transaction(connection)._run(path, values)
 
     @contextmanager
@@ -153,6 +156,12 @@ class Database(Queries):
                 yield connection
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise _unavailable(self._where, self._failure or error) from error
+        except psycopg.errors.UniqueViolation as error:
+            raise NotUnique(error.diag.message_primary) from error
+
+    def _limit(self, connection: _Connection) -> None:
+        connection.seconds = self._seconds
+        connection.execute(f"SET statement_timeout = '{self._seconds}s'")
 
     def _check(self, connection: psycopg.Connection[Row]) -> None:
         try:
@@ -201,10 +210,6 @@ def _maintenance(url: str) -> Iterator[psycopg.Connection[Any]]:
 def _unavailable(where: str, error: Exception) -> DatabaseUnavailable:
     reason = str(error).partition("\n")[0] or type(error).__name__
     return DatabaseUnavailable(f"Postgres at {where} is unavailable: {reason}")
-
-
-def _limit_statements(connection: psycopg.Connection[Row]) -> None:
-    connection.execute(f"SET statement_timeout = '{_SECONDS}s'")
 
 
 @cache

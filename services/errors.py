@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
-from lib.db import DatabaseUnavailable
 from lib.ddb.errors import Contended, ConversationNotFound, CursorInvalid, StoreUnavailable
+from lib.errors import DatabaseUnavailable
 
 
 class Code(StrEnum):

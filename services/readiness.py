@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 
-from lib.db import DatabaseUnavailable
 from lib.ddb.errors import StoreUnavailable
+from lib.errors import DatabaseUnavailable
 from services.errors import Code, Unavailable
 
 _DEADLINE_SECONDS = 0.9

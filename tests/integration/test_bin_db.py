@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from lib.db import Database, DatabaseUnavailable, drop_database
+from lib.db import Database, drop_database
+from lib.errors import DatabaseUnavailable
 from lib.local.cognito import LocalPool, ensure_user
 from lib.local.postgres import Postgres
 from tests import scripts

@@ -14,7 +14,8 @@ import psutil
 import psycopg
 import pytest
 
-from lib.db import Database, DatabaseUnavailable, create_database, drop_database
+from lib.db import Database, create_database, drop_database
+from lib.errors import DatabaseUnavailable, NotUnique
 from lib.local.postgres import Postgres
 from lib.users import User, UserDirectory
 from services.seed import seed_users
@@ -165,6 +166,22 @@ def frozen(server: Postgres) -> Iterator[None]:
     finally:
         for each in processes:
             os.kill(each.pid, signal.SIGCONT)
+
+
+def test_what_must_be_unique_is_refused_without_telling_it(database: Database) -> None:
+    with pytest.raises(NotUnique, match="users_cognito_user_id_key") as caught:
+        database.execute("users/set_cognito_user_ids", handles=["Augustsz", "bayko"], subs=["the-sub", "the-sub"])
+    assert "the-sub" not in str(caught.value)
+
+
+def test_who_has_little_time_waits_no_longer(
+    new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch, postgres_server: Postgres
+) -> None:
+    monkeypatch.setattr("lib.db._read", lambda path: "SELECT pg_sleep(30)")
+    with Database(new_database(), seconds=0.2) as hurried:
+        assert time_until_unavailable(hurried) < 1
+        with frozen(postgres_server):
+            assert time_until_unavailable(hurried) < 1
 
 
 def test_a_statement_that_takes_too_long_is_given_up(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
