@@ -21,7 +21,7 @@ from lib.config import Settings, load
 from lib.db import Database
 from lib.ddb.cursor import CursorSigner
 from lib.ddb.read_positions import ReadPositions
-from lib.ddb.store import MessageStore
+from lib.ddb.store import MessageStore, StreamedMessageStore
 from lib.ddb.table import Table, connect
 from lib.ddb.usage import start_metering
 from lib.logs import configure, log
@@ -89,7 +89,8 @@ def _make_backend(settings: Settings) -> Backend:
     database = Database(settings.database_url, pool_size=settings.database_pool_size)
     table = Table(connect(settings, pool_size=settings.web_threads), settings.ddb_table)
     window = timedelta(seconds=settings.feed_window_seconds)
-    store = MessageStore(table, CursorSigner(settings.secret_key), feed_window=window)
+    store_of = {"inline": MessageStore, "stream": StreamedMessageStore}[settings.group_updates]
+    store = store_of(table, CursorSigner(settings.secret_key), feed_window=window)
     return Backend(
         settings=settings,
         store=store,

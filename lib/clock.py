@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 Clock = Callable[[], datetime]
 
 _TICK = timedelta(microseconds=1)
+_SECOND = timedelta(seconds=1)
 
 
 def now() -> datetime:
@@ -33,6 +34,18 @@ def from_timestamp(text: str) -> datetime:
     """
     moment = datetime.fromisoformat(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def sortable(timestamp: str) -> str:
+    """A stored timestamp in today's form, and not before it as a string, whatever offset it was written with.
+
+    Raises ValueError for what is no ISO 8601 time, OverflowError at the end of all times.
+    """
+    canonical = to_timestamp(from_timestamp(timestamp))
+    if canonical == timestamp:
+        return timestamp
+    next_second = from_timestamp(timestamp[:19]) + _SECOND  # what the string says, as if it were UTC
+    return max(canonical, to_timestamp(next_second))
 
 
 def tick_after(timestamp: str) -> str:

@@ -9,9 +9,8 @@ import json
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 
-from lib.ddb.errors import AlreadySent
-from lib.ddb.items import Message, Receipt
-from lib.ddb.sending import Idempotency
+from lib.ddb.items import Message
+from lib.ddb.receipts import AlreadySent, Idempotency, Receipt
 from lib.ddb.store import MessageStore
 from lib.users import User, UserDirectory
 from services.errors import Code, Conflict, Invalid, NotFound, database_errors, store_errors

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from itertools import islice
 
-from lib.clock import from_timestamp, tick_after, to_timestamp
+from lib.clock import from_timestamp, sortable, tick_after, to_timestamp
 from lib.ddb import keys
 from lib.ddb.errors import StoreError
-from lib.ddb.items import Conversation, InboxRow, Member, Message, PairGuard, conversation_key
+from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, PairGuard, conversation_key
 from lib.ddb.schema import MESSAGE_GROUP_INDEX
-from lib.ddb.table import Table, Write, delete, put
+from lib.ddb.table import ABSENT, Table, Write, delete, put
 from lib.users import User
 
 _WRITES_PER_TRANSACTION = 100
@@ -30,6 +29,10 @@ class _Adopted(StoreError):
 
 class _PairHasAnother(StoreError):
     """The pair's guard names another conversation; this one is adopted beside it."""
+
+    def __init__(self, guard: Item) -> None:
+        super().__init__()
+        self.group_uuid: str = guard["group_uuid"]["S"]
 
 
 class _RowInTheWay(StoreError):
@@ -47,11 +50,12 @@ class _Findings:
     last: Message | None = None
 
 
-def adopt(table: Table, group_uuid: str, *, witness: User) -> Conversation | None:
+def adopt(table: Table, group_uuid: str, *, witness: User, before: str | None = None) -> Conversation | None:
     """Adopt a conversation; None if there is nothing to adopt.
 
     `witness` is the user who asks: of a member who never wrote and whose row the other lost, only they know the
-    name. Raises StoreUnavailable.
+    name. Messages with the sort key `before` and later ones are left for whoever counts them as new. Raises
+    StoreUnavailable.
     """
     members = {uuid for row in inbox_rows(table, group_uuid) for uuid in (row.owner_uuid, row.other.uuid)}
     found = _Findings(rows=[row for uuid in sorted(members) for row in _rows_of_member(table, uuid, group_uuid)])
@@ -59,16 +63,15 @@ def adopt(table: Table, group_uuid: str, *, witness: User) -> Conversation | Non
         return None
     found.users[witness.uuid] = witness
     found.users.update((row.other.uuid, row.other) for row in found.rows)
-    _number(table, group_uuid, found)
+    _number(table, group_uuid, found, before)
     if len(members) != 2 or not members <= found.users.keys():
         return None
     state = _state(group_uuid, [found.users[uuid] for uuid in sorted(members)], found)
-    guarded = True
     for _ in range(_ATTEMPTS):
         try:
-            table.transact(_writes(state, found, guarded=guarded))
-        except _PairHasAnother:
-            guarded = False
+            table.transact(_writes(state, found))
+        except _PairHasAnother as another:
+            state = replace(state, pair_group_uuid=another.group_uuid)
         except _RowInTheWay:
             state = replace(state, last_message_at=tick_after(state.last_message_at))
         except _Adopted:
@@ -114,11 +117,12 @@ def _rows_of_member(table: Table, user_uuid: str, group_uuid: str) -> Iterator[I
     return map(InboxRow.from_item, items)
 
 
-def _number(table: Table, group_uuid: str, found: _Findings) -> None:
+def _number(table: Table, group_uuid: str, found: _Findings, before: str | None) -> None:
     """Give each message its number, in the order of the sort keys, and note what the messages tell."""
+    bound = {":before": {"S": before}} if before else {}
     items = table.all(
-        KeyConditionExpression="pk = :pk",
-        ExpressionAttributeValues={":pk": {"S": keys.message_pk(group_uuid)}},
+        KeyConditionExpression="pk = :pk AND sk < :before" if before else "pk = :pk",
+        ExpressionAttributeValues={":pk": {"S": keys.message_pk(group_uuid)}, **bound},
         ConsistentRead=True,
     )
     messages = (Message.from_item(item, group_uuid=group_uuid) for item in items)
@@ -150,32 +154,34 @@ def _state(group_uuid: str, users: Sequence[User], found: _Findings) -> Conversa
     return Conversation(
         group_uuid=group_uuid,
         members={user.uuid: Member(user=user, read_seq=found.seq) for user in users},
-        last_message_at=_after_old_key(at),
+        last_message_at=sortable(at),
         seq=found.seq,
         version=1,
         created_at=to_timestamp(from_timestamp(found.first_at or at)),
     )
 
 
-def _after_old_key(key: str) -> str:
-    """An old sort key in today's form, and not before it as a string, whatever offset it was written with."""
-    canonical = to_timestamp(from_timestamp(key))
-    if canonical == key:
-        return key
-    next_second = from_timestamp(key[:19]) + timedelta(seconds=1)  # what the string says, as if it were UTC
-    return max(canonical, to_timestamp(next_second))
+def _guard(guard: PairGuard) -> Write:
+    """The guard, unless it names another conversation."""
+    put_guard = {
+        "Item": guard.to_item(),
+        "ConditionExpression": f"{ABSENT} OR group_uuid = :group",
+        "ExpressionAttributeValues": {":group": {"S": guard.group_uuid}},
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+    return Write({"Put": put_guard}, _PairHasAnother)
 
 
-def _writes(state: Conversation, found: _Findings, *, guarded: bool) -> list[Write]:
+def _writes(state: Conversation, found: _Findings) -> list[Write]:
     newest_row = max(found.rows, key=lambda row: row.last_message_at)
     text = found.last.text if found.last else newest_row.text
     sender_uuid = found.last.sender.uuid if found.last else None
     old_keys = {(row.owner_uuid, row.last_message_at): row.key() for row in found.rows}
     pair = sorted(state.members)
     writes = [put(state.to_item(), lambda _: _Adopted())]
-    if guarded:
+    if state.pair_group_uuid is None:
         guard = PairGuard(user_uuids=(pair[0], pair[1]), group_uuid=state.group_uuid)
-        writes.append(put(guard.to_item(), lambda _: _PairHasAnother()))
+        writes.append(_guard(guard))
     for owner_uuid, other_uuid in (pair, reversed(pair)):
         row = InboxRow(
             owner_uuid=owner_uuid,

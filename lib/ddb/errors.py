@@ -7,8 +7,6 @@ from contextlib import contextmanager
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
-from lib.ddb.items import Receipt
-
 # Refusals that say nothing about the request: the service, the account or the deployment is the cause.
 _NOT_OUR_REQUEST = frozenset(
     {
@@ -44,14 +42,6 @@ class ConversationNotFound(StoreError):
 
 class Contended(StoreError):
     """Others kept writing to the same items until the retries ran out; nothing was written."""
-
-
-class AlreadySent(StoreError):
-    """The sender has used this Idempotency-Key within its time; nothing was written now."""
-
-    def __init__(self, receipt: Receipt) -> None:
-        super().__init__()
-        self.receipt = receipt
 
 
 class CursorInvalid(StoreError):

@@ -35,8 +35,7 @@ class Message:
 
     def to_item(self) -> Item:
         return {
-            "pk": {"S": keys.message_pk(self.group_uuid)},
-            "sk": {"S": self.created_at},
+            **message_key(self.group_uuid, self.created_at),
             "message": {"S": self.text},
             "message_uuid": {"S": self.uuid},
             **_user_attributes(self.sender),
@@ -79,7 +78,7 @@ class InboxRow:
             **_user_attributes(self.other),
             **_number("seq", self.seq),
             **_number("read_seq", self.read_seq),
-            **({"sender_uuid": {"S": self.sender_uuid}} if self.sender_uuid else {}),
+            **_text("sender_uuid", self.sender_uuid),
         }
 
     @property
@@ -97,7 +96,7 @@ class InboxRow:
             other=_user(item),
             seq=_optional_number(item, "seq"),
             read_seq=_optional_number(item, "read_seq"),
-            sender_uuid=item["sender_uuid"]["S"] if "sender_uuid" in item else None,
+            sender_uuid=_optional_text(item, "sender_uuid"),
         )
 
 
@@ -113,7 +112,8 @@ class Member:
 class Conversation:
     """A conversation's state: the item that every write to the conversation is conditional on.
 
-    `seq` counts its messages, `version` its writes; both inbox rows stand at `last_message_at`.
+    `seq` counts its messages, `version` its writes; both inbox rows stand at `last_message_at`. `pair_group_uuid` is
+    None but in an old conversation of two who have another one: that is where messages by handle go.
     """
 
     group_uuid: str
@@ -122,6 +122,7 @@ class Conversation:
     seq: int
     version: int
     created_at: str
+    pair_group_uuid: str | None = None
 
     def to_item(self) -> Item:
         return {
@@ -131,6 +132,7 @@ class Conversation:
             "seq": {"N": str(self.seq)},
             "version": {"N": str(self.version)},
             "created_at": {"S": self.created_at},
+            **_text("pair_group_uuid", self.pair_group_uuid),
         }
 
     @classmethod
@@ -152,6 +154,7 @@ class Conversation:
             seq=int(item["seq"]["N"]),
             version=int(item["version"]["N"]),
             created_at=item["created_at"]["S"],
+            pair_group_uuid=_optional_text(item, "pair_group_uuid"),
         )
 
 
@@ -166,32 +169,8 @@ class PairGuard:
         return {**pair_key(*self.user_uuids), "group_uuid": {"S": self.group_uuid}}
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What a user sent under an Idempotency-Key: which request it was, and the message that answered it."""
-
-    key: str
-    request_hash: str
-    answer: Message
-    expires_at: int
-
-    def to_item(self) -> Item:
-        return {
-            **receipt_key(self.answer.sender.uuid, self.key),
-            "request_hash": {"S": self.request_hash},
-            "answer": {"M": self.answer.to_item()},
-            EXPIRES_AT: {"N": str(self.expires_at)},
-        }
-
-    @classmethod
-    def from_item(cls, item: Item) -> Receipt:
-        answer = item["answer"]["M"]
-        return cls(
-            key=keys.idempotency_key(item["pk"]["S"]),
-            request_hash=item["request_hash"]["S"],
-            answer=Message.from_item(answer, group_uuid=keys.message_group(answer["pk"]["S"])),
-            expires_at=int(item[EXPIRES_AT]["N"]),
-        )
+def message_key(group_uuid: str, created_at: str) -> Item:
+    return {"pk": {"S": keys.message_pk(group_uuid)}, "sk": {"S": created_at}}
 
 
 def conversation_key(group_uuid: str) -> Item:
@@ -200,10 +179,6 @@ def conversation_key(group_uuid: str) -> Item:
 
 def pair_key(user_uuid: str, other_user_uuid: str) -> Item:
     return {"pk": {"S": keys.pair_pk(user_uuid, other_user_uuid)}, "sk": {"S": keys.STATE}}
-
-
-def receipt_key(user_uuid: str, key: str) -> Item:
-    return {"pk": {"S": keys.receipt_pk(user_uuid, key)}, "sk": {"S": keys.STATE}}
 
 
 def inbox_row_key(owner_uuid: str, last_message_at: str) -> Item:
@@ -240,6 +215,14 @@ def _user(item: Item) -> User:
         handle=item["user_handle"]["S"],
         display_name=item["user_display_name"]["S"],
     )
+
+
+def _text(name: str, value: str | None) -> Item:
+    return {} if value is None else {name: {"S": value}}
+
+
+def _optional_text(item: Item, name: str) -> str | None:
+    return str(item[name]["S"]) if name in item else None
 
 
 def _number(name: str, value: int | None) -> Item:

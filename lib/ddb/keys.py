@@ -17,6 +17,11 @@ def message_pk(group_uuid: str) -> str:
     return _MESSAGE + group_uuid
 
 
+def is_message_pk(pk: str) -> bool:
+    """Whether a partition holds the messages of a conversation."""
+    return pk.startswith(_MESSAGE)
+
+
 def message_group(pk: str) -> str:
     """The conversation whose messages a partition holds; the reverse of `message_pk`."""
     return pk.removeprefix(_MESSAGE)

@@ -15,7 +15,7 @@ from lib.ddb import feed, keys
 from lib.ddb.conversations import Conversations
 from lib.ddb.cursor import CursorSigner
 from lib.ddb.feed import FeedPosition
-from lib.ddb.items import InboxRow, Item, Message
+from lib.ddb.items import InboxRow, Item, Message, message_key
 from lib.ddb.table import Table
 from lib.users import User
 
@@ -103,7 +103,7 @@ class MessageLists:
 
     def message_at(self, *, group_uuid: str, created_at: str) -> Message | None:
         """The message that has exactly this time."""
-        item = self._table.get({"pk": {"S": keys.message_pk(group_uuid)}, "sk": {"S": created_at}})
+        item = self._table.get(message_key(group_uuid, created_at))
         return Message.from_item(item, group_uuid=group_uuid) if item else None
 
     def _newest(self, pk: str, limit: int, cursor: str | None) -> Page[Item]:

@@ -1,37 +1,30 @@
 """The transactions of the write path: which items a message brings, and what each refused condition means.
 
 Patterns C (the message) and D (both inbox rows) in one transaction each: `start_writes` for the first message
-between two users, `append_writes` for every other. `receipt_write` joins either where the client sent a key.
+between two users, `append_writes` for every other. In stream mode the message is written alone, and D comes after it,
+for several messages at once: `number_writes`. What a message does to the state stands once, in `advanced`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 
-from lib.ddb.errors import AlreadySent, StoreError
+from lib.clock import sortable
+from lib.ddb.errors import StoreError
 from lib.ddb.items import (
-    EXPIRES_AT,
     Conversation,
     InboxRow,
     Item,
+    Member,
     Message,
     PairGuard,
-    Receipt,
     conversation_key,
     inbox_row_key,
     members_attribute,
+    message_key,
 )
 from lib.ddb.table import ABSENT, Write, delete, put
-
-RECEIPT_SECONDS = 24 * 60 * 60
-
-
-@dataclass(frozen=True, slots=True)
-class Idempotency:
-    """The key under which a message is to be sent once, and a hash of what was asked for under it."""
-
-    key: str
-    request_hash: str
 
 
 class StateChanged(StoreError):
@@ -57,6 +50,33 @@ class KeyTaken(StoreError):
         super().__init__()
 
 
+class MessageChanged(StoreError):
+    """A message that was to get its number has one by now, or is gone."""
+
+    def __init__(self, item: Item) -> None:
+        super().__init__()
+
+
+def advanced(state: Conversation, message: Message) -> Conversation:
+    """The state after a message. Sending marks read, and brings the sender's current name along.
+
+    A message of stream mode that turns up below the last one is only counted: its sender had not seen what is above
+    it, and may have another name by now.
+    """
+    seq, at = state.seq + 1, sortable(message.created_at)
+    sender = Member(message.sender, read_seq=seq)
+    if at <= state.last_message_at:
+        known = state.members[message.sender.uuid]
+        sender = replace(known, read_seq=seq if known.read_seq == state.seq else known.read_seq)
+    return replace(
+        state,
+        members={**state.members, message.sender.uuid: sender},
+        last_message_at=max(state.last_message_at, at),
+        seq=seq,
+        version=state.version + 1,
+    )
+
+
 def start_writes(state: Conversation, message: Message) -> list[Write]:
     """The first message between two users: guard, state, message, both inbox rows (5 items)."""
     first, second = state.members
@@ -65,37 +85,23 @@ def start_writes(state: Conversation, message: Message) -> list[Write]:
         put(guard.to_item(), PairTaken),
         put(state.to_item(), KeyTaken),
         put(message.to_item(), KeyTaken),
-        *(put(row.to_item(), KeyTaken) for row in _rows(state, message)),
+        *(put(row.to_item(), KeyTaken) for row in rows(state, message)),
     ]
 
 
 def append_writes(before: Conversation, after: Conversation, message: Message) -> list[Write]:
-    """A message in an existing conversation: state, message, both inbox rows moved (6 items).
+    """A message in an existing conversation: state, message, both inbox rows moved (6 items)."""
+    return [_advance(before, after), put(message.to_item(), KeyTaken), *_row_writes(before, after, message)]
 
-    A sort key cannot be updated, so a row moves by a Delete and a Put.
+
+def number_writes(
+    before: Conversation, after: Conversation, messages: Sequence[Message], *, last: Message
+) -> list[Write]:
+    """Messages that are there get their numbers: state, both inbox rows (5 items), and one item for each message.
+
+    `last` is the message that the rows show. Where it is the one of before, they are renewed in their places.
     """
-    return [
-        _advance(before, after),
-        put(message.to_item(), KeyTaken),
-        *(delete(inbox_row_key(uuid, before.last_message_at)) for uuid in after.members),
-        *(put(row.to_item(), KeyTaken) for row in _rows(after, message)),
-    ]
-
-
-def receipt_write(idempotency: Idempotency, answer: Message, *, now: int) -> Write:
-    """The receipt of a send, unless there is one whose time is not over; `now` in epoch seconds.
-
-    It belongs at the head of the transaction: once sent, a message's other writes are refused as well, and the first
-    refusal is the one that counts.
-    """
-    receipt = Receipt(idempotency.key, idempotency.request_hash, answer, expires_at=now + RECEIPT_SECONDS)
-    put_receipt = {
-        "Item": receipt.to_item(),
-        "ConditionExpression": f"{ABSENT} OR {EXPIRES_AT} <= :now",
-        "ExpressionAttributeValues": {":now": {"N": str(now)}},
-        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-    }
-    return Write({"Put": put_receipt}, lambda item: AlreadySent(Receipt.from_item(item)))
+    return [_advance(before, after), *(_number(message) for message in messages), *_row_writes(before, after, last)]
 
 
 def read_writes(before: Conversation, after: Conversation, *, owner_uuid: str) -> list[Write]:
@@ -110,6 +116,24 @@ def read_writes(before: Conversation, after: Conversation, *, owner_uuid: str) -
         },
     }
     return [_advance(before, after), Write({"Update": row}, lambda _: StoreError("a member has no inbox row"))]
+
+
+def rows(state: Conversation, last: Message) -> list[InboxRow]:
+    """Each member's inbox row in this state, with its last message and the other member."""
+    first, second = state.members
+    return [
+        InboxRow(
+            owner_uuid=owner,
+            last_message_at=state.last_message_at,
+            group_uuid=state.group_uuid,
+            text=last.text,
+            other=state.members[other].user,
+            seq=state.seq,
+            read_seq=state.members[owner].read_seq,
+            sender_uuid=last.sender.uuid,
+        )
+        for owner, other in ((first, second), (second, first))
+    ]
 
 
 def _advance(before: Conversation, after: Conversation) -> Write:
@@ -133,19 +157,30 @@ def _advance(before: Conversation, after: Conversation) -> Write:
     return Write({"Update": update}, StateChanged)
 
 
-def _rows(state: Conversation, message: Message) -> list[InboxRow]:
-    """Each member's inbox row after this message, showing the other member."""
-    first, second = state.members
+def _number(message: Message) -> Write:
+    update = {
+        "Key": message_key(message.group_uuid, message.created_at),
+        "ConditionExpression": "attribute_exists(pk) AND attribute_not_exists(seq)",
+        "UpdateExpression": "SET seq = :seq",
+        "ExpressionAttributeValues": {":seq": {"N": str(message.seq)}},
+    }
+    return Write({"Update": update}, MessageChanged)
+
+
+def _row_writes(before: Conversation, after: Conversation, last: Message) -> list[Write]:
+    """Both rows at their new place. A sort key cannot be updated, so a row moves by a Delete and a Put."""
+    if after.last_message_at == before.last_message_at:
+        return [_renew(row) for row in rows(after, last)]
     return [
-        InboxRow(
-            owner_uuid=owner,
-            last_message_at=message.created_at,
-            group_uuid=state.group_uuid,
-            text=message.text,
-            other=state.members[other].user,
-            seq=state.seq,
-            read_seq=state.members[owner].read_seq,
-            sender_uuid=message.sender.uuid,
-        )
-        for owner, other in ((first, second), (second, first))
+        *(delete(inbox_row_key(uuid, before.last_message_at)) for uuid in after.members),
+        *(put(row.to_item(), KeyTaken) for row in rows(after, last)),
     ]
+
+
+def _renew(row: InboxRow) -> Write:
+    renewed = {
+        "Item": row.to_item(),
+        "ConditionExpression": f"{ABSENT} OR message_group_uuid = :group",
+        "ExpressionAttributeValues": {":group": {"S": row.group_uuid}},
+    }
+    return Write({"Put": renewed}, lambda _: StoreError("another conversation's row is where a member's should be"))

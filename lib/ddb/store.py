@@ -1,7 +1,8 @@
 """The four access patterns (DESIGN.md section 1) on the table; A and B, the lists, are those of lib/ddb/lists.py.
 
 The usual send is one transaction: it bets on the state that the process remembers. When another process was faster,
-the refusal itself carries the current state.
+the refusal itself carries the current state. In stream mode it is the message alone, and the function on the table's
+stream does D (lib/ddb/group_updates.py).
 """
 
 from __future__ import annotations
@@ -21,18 +22,11 @@ from lib.ddb import keys
 from lib.ddb.conversations import ATTEMPTS
 from lib.ddb.cursor import CursorSigner
 from lib.ddb.errors import Contended, ConversationNotFound
-from lib.ddb.items import Conversation, Member, Message, Receipt, receipt_key
+from lib.ddb.items import Conversation, Member, Message
 from lib.ddb.lists import MessageLists
-from lib.ddb.sending import (
-    Idempotency,
-    KeyTaken,
-    PairTaken,
-    StateChanged,
-    append_writes,
-    receipt_write,
-    start_writes,
-)
-from lib.ddb.table import Table, Write, pause
+from lib.ddb.receipts import Idempotency, Receipt, receipt_key, receipt_write
+from lib.ddb.sending import KeyTaken, PairTaken, StateChanged, advanced, append_writes, start_writes
+from lib.ddb.table import Table, Write, pause, put
 from lib.users import User
 
 _REMEMBERED = 4_096
@@ -68,7 +62,7 @@ class MessageStore(MessageLists):
             earliest = ""
             for attempt in range(ATTEMPTS):
                 message = self._next_message(state, sender, text, earliest)
-                after = _advanced(state, message)
+                after = advanced(state, message)
                 try:
                     self._table.transact(self._receipt(idempotency, message) + append_writes(state, after, message))
                 except StateChanged as changed:
@@ -143,13 +137,32 @@ class MessageStore(MessageLists):
         return Message(state.group_uuid, created_at, self._new_uuid(), text, sender, seq=state.seq + 1)
 
 
-def _advanced(state: Conversation, message: Message) -> Conversation:
-    """The state after a message. Sending marks read, and brings the sender's current name along."""
-    seq = state.seq + 1
-    return replace(
-        state,
-        members={**state.members, message.sender.uuid: Member(message.sender, read_seq=seq)},
-        last_message_at=message.created_at,
-        seq=seq,
-        version=state.version + 1,
-    )
+class StreamedMessageStore(MessageStore):
+    """The conversations of one table whose stream has a function that does pattern D."""
+
+    def send(self, *, group_uuid: str, sender: User, text: str, idempotency: Idempotency | None = None) -> Message:
+        """Pattern C in an existing conversation: the message alone, which has no `seq` yet.
+
+        Raises ConversationNotFound; AlreadySent; Contended when every key was taken. Each with nothing written.
+        """
+        state = self.conversations.known(group_uuid=group_uuid, user=sender)
+        earliest = ""
+        for _ in range(ATTEMPTS):
+            message = replace(self._next_message(state, sender, text, earliest), seq=None)
+            if self._is_written(message, idempotency):
+                # The next one comes after it, whatever the clock says.
+                self.conversations.remember(replace(state, last_message_at=message.created_at))
+                return message
+            earliest = tick_after(message.created_at)
+        raise Contended
+
+    def _is_written(self, message: Message, idempotency: Idempotency | None) -> bool:
+        """Write a message, unless its key is taken."""
+        if idempotency is None:
+            there = self._table.create(message.to_item())
+            return there is None or there == message.to_item()
+        try:
+            self._table.transact([*self._receipt(idempotency, message), put(message.to_item(), KeyTaken)])
+        except KeyTaken:
+            return False
+        return True

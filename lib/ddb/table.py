@@ -94,6 +94,25 @@ class Table:
         item: Item | None = answer.get("Item")
         return item
 
+    def create(self, item: Item) -> Item | None:
+        """Put an item where none is, by itself; the item that is there already, None if this one was written.
+
+        A try that is repeated because its answer was lost may find its own item there.
+        """
+        with translated():
+            try:
+                self._client.put_item(
+                    TableName=self.name,
+                    Item=item,
+                    ConditionExpression=ABSENT,
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                    ReturnConsumedCapacity="TOTAL",
+                )
+            except self._client.exceptions.ConditionalCheckFailedException as error:
+                there: Item = error.response["Item"]
+                return there
+        return None
+
     def ping(self) -> None:
         """Ask the table for an item that is not there."""
         self.get({"pk": {"S": "PING"}, "sk": {"S": "PING"}})

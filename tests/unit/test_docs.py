@@ -14,8 +14,9 @@ import pytest
 
 import app
 from lib.config import ROOT, Settings
-from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, PairGuard, Receipt
-from lib.ddb.sending import Idempotency, append_writes, read_writes, receipt_write, start_writes
+from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, PairGuard
+from lib.ddb.receipts import Idempotency, Receipt, receipt_write
+from lib.ddb.sending import append_writes, read_writes, start_writes
 from lib.ddb.table import Write
 from lib.users import User
 from services import errors

@@ -1,0 +1,39 @@
+"""AWS Lambda on the table's stream: pattern D, for a batch of the table's changes.
+
+The mapping has to ask for ReportBatchItemFailures: the answer names what is to be delivered again.
+https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from lib.config import DynamoDBSettings, load
+from lib.ddb.group_updates import GroupUpdates
+from lib.ddb.table import Table, connect
+from lib.logs import configure
+from services.update_group import StreamRecord, update_groups
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, list[dict[str, str]]]:
+    """Update the groups of the new messages; `event` is a batch of a DynamoDB stream with NEW_IMAGE."""
+    failed = update_groups(_updates(), [_record(record) for record in event["Records"]])
+    return {"batchItemFailures": [{"itemIdentifier": sequence_number} for sequence_number in failed]}
+
+
+@cache
+def _updates() -> GroupUpdates:
+    configure("info")
+    settings = load(DynamoDBSettings)
+    return GroupUpdates(Table(connect(settings), settings.ddb_table))
+
+
+def _record(record: dict[str, Any]) -> StreamRecord:
+    change = record["dynamodb"]
+    return StreamRecord(
+        id=change["SequenceNumber"],
+        event=record["eventName"],
+        pk=change["Keys"]["pk"]["S"],
+        item=change.get("NewImage", {}),
+    )

@@ -1,0 +1,79 @@
+"""The receipt of a send under an Idempotency-Key: written with the message, it answers whoever sends again.
+
+Knows no message's other writes: `receipt_write` joins them at the head of their transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lib.ddb import keys
+from lib.ddb.errors import StoreError
+from lib.ddb.items import EXPIRES_AT, Item, Message
+from lib.ddb.table import ABSENT, Write
+
+RECEIPT_SECONDS = 24 * 60 * 60
+
+
+class AlreadySent(StoreError):
+    """The sender has used this Idempotency-Key within its time; nothing was written now."""
+
+    def __init__(self, receipt: Receipt) -> None:
+        super().__init__()
+        self.receipt = receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """The key under which a message is to be sent once, and a hash of what was asked for under it."""
+
+    key: str
+    request_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a user sent under an Idempotency-Key: which request it was, and the message that answered it."""
+
+    key: str
+    request_hash: str
+    answer: Message
+    expires_at: int
+
+    def to_item(self) -> Item:
+        return {
+            **receipt_key(self.answer.sender.uuid, self.key),
+            "request_hash": {"S": self.request_hash},
+            "answer": {"M": self.answer.to_item()},
+            EXPIRES_AT: {"N": str(self.expires_at)},
+        }
+
+    @classmethod
+    def from_item(cls, item: Item) -> Receipt:
+        answer = item["answer"]["M"]
+        return cls(
+            key=keys.idempotency_key(item["pk"]["S"]),
+            request_hash=item["request_hash"]["S"],
+            answer=Message.from_item(answer, group_uuid=keys.message_group(answer["pk"]["S"])),
+            expires_at=int(item[EXPIRES_AT]["N"]),
+        )
+
+
+def receipt_key(user_uuid: str, key: str) -> Item:
+    return {"pk": {"S": keys.receipt_pk(user_uuid, key)}, "sk": {"S": keys.STATE}}
+
+
+def receipt_write(idempotency: Idempotency, answer: Message, *, now: int) -> Write:
+    """The receipt of a send, unless there is one whose time is not over; `now` in epoch seconds.
+
+    It belongs at the head of the transaction: once sent, a message's other writes are refused as well, and the first
+    refusal is the one that counts.
+    """
+    receipt = Receipt(idempotency.key, idempotency.request_hash, answer, expires_at=now + RECEIPT_SECONDS)
+    put_receipt = {
+        "Item": receipt.to_item(),
+        "ConditionExpression": f"{ABSENT} OR {EXPIRES_AT} <= :now",
+        "ExpressionAttributeValues": {":now": {"N": str(now)}},
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+    return Write({"Put": put_receipt}, lambda item: AlreadySent(Receipt.from_item(item)))

@@ -1,0 +1,66 @@
+"""Pattern D for a batch of the table's changes: each conversation that got messages is updated once.
+
+Knows no Lambda: a record is what a change is, whoever delivers it, and it may be delivered again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lib.ddb import keys
+from lib.ddb.group_updates import GroupUpdates, readable
+from lib.ddb.items import Item, Message
+from lib.logs import log
+
+_EVENTS = ("INSERT", "MODIFY", "REMOVE")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRecord:
+    """One change of an item: an id, INSERT, MODIFY or REMOVE, the item's partition, and the item after the change."""
+
+    id: str
+    event: str
+    pk: str
+    item: Item
+
+
+def update_groups(updates: GroupUpdates, records: Sequence[StreamRecord]) -> list[str]:
+    """Bring new messages into their conversations; the ids of the records that have to be delivered again.
+
+    These are the ones that failed, and those behind them in the same conversation. Messages that have their `seq` are
+    done, and changes of anything but messages do not count. Raises ValueError for an unknown event, with nothing done.
+    """
+    if unknown := {record.event for record in records} - set(_EVENTS):
+        raise ValueError(f"unknown events in the stream: {', '.join(sorted(unknown))}")
+    failed: set[str] = set()
+    for group_uuid, of_group in _new_messages(records).items():
+        failed.update(_update(updates, group_uuid, of_group))
+    return [record.id for record in records if record.id in failed]
+
+
+def _new_messages(records: Sequence[StreamRecord]) -> dict[str, list[StreamRecord]]:
+    groups: dict[str, list[StreamRecord]] = {}
+    for record in records:
+        if record.event == "INSERT" and keys.is_message_pk(record.pk) and "seq" not in record.item:
+            groups.setdefault(keys.message_group(record.pk), []).append(record)
+    return groups
+
+
+def _update(updates: GroupUpdates, group_uuid: str, records: Sequence[StreamRecord]) -> list[str]:
+    messages: list[Message] = []
+    for record in records:
+        message = readable(record.item, group_uuid=group_uuid)
+        if message is None:
+            log("message_malformed", level=logging.ERROR, group_uuid=group_uuid, record_id=record.id)
+            break
+        messages.append(message)
+    try:
+        count = updates.update(group_uuid, messages) if messages else 0
+    except Exception as error:  # one conversation must not stop the others, whatever is wrong with it
+        log("group_update_failed", level=logging.ERROR, error=error, group_uuid=group_uuid, messages=len(messages))
+        return [record.id for record in records]
+    log("group_updated", group_uuid=group_uuid, messages=len(messages), numbered=count)
+    return [record.id for record in records[len(messages) :]]

@@ -1,0 +1,65 @@
+"""The store's contract in stream mode, where the function does pattern D, on the engine under test."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from lib.clock import tick_after
+from lib.ddb.errors import ConversationNotFound
+from tests.read_position_contract import ReadPositionContract
+from tests.receipt_contract import ReceiptContract
+from tests.store_contract import StoreContract
+from tests.stores import ANNA, BERT, CARL, NewStore, SteppingClock, TableContents
+from tests.streamed import settled_stores_on
+
+
+@pytest.fixture
+def new_store(dynamodb_client: Any, table: str) -> NewStore:
+    return settled_stores_on(dynamodb_client, table)
+
+
+@pytest.fixture
+def contents(dynamodb_client: Any, table: str) -> TableContents:
+    return TableContents(dynamodb_client, table)
+
+
+class TestStreamedStoreOnEngine(StoreContract):
+    def test_conversations_of_one_user_at_one_instant_do_not_overwrite_each_other(
+        self, new_store: NewStore, contents: TableContents
+    ) -> None:
+        still = SteppingClock(timedelta(0))
+        to_bert = new_store(clock=still).send_to_user(sender=ANNA, receiver=BERT, text="b1")
+        to_carl = new_store(clock=still).send_to_user(sender=ANNA, receiver=CARL, text="c1")
+        message = new_store(clock=still).send(group_uuid=to_bert.group_uuid, sender=BERT, text="b2")
+
+        # The message stays where it is: its rows give way to the other conversation's.
+        assert message.created_at == to_carl.created_at
+        assert [(row.text, row.last_message_at) for row in contents.inbox(ANNA)] == [
+            ("c1", to_carl.created_at),
+            ("b2", tick_after(message.created_at)),
+        ]
+        assert contents.conversation(to_bert.group_uuid).last_message_at == tick_after(message.created_at)
+        contents.check(to_carl.group_uuid, ["c1"])
+
+    def test_conversation_that_was_dropped_with_its_table_is_forgotten(
+        self, new_store: NewStore, contents: TableContents
+    ) -> None:
+        """Here it is the function that finds out: the message alone has no condition that would."""
+        store = new_store()
+        group = store.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
+        contents.clear()
+
+        with pytest.raises(ConversationNotFound):
+            store.send(group_uuid=group, sender=ANNA, text="two")
+        assert [message.text for message in contents.messages(group)] == ["two"]
+
+
+class TestStreamedReceiptsOnEngine(ReceiptContract):
+    pass
+
+
+class TestStreamedReadPositionsOnEngine(ReadPositionContract):
+    pass
