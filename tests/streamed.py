@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 from collections.abc import Iterable
+from contextlib import closing
+from types import ModuleType
 from typing import Any
 
+import boto3
+from botocore.config import Config
+
+from lib.config import ROOT
 from lib.ddb.cursor import CursorSigner
 from lib.ddb.group_updates import GroupUpdates
 from lib.ddb.items import Item, Message
@@ -40,6 +47,16 @@ def streamed_store(client: Any, table: str, **options: Any) -> StreamedMessageSt
     return StreamedMessageStore(Table(client, table), CursorSigner("a secret of the tests"), **options)
 
 
+def load_handler(name: str) -> ModuleType:
+    """A function's module as a new process of Lambda would have it; each is a file `handler.py` of its own."""
+    spec = importlib.util.spec_from_file_location(f"{name}_handler", ROOT / "aws/lambdas" / name / "handler.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def record(item: Item, event: str = "INSERT") -> dict[str, Any]:
     """An item's change as the stream gives it."""
     number = next(_sequence_numbers)
@@ -72,3 +89,21 @@ def failures(answer: dict[str, Any]) -> list[str]:
 
 def numbers(records: Iterable[dict[str, Any]]) -> list[str]:
     return [each["dynamodb"]["SequenceNumber"] for each in records]
+
+
+def stream_records(client: Any, table: str) -> list[dict[str, Any]]:
+    """Everything that is in the table's stream, shard by shard."""
+    arn = client.describe_table(TableName=table)["Table"]["LatestStreamArn"]
+    streams = boto3.client(
+        "dynamodbstreams", endpoint_url=client.meta.endpoint_url, config=Config(account_id_endpoint_mode="disabled")
+    )
+    found: list[dict[str, Any]] = []
+    with closing(streams):
+        for shard in streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
+            place = {"StreamArn": arn, "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
+            iterator = streams.get_shard_iterator(**place)["ShardIterator"]
+            while iterator:
+                answer = streams.get_records(ShardIterator=iterator)
+                found += answer["Records"]
+                iterator = answer.get("NextShardIterator") if answer["Records"] else None
+    return found
