@@ -11,6 +11,9 @@ _CONVERSATION = "CONV#"
 _PAIR = "PAIR#"
 _RECEIPT = "IDEM#"
 
+NEW_MESSAGES = {"eventName": ["INSERT"], "dynamodb": {"Keys": {"pk": {"S": [{"prefix": _MESSAGE}]}}}}
+"""The changes of the table that are new messages, as a pattern of Lambda's event filters."""
+
 
 def message_pk(group_uuid: str) -> str:
     """Partition of a conversation's messages, `MSG#5ae290ed-…`; their sort key is created_at."""
