@@ -7,10 +7,13 @@ the settings: each script names the errors that it reports.
 from __future__ import annotations
 
 import argparse
+import json
+import re
 import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
+from typing import Literal
 
 from rich import box
 from rich.console import Console
@@ -21,6 +24,9 @@ from lib.config import ROOT, SettingsError
 Main = Callable[[list[str] | None], int]
 
 _UNLIMITED = 10_000  # columns; a pipe or a file has no width to fit into
+
+# What would steer a terminal or turn its text round: control characters, line separators, directional overrides.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 _HINT = "Start ./bin/dev in another terminal, or copy .env.example to .env and fill it in."
 
@@ -55,13 +61,32 @@ def write(text: str) -> None:
     data.print(text, soft_wrap=True)
 
 
-def write_table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """Rows of data under their headings; None is shown as `-`."""
+def one_line(text: str) -> str:
+    """People's text as a part of a line, its control characters spelled out as JSON does."""
+    return _CONTROL.sub(lambda found: json.dumps(found[0])[1:-1], text)
+
+
+def write_table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, upright: bool = False) -> None:
+    """Rows of data under their headings, each on one line of a pipe; None is shown as `-`.
+
+    In a terminal that is too narrow, values are folded. If it is less than half as wide as they are, and they may
+    stand `upright`, each row becomes a block of lines.
+    """
+    columns = list(columns)
+    cells = [["-" if value is None else one_line(str(value)) for value in row] for row in rows]
     table = Table(box=box.SIMPLE_HEAD if data.is_terminal else None, pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*("-" if value is None else str(value) for value in row))
+        table.add_column(one_line(column), overflow="fold")
+    for row in cells:
+        table.add_row(*row)
+    wanted = data.measure(table, options=data.options.update(max_width=_UNLIMITED)).maximum
+    if upright and wanted > 2 * data.width:
+        table = Table(box=box.SIMPLE, pad_edge=False, show_header=False)
+        table.add_column(style="dim")
+        table.add_column(overflow="fold")
+        for row in cells:
+            for column, value in zip(columns, row, strict=True):
+                table.add_row(one_line(column), value, end_section=column == columns[-1])
     data.print(table)
 
 
@@ -106,9 +131,26 @@ def parser(doc: str | None, *, guarded: bool = False) -> argparse.ArgumentParser
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     if guarded:
-        made.add_argument("prod", nargs="?", choices=["prod"], help="needed for anything but a local stack")
-        made.add_argument("--yes", action="store_true", help="with prod: do not ask to type the target's name")
+        guard(made)
     return made
+
+
+def guard(parser: argparse.ArgumentParser, word: Literal["prod", "--prod"] = "prod") -> None:
+    """Add what `confirm_destruction` needs; `--prod` is for scripts that take any words as arguments."""
+    meaning = "needed for anything but a local stack"
+    if word == "prod":
+        parser.add_argument(word, nargs="?", choices=[word], help=meaning)
+    else:
+        parser.add_argument(word, action="store_true", help=meaning)
+    parser.add_argument("--yes", action="store_true", help=f"with {word}: do not ask to type the target's name")
+    parser.set_defaults(consent=word)
+
+
+def at_least_one(text: str) -> int:
+    """The type of an argument that counts something."""
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
+    return int(text)
 
 
 def confirm_destruction(arguments: argparse.Namespace, *, action: str, target: str, name: str, local: bool) -> None:
@@ -120,7 +162,9 @@ def confirm_destruction(arguments: argparse.Namespace, *, action: str, target: s
     if not arguments.prod:
         if local:
             return
-        raise Refused(f"Refused to {action} at {target}: that is no local stack. If you mean it, say `prod`.")
+        raise Refused(
+            f"Refused to {action} at {target}: that is no local stack. If you mean it, say `{arguments.consent}`."
+        )
     if arguments.yes:
         return
     if not sys.stdin.isatty():
@@ -135,6 +179,6 @@ def confirm_destruction(arguments: argparse.Namespace, *, action: str, target: s
 
 
 def _line(error: Exception) -> str:
-    first = str(error).strip().partition("\n")[0]
+    first = one_line(str(error).strip().partition("\n")[0])
     # A bare code, or nothing, says too little without the error's kind.
     return first if " " in first else f"{type(error).__name__}: {first}"

@@ -6,10 +6,9 @@ The rows themselves come from the services that the API calls, so that a script 
 from __future__ import annotations
 
 import argparse
-import re
 import secrets
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from lib import console
 from lib.config import ApiSettings, DynamoDBSettings, SettingsError, load
@@ -21,8 +20,6 @@ from lib.ddb.table import connect
 from lib.ddb.usage import start_metering
 
 T = TypeVar("T")
-
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
@@ -57,7 +54,7 @@ class Explorer:
             rows += page.items
         for query in queries:
             console.say(describe_query(query))
-        console.write_table(columns, ([_one_line(value(row)) for value in columns.values()] for row in rows))
+        console.write_table(columns, ([value(row) for value in columns.values()] for row in rows))
         console.say(f"Rows: {len(rows)}, requests: {usage.requests}, capacity units: {usage.capacity_units:g}")
         if page.next_cursor:
             console.say(f"Next page: --cursor {page.next_cursor}" if self._secret else "More follow: --all shows them")
@@ -70,8 +67,3 @@ def _secret_key(*, needed: bool) -> str | None:
         if needed:
             raise
         return None
-
-
-def _one_line(value: Any) -> Any:
-    """Text of people as one line of a table, its control characters spelled out."""
-    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], value) if isinstance(value, str) else value

@@ -15,6 +15,7 @@ from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lib.config import DynamoDBSettings
+from lib.console import one_line
 from lib.ddb.errors import StoreError, StoreUnavailable, translated
 from lib.ddb.items import Item
 from lib.ddb.table import Table
@@ -80,9 +81,18 @@ def scan(client: Any, table: str, *, limit: int | None = None) -> Iterator[Item]
 
 def to_json(item: Item) -> str:
     """An item or a key as one line, its key first."""
-    deserialize = TypeDeserializer().deserialize
-    ordered = sorted(item, key=lambda name: (name not in ("pk", "sk"), name))
-    return json.dumps({name: deserialize(item[name]) for name in ordered}, ensure_ascii=False, default=_plain)
+    return value_to_json({"M": {name: item[name] for name in sorted(item, key=key_first)}})
+
+
+def value_to_json(value: Mapping[str, Any]) -> str:
+    """An attribute's value as a part of a line."""
+    plain = TypeDeserializer().deserialize(value)
+    return one_line(json.dumps(plain, ensure_ascii=False, default=_plain))
+
+
+def key_first(name: str) -> tuple[bool, str]:
+    """How attributes are sorted for people."""
+    return name not in ("pk", "sk"), name
 
 
 def record_queries(client: Any) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lib import console
 from lib.db import Database
 from lib.ddb.cursor import CursorSigner
 from lib.ddb.store import MessageStore
@@ -38,6 +39,14 @@ def use_table(dynamodb_url: str, table: str, monkeypatch: pytest.MonkeyPatch) ->
     """The settings of the test's own table."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url)
     monkeypatch.setenv("DDB_TABLE", table)
+
+
+def take_for_foreign(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the guard see no local stack in the engine under test."""
+    confirm = console.confirm_destruction
+    monkeypatch.setattr(
+        console, "confirm_destruction", lambda *args, **named: confirm(*args, **{**named, "local": False})
+    )
 
 
 def run_in_process(capsys: pytest.CaptureFixture[str]) -> Run:

@@ -17,7 +17,15 @@ from lib.ddb import admin
 from lib.ddb.store import MessageStore
 from services.seed import CONVERSATION_UUID
 from tests import scripts
-from tests.integration.ddb_scripts import HOSTILE, Run, run_in_process, seeded_database, seeded_store, use_table
+from tests.integration.ddb_scripts import (
+    HOSTILE,
+    Run,
+    run_in_process,
+    seeded_database,
+    seeded_store,
+    take_for_foreign,
+    use_table,
+)
 
 AWS = "https://dynamodb.us-east-1.amazonaws.com"
 
@@ -85,7 +93,7 @@ def test_a_table_elsewhere_is_not_touched(
 @pytest.mark.parametrize("name", ["seed", "drop"])
 def test_prod_and_yes_go_ahead(name: str, run: Run, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", database)
-    monkeypatch.setattr("lib.config.is_local", lambda url: False)
+    take_for_foreign(monkeypatch)
     assert run(name)[0] == 1
     assert run(name, "prod", "--yes")[0] == 0
     assert run("schema-load")[0] == 0  # unlike these two, it can do no harm: it is not guarded

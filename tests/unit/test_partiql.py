@@ -1,0 +1,168 @@
+"""PartiQL statements: what their text tells, the calls they are equal to, and their pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from lib.ddb.partiql import Statement, reads, reads_everything, run, select, write
+from lib.ddb.table import ABSENT
+
+TABLE = '"cruddur-messages"'
+INDEX = f'{TABLE}."message-group-sk-index"'
+KEY = {"pk": {"S": "P"}, "sk": {"S": "S"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("SELECT 1", True),
+        ("  select * from t", True),
+        ("INSERT INTO t VALUE {'pk': 'SELECT'}", False),
+        ("UPDATE t SET a = 1 WHERE pk = 'x'", False),
+        ("DELETE FROM t", False),
+        ("EXISTS(SELECT * FROM t)", False),
+        ('"SELECT" * FROM t', False),
+        ("", False),
+    ],
+)
+def test_only_a_select_reads(text: str, expected: bool) -> None:
+    assert reads(text) == expected
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "pk = ?",
+        "pk='x'",
+        '"pk" = ?',
+        "pk IN [?, ?]",
+        "pk in ['a', 'b']",
+        "pk = ? AND sk > ?",
+        "sk BETWEEN ? AND ? AND pk = ?",
+        "(pk = ?)",
+        "pk = ? OR pk = ?",
+        "(pk = ? AND sk = ?) OR (pk = ? AND sk = ?)",
+        "pk = ? AND (message = ? OR message = ?)",
+        "pk = ? ORDER BY sk DESC",
+        "message = ' OR ' AND pk = ?",
+    ],
+)
+def test_a_select_that_names_its_partitions_reads_those(where: str) -> None:
+    assert not reads_everything(f"SELECT * FROM {TABLE} WHERE {where}")
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "WHERE pk > ?",
+        "WHERE begins_with(pk, ?)",
+        "WHERE sk = ?",
+        "WHERE pk = ? OR message = ?",
+        "WHERE NOT pk = ?",
+        "WHERE PK = ?",
+        "WHERE message = 'pk = 1'",
+        "WHERE contains(message, 'x') ORDER BY pk",
+        "WHERE message_group_uuid = ?",
+        "WHERE pk",
+        "",
+    ],
+)
+def test_any_other_select_reads_the_whole_table(where: str) -> None:
+    assert reads_everything(f"SELECT pk, sk FROM {TABLE} {where}")
+
+
+def test_an_index_has_a_key_of_its_own() -> None:
+    assert not reads_everything(f"SELECT * FROM {INDEX} WHERE message_group_uuid = ?")
+    assert reads_everything(f"SELECT * FROM {INDEX} WHERE pk = ?")
+
+
+def test_a_query_as_a_statement() -> None:
+    query: dict[str, Any] = {
+        "TableName": "cruddur-messages",
+        "KeyConditionExpression": "pk = :pk AND sk < :pk_bound",
+        "ExpressionAttributeValues": {":pk_bound": {"S": "it's"}, ":pk": {"S": "a ? b"}},
+        "Limit": 21,
+    }
+    statement = select(query)
+    assert statement == Statement(
+        f"SELECT * FROM {TABLE} WHERE pk = ? AND sk < ?",
+        [{"S": "a ? b"}, {"S": "it's"}],
+    )
+    assert statement.filled() == f"SELECT * FROM {TABLE} WHERE pk = 'a ? b' AND sk < 'it''s'"
+    assert select({**query, "ScanIndexForward": False}).text == f"{statement.text} ORDER BY sk DESC"
+
+
+@pytest.mark.parametrize(
+    ("action", "arguments", "text", "parameters"),
+    [
+        (
+            "Put",
+            {"Item": {**KEY, "seq": {"N": "1"}}, "ConditionExpression": ABSENT},
+            f"INSERT INTO {TABLE} VALUE {{'pk': ?, 'sk': ?, 'seq': ?}}",
+            [{"S": "P"}, {"S": "S"}, {"N": "1"}],
+        ),
+        ("Delete", {"Key": KEY}, f"DELETE FROM {TABLE} WHERE pk = ? AND sk = ?", [{"S": "P"}, {"S": "S"}]),
+        (
+            "Update",
+            {
+                "Key": KEY,
+                "UpdateExpression": "SET a = :a, b = :b",
+                "ConditionExpression": "attribute_exists(pk) AND attribute_not_exists(a)",
+                "ExpressionAttributeValues": {":a": {"N": "1"}, ":b": {"S": "x"}},
+            },
+            f"UPDATE {TABLE} SET a = ? SET b = ? WHERE pk = ? AND sk = ? AND pk IS NOT MISSING AND a IS MISSING",
+            [{"N": "1"}, {"S": "x"}, {"S": "P"}, {"S": "S"}],
+        ),
+        (
+            "Update",
+            {
+                "Key": KEY,
+                "UpdateExpression": "SET a = :a",
+                "ConditionExpression": "a = :old OR b = :old",
+                "ExpressionAttributeValues": {":a": {"N": "2"}, ":old": {"N": "1"}},
+            },
+            f"UPDATE {TABLE} SET a = ? WHERE pk = ? AND sk = ? AND (a = ? OR b = ?)",
+            [{"N": "2"}, {"S": "P"}, {"S": "S"}, {"N": "1"}, {"N": "1"}],
+        ),
+    ],
+)
+def test_a_write_as_a_statement(
+    action: str, arguments: dict[str, Any], text: str, parameters: list[dict[str, str]]
+) -> None:
+    assert write(action, {"TableName": "cruddur-messages", **arguments}) == Statement(text, parameters)
+
+
+@pytest.mark.parametrize("condition", [{}, {"ConditionExpression": f"{ABSENT} OR expires_at <= :now"}])
+def test_a_put_that_may_replace_an_item_has_no_statement(condition: dict[str, str]) -> None:
+    assert write("Put", {"TableName": "cruddur-messages", "Item": KEY, **condition}) is None
+
+
+@pytest.mark.parametrize(("limit", "expected", "pages"), [(None, "abc", 2), (3, "abc", 2), (2, "ab", 1), (1, "a", 1)])
+def test_a_statement_is_read_over_all_pages_up_to_its_limit(limit: int | None, expected: str, pages: int) -> None:
+    items = {letter: {"pk": {"S": letter}} for letter in "abc"}
+    sent: dict[str, Any] = {"Statement": "SELECT", "ReturnConsumedCapacity": "TOTAL"} | (
+        {"Limit": limit} if limit else {}
+    )
+    client = boto3.client("dynamodb")
+    with Stubber(client) as stub:
+        stub.add_response("execute_statement", {"Items": [items["a"], items["b"]], "NextToken": "more"}, sent)
+        if pages == 2:
+            stub.add_response("execute_statement", {"Items": [items["c"]]}, {**sent, "NextToken": "more"})
+        assert [item["pk"]["S"] for item in run(client, Statement("SELECT"), limit=limit)] == list(expected)
+        stub.assert_no_pending_responses()
+    client.close()
+
+
+def test_a_limit_is_kept_from_what_is_ordered() -> None:
+    client = boto3.client("dynamodb")
+    text = "SELECT * FROM t WHERE pk = 'x' order by sk"
+    with Stubber(client) as stub:
+        stub.add_response(
+            "execute_statement", {"Items": [KEY, KEY]}, {"Statement": text, "ReturnConsumedCapacity": "TOTAL"}
+        )
+        assert list(run(client, Statement(text), limit=1)) == [KEY]
+    client.close()
