@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from types import ModuleType
 from typing import Any
@@ -42,9 +42,13 @@ def settled_stores_on(client: Any, table: str) -> NewStore:
     return make
 
 
-def streamed_store(client: Any, table: str, **options: Any) -> StreamedMessageStore:
-    """A store in stream mode whose messages wait for the function."""
-    return StreamedMessageStore(Table(client, table), CursorSigner("a secret of the tests"), **options)
+def streamed_stores_on(client: Any, table: str) -> Callable[..., StreamedMessageStore]:
+    """Makes stores in stream mode, whose messages wait for the function."""
+
+    def make(**options: Any) -> StreamedMessageStore:
+        return StreamedMessageStore(Table(client, table), CursorSigner("a secret of the tests"), **options)
+
+    return make
 
 
 def load_handler(name: str) -> ModuleType:
