@@ -1,0 +1,51 @@
+"""The templates in aws/cfn, read: which stacks there are, in which order, and what each asks for."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import yaml
+
+from lib.config import ROOT
+
+TEMPLATES = ROOT / "aws" / "cfn"
+
+STACKS = ("network", "messaging", "service", "guardrails")
+"""In the order of deployment: each takes its parameters from the outputs of those before it."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with CloudFormation's short forms, read as the long ones: `!Ref X` is `{"Ref": "X"}`."""
+
+
+def _short_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    if isinstance(node, yaml.ScalarNode):
+        value: Any = loader.construct_scalar(node)
+        if suffix == "GetAtt":
+            value = str(value).split(".", 1)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        raise yaml.constructor.ConstructorError(None, None, f"!{suffix} of a mapping", node.start_mark)
+    return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
+
+
+_Loader.add_multi_constructor("!", _short_form)
+
+
+def body(name: str) -> str:
+    """The template's text, as CloudFormation takes it."""
+    return (TEMPLATES / f"{name}.yaml").read_text()
+
+
+@cache
+def template(name: str) -> dict[str, Any]:
+    """The template's content, with every function in its long form."""
+    content: dict[str, Any] = yaml.load(body(name), _Loader)  # noqa: S506 - a SafeLoader
+    return content
+
+
+def parameters(name: str) -> dict[str, bool]:
+    """The template's parameters, and whether each has a default."""
+    return {each: "Default" in declared for each, declared in template(name)["Parameters"].items()}
