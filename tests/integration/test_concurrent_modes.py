@@ -1,0 +1,82 @@
+"""Both modes at once: sends that count, sends that are counted later, and two functions that count, in one table."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from lib.ddb.group_updates import GroupUpdates
+from lib.ddb.items import Message
+from lib.ddb.store import MessageStore
+from lib.ddb.table import Table
+from lib.users import User
+from tests.stores import ANNA, BERT, CARL, TableContents, positions_of, stores_on
+from tests.streamed import streamed_stores_on
+
+EACH = 40
+
+
+class People:
+    """Two who talk, and what they were told was written."""
+
+    def __init__(self, store: MessageStore, *users: User) -> None:
+        self.users = users
+        first = store.send_to_user(sender=users[0], receiver=users[1], text="the first")
+        self.group_uuid = first.group_uuid
+        self.written = [first]
+
+    def talk(self, store: MessageStore, sender: User, reader: User) -> None:
+        for number in range(EACH):
+            text = f"{number} of {sender.handle} by {type(store).__name__}"
+            self.written.append(store.send(group_uuid=self.group_uuid, sender=sender, text=text))
+            if number % 10 == 0:
+                positions_of(store).mark_read(group_uuid=self.group_uuid, user=reader, seq=number)
+
+    def count(self, updates: GroupUpdates, end: Callable[[], bool]) -> None:
+        """What functions do that are told of some messages several times, and of each at least once."""
+        chance, is_last = random.Random(1), False  # noqa: S311
+        while not is_last:
+            is_last = end()  # asked beforehand: the last round sees everything
+            told = [message for message in self.written if message.seq is None]
+            if some := told if is_last else chance.sample(told, min(len(told), 10)):
+                updates.update(self.group_uuid, some)
+
+
+def check(contents: TableContents, group_uuid: str, written: list[Message]) -> None:
+    messages = contents.messages(group_uuid)
+    in_order = sorted(written, key=lambda message: message.created_at)
+    assert [message.text for message in messages] == [message.text for message in in_order]
+    assert sorted(message.seq or 0 for message in messages) == list(range(1, len(written) + 1))
+    state, last = contents.conversation(group_uuid), messages[-1]
+    assert (state.seq, state.last_message_at) == (len(messages), last.created_at)
+    for member in state.members.values():
+        [row] = [row for row in contents.inbox(member.user) if row.group_uuid == group_uuid]
+        assert (row.last_message_at, row.text, row.sender_uuid) == (last.created_at, last.text, last.sender.uuid)
+        assert (row.seq, row.read_seq) == (state.seq, member.read_seq)
+        assert 0 < member.read_seq <= state.seq
+
+
+def test_everything_is_counted_once_while_both_modes_run(dynamodb_client: Any, table: str) -> None:
+    new_stores = [stores_on(dynamodb_client, table), streamed_stores_on(dynamodb_client, table)]
+    pairs = [People(new_stores[0](), ANNA, other) for other in (BERT, CARL)]
+    updates = GroupUpdates(Table(dynamodb_client, table))
+
+    with ThreadPoolExecutor(12) as threads:
+        talking = [
+            threads.submit(pair.talk, new_store(), *users)
+            for pair in pairs
+            for new_store in new_stores
+            for users in (pair.users, pair.users[::-1])
+        ]
+        counting = [
+            threads.submit(pair.count, updates, lambda: all(each.done() for each in talking))
+            for pair in pairs
+            for _ in range(2)
+        ]
+        for each in talking + counting:
+            each.result()
+
+    for pair in pairs:
+        check(TableContents(dynamodb_client, table), pair.group_uuid, pair.written)
