@@ -17,6 +17,7 @@ from flask_cors import CORS
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from lib.auth import TokenVerifier
+from lib.cognito import UserInfo
 from lib.config import Settings, load
 from lib.db import Database
 from lib.ddb.cursor import CursorSigner
@@ -34,6 +35,7 @@ from routes.messages import messages
 from routes.reference import reference
 from routes.users import users
 from services.errors import Code, Conflict, Forbidden, Invalid, NotFound, ServiceError, Unauthenticated, Unavailable
+from services.newcomers import Newcomers
 from services.readiness import Readiness
 
 RETRY_AFTER_SECONDS = 1
@@ -88,6 +90,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 def _make_backend(settings: Settings) -> Backend:
     database = Database(settings.database_url, pool_size=settings.database_pool_size)
     table = Table(connect(settings, pool_size=settings.web_threads), settings.ddb_table)
+    directory = UserDirectory(database)
     window = timedelta(seconds=settings.feed_window_seconds)
     store_of = {"inline": MessageStore, "stream": StreamedMessageStore}[settings.group_updates]
     store = store_of(table, CursorSigner(settings.secret_key), feed_window=window)
@@ -95,7 +98,8 @@ def _make_backend(settings: Settings) -> Backend:
         settings=settings,
         store=store,
         read_positions=ReadPositions(table, store.conversations),
-        users=UserDirectory(database),
+        users=directory,
+        newcomers=Newcomers(UserInfo(settings), directory),
         verifier=TokenVerifier(
             issuer=settings.cognito_issuer,
             client_id=settings.aws_cognito_user_pool_client_id,

@@ -88,7 +88,7 @@ class TokenVerifier:
         A verified token is remembered for up to a minute, never past its `exp`.
         Raises a TokenRejected, or KeysUnavailable.
         """
-        token = _bearer_token(authorization)
+        token = bearer_token(authorization)
         fingerprint = hashlib.sha256(token.encode()).digest()
         verified = self._remembered.get(fingerprint)
         if verified is None:
@@ -171,7 +171,8 @@ class _PublicKeys:
         self._fetched_at = self._attempted_at = monotonic()
 
 
-def _bearer_token(authorization: str | None) -> str:
+def bearer_token(authorization: str | None) -> str:
+    """The token in an Authorization header. Raises TokenMissing, TokenMalformed."""
     credentials = (authorization or "").strip(" \t")
     if not credentials:
         raise TokenMissing("no Authorization header")
@@ -179,3 +180,9 @@ def _bearer_token(authorization: str | None) -> str:
     if match is None:
         raise TokenMalformed("not `Bearer <one token>`")
     return match[1]
+
+
+def scopes(verified_token: str) -> list[str]:
+    """What its user has allowed the client (RFC 6749 section 3.3), as Cognito names it."""
+    claims = jwt.decode(verified_token, options={"verify_signature": False})
+    return str(claims.get("scope", "")).split()

@@ -1,4 +1,4 @@
-"""The Cognito user pool, for scripts: who is in it, and an access token of one of them.
+"""The Cognito user pool: for scripts, who is in it, and an access token of one of them; for the API, whose a token is.
 
 botocore's errors become CognitoError here and nowhere else. Verifying tokens is lib/auth.py's.
 """
@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 import boto3
+from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -19,9 +20,23 @@ from lib.config import CognitoSettings
 
 _PAGE = 60  # the most that ListUsers gives at once
 
+# A try takes at most two seconds, as a request waits for it.
+_CONNECT_TIMEOUT_SECONDS = 0.5
+_READ_TIMEOUT_SECONDS = 1.5
+_TRIES = 2
+
+USER_INFO_SCOPE = "aws.cognito.signin.user.admin"
+_TOKEN_REFUSALS = frozenset(
+    {"NotAuthorizedException", "PasswordResetRequiredException", "UserNotConfirmedException", "UserNotFoundException"}
+)
+
 
 class CognitoError(Exception):
     """The user pool does not answer, or refuses."""
+
+
+class TokenRevoked(CognitoError):
+    """The token was valid once; since then it was revoked, or its user disabled or deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +100,36 @@ class UserPool:
             raise CognitoError(f"Cognito user pool {self._settings.aws_cognito_user_pool_id}: {error}") from error
 
 
+class UserInfo:
+    """What a user's access token, with USER_INFO_SCOPE among its scopes, lets Cognito tell about them."""
+
+    def __init__(self, settings: CognitoSettings) -> None:
+        self._client = boto3.client(
+            "cognito-idp",
+            region_name=settings.aws_cognito_user_pool_id.partition("_")[0],
+            endpoint_url=settings.aws_endpoint_url_cognito_identity_provider,
+            config=Config(
+                signature_version=UNSIGNED,  # the token is all it asks for
+                connect_timeout=_CONNECT_TIMEOUT_SECONDS,
+                read_timeout=_READ_TIMEOUT_SECONDS,
+                retries={"mode": "standard", "total_max_attempts": _TRIES},
+            ),
+        )
+
+    def attributes(self, access_token: str) -> dict[str, str]:
+        """The user's attributes, by their names at Cognito. Raises TokenRevoked, CognitoError."""
+        try:
+            user = self._client.get_user(AccessToken=access_token)
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            raise (TokenRevoked if code in _TOKEN_REFUSALS else CognitoError)(f"GetUser: {code}") from error
+        except BotoCoreError as error:
+            raise CognitoError(f"GetUser: {type(error).__name__}") from error
+        return _attributes(user["UserAttributes"])
+
+
 def _to_pool_user(user: dict[str, Any]) -> PoolUser:
-    attributes = {each["Name"]: each.get("Value") for each in user["Attributes"]}
+    attributes = _attributes(user["Attributes"])
     return PoolUser(
         username=user["Username"],
         sub=attributes["sub"],
@@ -95,3 +138,7 @@ def _to_pool_user(user: dict[str, Any]) -> PoolUser:
         status=user["UserStatus"],
         enabled=user["Enabled"],
     )
+
+
+def _attributes(listed: list[dict[str, str]]) -> dict[str, str]:
+    return {each["Name"]: each["Value"] for each in listed if "Value" in each}

@@ -1,4 +1,4 @@
-"""The users in Postgres: who is behind a token, and who has a handle.
+"""The users in Postgres: who is behind a token, who has a handle, and how somebody becomes a user.
 
 Owns the `users` queries and the memory of who signed in lately. Knows no HTTP and no token.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from cachetools import TTLCache
 
 from lib.cache import Memory
+from lib.errors import NotUnique
 
 if TYPE_CHECKING:  # who needs a User alone, loads neither psycopg nor boto3
     from lib.cognito import PoolUser
@@ -32,8 +34,36 @@ class User:
     display_name: str
 
 
+@dataclass(frozen=True, slots=True)
+class SignUp:
+    """Somebody as Cognito knows them, who may have no row in Postgres yet."""
+
+    cognito_user_id: str
+    handle: str
+    display_name: str
+    email: str
+    email_verified: bool
+
+    def is_storable(self) -> bool:
+        """Whether a row can hold it: nothing is empty, and nothing too long."""
+        texts = (self.cognito_user_id, self.handle, self.display_name, self.email)
+        return all(text.strip() and _storable(text) for text in texts)
+
+
+class Outcome(StrEnum):
+    """How somebody who signed up came by their row."""
+
+    CREATED = "created"
+    LINKED = "linked"  # the row was there and waited for them
+    KNOWN = "known"  # the row was theirs: nothing changed
+
+
+class HandleTaken(Exception):
+    """The handle is another user's; nothing was written."""
+
+
 class UserDirectory:
-    """Finds users; both ways raise DatabaseUnavailable."""
+    """Finds users and adds them; everything raises DatabaseUnavailable."""
 
     def __init__(self, database: Database, *, timer: Callable[[], float] = time.monotonic) -> None:
         self._database = database
@@ -47,14 +77,34 @@ class UserDirectory:
         known = self._known.get(cognito_user_id)
         if known or not _storable(cognito_user_id):
             return known
-        user = _to_user(self._database.one("users/by_cognito_user_id", cognito_user_id=cognito_user_id))
-        if user:
-            self._known.put(cognito_user_id, user)
+        row = self._database.one("users/by_cognito_user_id", cognito_user_id=cognito_user_id)
+        if row is None:
+            return None
+        user = _to_user(row)
+        self._known.put(cognito_user_id, user)
         return user
+
+    def provision(self, sign_up: SignUp) -> tuple[User, Outcome]:
+        """The user of a storable sign-up, in one statement if there is anything to write. Again it changes nothing.
+
+        A row without a Cognito id is theirs if its handle and its e-mail are, and Cognito has verified the e-mail: it
+        takes more than choosing the handle to get at a user's messages. Raises HandleTaken.
+        """
+        try:
+            row = self._database.one("users/provision", **asdict(sign_up))
+        except NotUnique:  # the Cognito id: its user goes by another handle here
+            row = None
+        if row:
+            return _to_user(row), Outcome.CREATED if row["is_new"] else Outcome.LINKED
+        user = self.by_cognito_user_id(sign_up.cognito_user_id)
+        if user is None:
+            raise HandleTaken
+        return user, Outcome.KNOWN
 
     def by_handle(self, handle: str) -> User | None:
         """The user with this handle, exactly as it is written. Text that no row can hold is simply nobody's."""
-        return _to_user(self._database.one("users/by_handle", handle=handle)) if _storable(handle) else None
+        row = self._database.one("users/by_handle", handle=handle) if _storable(handle) else None
+        return _to_user(row) if row else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +152,8 @@ def link_cognito_users(database: Database, pool_users: Iterable[PoolUser]) -> Li
     )
 
 
-def _to_user(row: Row | None) -> User | None:
-    return User(str(row["uuid"]), row["handle"], row["display_name"]) if row else None
+def _to_user(row: Row) -> User:
+    return User(str(row["uuid"]), row["handle"], row["display_name"])
 
 
 def _storable(text: str) -> bool:

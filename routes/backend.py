@@ -15,6 +15,7 @@ from lib.config import Settings
 from lib.ddb.read_positions import ReadPositions
 from lib.ddb.store import MessageStore
 from lib.users import User, UserDirectory
+from services.newcomers import Newcomers
 from services.readiness import Readiness
 from services.users import authenticate
 
@@ -27,6 +28,7 @@ class Backend:
     store: MessageStore
     read_positions: ReadPositions
     users: UserDirectory
+    newcomers: Newcomers
     verifier: TokenVerifier
     readiness: Readiness
 
@@ -51,4 +53,5 @@ def signed_in(view: Callable[..., ResponseReturnValue]) -> Callable[..., Respons
 
 def _caller() -> User:
     adapters = backend()
-    return authenticate(adapters.verifier, adapters.users, authorization=request.headers.get("Authorization"))
+    authorization = request.headers.get("Authorization")
+    return authenticate(adapters.verifier, adapters.users, adapters.newcomers, authorization=authorization)

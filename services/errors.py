@@ -32,6 +32,7 @@ class Code(StrEnum):
     TOKEN_INVALID = "token_invalid"  # noqa: S105
     TOKEN_EXPIRED = "token_expired"  # noqa: S105
     USER_NOT_FOUND = "user_not_found"
+    HANDLE_TAKEN = "handle_taken"
 
     # reading
     LIMIT_INVALID = "limit_invalid"

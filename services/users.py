@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from lib.auth import KeysUnavailable, TokenExpired, TokenMalformed, TokenMissing, TokenRejected, TokenVerifier
+from lib.auth import (
+    KeysUnavailable,
+    TokenExpired,
+    TokenMalformed,
+    TokenMissing,
+    TokenRejected,
+    TokenVerifier,
+    bearer_token,
+)
 from lib.users import User, UserDirectory
-from services.errors import Code, Forbidden, NotFound, Unauthenticated, Unavailable, database_errors
+from services.errors import Code, NotFound, Unauthenticated, Unavailable, database_errors
+from services.newcomers import Newcomers
 
 
-def authenticate(verifier: TokenVerifier, users: UserDirectory, *, authorization: str | None) -> User:
-    """The user behind an Authorization header.
+def authenticate(
+    verifier: TokenVerifier, users: UserDirectory, newcomers: Newcomers, *, authorization: str | None
+) -> User:
+    """The user behind an Authorization header; who signed up and has no row in Postgres gets it now.
 
-    Raises Unauthenticated, Forbidden for a valid token whose user is not in Postgres, Unavailable.
+    Raises Unauthenticated, Forbidden for a valid token whose user cannot get a row, Unavailable.
     """
     try:
         cognito_user_id = verifier.verify(authorization)
@@ -26,9 +37,7 @@ def authenticate(verifier: TokenVerifier, users: UserDirectory, *, authorization
         raise Unavailable(Code.IDENTITY_PROVIDER_UNAVAILABLE) from error
     with database_errors():
         user = users.by_cognito_user_id(cognito_user_id)
-    if user is None:
-        raise Forbidden(Code.USER_NOT_FOUND)
-    return user
+    return user or newcomers.let_in(cognito_user_id, bearer_token(authorization))
 
 
 def short_profile(users: UserDirectory, *, handle: str) -> User:

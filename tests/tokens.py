@@ -1,4 +1,5 @@
-"""A user pool for tests: signs tokens with real RSA keys and publishes them on a real JWKS endpoint on loopback.
+"""A user pool for tests: signs tokens with real RSA keys, publishes them on a real JWKS endpoint on loopback, and tells
+there by GetUser whose a token is.
 
 Knows nothing of the code under test. Outages are real: `stop()` closes the port, `start()` opens the same one again.
 """
@@ -45,10 +46,11 @@ def forge(header: Any, claims: str, signature: bytes = b"x" * 256) -> str:
 
 
 class TokenIssuer:
-    """A user pool with one app client. Use it as a context manager: its JWKS endpoint listens meanwhile.
+    """A user pool with one app client. Use it as a context manager: its endpoint listens meanwhile.
 
     `jwks` is what the endpoint answers with `status`; `fetches` counts its requests. While `answering` is cleared,
-    requests hang.
+    requests hang. GetUser tells the `attributes` of a token's `sub`, by default that alone; `refusal` is the error that
+    it answers with instead; `asked` are the subs that it was asked for.
     """
 
     issuer = "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_Test00001"
@@ -61,12 +63,19 @@ class TokenIssuer:
         self.fetches = 0
         self.answering = threading.Event()
         self.answering.set()
+        self.attributes: dict[str, dict[str, str]] = {}
+        self.refusal: str | None = None
+        self.asked: list[str] = []
         self._port = 0
         self._server: ThreadingHTTPServer | None = None
 
     @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
     def jwks_url(self) -> str:
-        return f"http://127.0.0.1:{self._port}/.well-known/jwks.json"
+        return f"{self.url}/.well-known/jwks.json"
 
     def token(
         self, sub: str, *, key: SigningKey | None = None, headers: dict[str, Any] | None = None, **overrides: Any
@@ -98,6 +107,16 @@ class TokenIssuer:
     def authorization(self, sub: str, **token: Any) -> str:
         """The Authorization header of such a token."""
         return f"Bearer {self.token(sub, **token)}"
+
+    def get_user(self, token: str) -> tuple[int, Any]:
+        """The status and the body of GetUser's answer."""
+        sub = jwt.decode(token, options={"verify_signature": False})["sub"]
+        self.asked.append(sub)
+        if self.refusal:
+            return 500 if self.refusal == "InternalErrorException" else 400, {"__type": self.refusal, "message": token}
+        attributes = {"sub": sub, **self.attributes.get(sub, {})}
+        listed = [{"Name": name, "Value": value} for name, value in attributes.items()]
+        return 200, {"Username": sub, "UserAttributes": listed}
 
     def rotate(self) -> SigningKey:
         """Sign with a new key from now on and publish it alone."""
@@ -136,8 +155,19 @@ class TokenIssuer:
                     pool.fetches += 1
                 pool.answering.wait()
                 body = pool.jwks if isinstance(pool.jwks, bytes) else json.dumps(pool.jwks).encode()
+                self._answer(pool.status, body)
+
+            def do_POST(self) -> None:
+                assert self.headers["X-Amz-Target"] == "AWSCognitoIdentityProviderService.GetUser"
+                assert "Authorization" not in self.headers, "GetUser is not signed"
+                pool.answering.wait()
+                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                status, answer = pool.get_user(request["AccessToken"])
+                self._answer(status, json.dumps(answer).encode())
+
+            def _answer(self, status: int, body: bytes) -> None:
                 with contextlib.suppress(ConnectionError):  # the client may have given up
-                    self.send_response(pool.status)
+                    self.send_response(status)
                     self.send_header("Content-Length", str(len(body)))
                     self.end_headers()
                     self.wfile.write(body)

@@ -169,6 +169,7 @@ def serve(settings: Settings, issuer: TokenIssuer) -> Iterator[Api]:
     finally:
         root.handlers[:] = outer
         app.extensions["backend"].users._database.close()
+        app.extensions["backend"].newcomers._user_info._client.close()
         api.dynamodb.close()
 
 
@@ -189,6 +190,7 @@ def run_api(dynamodb_client: Any, dynamodb_url: str, new_database: Callable[[], 
                 "AWS_COGNITO_USER_POOL_ID": "us-east-1_Test00001",
                 "AWS_COGNITO_USER_POOL_CLIENT_ID": issuer.client_id,
                 "COGNITO_JWKS_URL": issuer.jwks_url,
+                "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER": issuer.url,
                 "SECRET_KEY": "a secret of these tests",
             },
         )

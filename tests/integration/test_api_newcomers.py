@@ -1,0 +1,243 @@
+"""The first request of somebody who signed up and has no row: they become a user by it, or learn why not."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import pytest
+from werkzeug.test import TestResponse
+
+from lib import cognito
+from services.newcomers import REMEMBERED_SECONDS, Newcomers
+from tests.clocks import FrozenTime
+from tests.integration.api import Api, ok, refused, run_api
+
+INBOX = "/api/message_groups"
+
+api = pytest.fixture(scope="module")(run_api)
+
+
+@pytest.fixture(autouse=True)
+def pool_as_before(api: Api) -> Iterator[None]:
+    """What a test does to the pool is undone after it."""
+    api.issuer.asked.clear()
+    yield
+    api.issuer.refusal = None
+    api.issuer.answering.set()
+
+
+def sign_up(api: Api, **attributes: str) -> str:
+    """The `sub` of somebody whom Cognito alone knows."""
+    sub = str(uuid.uuid4())
+    handle = f"new-{sub[:8]}"
+    own = {"preferred_username": handle, "name": "New", "email": f"{handle}@example.com", "email_verified": "true"}
+    api.issuer.attributes[sub] = own | attributes
+    return sub
+
+
+def get(api: Api, sub: str, **claims: Any) -> TestResponse:
+    return get_with(api, api.issuer.authorization(sub, **claims))
+
+
+def get_with(api: Api, authorization: str) -> TestResponse:
+    return api.app.test_client().get(INBOX, headers={"Authorization": authorization})
+
+
+def row_of(api: Api, sub: str) -> tuple[Any, ...] | None:
+    with psycopg.connect(api.settings.database_url) as connection:
+        query = "SELECT handle, display_name, email FROM users WHERE cognito_user_id = %s"
+        return connection.execute(query, (sub,)).fetchone()
+
+
+def wait_for_row(api: Api, handle: str, email: str) -> None:
+    """Add a row that waits for its user."""
+    with psycopg.connect(api.settings.database_url) as connection:
+        connection.execute(
+            "INSERT INTO users (handle, display_name, email) VALUES (%s, 'Old', %s)",
+            (handle, email),
+        )
+
+
+@contextmanager
+def at(api: Api, clock: FrozenTime) -> Iterator[Api]:
+    """The application with a clock for its refusals."""
+    with api.variant() as other:
+        backend = other.app.extensions["backend"]
+        newcomers = Newcomers(backend.newcomers._user_info, backend.users, timer=clock.monotonic)
+        other.app.extensions["backend"] = replace(backend, newcomers=newcomers)
+        yield other
+
+
+def test_the_first_request_makes_a_user_and_is_answered(api: Api) -> None:
+    sub = sign_up(api, name="Nora New")
+    assert ok(get(api, sub)) == []
+    handle = f"new-{sub[:8]}"
+    assert row_of(api, sub) == (handle, "Nora New", f"{handle}@example.com")
+    profile = ok(api.app.test_client().get(f"/api/users/@{handle}/short"))
+    assert (profile["handle"], profile["display_name"]) == (handle, "Nora New")
+
+
+def test_a_first_request_may_be_a_message(api: Api) -> None:
+    sub, anna = sign_up(api), api.sign_up("anna")
+    sent = api.app.test_client().post(
+        "/api/messages",
+        headers={"Authorization": api.issuer.authorization(sub)},
+        json={"handle": anna.user.handle, "message": "Hello!"},
+    )
+    assert ok(sent)["handle"] == anna.inbox()[0]["handle"] == f"new-{sub[:8]}"
+
+
+def test_cognito_is_asked_once_and_never_for_who_is_known(api: Api) -> None:
+    sub = sign_up(api)
+    for _ in range(3):
+        assert get(api, sub).status_code == 200
+    api.sign_up().inbox()
+    assert api.issuer.asked == [sub]
+
+
+def test_first_requests_at_once_make_one_user(api: Api) -> None:
+    sub = sign_up(api)
+    with ThreadPoolExecutor(6) as threads:
+        answers = list(threads.map(lambda _: get(api, sub).status_code, range(6)))
+    assert answers == [200] * 6
+
+
+def test_a_row_that_waits_for_its_user_is_theirs_with_a_verified_email(api: Api) -> None:
+    wait_for_row(api, "waiting", "waiting@example.com")
+    mallory = sign_up(api, preferred_username="waiting", email="waiting@example.com", email_verified="false")
+    assert refused(get(api, mallory)) == (403, ["handle_taken"])
+    owner = sign_up(api, preferred_username="waiting", email="waiting@example.com")
+    assert ok(get(api, owner)) == []
+    assert row_of(api, owner) == ("waiting", "Old", "waiting@example.com")
+
+
+def test_a_handle_that_is_taken_is_told(api: Api) -> None:
+    anna = api.sign_up("anna")
+    sub = sign_up(api, preferred_username=anna.user.handle)
+    response = get(api, sub)
+    assert refused(response) == (403, ["handle_taken"])
+    assert "WWW-Authenticate" not in response.headers
+    assert row_of(api, sub) is None
+
+
+@pytest.mark.parametrize(
+    "attributes", [{"preferred_username": ""}, {"preferred_username": "x" * 256}, {"email": ""}, {"name": "x" * 256}]
+)
+def test_who_cannot_have_a_row_is_not_found(api: Api, attributes: dict[str, str]) -> None:
+    sub = sign_up(api, **attributes)
+    assert refused(get(api, sub)) == (403, ["user_not_found"])
+    assert row_of(api, sub) is None
+
+
+@pytest.mark.parametrize("scope", [None, "", "openid email", "aws.cognito.signin.user.administrator"])
+def test_a_token_that_may_not_ask_for_its_user_makes_none(api: Api, scope: str | None) -> None:
+    assert refused(get(api, sign_up(api), scope=scope)) == (403, ["user_not_found"])
+    assert api.issuer.asked == []
+
+
+def test_one_of_several_scopes_is_enough(api: Api) -> None:
+    assert get(api, sign_up(api), scope="openid aws.cognito.signin.user.admin email").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    ["NotAuthorizedException", "UserNotFoundException", "PasswordResetRequiredException", "UserNotConfirmedException"],
+)
+def test_a_token_that_cognito_revoked_is_challenged(api: Api, refusal: str) -> None:
+    api.issuer.refusal = refusal
+    response = get(api, sign_up(api))
+    assert refused(response) == (401, ["token_invalid"])
+    assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize(
+    "refusal", ["InternalErrorException", "TooManyRequestsException", "ResourceNotFoundException", "ForbiddenException"]
+)
+def test_a_cognito_that_cannot_tell_is_a_503(api: Api, refusal: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda self, context: 0)
+    api.issuer.refusal = refusal
+    assert_unavailable(get(api, sign_up(api)))
+
+
+def assert_unavailable(response: TestResponse) -> None:
+    assert refused(response) == (503, ["identity_provider_unavailable"])
+    assert response.headers["Retry-After"] == "1"
+
+
+def test_while_cognito_is_away_known_users_go_on_and_others_come_back(api: Api) -> None:
+    anna, sub = api.sign_up(), sign_up(api)
+    anna.inbox()
+    clock = FrozenTime()
+    with at(api, clock) as patient:
+        ok(get_with(patient, anna.authorization))
+        api.issuer.stop()
+        try:
+            authorization = api.issuer.authorization(sub)
+            assert_unavailable(get_with(patient, authorization))
+            assert anna.inbox() == []
+        finally:
+            api.issuer.start()
+        clock.ahead += REMEMBERED_SECONDS
+        assert ok(get_with(patient, authorization)) == []
+
+
+def test_a_cognito_that_says_nothing_is_given_up(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cognito._TRIES * (cognito._CONNECT_TIMEOUT_SECONDS + cognito._READ_TIMEOUT_SECONDS) <= 4
+    monkeypatch.setattr(cognito, "_READ_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda self, context: 0)
+    with api.variant() as hurried:
+        hurried.sign_up().inbox()  # fetches the keys
+        api.issuer.answering.clear()
+        began = time.monotonic()
+        assert_unavailable(get(hurried, sign_up(api)))
+        assert time.monotonic() - began < 1
+        api.issuer.answering.set()
+
+
+@pytest.mark.parametrize(
+    ("attributes", "refusal"),
+    [({"preferred_username": ""}, None), ({}, "NotAuthorizedException"), ({}, "ForbiddenException")],
+)
+def test_a_client_that_keeps_asking_does_not_keep_cognito_asked(
+    api: Api, attributes: dict[str, str], refusal: str | None
+) -> None:
+    sub, clock = sign_up(api, **attributes), FrozenTime()
+    authorization = api.issuer.authorization(sub)
+    api.issuer.refusal = refusal
+    with at(api, clock) as polled:
+        answers = [refused(get_with(polled, authorization)) for _ in range(5)]
+        assert answers == answers[:1] * 5
+        assert api.issuer.asked == [sub]
+        clock.ahead += REMEMBERED_SECONDS
+        assert refused(get_with(polled, authorization)) == answers[0]
+        assert api.issuer.asked == [sub] * 2
+
+
+def test_who_signs_in_again_is_asked_for_again(api: Api) -> None:
+    sub = sign_up(api)
+    api.issuer.refusal = "NotAuthorizedException"
+    assert get(api, sub).status_code == 401
+    api.issuer.refusal = None
+    assert get(api, sub, jti="another").status_code == 200
+
+
+def test_the_log_holds_no_email_and_no_token(api: Api) -> None:
+    sub, other = sign_up(api), sign_up(api)
+    authorization = api.issuer.authorization(sub)
+    get_with(api, authorization)
+    api.issuer.refusal = "ForbiddenException"
+    get(api, other)  # Cognito repeats the token in its message
+    lines = api.lines()
+    [made] = [line for line in lines if line["event"] == "user_provisioned" and line["sub"] == sub]
+    assert made["outcome"] == "created"
+    [refusal] = [line for line in lines if line["event"] == "unavailable"][-1:]
+    assert refusal["cause"] == "CognitoError('GetUser: ForbiddenException')"
+    assert not any(text in json.dumps(lines) for text in ("@example.com", "eyJ", authorization))
