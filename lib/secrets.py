@@ -1,0 +1,23 @@
+"""AWS Secrets Manager: what a function must not be told by its environment, which everybody who sees it can read."""
+
+from __future__ import annotations
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+_SECONDS = 1  # to connect, and again to answer
+
+
+class SecretUnavailable(Exception):
+    """The secret cannot be read; the error that this came from says why."""
+
+
+def read_secret(arn: str) -> str:
+    """The text of a secret, by its ARN, which names its region as well."""
+    config = Config(connect_timeout=_SECONDS, read_timeout=_SECONDS, retries={"total_max_attempts": 1})
+    try:
+        client = boto3.client("secretsmanager", region_name=arn.split(":")[3], config=config)
+        return str(client.get_secret_value(SecretId=arn)["SecretString"])
+    except (BotoCoreError, ClientError) as error:
+        raise SecretUnavailable(arn) from error
