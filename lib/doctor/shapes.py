@@ -1,0 +1,206 @@
+"""What an item is, and what is wrong with it by itself. Knows no other item and no table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Any
+
+from lib.clock import from_timestamp
+from lib.ddb import keys
+from lib.ddb.items import EXPIRES_AT, Item
+from lib.doctor.findings import Code
+
+Problem = tuple[Code, str]
+"""What is wrong, and where in the item."""
+
+
+class Kind(Enum):
+    """The items of DESIGN.md section 2."""
+
+    MESSAGE = "message"
+    ROW = "inbox row"
+    STATE = "conversation"
+    GUARD = "pair guard"
+    RECEIPT = "receipt"
+
+
+NAMES = ("user_handle", "user_display_name")
+GROUP = "message_group_uuid"
+"""The attribute that puts an item into the index."""
+
+_KINDS = {
+    pk.partition("#")[0]: kind
+    for kind, pk in (
+        (Kind.MESSAGE, keys.message_pk("")),
+        (Kind.ROW, keys.inbox_pk("")),
+        (Kind.STATE, keys.conversation_pk("")),
+        (Kind.GUARD, keys.pair_pk("", "")),
+        (Kind.RECEIPT, keys.receipt_pk("", "")),
+    )
+}
+
+_REQUIRED = {
+    Kind.MESSAGE: {"message": "S", "message_uuid": "S", "user_uuid": "S"},
+    Kind.ROW: {GROUP: "S", "message": "S", "user_uuid": "S"},
+    Kind.STATE: {"members": "M", "last_message_at": "S", "seq": "N", "version": "N", "created_at": "S"},
+    Kind.GUARD: {"group_uuid": "S"},
+    Kind.RECEIPT: {"request_hash": "S", "answer": "M", EXPIRES_AT: "N"},
+}
+_OPTIONAL = {
+    Kind.MESSAGE: {"seq": "N"},
+    Kind.ROW: {"seq": "N", "read_seq": "N", "sender_uuid": "S"},
+    Kind.STATE: {"pair_group_uuid": "S"},
+}
+_MEMBER = {"handle": "S", "display_name": "S", "read_seq": "N"}
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
+_EMAIL = re.compile(r"[^\s@#]+@[^\s@#]+\.[^\s@#]+")
+
+
+def kind_of(item: Item) -> Kind | None:
+    """The kind that an item's partition key says."""
+    prefix, separator, _ = item["pk"]["S"].partition("#")
+    return _KINDS.get(prefix) if separator else None
+
+
+def parts(item: Item) -> list[str]:
+    """What the partition key is made of besides its prefix: one uuid, two, or a uuid and an idempotency key."""
+    kind, rest = kind_of(item), item["pk"]["S"].partition("#")[2]
+    return rest.split("#", 1) if kind in (Kind.GUARD, Kind.RECEIPT) else [rest]
+
+
+def problems(item: Item) -> list[Problem]:
+    """Everything that is wrong with an item by itself, but what only Postgres knows to be private."""
+    kind = kind_of(item)
+    if kind is None:
+        return [(Code.SHAPE_UNKNOWN, "pk"), *_emails(item)]
+    lacking = [*_lacking(item, _REQUIRED[kind]), *_lacking(item, _OPTIONAL.get(kind, {}), optional=True)]
+    if kind is Kind.STATE and not lacking:
+        lacking = _wrong_state(item)
+    if kind is Kind.RECEIPT and not lacking:
+        lacking = _wrong_answer(item)
+    code = Code.RECEIPT_MALFORMED if kind is Kind.RECEIPT else Code.SHAPE_UNKNOWN
+    named = kind in (Kind.MESSAGE, Kind.ROW)
+    return [
+        *((Code.KEY_MALFORMED, name) for name in _malformed(item, kind)),
+        *((code, name) for name in lacking),
+        *((Code.NAMES_MISSING, name) for name in NAMES if named and "S" not in item.get(name, {})),
+        *([(Code.INDEX_ENTRY_FOREIGN, GROUP)] if kind is not Kind.ROW and GROUP in item else []),
+        *_emails(item),
+    ]
+
+
+def readable(item: Item) -> bool:
+    """Whether an item can be made one of lib/ddb/items.py, and its key be ordered by time."""
+    unreadable = (Code.SHAPE_UNKNOWN, Code.KEY_MALFORMED, Code.NAMES_MISSING, Code.RECEIPT_MALFORMED)
+    return not any(code in unreadable for code, _ in problems(item))
+
+
+def counts(item: Item) -> bool:
+    """Whether a message counts in its conversation: one that cannot be read and has no number never did."""
+    unreadable = {code for code, _ in problems(item)} & {Code.SHAPE_UNKNOWN, Code.KEY_MALFORMED}
+    return not unreadable or whole(item, "seq") is not None
+
+
+def whole(item: Item, name: str) -> int | None:
+    """A whole number, None if there is none."""
+    text = item.get(name, {}).get("N", "")
+    return int(text) if _WHOLE.fullmatch(text) else None
+
+
+def text(item: Item, name: str) -> str | None:
+    """A text, None if there is none."""
+    value: str | None = item.get(name, {}).get("S")
+    return value
+
+
+def strings(item: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+    """Every text of an item with where it stands, but what people wrote: values, names in maps, parts of keys."""
+    for name, value in item.items():
+        where = f"{path}{name}"
+        if name == "message" and "S" in value:
+            continue
+        if path:
+            yield where, name
+        yield from _texts(value, where)
+
+
+def users(item: Item) -> Iterator[str]:
+    """The users whom an item names by uuid."""
+    kind = kind_of(item)
+    if kind is Kind.STATE:
+        yield from item.get("members", {}).get("M", {})
+    elif kind is Kind.GUARD:
+        yield from parts(item)
+    elif kind in (Kind.ROW, Kind.RECEIPT):
+        yield parts(item)[0]
+    yield from (value for name in ("user_uuid", "sender_uuid") if (value := text(item, name)))
+
+
+def is_uuid(value: str) -> bool:
+    """Whether a text is a uuid as the table has them, in lower case."""
+    return _UUID.fullmatch(value) is not None
+
+
+def is_time(value: str) -> bool:
+    """Whether a text is a time, in whatever form an older backend wrote it."""
+    try:
+        from_timestamp(value)
+    except (ValueError, OverflowError):
+        return False
+    return True
+
+
+def _texts(value: Mapping[str, Any], where: str) -> Iterator[tuple[str, str]]:
+    for kind, content in value.items():
+        if kind == "S":
+            yield from ((where, part) for part in {content, *content.split("#")})
+        elif kind == "SS":
+            yield from ((where, each) for each in content)
+        elif kind == "M":
+            yield from strings(content, f"{where}.")
+        elif kind == "L":
+            for each in content:
+                yield from _texts(each, where)
+
+
+def _emails(item: Item) -> list[Problem]:
+    held = {where for where, value in strings(item) if "@" in value and _EMAIL.search(value)}
+    return [(Code.PRIVATE_DATA, where) for where in sorted(held)]
+
+
+def _malformed(item: Item, kind: Kind) -> list[str]:
+    """The keys that have not the form of the kind."""
+    names, sk = parts(item), item["sk"]["S"]
+    uuids = names[:1] if kind is Kind.RECEIPT else names
+    right = all(map(is_uuid, uuids)) and names == sorted(names) if kind is Kind.GUARD else all(map(is_uuid, uuids))
+    if kind in (Kind.GUARD, Kind.RECEIPT):
+        right = right and len(names) == 2 and all(names)
+    in_place = is_time(sk) if kind in (Kind.MESSAGE, Kind.ROW) else sk == keys.STATE
+    return [*([] if right else ["pk"]), *([] if in_place else ["sk"])]
+
+
+def _lacking(item: Mapping[str, Any], attributes: Mapping[str, str], *, optional: bool = False) -> list[str]:
+    """The attributes that are missing, or not of their type; a number has to be whole."""
+    return [
+        name
+        for name, kind in attributes.items()
+        if not (optional and name not in item)
+        and (kind not in item.get(name, {}) or (kind == "N" and whole(dict(item), name) is None))
+    ]
+
+
+def _wrong_state(item: Item) -> list[str]:
+    members = item["members"]["M"]
+    wrong = len(members) != 2 or any(_lacking(member.get("M", {}), _MEMBER) for member in members.values())
+    return [*(["members"] if wrong else []), *([] if is_time(item["last_message_at"]["S"]) else ["last_message_at"])]
+
+
+def _wrong_answer(item: Item) -> list[str]:
+    answer = item["answer"]["M"]
+    whole_answer = {"pk", "sk"} <= answer.keys() and kind_of(answer) is Kind.MESSAGE and readable(answer)
+    own = whole_answer and text(answer, "user_uuid") == parts(item)[0]
+    return [] if own else ["answer"]
