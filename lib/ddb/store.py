@@ -160,7 +160,7 @@ class StreamedMessageStore(MessageStore):
         """Write a message, unless its key is taken."""
         if idempotency is None:
             there = self._table.create(message.to_item())
-            return there is None or there == message.to_item()
+            return there is None or there["message_uuid"]["S"] == message.uuid
         try:
             self._table.transact([*self._receipt(idempotency, message), put(message.to_item(), KeyTaken)])
         except KeyTaken:
