@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, fields, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ import app
 from lib.config import ROOT, Settings
 from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, PairGuard
 from lib.ddb.receipts import Idempotency, Receipt, receipt_write
-from lib.ddb.sending import append_writes, read_writes, start_writes
-from lib.ddb.table import Write
+from lib.ddb.sending import KeyTaken, advanced, append_writes, number_writes, read_writes, start_writes
+from lib.ddb.table import Write, put
 from lib.users import User
 from services import errors
 from services.errors import Code
@@ -45,6 +46,8 @@ STATE = Conversation(
     created_at="2025-12-29T18:04:11.902416+00:00",
 )
 RECEIPT = Receipt("8e03978e-40d5-43dd-bc93-6894a57f9324", "a5f3c6a11b03839d46af9fb43c97c188" * 2, MESSAGE, 1767428100)
+
+IDEMPOTENCY = Idempotency(RECEIPT.key, RECEIPT.request_hash)
 
 
 @DOCUMENTS
@@ -127,6 +130,13 @@ def test_the_costs_follow_from_the_documented_rules() -> None:
             assert costs["mark read"] == f"1 + {mark}"
             search = _read_cost(_message(text, seq=1234), 21)
             assert costs["mark unread, the other wrote last, 100 characters"] == f"1 + {search} + {mark}"
+    for count in (1, 10, 50):
+        many = f"{count} message{'s' if count > 1 else ''}"
+        assert costs[f"D, in stream mode, {many} of 100 characters"] == _count_cost(count)
+    lone = replace(_message("x" * 100, seq=1), seq=None)
+    assert costs["C, in stream mode, 100 characters"] == str(_units(_size(lone.to_item()), 1))
+    keyed = _write_cost([receipt_write(IDEMPOTENCY, lone, now=1767341700), put(lone.to_item(), KeyTaken)], {})
+    assert f"{costs['C, in stream mode, 100 characters, with a key']} + 0" == keyed
     # One item more than the limit is read.
     assert costs["A, 20 messages of 100 characters"] == _read_cost(_message("x" * 100, seq=1234), 21)
     assert costs["A, 100 messages of 1024 letters"] == _read_cost(_message("x" * 1024, seq=1234), 101)
@@ -178,7 +188,7 @@ def _examples() -> list[Item]:
 
 def _rows(message: Message) -> list[InboxRow]:
     """Both members' inbox rows as the write path makes them."""
-    state = replace(STATE, seq=message.seq or 0)
+    state = replace(STATE, seq=message.seq or 0, last_message_at=message.created_at)
     puts = [write.request["Put"]["Item"] for write in start_writes(state, message)]
     return [InboxRow.from_item(item) for item in puts if "message_group_uuid" in item]
 
@@ -214,7 +224,7 @@ def _write_costs(text: str) -> tuple[str, str, str, str]:
     """What a first message, one after it, another with a key, and a mark cost: "table + index", in write units."""
     messages = [_message(text, seq=seq) for seq in (1, 2, 3)]
     states = [replace(STATE, seq=each.seq, version=each.seq, last_message_at=each.created_at) for each in messages]
-    receipt = receipt_write(Idempotency(RECEIPT.key, RECEIPT.request_hash), messages[2], now=1767341700)
+    receipt = receipt_write(IDEMPOTENCY, messages[2], now=1767341700)
     stored: dict[str, Item] = {}
     return (
         _write_cost(start_writes(states[0], messages[0]), stored),
@@ -224,12 +234,25 @@ def _write_costs(text: str) -> tuple[str, str, str, str]:
     )
 
 
+def _count_cost(count: int) -> str:
+    """What pattern D costs in stream mode: the state, the messages, and the transaction at table and index."""
+    last, *messages = (_message("x" * 100, seq=seq) for seq in range(42, 43 + count))
+    before = replace(STATE, last_message_at=last.created_at)
+    new = [replace(message, seq=None) for message in messages]
+    stored = {_place(item): item for item in (each.to_item() for each in (before, *_rows(last), *messages))}
+    writes = number_writes(before, reduce(advanced, new, before), messages, last=messages[-1])
+    return f"{_units(_size(before.to_item()), 4)} + {_read_cost(new[0], count)} + {_write_cost(writes, stored)}"
+
+
+def _place(item: Item) -> str:
+    return json.dumps({name: item[name] for name in ("pk", "sk")})
+
+
 def _write_cost(writes: Sequence[Write], stored: dict[str, Item]) -> str:
     table = index = 0
     for write in writes:
         ((action, arguments),) = write.request.items()
-        key = arguments.get("Key") or {name: arguments["Item"][name] for name in ("pk", "sk")}
-        place = json.dumps(key)
+        place = _place(arguments.get("Key") or arguments["Item"])
         if action == "Put":
             stored[place] = arguments["Item"]
         item = stored.pop(place) if action == "Delete" else stored[place]
