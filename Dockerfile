@@ -1,4 +1,5 @@
-# The API, and the scripts in bin/ that set up what it needs. Nothing but requirements-runtime.txt is installed.
+# The API, and the scripts in bin/ that set up what it needs or work beside it. Only requirements-runtime.txt is
+# installed.
 FROM python:3.11-slim-bookworm AS packages
 
 COPY requirements-runtime.txt /tmp/
@@ -16,6 +17,7 @@ RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /opt/cruddur
 COPY app.py gunicorn.conf.py openapi.yaml ./
+COPY aws/lambdas/message_stream aws/lambdas/message_stream
 COPY bin bin
 COPY db db
 COPY lib lib

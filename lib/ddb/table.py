@@ -67,12 +67,12 @@ def connect(settings: DynamoDBSettings, *, pool_size: int = 10) -> Any:
             tcp_keepalive=True,
         ),
     )
-    client.meta.events.register("before-parse.dynamodb", _refuse_empty)
+    client.meta.events.register("before-parse.dynamodb", refuse_empty)
     meter(client)
     return client
 
 
-def _refuse_empty(response_dict: dict[str, Any], **_: Any) -> None:
+def refuse_empty(response_dict: dict[str, Any], **_: Any) -> None:
     """Raise for an answer that broke off within its headers: it looks like a whole one without a body, and none is."""
     if not response_dict["body"]:
         raise ConnectionClosedError(endpoint_url="DynamoDB")
