@@ -8,7 +8,7 @@ import pytest
 
 from lib.ddb import adoption
 from lib.ddb.errors import ConversationNotFound, StoreError
-from lib.ddb.items import InboxRow, Item
+from lib.ddb.items import InboxRow, Item, conversation_key
 from lib.ddb.usage import start_metering
 from lib.users import User
 from tests.old_data import GROUP, TIMES, old_conversation, old_message, old_row
@@ -131,6 +131,20 @@ def test_second_old_conversation_of_a_pair_is_adopted_beside_the_first(
     contents.check(GROUP, ["old 0", "old 1", "old 2", "new"])
     contents.check(other, ["old 0", "there"])
     assert new_store().send_to_user(sender=BERT, receiver=ANNA, text="again").group_uuid == GROUP
+    # The one that messages by handle do not go to says where they go, and goes on saying so.
+    assert [contents.conversation(group).pair_group_uuid for group in (GROUP, other)] == [None, GROUP]
+
+
+def test_conversation_whose_state_was_lost_is_adopted_again_and_stays_that_of_the_pair(
+    new_store: NewStore, contents: TableContents
+) -> None:
+    group = new_store().send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
+    contents.remove(conversation_key(group))
+    new_store().send(group_uuid=group, sender=BERT, text="two")
+
+    contents.check(group, ["one", "two"])
+    assert contents.conversation(group).pair_group_uuid is None
+    assert new_store().send_to_user(sender=ANNA, receiver=BERT, text="three").group_uuid == group
 
 
 def test_old_conversations_of_one_user_at_one_instant_do_not_overwrite_each_other(
