@@ -99,6 +99,11 @@ def test_imports_run_one_way(path: Path) -> None:
     assert imports(parse(path)) & forbidden == set()
 
 
+@pytest.mark.parametrize("path", [path for path in programs() if path.parts[0] == "aws"], ids=str)
+def test_functions_stand_on_services_and_lib_alone(path: Path) -> None:
+    assert imports(parse(path)) & (WEB | {"app", "routes", "bin", "tests"}) == set()
+
+
 def test_a_wrong_import_is_found_wherever_it_stands() -> None:
     code = "import os\ndef f():\n    from flask.typing import x\n    import boto3.session as b"
     assert imports(ast.parse(code)) == {"os", "flask", "boto3"}
