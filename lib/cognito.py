@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import Any
 
 import boto3
-from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -109,7 +108,6 @@ class UserInfo:
             region_name=settings.aws_cognito_user_pool_id.partition("_")[0],
             endpoint_url=settings.aws_endpoint_url_cognito_identity_provider,
             config=Config(
-                signature_version=UNSIGNED,  # the token is all it asks for
                 connect_timeout=_CONNECT_TIMEOUT_SECONDS,
                 read_timeout=_READ_TIMEOUT_SECONDS,
                 retries={"mode": "standard", "total_max_attempts": _TRIES},
