@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -105,3 +106,34 @@ def processes_of(folder: Path) -> list[str]:
         return str(folder) in said or quote(str(folder), safe="") in said
 
     return [str(each) for each in psutil.process_iter() if each.pid != os.getpid() and names(each)]
+
+
+def stop_all() -> None:
+    """End what is still running: a test that failed takes its stack along, and the next fails for its own reasons."""
+    for process in Dev.started:
+        process.terminate()
+        process.wait(SECONDS)
+    Dev.started.clear()
+
+
+def call(url: str, body: dict[str, Any] | None = None, **headers: str) -> Any:
+    """The JSON that a GET is answered with, or with a body a POST."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json", **headers})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
+        return json.loads(answer.read())
+
+
+def authorization(description: dict[str, Any], user: dict[str, str]) -> str:
+    """The header of a user who signed in as a front end does, with Cognito's own HTTP call."""
+    body = {
+        "AuthFlow": "USER_PASSWORD_AUTH",
+        "ClientId": description["cognito"]["client_id"],
+        "AuthParameters": {"USERNAME": user["username"], "PASSWORD": user["password"]},
+    }
+    headers = {
+        "Content-Type": "application/x-amz-json-1.1",
+        "X-Amz-Target": "AWSCognitoIdentityProviderService.InitiateAuth",
+    }
+    answer = call(description["cognito"]["endpoint"], body, **headers)
+    return f"Bearer {answer['AuthenticationResult']['AccessToken']}"

@@ -125,6 +125,21 @@ class LocalStack:
         settings = load(Settings, given)
         return CREDENTIALS | {each.name.upper(): str(getattr(settings, each.name)) for each in fields(settings)}
 
+    def start_stream_worker(self, variables: Mapping[str, str], *, log_to_file: bool) -> None:
+        """What does pattern D in stream mode. Started before the API, it is stopped after it, and before DynamoDB.
+
+        ministack keeps no stream over a stop, so whatever was written by then is done before the worker ends.
+        """
+        worker = Child(
+            "the stream worker",
+            [sys.executable, ROOT / "bin/ddb/stream-worker", "--drain"],
+            env=bare_environment(**variables, LOCAL_DIR=str(self.folder), PYTHONPATH=str(ROOT)),
+            ready=lambda: True,  # nobody waits for it: what it has not seen yet, it will see
+            log=self._log("stream-worker") if log_to_file else None,
+            cwd=ROOT,
+        )
+        self._start(worker)
+
     def start_api(self, variables: Mapping[str, str], *, log_to_file: bool) -> None:
         """Gunicorn with the application, ready. Its log lines go to the terminal unless they are to go to a file."""
         api = Child(

@@ -9,17 +9,15 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import psutil
 import pytest
 
 from lib.local.processes import LOOPBACK, bare_environment
-from tests.dev import SECONDS, Dev, eventually, once, processes_of, running
+from tests.dev import SECONDS, Dev, authorization, call, eventually, once, processes_of, running, stop_all
 
 GREETING = "The jump gate is open \N{ROCKET}"
 
@@ -32,35 +30,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
-    """A test that fails takes its stack along, so that the next one fails only for a reason of its own."""
     yield
-    for process in Dev.started:
-        process.terminate()
-        process.wait(SECONDS)
-    Dev.started.clear()
-
-
-def call(url: str, body: dict[str, Any] | None = None, **headers: str) -> Any:
-    """The JSON that a GET is answered with, or with a body a POST."""
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json", **headers})  # noqa: S310
-    with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
-        return json.loads(answer.read())
-
-
-def authorization(description: dict[str, Any], user: dict[str, str]) -> str:
-    """The header of a user who signed in as a front end does, with Cognito's own HTTP call."""
-    body = {
-        "AuthFlow": "USER_PASSWORD_AUTH",
-        "ClientId": description["cognito"]["client_id"],
-        "AuthParameters": {"USERNAME": user["username"], "PASSWORD": user["password"]},
-    }
-    headers = {
-        "Content-Type": "application/x-amz-json-1.1",
-        "X-Amz-Target": "AWSCognitoIdentityProviderService.InitiateAuth",
-    }
-    answer = call(description["cognito"]["endpoint"], body, **headers)
-    return f"Bearer {answer['AuthenticationResult']['AccessToken']}"
+    stop_all()
 
 
 def test_a_taken_port_is_said_in_one_line(folder: Path) -> None:

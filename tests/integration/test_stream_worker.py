@@ -1,0 +1,173 @@
+"""bin/ddb/stream-worker as a process, on a real engine's stream: nothing is missed, whatever happens to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lib.config import ROOT
+from lib.ddb.schema import create_table
+from lib.ddb.store import StreamedMessageStore
+from tests import scripts
+from tests.stores import ANNA, BERT, CARL, TableContents
+from tests.streamed import streamed_stores_on
+
+SECONDS = 10
+SECRET = "what somebody wrote"
+
+
+@pytest.fixture
+def contents(dynamodb_client: Any, table: str) -> TableContents:
+    return TableContents(dynamodb_client, table)
+
+
+@pytest.fixture
+def store(dynamodb_client: Any, table: str) -> StreamedMessageStore:
+    return streamed_stores_on(dynamodb_client, table)()
+
+
+@pytest.fixture(autouse=True)
+def settings(dynamodb_url: str, table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the worker finds in its environment: the test's table, and a folder of its own."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url)
+    monkeypatch.setenv("DDB_TABLE", table)
+    monkeypatch.setenv("LOCAL_DIR", str(tmp_path))
+
+
+def once(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return scripts.run("ddb/stream-worker", "--once", *arguments)
+
+
+@contextmanager
+def working(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A worker that runs, and is killed if the test leaves it running."""
+    command = [ROOT / "bin/ddb/stream-worker", *arguments]
+    with subprocess.Popen(command, cwd="/", env=os.environ, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + SECONDS
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return condition()
+
+
+def conversation(store: StreamedMessageStore, *texts: str) -> str:
+    """A conversation whose messages after the first wait for the worker."""
+    first, *others = texts
+    group = store.send_to_user(sender=ANNA, receiver=BERT, text=first).group_uuid
+    for text in others:
+        store.send(group_uuid=group, sender=BERT, text=text)
+    return group
+
+
+def test_once_brings_every_conversation_up_to_date_and_a_second_time_has_nothing_to_do(
+    store: StreamedMessageStore, contents: TableContents
+) -> None:
+    to_bert = conversation(store, "b1", SECRET, "b3")
+    to_carl = store.send_to_user(sender=CARL, receiver=ANNA, text="c1").group_uuid
+    store.send(group_uuid=to_carl, sender=ANNA, text="c2")
+
+    done = once("--batch-size", "2")
+    assert (done.returncode, done.stderr) == (0, "")
+    contents.check(to_bert, ["b1", SECRET, "b3"])
+    contents.check(to_carl, ["c1", "c2"])
+    assert SECRET not in done.stdout
+
+    again = once()
+    assert again.returncode == 0, again.stderr
+    events = [json.loads(line)["event"] for line in again.stdout.splitlines()]
+    assert set(events) == {"stream_opened", "stream_shard_opened"}
+
+
+def test_killed_in_the_middle_it_goes_on_at_the_next_start(
+    store: StreamedMessageStore, contents: TableContents
+) -> None:
+    texts = [str(number) for number in range(60)]
+    group = conversation(store, *texts)
+    with working("--batch-size", "1") as worker:
+        assert worker.stdout is not None
+        while '"done": 1' not in worker.stdout.readline():
+            assert worker.poll() is None
+        worker.kill()
+        worker.wait(SECONDS)
+    assert contents.conversation(group).seq < len(texts)
+
+    done = once()
+    assert done.returncode == 0, done.stderr
+    contents.check(group, texts)
+
+
+def test_poison_becomes_a_dead_letter_and_what_is_behind_it_is_done(
+    store: StreamedMessageStore, contents: TableContents, tmp_path: Path
+) -> None:
+    group = conversation(store, "1", "2")
+    poison = {"pk": {"S": f"MSG#{group}"}, "sk": {"S": "2026-01-02T00:00:00.000000+00:00"}, "message": {"S": SECRET}}
+    contents.put(poison)
+    store.send(group_uuid=group, sender=ANNA, text="3")
+
+    done = once("--retries", "1")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert SECRET not in done.stdout
+    letters = tmp_path / "stream-dead-letters.jsonl"
+    [letter] = [json.loads(line) for line in letters.read_text().splitlines()]
+    assert letter["keys"] == {"pk": poison["pk"], "sk": poison["sk"]}
+    assert letter["record"]["dynamodb"]["NewImage"] == poison
+    assert [attempt["error"] for attempt in letter["attempts"]] == ["BatchItemFailure"] * 2
+    assert letters.stat().st_mode & 0o777 == 0o600
+    contents.remove(letter["keys"])
+    contents.check(group, ["1", "2", "3"])
+
+    assert once().returncode == 0  # it does not come back
+
+
+def test_running_it_does_what_arrives_follows_a_new_table_and_ends_when_told(
+    store: StreamedMessageStore, contents: TableContents, dynamodb_client: Any, table: str
+) -> None:
+    with working() as worker:
+        group = conversation(store, "1", "2")
+        assert eventually(lambda: contents.conversation(group).seq == 2)
+        refused = once()
+        assert refused.returncode == 1
+        assert "in use by another worker" in refused.stderr
+
+        dynamodb_client.delete_table(TableName=table)
+        dynamodb_client.get_waiter("table_not_exists").wait(TableName=table, WaiterConfig={"Delay": 1})
+        create_table(dynamodb_client, table)
+        anew = conversation(streamed_stores_on(dynamodb_client, table)(), "3", "4")
+        assert eventually(lambda: contents.conversation(anew).seq == 2)
+
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(SECONDS) == 0
+    contents.check(anew, ["3", "4"])
+
+
+def test_told_to_drain_it_ends_at_the_tip(store: StreamedMessageStore, contents: TableContents) -> None:
+    with working("--drain", "--window", "300") as worker:
+        assert worker.stdout is not None
+        assert "stream_opened" in worker.stdout.readline()
+        group = conversation(store, "1", "2")
+        worker.send_signal(signal.SIGINT)
+        assert worker.wait(SECONDS) == 0
+    contents.check(group, ["1", "2"])
+
+
+def test_a_table_that_is_not_there_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DDB_TABLE", "no-such-table")
+    done = once()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("There is no table no-such-table at http://")
+    assert done.stderr.count("\n") == 1
