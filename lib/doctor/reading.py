@@ -20,7 +20,7 @@ from lib.ddb.items import Conversation, Item, Message, conversation_key, inbox_r
 from lib.ddb.schema import MESSAGE_GROUP_INDEX
 from lib.ddb.table import CONFLICT_TRIES, Table, pause
 from lib.doctor.findings import Key, key_of
-from lib.doctor.shapes import GROUP, counts, readable, text, whole
+from lib.doctor.shapes import GROUP, counts, problems, readable, text, whole
 
 PENDING = timedelta(minutes=1)
 """So long a message of stream mode may wait for its number before that is wrong."""
@@ -172,7 +172,7 @@ class Reader:
         for item in self.messages(group_uuid):
             waits = state and whole(item, "seq") is None and _is_young(item, now)
             since = moved and (whole(item, "seq") or 0) > seq
-            if counts(item) and not waits and not since:
+            if counts(item, (code for code, _ in problems(item))) and not waits and not since:
                 yield item
 
     def _read_messages(self, group_uuid: str, state: Item | None, *, moved: bool = False) -> Messages:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
@@ -73,10 +73,10 @@ def parts(item: Item) -> list[str]:
 
 
 def problems(item: Item) -> list[Problem]:
-    """Everything that is wrong with an item by itself, but what only Postgres knows to be private."""
+    """Everything that is wrong with an item's key and attributes by themselves."""
     kind = kind_of(item)
     if kind is None:
-        return [(Code.SHAPE_UNKNOWN, "pk"), *_emails(item)]
+        return [(Code.SHAPE_UNKNOWN, "pk")]
     lacking = [*_lacking(item, _REQUIRED[kind]), *_lacking(item, _OPTIONAL.get(kind, {}), optional=True)]
     if kind is Kind.STATE and not lacking:
         lacking = _wrong_state(item)
@@ -89,43 +89,42 @@ def problems(item: Item) -> list[Problem]:
         *((code, name) for name in lacking),
         *((Code.NAMES_MISSING, name) for name in NAMES if named and "S" not in item.get(name, {})),
         *([(Code.INDEX_ENTRY_FOREIGN, GROUP)] if kind is not Kind.ROW and GROUP in item else []),
-        *_emails(item),
     ]
 
 
 def readable(item: Item) -> bool:
     """Whether an item can be made one of lib/ddb/items.py, and its key be ordered by time."""
-    unreadable = (Code.SHAPE_UNKNOWN, Code.KEY_MALFORMED, Code.NAMES_MISSING, Code.RECEIPT_MALFORMED)
-    return not any(code in unreadable for code, _ in problems(item))
+    unreadable = {Code.SHAPE_UNKNOWN, Code.KEY_MALFORMED, Code.NAMES_MISSING, Code.RECEIPT_MALFORMED}
+    return unreadable.isdisjoint(code for code, _ in problems(item))
 
 
-def counts(item: Item) -> bool:
-    """Whether a message counts in its conversation: one that cannot be read and has no number never did."""
-    unreadable = {code for code, _ in problems(item)} & {Code.SHAPE_UNKNOWN, Code.KEY_MALFORMED}
-    return not unreadable or whole(item, "seq") is not None
+def counts(item: Item, wrong: Iterable[Code]) -> bool:
+    """Whether a message, which has these problems, counts: what cannot be read and has no number never did."""
+    return whole(item, "seq") is not None or {Code.SHAPE_UNKNOWN, Code.KEY_MALFORMED}.isdisjoint(wrong)
 
 
-def whole(item: Item, name: str) -> int | None:
+def whole(item: Mapping[str, Any], name: str) -> int | None:
     """A whole number, None if there is none."""
-    text = item.get(name, {}).get("N", "")
-    return int(text) if _WHOLE.fullmatch(text) else None
+    number = item[name].get("N") if name in item else None
+    return int(number) if number and _WHOLE.fullmatch(number) else None
 
 
 def text(item: Item, name: str) -> str | None:
     """A text, None if there is none."""
-    value: str | None = item.get(name, {}).get("S")
+    value: str | None = item[name].get("S") if name in item else None
     return value
 
 
-def strings(item: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
-    """Every text of an item with where it stands, but what people wrote: values, names in maps, parts of keys."""
-    for name, value in item.items():
-        where = f"{path}{name}"
-        if name == "message" and "S" in value:
-            continue
-        if path:
-            yield where, name
-        yield from _texts(value, where)
+def strings(item: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Every text of an item with where it stands, but what people wrote: values, parts of keys, names in maps."""
+    found: list[tuple[str, str]] = []
+    _collect(item, "", found)
+    return found
+
+
+def is_email(value: str) -> bool:
+    """Whether there is an e-mail address in a text."""
+    return "@" in value and _EMAIL.search(value) is not None
 
 
 def users(item: Item) -> Iterator[str]:
@@ -154,22 +153,22 @@ def is_time(value: str) -> bool:
     return True
 
 
-def _texts(value: Mapping[str, Any], where: str) -> Iterator[tuple[str, str]]:
-    for kind, content in value.items():
-        if kind == "S":
-            yield from ((where, part) for part in {content, *content.split("#")})
-        elif kind == "SS":
-            yield from ((where, each) for each in content)
-        elif kind == "M":
-            yield from strings(content, f"{where}.")
-        elif kind == "L":
-            for each in content:
-                yield from _texts(each, where)
-
-
-def _emails(item: Item) -> list[Problem]:
-    held = {where for where, value in strings(item) if "@" in value and _EMAIL.search(value)}
-    return [(Code.PRIVATE_DATA, where) for where in sorted(held)]
+def _collect(attributes: Mapping[str, Any], path: str, found: list[tuple[str, str]]) -> None:
+    for name, value in attributes.items():
+        for kind, content in value.items():  # there is one
+            where = f"{path}{name}" if path else name
+            if kind == "S" and name != "message":
+                found.append((where, content))
+                if "#" in content:
+                    found += [(where, part) for part in content.split("#")]
+            elif kind == "SS":
+                found += [(where, each) for each in content]
+            elif kind == "M":
+                found += [(where, each) for each in content]
+                _collect(content, f"{where}.", found)
+            elif kind == "L":
+                for each in content:
+                    _collect({"": each}, where, found)
 
 
 def _malformed(item: Item, kind: Kind) -> list[str]:
@@ -188,8 +187,8 @@ def _lacking(item: Mapping[str, Any], attributes: Mapping[str, str], *, optional
     return [
         name
         for name, kind in attributes.items()
-        if not (optional and name not in item)
-        and (kind not in item.get(name, {}) or (kind == "N" and whole(dict(item), name) is None))
+        if (name in item or not optional)
+        and (kind not in item.get(name, ()) or (kind == "N" and whole(item, name) is None))
     ]
 
 

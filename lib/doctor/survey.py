@@ -17,7 +17,7 @@ from types import TracebackType
 from lib.clock import sortable
 from lib.ddb.items import Item
 from lib.doctor.findings import Code, Finding, Key, key_of
-from lib.doctor.shapes import GROUP, Kind, counts, kind_of, parts, problems, strings, text, users, whole
+from lib.doctor.shapes import GROUP, Kind, counts, is_email, kind_of, parts, problems, strings, text, users, whole
 
 _NOTES = """
 CREATE TABLE message (grp, sk, seq, sender, shown, PRIMARY KEY (grp, sk)) WITHOUT ROWID;
@@ -114,23 +114,26 @@ class Survey:
 
     def add_items(self, items: Sequence[Item]) -> None:
         """Note a page of items. The users have to be noted before."""
+        wrong = [{code for code, _ in problems(item)} for item in items]
+        private = self.private(items)
         self._notes.execute("BEGIN")
-        for table, rows in _notes(items).items():
+        for table, rows in _notes(items, wrong).items():
             marks = ", ".join("?" * len(rows[0]))
             self._notes.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", rows)  # noqa: S608
-        private = self.private(items)
-        suspects = [key_of(item) for item in items if id(item) in private or problems(item)]
+        suspects = [key_of(item) for item, codes in zip(items, wrong, strict=True) if codes or id(item) in private]
         self._notes.executemany("INSERT OR IGNORE INTO suspect_item VALUES (?, ?)", suspects)
         self._notes.execute("COMMIT")
 
     def private(self, items: Sequence[Item]) -> dict[int, list[str]]:
-        """Where items hold what Postgres knows to be private: `id` of an item → its attributes."""
-        values = {value.lower() for item in items for _, value in strings(item)}
+        """Where items hold an e-mail address, or what Postgres knows to be private: `id` of an item → attributes."""
+        values = {value for item in items for _, value in strings(item)}
+        lowered = json.dumps([value.lower() for value in values])
         query = "SELECT value FROM private WHERE value IN (SELECT value FROM json_each(?))"
-        held = {value for (value,) in self._notes.execute(query, (json.dumps(list(values)),))}
+        known = {value for (value,) in self._notes.execute(query, (lowered,))}
+        held = {value for value in values if value.lower() in known or is_email(value)}
         if not held:
             return {}
-        where = {id(item): sorted({at for at, value in strings(item) if value.lower() in held}) for item in items}
+        where = {id(item): sorted({at for at, value in strings(item) if value in held}) for item in items}
         return {item: attributes for item, attributes in where.items() if attributes}
 
     def close(self) -> None:
@@ -183,26 +186,25 @@ class Survey:
         return {Code(code): (count, left) for code, count, left in self._notes.execute(query)}
 
 
-def _notes(items: Sequence[Item]) -> dict[str, list[tuple[object, ...]]]:
+def _notes(items: Sequence[Item], wrong: Sequence[set[Code]]) -> dict[str, list[tuple[object, ...]]]:
     rows: dict[str, list[tuple[object, ...]]] = {}
-    for item in items:
-        for table, row in _note(item):
+    for item, codes in zip(items, wrong, strict=True):
+        for table, row in _note(item, codes):
             rows.setdefault(table, []).append(row)
     return rows
 
 
-def _note(item: Item) -> Iterator[tuple[str, tuple[object, ...]]]:
+def _note(item: Item, wrong: set[Code]) -> Iterator[tuple[str, tuple[object, ...]]]:
     """What is noted of an item. A text is told by its hash: it is only compared."""
     kind, (pk, sk), names = kind_of(item), key_of(item), parts(item)
-    shown = hash(text(item, "message"))
-    if kind is Kind.MESSAGE and counts(item):
-        yield "message", (names[0], sk, whole(item, "seq"), text(item, "user_uuid"), shown)
+    shown, user = hash(text(item, "message")), text(item, "user_uuid")
+    if kind is Kind.MESSAGE and counts(item, wrong):
+        yield "message", (names[0], sk, whole(item, "seq"), user, shown)
     elif kind is Kind.ROW and (group := text(item, GROUP)):
-        other, sender = text(item, "user_uuid"), text(item, "sender_uuid")
         named = (text(item, "user_handle"), text(item, "user_display_name"))
         numbers = (whole(item, "seq"), whole(item, "read_seq"))
-        yield "row", (names[0], sk, group, other, *named, shown, sender, *numbers)
-    elif kind is Kind.STATE and not any(code is Code.SHAPE_UNKNOWN for code, _ in problems(item)):
+        yield "row", (names[0], sk, group, user, *named, shown, text(item, "sender_uuid"), *numbers)
+    elif kind is Kind.STATE and Code.SHAPE_UNKNOWN not in wrong:
         members = sorted((uuid, member["M"]) for uuid, member in item["members"]["M"].items())
         noted = [(u, m["handle"]["S"], m["display_name"]["S"], int(m["read_seq"]["N"])) for u, m in members]
         own = (names[0], whole(item, "seq"), text(item, "last_message_at"), text(item, "pair_group_uuid"))
@@ -211,7 +213,8 @@ def _note(item: Item) -> Iterator[tuple[str, tuple[object, ...]]]:
         yield "guard", (names[0], names[1], text(item, "group_uuid"))
     # Rows are moved by every message: another item is the better example.
     table = "mention_in_row" if kind is Kind.ROW else "mention"
-    yield from ((table, (user, pk, sk)) for user in users(item))
+    for each in users(item):
+        yield table, (each, pk, sk)
 
 
 def _sortable(timestamp: str | None) -> str | None:
