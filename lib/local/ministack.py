@@ -12,10 +12,11 @@ from lib.local.processes import LOOPBACK, Child, answers, bare_environment, free
 class Ministack(Child):
     """A ministack whose files are all below `folder`. With `persistent`, its state is there again at the next start.
 
-    The state is written on a clean stop alone; signing keys of a pool are written when they are made.
+    The state is written on a clean stop alone; signing keys of a pool are written when they are made. `options` are
+    further variables of ministack's own.
     """
 
-    def __init__(self, folder: Path, *, log: Path, persistent: bool) -> None:
+    def __init__(self, folder: Path, *, log: Path, persistent: bool, **options: str) -> None:
         port = free_port()
         self.url = f"http://{LOOPBACK}:{port}"
         temporary = folder / "tmp"
@@ -34,6 +35,7 @@ class Ministack(Child):
             STATE_DIR=str(folder / "state"),  # signing keys live here with or without persistence
             S3_DATA_DIR=str(folder / "s3"),
             LOG_LEVEL="WARNING",
+            **options,
         )
         super().__init__(
             "ministack",
