@@ -11,6 +11,7 @@ import functools
 import json
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -50,7 +51,7 @@ class TokenIssuer:
 
     `jwks` is what the endpoint answers with `status`; `fetches` counts its requests. While `answering` is cleared,
     requests hang. GetUser tells the `attributes` of a token's `sub`, by default that alone; `refusal` is the error that
-    it answers with instead; `asked` are the subs that it was asked for.
+    it answers with instead; `asked` counts how often it was asked for each sub.
     """
 
     issuer = "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_Test00001"
@@ -65,7 +66,7 @@ class TokenIssuer:
         self.answering.set()
         self.attributes: dict[str, dict[str, str]] = {}
         self.refusal: str | None = None
-        self.asked: list[str] = []
+        self.asked: Counter[str] = Counter()
         self._port = 0
         self._server: ThreadingHTTPServer | None = None
 
@@ -111,7 +112,7 @@ class TokenIssuer:
     def get_user(self, token: str) -> tuple[int, Any]:
         """The status and the body of GetUser's answer."""
         sub = jwt.decode(token, options={"verify_signature": False})["sub"]
-        self.asked.append(sub)
+        self.asked[sub] += 1
         if self.refusal:
             return 500 if self.refusal == "InternalErrorException" else 400, {"__type": self.refusal, "message": token}
         attributes = {"sub": sub, **self.attributes.get(sub, {})}
