@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import Literal
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from lib.config import ROOT, SettingsError
 
 Main = Callable[[list[str] | None], int]
 
+_LEAST_WIDTH = 20
 _UNLIMITED = 10_000  # columns; a pipe or a file has no width to fit into
 
 # What would steer a terminal or turn its text round: control characters, line separators, directional overrides.
@@ -59,6 +62,13 @@ def say(text: str) -> None:
 def write(text: str) -> None:
     """A line of data."""
     data.print(text, soft_wrap=True)
+
+
+def write_folded(text: str, *, lead: str = "", style: str = "") -> None:
+    """A line of data behind its lead; in a terminal it is folded so that it stays to the right of that."""
+    for part in Text(one_line(text)).wrap(data, max(data.width - cell_len(lead), _LEAST_WIDTH)) or [Text()]:
+        data.print(Text(lead, style).append(part.plain.rstrip()), soft_wrap=True)
+        lead = " " * cell_len(lead)
 
 
 def one_line(text: str) -> str:

@@ -12,12 +12,14 @@ from typing import TypeVar
 
 from lib import console
 from lib.config import ApiSettings, DynamoDBSettings, SettingsError, load
-from lib.ddb.admin import describe_query, open_table, record_queries
+from lib.ddb.admin import open_table
+from lib.ddb.calls import record
 from lib.ddb.cursor import CursorSigner
 from lib.ddb.lists import Page
 from lib.ddb.store import MessageStore
 from lib.ddb.table import connect
 from lib.ddb.usage import start_metering
+from lib.ddb.wording import describe_query
 
 T = TypeVar("T")
 
@@ -46,14 +48,15 @@ class Explorer:
 
     def show(self, read: Callable[[str | None], Page[T]], columns: Mapping[str, Callable[[T], object]]) -> None:
         """Print the page after the given cursor, or all from there; `columns` gives a row's values by their names."""
-        queries, usage = record_queries(self._client), start_metering()
+        calls, usage = record(self._client), start_metering()
         page = read(self._arguments.cursor)
         rows = page.items
         while self._arguments.all and page.next_cursor:
             page = read(page.next_cursor)
             rows += page.items
-        for query in queries:
-            console.say(describe_query(query))
+        for call in calls:
+            if call.operation == "Query":
+                console.say(describe_query(call.arguments))
         console.write_table(columns, ([value(row) for value in columns.values()] for row in rows))
         console.say(f"Rows: {len(rows)}, requests: {usage.requests}, capacity units: {usage.capacity_units:g}")
         if page.next_cursor:

@@ -1,4 +1,4 @@
-"""The table as the scripts see it: made, dropped, read as a whole, and each query explained. Not for the API.
+"""The table as the scripts see it: made, dropped, read as a whole, its items as text. Not for the API.
 
 What makes the table stands in lib/ddb/schema.py; who may drop it, the scripts decide.
 """
@@ -24,7 +24,6 @@ FAILURES = (StoreError, BotoCoreError, ClientError)
 """For scripts, which report a refused call in one line as well."""
 
 _ITEMS_PER_PAGE = 1_000
-_SHOWN_AS_VALUES = ("TableName", "KeyConditionExpression", "ExpressionAttributeValues", "ReturnConsumedCapacity")
 
 
 def where(settings: DynamoDBSettings) -> str:
@@ -93,27 +92,6 @@ def value_to_json(value: Mapping[str, Any]) -> str:
 def key_first(name: str) -> tuple[bool, str]:
     """How attributes are sorted for people."""
     return name not in ("pk", "sk"), name
-
-
-def record_queries(client: Any) -> list[dict[str, Any]]:
-    """The arguments of every Query that the client makes from now on; the list grows."""
-    queries: list[dict[str, Any]] = []
-
-    def record(params: dict[str, Any], **_: Any) -> None:
-        queries.append(dict(params))
-
-    client.meta.events.register("provide-client-params.dynamodb.Query", record)
-    return queries
-
-
-def describe_query(query: Mapping[str, Any]) -> str:
-    """A Query as one line: its key condition with the values in place, then every argument that shapes the answer."""
-    condition = query["KeyConditionExpression"]
-    for name, value in query["ExpressionAttributeValues"].items():
-        condition = condition.replace(name, json.dumps(TypeDeserializer().deserialize(value)))
-    rest = {name: value for name, value in query.items() if name not in _SHOWN_AS_VALUES}
-    shown = (f"{name}={to_json(value) if isinstance(value, dict) else value}" for name, value in rest.items())
-    return f"Query {query['TableName']}: {', '.join([condition, *shown])}"
 
 
 def _plain(value: object) -> object:

@@ -11,6 +11,20 @@ _CONVERSATION = "CONV#"
 _PAIR = "PAIR#"
 _RECEIPT = "IDEM#"
 
+_KINDS = {
+    _MESSAGE: "message",
+    _INBOX: "inbox row",
+    _CONVERSATION: "conversation",
+    _PAIR: "pair guard",
+    _RECEIPT: "receipt",
+}
+
+
+def kind(pk: str) -> str:
+    """What the items of a partition are, for people."""
+    return next((kind for prefix, kind in _KINDS.items() if pk.startswith(prefix)), "item")
+
+
 NEW_MESSAGES = {"eventName": ["INSERT"], "dynamodb": {"Keys": {"pk": {"S": [{"prefix": _MESSAGE}]}}}}
 """The changes of the table that are new messages, as a pattern of Lambda's event filters."""
 

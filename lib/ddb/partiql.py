@@ -94,9 +94,11 @@ def reads_everything(text: str) -> bool:
 
 def select(query: Mapping[str, Any]) -> Statement:
     """The statement that gives what a Query gives, but for its Limit: PartiQL has none."""
-    text = f'SELECT * FROM "{query["TableName"]}" WHERE {query["KeyConditionExpression"]}'  # noqa: S608 - values are parameters
-    order = "" if query.get("ScanIndexForward", True) else " ORDER BY sk DESC"
-    return _bound(text + order, query["ExpressionAttributeValues"])
+    lines = [f'SELECT * FROM "{query["TableName"]}"']  # noqa: S608 - values are parameters
+    lines.append(f"WHERE {query['KeyConditionExpression']}")
+    if not query.get("ScanIndexForward", True):
+        lines.append("ORDER BY sk DESC")
+    return _bound("\n".join(lines), query["ExpressionAttributeValues"])
 
 
 def write(action: str, arguments: Mapping[str, Any]) -> Statement | None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from rich.console import Console
 
 from lib import console
 from lib.config import SettingsError
@@ -61,6 +62,47 @@ def test_a_table_in_a_pipe_keeps_every_character(capsys: pytest.CaptureFixture[s
     console.write_table(["name", "text"], [["[bold]a[/bold]", ":smile:"], [None, long]])
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines == [["name", "text"], ["[bold]a[/bold]", ":smile:"], ["-", long]]
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What a terminal of 40 columns gets."""
+    out = io.StringIO()
+    monkeypatch.setattr(console, "data", Console(file=out, width=40, force_terminal=True, color_system=None))
+    return out
+
+
+def lines_of(out: io.StringIO) -> list[list[str]]:
+    return [line.split() for line in out.getvalue().splitlines() if line.strip(" ─")]
+
+
+def test_a_row_that_is_far_too_wide_for_a_terminal_stands_upright(terminal: io.StringIO) -> None:
+    console.write_table(["name", "text"], [["a", "x" * 100], ["b", "y"]], upright=True)
+    assert lines_of(terminal)[:2] == [["name", "a"], ["text", "x" * 31]]
+    assert lines_of(terminal)[-2:] == [["name", "b"], ["text", "y"]]
+
+
+def test_a_row_that_fits_when_it_is_folded_does_not(terminal: io.StringIO) -> None:
+    console.write_table(["name", "text"], [["a", "x" * 50]], upright=True)
+    assert lines_of(terminal)[0] == ["name", "text"]
+
+
+def test_a_line_is_folded_beside_its_lead(terminal: io.StringIO) -> None:
+    console.write_folded("words that are folded, 🍵 included, and more", lead="  lead ")
+    assert terminal.getvalue().splitlines() == [
+        "  lead words that are folded, 🍵",
+        "       included, and more",
+    ]
+
+
+def test_control_characters_are_spelled_out_and_everything_else_stays() -> None:
+    assert console.one_line("a\n\x1b[2J\x7f\x9b\u2028\u202e\u2066") == r"a\n\u001b[2J\u007f\u009b\u2028\u202e\u2066"
+    assert console.one_line("👩‍👩‍👧 نعم [b] \\") == "👩‍👩‍👧 نعم [b] \\"
+
+
+def test_an_error_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    run_failing(Known("it is \x1b[2J gone"))
+    assert capsys.readouterr().err == "it is \\u001b[2J gone\n"
 
 
 def test_wrong_words_are_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -89,11 +89,11 @@ def test_a_query_as_a_statement() -> None:
     }
     statement = select(query)
     assert statement == Statement(
-        f"SELECT * FROM {TABLE} WHERE pk = ? AND sk < ?",
+        f"SELECT * FROM {TABLE}\nWHERE pk = ? AND sk < ?",
         [{"S": "a ? b"}, {"S": "it's"}],
     )
-    assert statement.filled() == f"SELECT * FROM {TABLE} WHERE pk = 'a ? b' AND sk < 'it''s'"
-    assert select({**query, "ScanIndexForward": False}).text == f"{statement.text} ORDER BY sk DESC"
+    assert statement.filled() == f"SELECT * FROM {TABLE}\nWHERE pk = 'a ? b' AND sk < 'it''s'"
+    assert select({**query, "ScanIndexForward": False}).text == f"{statement.text}\nORDER BY sk DESC"
 
 
 @pytest.mark.parametrize(

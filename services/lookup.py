@@ -1,0 +1,45 @@
+"""Whom somebody at a terminal means: a user or a member, by handle or by uuid. For scripts; clients send tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lib.db import Database
+from lib.ddb.store import MessageStore
+from lib.users import User, UserDirectory
+from services.validation import is_uuid
+
+
+class NobodyFound(Exception):
+    """There is no such user, member or conversation; the message says which."""
+
+
+def find_user(who: str, database: Callable[[], Database]) -> User:
+    """A user; `database` is opened for a handle alone, and a uuid is taken for a user's as it is.
+
+    Raises NobodyFound, DatabaseUnavailable.
+    """
+    if is_uuid(who):
+        return User(uuid=who.lower(), handle=who, display_name=who)
+    with database() as users:
+        return find_by_handle(UserDirectory(users), who)
+
+
+def find_by_handle(users: UserDirectory, handle: str) -> User:
+    """A user. Raises NobodyFound, DatabaseUnavailable."""
+    user = users.by_handle(handle)
+    if user is None:
+        raise NobodyFound(f"No user has the handle {handle}")
+    return user
+
+
+def find_member(store: MessageStore, group_uuid: str, who: str | None) -> User:
+    """A member of the conversation: who is named, or any. Raises NobodyFound, StoreUnavailable."""
+    group_uuid = group_uuid.lower()
+    members = store.conversations.members(group_uuid=group_uuid) if is_uuid(group_uuid) else []
+    if not members:
+        raise NobodyFound(f"There is no conversation {group_uuid}")
+    for user in members:
+        if who in (None, user.handle, user.uuid):
+            return user
+    raise NobodyFound(f"{who} is no member of {group_uuid}: the API says that it is not there")

@@ -1,0 +1,86 @@
+"""The PartiQL that bin/ddb/explain shows for a write does what the write does."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+
+from lib.ddb import partiql
+from lib.ddb.calls import Call, record
+from lib.ddb.cursor import CursorSigner
+from lib.ddb.group_updates import GroupUpdates
+from lib.ddb.schema import create_table
+from lib.ddb.store import MessageStore, StreamedMessageStore
+from lib.ddb.table import Table
+from tests.stores import ANNA, BERT, TableContents
+
+Recorded = Callable[[type[MessageStore]], tuple[MessageStore, Table, list[Call]]]
+
+
+@pytest.fixture
+def recorded(dynamodb_url: str, table: str) -> Iterator[Recorded]:
+    client = boto3.client("dynamodb", endpoint_url=dynamodb_url)
+
+    def make(store_of: type[MessageStore]) -> tuple[MessageStore, Table, list[Call]]:
+        at = Table(client, table)
+        return store_of(at, CursorSigner("any")), at, record(client)
+
+    yield make
+    client.close()
+
+
+@pytest.fixture
+def copy(dynamodb_client: Any) -> Iterator[str]:
+    """Another empty table."""
+    name = f"messages-{uuid.uuid4().hex}"
+    create_table(dynamodb_client, name)
+    yield name
+    dynamodb_client.delete_table(TableName=name)
+
+
+def repeat(client: Any, calls: list[Call], *, table: str) -> None:
+    """Run the statements of all writes on another table, a transaction for each call."""
+    for call in calls:
+        statements = [partiql.write(action, {**arguments, "TableName": table}) for action, arguments in call.writes]
+        client.execute_transaction(
+            TransactStatements=[{"Statement": each.text, "Parameters": each.parameters} for each in statements if each]
+        )
+
+
+def by_key(contents: TableContents) -> list[dict[str, Any]]:
+    return sorted(contents.items(), key=lambda item: (item["pk"]["S"], item["sk"]["S"]))
+
+
+@pytest.mark.parametrize("store_of", [MessageStore, StreamedMessageStore])
+def test_the_statements_of_all_writes_leave_the_same_table(
+    store_of: type[MessageStore], recorded: Recorded, dynamodb_client: Any, table: str, copy: str
+) -> None:
+    store, at, calls = recorded(store_of)
+    group = store.send_to_user(sender=ANNA, receiver=BERT, text="It's the first").group_uuid
+    sent = [store.send(group_uuid=group, sender=user, text=f"after {user.handle}") for user in (BERT, ANNA)]
+    if store_of is StreamedMessageStore:
+        assert GroupUpdates(at).update(group, sent) == 2
+    written = [call for call in calls if call.writes]
+    assert len(written) == (4 if store_of is StreamedMessageStore else 3)
+    repeat(dynamodb_client, written, table=copy)
+    assert by_key(TableContents(dynamodb_client, copy)) == by_key(TableContents(dynamodb_client, table))
+    TableContents(dynamodb_client, copy).check(group, ["It's the first", "after anna", "after bert"])
+
+
+def test_the_statements_of_a_write_are_refused_as_it_would_be(
+    recorded: Recorded, dynamodb_client: Any, table: str, copy: str
+) -> None:
+    store, _, calls = recorded(MessageStore)
+    group = store.send_to_user(sender=ANNA, receiver=BERT, text="first").group_uuid
+    store.send(group_uuid=group, sender=BERT, text="second")
+    written = [call for call in calls if call.writes]
+    repeat(dynamodb_client, written, table=copy)
+    before = by_key(TableContents(dynamodb_client, copy))
+    for call in written:
+        with pytest.raises(dynamodb_client.exceptions.TransactionCanceledException):
+            repeat(dynamodb_client, [call], table=copy)
+    assert by_key(TableContents(dynamodb_client, copy)) == before
