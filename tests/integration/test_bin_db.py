@@ -136,7 +136,7 @@ def test_prod_and_yes_go_ahead(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", new_database())
     assert scripts.load("db/schema-load")([]) == 0
-    monkeypatch.setattr("lib.config.is_local", lambda url: False)
+    monkeypatch.setattr("lib.db_url.is_local", lambda url: False)
     assert scripts.load(name)(["prod", "--yes"]) == 0
 
 
