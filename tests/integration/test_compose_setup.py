@@ -15,7 +15,6 @@ from typing import Any
 
 import boto3
 import pytest
-import yaml
 from dotenv import dotenv_values
 
 from app import create_app
@@ -25,8 +24,9 @@ from lib.local.cognito import PASSWORD
 from lib.local.ministack import Ministack
 from services.seed import CONVERSATION_UUID
 from tests import scripts
+from tests.compose import SERVICES, environment
 
-SETUP = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["setup"]
+COMMAND, ENVIRONMENT = SERVICES["setup"]["command"], environment("setup")
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Stack:
 
     def set_up(self) -> str:
         done = subprocess.run(
-            SETUP["command"],
+            COMMAND,
             cwd=ROOT,
-            env={**os.environ, **SETUP["environment"], **self.variables, "CRUDDUR_PYTHON": sys.executable},
+            env={**os.environ, **ENVIRONMENT, **self.variables, "CRUDDUR_PYTHON": sys.executable},
             capture_output=True,
             text=True,
             timeout=120,
@@ -117,7 +117,7 @@ def test_the_secrets_are_made_for_this_stack_and_for_its_owner_alone(stack: Stac
 
 
 def test_what_the_script_prints_completes_the_example(stack: Stack, tmp_path: Path) -> None:
-    printed = scripts.run("cognito/setup", **{**SETUP["environment"], **stack.variables})
+    printed = scripts.run("cognito/setup", **{**ENVIRONMENT, **stack.variables})
     assert printed.returncode == 0, printed.stderr
     assert PASSWORD in printed.stderr
     dotenv = tmp_path / ".env"
@@ -154,9 +154,16 @@ def test_nobody_elses_pool_gets_users_with_a_known_password(
     name: str, elsewhere: str, reason: str, stack: Stack
 ) -> None:
     before = stack.written()
-    variables = {**SETUP["environment"], **stack.variables, name: elsewhere}
+    variables = {**ENVIRONMENT, **stack.variables, name: elsewhere}
     refused = scripts.run("cognito/setup", "--stack-env", **variables)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert reason in refused.stderr
     assert "hunter2" not in refused.stderr
     assert stack.written() == before
+
+
+def test_the_stream_worker_finds_the_table_by_the_setups_folder_alone(stack: Stack, tmp_path: Path) -> None:
+    settings = {**environment("stream-worker"), "LOCAL_DIR": str(stack.folder)}
+    done = scripts.run("ddb/stream-worker", "--once", "--checkpoints", str(tmp_path / "checkpoints"), **settings)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert stack.variables["DDB_TABLE"] in (tmp_path / "checkpoints").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -14,19 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from dotenv import dotenv_values
 
 from lib import db_url
 from lib.config import ROOT, Settings, SettingsError, is_local, load
 from lib.local.environment import CREDENTIALS
+from tests.compose import SERVICES, environment
 
 SETTINGS: dict[str, Field[Any]] = {each.name.upper(): each for each in fields(Settings)}
 NOT_SETTINGS = {"LOCAL_DIR", *CREDENTIALS}  # what else the application and its scripts read
 LEARNED = {"AWS_COGNITO_USER_POOL_ID", "AWS_COGNITO_USER_POOL_CLIENT_ID", "COGNITO_JWKS_URL"}
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 EXAMPLE = (ROOT / ".env.example").read_text()
 
 # Run in a copy of the image's files: imports all of them, without the packages that the arguments do not name.
@@ -61,10 +61,6 @@ with app.app_context():
 
 def run(*command: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False)
-
-
-def environment(service: str) -> dict[str, str]:
-    return dict(SERVICES[service].get("environment", {}))
 
 
 def instructions(name: str) -> list[str]:
@@ -126,7 +122,7 @@ def test_the_image_needs_no_other_file_and_no_other_package(tmp_path: Path) -> N
     assert "flask is not in the image" in without_flask.stderr
 
 
-@pytest.mark.parametrize("service", ["api", "setup"])
+@pytest.mark.parametrize("service", ["api", "setup", "stream-worker"])
 def test_compose_sets_nothing_that_the_application_does_not_know(service: str) -> None:
     assert environment(service).keys() <= SETTINGS.keys() | NOT_SETTINGS
 
@@ -146,6 +142,22 @@ def test_the_api_gets_its_settings_from_the_folder_that_the_setup_fills() -> Non
     assert read == f"{written}:ro"
     assert f"--mode=0700 {environment('setup')['LOCAL_DIR']}" in DOCKERFILE
     assert SERVICES["api"]["image"] == SERVICES["setup"]["image"]
+
+
+def test_the_stream_worker_runs_in_its_profile_alone_and_keeps_its_place_in_the_setups_folder() -> None:
+    worker, setup = SERVICES["stream-worker"], SERVICES["setup"]
+    assert worker["profiles"] == ["stream"]
+    assert [name for name, service in SERVICES.items() if "profiles" in service] == ["stream-worker"]
+    assert (worker["image"], worker["volumes"]) == (setup["image"], setup["volumes"])
+    assert environment("stream-worker") == environment("api")
+    assert worker["healthcheck"] == {"disable": True}  # the image's asks an API
+    [script] = worker["command"]
+    assert os.access(ROOT / script, os.X_OK)
+
+
+@pytest.mark.parametrize(("given", "mode"), [({}, "inline"), ({"GROUP_UPDATES": "stream"}, "stream")])
+def test_the_callers_mode_reaches_the_api_by_the_setup(given: dict[str, str], mode: str) -> None:
+    assert environment("setup", **given)["GROUP_UPDATES"] == mode
 
 
 def test_every_address_in_the_network_is_a_local_one_with_a_service_behind_it() -> None:
@@ -197,7 +209,8 @@ def test_the_cognito_service_sets_only_what_ministack_reads() -> None:
 
 
 def test_services_wait_for_what_they_need() -> None:
-    assert SERVICES["api"]["depends_on"] == {"setup": {"condition": "service_completed_successfully"}}
+    for name in ("api", "stream-worker"):
+        assert SERVICES[name]["depends_on"] == {"setup": {"condition": "service_completed_successfully"}}
     engines = {"postgres", "dynamodb", "cognito"}
     assert SERVICES["setup"]["depends_on"] == {name: {"condition": "service_healthy"} for name in engines}
     assert all("test" in SERVICES[name]["healthcheck"] for name in engines)
