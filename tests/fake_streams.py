@@ -37,6 +37,7 @@ class FakeStreams:
         self.arn = ARN
         self.shards: dict[str, FakeShard] = {}
         self.away = False
+        self.lost_code = "TrimmedDataAccessException"  # what a sequence number that is not there is answered with
         self.empty_pages = 0  # that many answers are empty although records follow
         self.reads = 0
         self._time = time
@@ -87,7 +88,7 @@ class FakeStreams:
         assert ShardIteratorType == "AFTER_SEQUENCE_NUMBER"
         numbers = [sequence_number(record) for record in shard.records]
         if SequenceNumber not in numbers[shard.trimmed :]:
-            raise _error("TrimmedDataAccessException")
+            raise _error(self.lost_code)
         return self._iterator(ShardId, numbers.index(SequenceNumber) + 1)
 
     def get_records(self, *, ShardIterator: str) -> dict[str, Any]:  # noqa: N803

@@ -52,8 +52,6 @@ class ShardReader:
 
         A position that is lost is replaced by the oldest record that there is: better twice than never.
         """
-        if self.finished:
-            return []
         try:
             return self._page()
         except PositionLost:

@@ -103,8 +103,7 @@ class StreamWorker:
         self._discover_at = self._clock() + _DISCOVER_SECONDS
 
     def _advance(self, reader: ShardReader) -> bool:
-        if len(reader.pending) < self._batch_size:
-            self._read(reader)
+        self._read(reader)
         while not self._stop.asked and self._due(reader):
             for settled in self._delivery.deliver(reader.id, reader.pending[: self._batch_size]):
                 self._checkpoints.advance(reader.id, sequence_number(reader.pending[settled - 1]))

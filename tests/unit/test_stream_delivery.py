@@ -139,6 +139,13 @@ def test_each_record_has_its_own_retries(tmp_path: Path) -> None:
     assert [len(letter["attempts"]) for letter in bench.letters()] == [2, 2, 2]
 
 
+def test_retries_of_a_record_that_recovered_are_not_those_of_the_next(tmp_path: Path) -> None:
+    answers = [failing("1"), failing("1"), failing("1"), None, failing("2"), failing("2"), None]
+    bench = Bench(tmp_path, lambda numbers: answers.pop(0), retries=2)
+    assert bench.deliver(2) == [1, 1]
+    assert bench.letters() == []
+
+
 def test_a_dead_letter_tells_what_failed_when_and_how_and_can_be_delivered_again(tmp_path: Path) -> None:
     bench = Bench(tmp_path, broken("1"), retries=1)
     bench.deliver(1)

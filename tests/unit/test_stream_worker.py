@@ -184,6 +184,14 @@ def test_a_full_batch_does_not_wait_for_its_window(bench: WorkerBench, one: Fake
     assert bench.delivered() == "4"
 
 
+def test_the_last_records_of_a_closed_shard_do_not_wait(bench: WorkerBench, one: FakeStreams) -> None:
+    one.shards["a"].closed = True
+    one.add_shard("child", parent="a").closed = True
+    one.put("child", "5")
+    bench.work(window=1000)
+    assert bench.delivered() == "1 2 3 4 | 5"
+
+
 def test_an_expired_iterator_is_replaced_and_nothing_comes_twice(bench: WorkerBench, one: FakeStreams) -> None:
     def wait() -> None:
         bench.time.ahead += ITERATOR_SECONDS
@@ -215,9 +223,11 @@ def test_a_checkpoint_that_the_stream_no_longer_has_leads_to_the_oldest_record(
     assert bench.delivered() == "5"
 
 
+@pytest.mark.parametrize("code", ["TrimmedDataAccessException", "ValidationException", "InternalFailure"])
 def test_a_stream_that_was_emptied_and_filled_again_is_read_from_its_beginning(
-    bench: WorkerBench, one: FakeStreams
+    bench: WorkerBench, one: FakeStreams, code: str
 ) -> None:
+    one.lost_code = code
     bench.work(once=True)
     one.shards["a"].records.clear()
     one.put("a", "new")
@@ -302,7 +312,7 @@ def test_a_poison_record_does_not_keep_those_behind_it(bench: WorkerBench, one: 
     assert bench.checkpoints() == {ARN: {"a": f"{4:021}"}}
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"another stream": {"a": "9"}}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"another stream": {"a": "SHARD_END"}}'])
 def test_checkpoints_that_cannot_be_read_are_started_anew(bench: WorkerBench, one: FakeStreams, text: str) -> None:
     bench.path.parent.mkdir()
     bench.path.write_text(text)
