@@ -1,0 +1,230 @@
+"""The roles of messaging.yaml where IAM is enforced: each does its whole work with them, and can do nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from lib.aws.templates import template
+from lib.config import DynamoDBSettings
+from lib.ddb.calls import Call, record
+from lib.ddb.cursor import CursorSigner
+from lib.ddb.group_updates import GroupUpdates
+from lib.ddb.items import Message
+from lib.ddb.receipts import AlreadySent, Idempotency
+from lib.ddb.schema import MESSAGE_GROUP_INDEX, create_table, table_definition
+from lib.ddb.store import MessageStore, StreamedMessageStore
+from lib.ddb.table import Table, put
+from lib.local.ministack import Ministack
+from tests.old_data import GROUP, TIMES, old_conversation
+from tests.policies import resolved
+from tests.stores import ANNA, BERT, CARL, TableContents, positions_of
+
+PARTS = ["Table", "TableAccess", "AppRole", "MessageStreamRole", "FunctionInVpc", "DeadLetterQueue"]
+PARTS += ["MessageStreamLogGroup"]  # what the roles' policies name
+TABLE = DynamoDBSettings.ddb_table
+OTHER = "somebody-elses"
+ONCE = Idempotency("key", "hash")
+KEY = {"pk": {"S": "any"}, "sk": {"S": "any"}}
+ITEM_ACTIONS = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem"}
+
+Access = set[tuple[str, str]]
+"""Actions, each with what it is done to: the table, or its index."""
+
+DENIED: dict[str, Callable[[Any], object]] = {
+    "Scan": lambda client: client.scan(TableName=TABLE),
+    "Scan of the index": lambda client: client.scan(TableName=TABLE, IndexName=MESSAGE_GROUP_INDEX),
+    "GetItem elsewhere": lambda client: client.get_item(TableName=OTHER, Key=KEY),
+    "PutItem elsewhere": lambda client: client.put_item(TableName=OTHER, Item=KEY),
+    "a transaction with another table": lambda client: client.transact_write_items(
+        TransactItems=[{"Put": {"TableName": TABLE, "Item": KEY}}, {"Put": {"TableName": OTHER, "Item": KEY}}]
+    ),
+    "PartiQL": lambda client: client.execute_statement(Statement=f"SELECT * FROM \"{TABLE}\" WHERE pk = 'any'"),
+    "BatchGetItem": lambda client: client.batch_get_item(RequestItems={TABLE: {"Keys": [KEY]}}),
+    "BatchWriteItem": lambda client: client.batch_write_item(RequestItems={TABLE: [{"PutRequest": {"Item": KEY}}]}),
+    "DescribeTable": lambda client: client.describe_table(TableName=TABLE),
+    "ListTables": lambda client: client.list_tables(),
+    "CreateTable": lambda client: client.create_table(**table_definition("new")),
+    "UpdateTable": lambda client: client.update_table(TableName=TABLE, DeletionProtectionEnabled=False),
+    "UpdateTimeToLive": lambda client: client.update_time_to_live(
+        TableName=TABLE, TimeToLiveSpecification={"AttributeName": "sk", "Enabled": True}
+    ),
+    "UpdateContinuousBackups": lambda client: client.update_continuous_backups(
+        TableName=TABLE, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": False}
+    ),
+    "CreateBackup": lambda client: client.create_backup(TableName=TABLE, BackupName="copy"),
+    "DeleteTable": lambda client: client.delete_table(TableName=TABLE),
+}
+
+
+@dataclass(frozen=True)
+class Account:
+    """An AWS account that enforces IAM, with parts of the stack in it: the physical ids by the logical ones."""
+
+    url: str
+    ids: dict[str, str]
+
+    def client(self, service: str, **credentials: str) -> Any:
+        """A client of the account's root, or of whom the credentials are."""
+        return boto3.client(service, endpoint_url=self.url, **credentials)
+
+    def role_arn(self, role: str) -> str:
+        with closing(self.client("iam")) as iam:
+            arn: str = iam.get_role(RoleName=self.ids[role])["Role"]["Arn"]
+        return arn
+
+    def assume(self, role: str) -> dict[str, str]:
+        """Temporary credentials of a role."""
+        with closing(self.client("sts")) as sts:
+            given = sts.assume_role(RoleArn=self.role_arn(role), RoleSessionName="tests")["Credentials"]
+        return {
+            "aws_access_key_id": given["AccessKeyId"],
+            "aws_secret_access_key": given["SecretAccessKey"],
+            "aws_session_token": given["SessionToken"],
+        }
+
+    def let_in(self, role: str) -> None:
+        """Stand in for the service that assumes the role on AWS: ministack has none that would."""
+        trust = {"Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]}
+        with closing(self.client("iam")) as iam:
+            iam.update_assume_role_policy(RoleName=self.ids[role], PolicyDocument=json.dumps(trust))
+
+
+@pytest.fixture(scope="module")
+def account(engine_folder: Path) -> Iterator[Account]:
+    with Ministack(engine_folder / "iam", log=engine_folder / "iam.log", persistent=False, AUTH="true") as engine:
+        content = template("messaging")
+        part = {
+            "Parameters": {name: each for name, each in content["Parameters"].items() if "Default" in each},
+            "Resources": {name: content["Resources"][name] for name in PARTS},
+        }
+        with closing(boto3.client("cloudformation", endpoint_url=engine.url)) as stacks:
+            stack = {"StackName": "part", "TemplateBody": json.dumps(part)}
+            stacks.create_stack(**stack, Capabilities=["CAPABILITY_NAMED_IAM"])
+            patience = {"Delay": 0.1, "MaxAttempts": 100}
+            stacks.get_waiter("stack_create_complete").wait(StackName="part", WaiterConfig=patience)
+            made = stacks.describe_stack_resources(StackName="part")["StackResources"]
+        opened = Account(engine.url, {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in made})
+        with closing(opened.client("dynamodb")) as dynamodb:
+            create_table(dynamodb, OTHER)
+        yield opened
+
+
+@pytest.fixture(params=["AppRole", "MessageStreamRole"])
+def role(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def client(account: Account, role: str) -> Iterator[Any]:
+    """DynamoDB with the credentials of the role."""
+    account.let_in(role)
+    with closing(account.client("dynamodb", **account.assume(role))) as made:
+        yield made
+
+
+@pytest.fixture
+def contents(account: Account) -> Iterator[TableContents]:
+    with closing(account.client("dynamodb")) as root:
+        yield TableContents(root, TABLE)
+
+
+def test_a_role_is_assumed_by_nobody_but_its_service(account: Account, role: str) -> None:
+    document = resolved(template("messaging")["Resources"][role]["Properties"]["AssumeRolePolicyDocument"])
+    with closing(account.client("iam")) as iam:
+        iam.create_user(UserName=role)
+        key = iam.create_access_key(UserName=role)["AccessKey"]
+        iam.update_assume_role_policy(RoleName=account.ids[role], PolicyDocument=json.dumps(document))
+    keys = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+    with closing(account.client("sts", **keys)) as sts, pytest.raises(ClientError, match="AccessDenied"):
+        sts.assume_role(RoleArn=account.role_arn(role), RoleSessionName="tests")
+
+
+def test_a_role_may_do_what_its_code_does_and_nothing_else(role: str, client: Any, contents: TableContents) -> None:
+    contents.clear()
+    contents.put(*old_conversation(*TIMES))
+    calls = record(client)
+    {"AppRole": application_at_work, "MessageStreamRole": function_at_work}[role](Table(client, TABLE))
+    assert access(calls) == granted(role)
+
+
+@pytest.mark.parametrize("name", DENIED)
+def test_a_role_is_denied(client: Any, contents: TableContents, name: str) -> None:
+    contents.clear()
+    contents.put(KEY)
+    with pytest.raises(ClientError) as raised:
+        DENIED[name](client)
+    assert raised.value.response["Error"]["Code"] == "AccessDeniedException"
+    assert contents.items() == [KEY]
+
+
+def test_the_functions_role_writes_to_the_dead_letter_queue_and_reads_nothing_of_it(account: Account) -> None:
+    """Lambda does it in its name. What else it does so, ministack names by other ARNs than AWS: see tests/unit."""
+    account.let_in("MessageStreamRole")
+    with closing(account.client("sqs", **account.assume("MessageStreamRole"))) as queue:
+        queue.send_message(QueueUrl=account.ids["DeadLetterQueue"], MessageBody="{}")
+        with pytest.raises(ClientError, match="AccessDenied"):
+            queue.receive_message(QueueUrl=account.ids["DeadLetterQueue"])
+
+
+def application_at_work(table: Table) -> None:
+    """All that the API does at the table, in both modes, and in a conversation of an older backend."""
+    store, streamed = (
+        kind(table, CursorSigner("a secret of the tests")) for kind in (MessageStore, StreamedMessageStore)
+    )
+    positions = positions_of(store)
+    group = store.send_to_user(sender=ANNA, receiver=CARL, text="one", idempotency=ONCE).group_uuid
+    with pytest.raises(AlreadySent):
+        store.send(group_uuid=group, sender=ANNA, text="one", idempotency=ONCE)
+    assert store.receipt(user=ANNA, key=ONCE.key)
+    store.send(group_uuid=group, sender=CARL, text="two")
+    streamed.send(group_uuid=group, sender=ANNA, text="three")
+    positions.mark_read(group_uuid=group, user=ANNA, seq=2)
+    positions.mark_unread(group_uuid=group, user=ANNA)
+    assert positions.unread_count(user_uuid=ANNA.uuid, at_most=99) == 1
+    page = store.list_messages(group_uuid=group, user=ANNA, limit=20)
+    assert [message.text for message in page.items] == ["three", "two", "one"]
+    inbox = store.list_inbox(user_uuid=BERT.uuid, limit=20)
+    store.send(group_uuid=GROUP, sender=ANNA, text="after three old ones")
+    moved = store.list_moved(user_uuid=BERT.uuid, limit=20, since=inbox.feed_cursor)
+    assert [row.text for row in moved.items] == ["after three old ones"]
+    table.ping()
+
+
+def function_at_work(table: Table) -> None:
+    """Pattern D, in a conversation of an older backend: it is adopted, and gets a new message its number."""
+    message = Message(GROUP, "2026-01-02T12:00:00.000000+00:00", "uuid", "new", ANNA, seq=None)
+    table.transact([put(message.to_item(), lambda _: AssertionError())])
+    assert GroupUpdates(table).update(GROUP, [message]) == 1
+
+
+def access(calls: list[Call]) -> Access:
+    """What recorded calls needed."""
+    needed = set()
+    for call in calls:
+        index = f"/index/{call.arguments['IndexName']}" if "IndexName" in call.arguments else ""
+        actions = [ITEM_ACTIONS[kind] for kind, _ in call.writes] if call.writes else [call.operation]
+        needed |= {(f"dynamodb:{action}", f"{TABLE}{index}") for action in actions}
+    return needed
+
+
+def granted(role: str) -> Access:
+    """What a role's policy on the table allows."""
+    resources = template("messaging")["Resources"]
+    assert {"Ref": "TableAccess"} in resources[role]["Properties"]["ManagedPolicyArns"]
+    document = resources["TableAccess"]["Properties"]["PolicyDocument"]
+    return {(action, resource.partition(":table/")[2]) for action, resource in allowances(document)}
+
+
+def allowances(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for statement in resolved(document)["Statement"]:
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        yield from ((action, statement["Resource"]) for action in actions)

@@ -1,0 +1,91 @@
+"""aws/cfn/guardrails.yaml: CloudTrail and Config, which no emulator here has."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from lib.aws.templates import template
+from tests.policies import resources
+
+TRAIL = resources("guardrails", "AWS::CloudTrail::Trail")["Trail"]
+FILTERS = resources("guardrails", "AWS::Logs::MetricFilter")
+ALARMS = resources("guardrails", "AWS::CloudWatch::Alarm")
+RULES = resources("guardrails", "AWS::Config::ConfigRule")
+
+
+def events(name: str) -> set[str]:
+    """The events that a filter counts."""
+    pattern = FILTERS[name]["FilterPattern"]
+    text = pattern if isinstance(pattern, str) else pattern["Fn::Sub"]
+    assert '($.eventSource = "dynamodb.amazonaws.com")' in text
+    assert text.count("(") == text.count(")")
+    return set(re.findall(r'\$\.eventName = "(\w+)"', text))
+
+
+def test_the_trail_covers_every_region_and_each_call_on_the_items_of_the_table() -> None:
+    assert TRAIL["IsLogging"] is TRAIL["IsMultiRegionTrail"] is TRAIL["EnableLogFileValidation"] is True
+    management, items = (each["FieldSelectors"] for each in TRAIL["AdvancedEventSelectors"])
+    assert management == [{"Field": "eventCategory", "Equals": ["Management"]}]
+    assert items == [
+        {"Field": "eventCategory", "Equals": ["Data"]},
+        {"Field": "resources.type", "Equals": ["AWS::DynamoDB::Table"]},
+        {"Field": "resources.ARN", "Equals": [{"Ref": "TableArn"}]},
+    ]
+    assert TRAIL["CloudWatchLogsLogGroupArn"] == {"Fn::GetAtt": ["TrailLogGroup", "Arn"]}
+
+
+def test_the_trails_bucket_is_private_versioned_and_encrypted() -> None:
+    bucket = resources("guardrails", "AWS::S3::Bucket")["AuditBucket"]
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert "BucketEncryption" in bucket
+
+
+@pytest.mark.parametrize(
+    ("name", "counted"),
+    [
+        ("TableChangeFilter", {"DeleteTable", "UpdateTable", "UpdateContinuousBackups", "UpdateTimeToLive"}),
+        ("BulkReadFilter", {"Scan", "ExecuteStatement", "BatchExecuteStatement"}),
+        ("ExportFilter", {"ExportTableToPointInTime", "RestoreTableToPointInTime", "RestoreTableFromBackup"}),
+    ],
+)
+def test_a_filter_counts_what_threatens_the_table(name: str, counted: set[str]) -> None:
+    assert events(name) == counted
+    assert FILTERS[name]["LogGroupName"] == {"Ref": "TrailLogGroup"}
+
+
+def test_unprotecting_is_told_from_other_updates() -> None:
+    pattern = FILTERS["TableChangeFilter"]["FilterPattern"]["Fn::Sub"]
+    assert '($.eventName = "UpdateTable") && ($.requestParameters.deletionProtectionEnabled IS FALSE)' in pattern
+
+
+def test_each_filter_has_its_alarm() -> None:
+    counted = [each["MetricTransformations"][0] for each in FILTERS.values()]
+    watched = [(each["Namespace"], each["MetricName"]) for each in ALARMS.values()]
+    assert [(each["MetricNamespace"], each["MetricName"]) for each in counted] == watched
+    assert ALARMS["TableChangeAlarm"]["Threshold"] == 1
+
+
+def test_config_watches_encryption_recovery_and_protection() -> None:
+    assert {rule["Source"]["SourceIdentifier"] for rule in RULES.values()} == {
+        "CLOUD_TRAIL_ENABLED",
+        "DYNAMODB_PITR_ENABLED",
+        "DYNAMODB_TABLE_DELETION_PROTECTION_ENABLED",
+        "DYNAMODB_TABLE_ENCRYPTED_KMS",
+        "RDS_INSTANCE_DELETION_PROTECTION_ENABLED",
+        "RDS_INSTANCE_PUBLIC_ACCESS_CHECK",
+        "RDS_STORAGE_ENCRYPTED",
+    }
+    assert {rule["Source"]["Owner"] for rule in RULES.values()} == {"AWS"}
+    recording = template("guardrails")["Resources"]["Recording"]["Metadata"]["recorder"]
+    assert recording == {"Fn::If": ["RecordsConfiguration", {"Ref": "ConfigRecorder"}, "another"]}
+    assert {template("guardrails")["Resources"][name]["DependsOn"] for name in RULES} == {"Recording"}
+
+
+def test_the_table_is_what_config_wants_of_it() -> None:
+    table = resources("messaging", "AWS::DynamoDB::Table")["Table"]
+    assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS"}
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["DeletionProtectionEnabled"] is True

@@ -1,0 +1,124 @@
+"""aws/cfn/service.yaml runs the API with its settings, as the image and gunicorn's configuration want it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from typing import Any, get_args, get_type_hints
+
+import yaml
+
+from lib.aws.templates import template
+from lib.config import ROOT, Settings
+from tests.policies import resources
+
+FOR_EMULATORS = {
+    "AWS_ENDPOINT_URL_DYNAMODB",
+    "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER",
+    "COGNITO_ISSUER",
+    "COGNITO_JWKS_URL",
+}
+
+TASK = resources("service", "AWS::ECS::TaskDefinition")["Task"]
+(CONTAINER,) = TASK["ContainerDefinitions"]
+ENVIRONMENT = {each["Name"]: each["Value"] for each in CONTAINER["Environment"]}
+SECRETS = {each["Name"]: each["ValueFrom"] for each in CONTAINER["Secrets"]}
+SERVICE = resources("service", "AWS::ECS::Service")["Service"]
+BALANCER = resources("service", "AWS::ElasticLoadBalancingV2::LoadBalancer")["LoadBalancer"]
+LISTENERS = resources("service", "AWS::ElasticLoadBalancingV2::Listener")
+TARGETS = resources("service", "AWS::ElasticLoadBalancingV2::TargetGroup")["TargetGroup"]
+PARAMETERS = template("service")["Parameters"]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+
+
+def attributes(resource: dict[str, Any], name: str) -> dict[str, str]:
+    return {each["Key"]: each["Value"] for each in resource[name]}
+
+
+def test_the_container_gets_every_setting_by_its_name() -> None:
+    assert ENVIRONMENT.keys() | SECRETS.keys() == {each.name.upper() for each in fields(Settings)} - FOR_EMULATORS
+
+
+def test_what_is_secret_comes_from_secrets_manager() -> None:
+    kinds = {each.name.upper(): each.metadata["kind"] for each in fields(Settings)}
+    assert SECRETS.keys() == {name for name, kind in kinds.items() if kind in ("secret", "database_url")}
+    assert SECRETS == {"DATABASE_URL": {"Ref": "DatabaseSecretArn"}, "SECRET_KEY": {"Ref": "SecretKeyArn"}}
+
+
+def test_a_parameter_takes_what_its_setting_takes() -> None:
+    hints = get_type_hints(Settings)
+    for each in fields(Settings):
+        value = ENVIRONMENT.get(each.name.upper())
+        parameter = PARAMETERS.get(value["Ref"], {}) if isinstance(value, dict) else {}
+        if "AllowedValues" in parameter:
+            assert parameter["AllowedValues"] == list(get_args(hints[each.name]))
+        if "Default" in parameter:
+            assert parameter["Default"] == each.default
+        if "MaxValue" in parameter:
+            assert (parameter["MinValue"], parameter["MaxValue"]) == (each.metadata["low"], each.metadata["high"])
+
+
+def test_the_container_is_nobody_special_and_cannot_write_to_its_disk() -> None:
+    assert f"USER {CONTAINER['User']}\n" in DOCKERFILE
+    assert CONTAINER["ReadonlyRootFilesystem"] is True
+    assert CONTAINER["LinuxParameters"]["Capabilities"] == {"Drop": ["ALL"]}
+    assert TASK["TaskRoleArn"] == {"Ref": "AppRoleArn"}
+    assert SERVICE["EnableExecuteCommand"] is False
+    assert SERVICE["NetworkConfiguration"]["AwsvpcConfiguration"]["AssignPublicIp"] == "DISABLED"
+
+
+def test_the_port_is_one_from_the_balancer_to_gunicorn() -> None:
+    ports = {int(ENVIRONMENT["PORT"]), TARGETS["Port"], CONTAINER["PortMappings"][0]["ContainerPort"]}
+    ports |= {each["ContainerPort"] for each in SERVICE["LoadBalancers"]}
+    ports |= {rule["ToPort"] for rule in resources("network", "AWS::EC2::SecurityGroupIngress").values()} - {443, 5432}
+    assert ports == {4567}
+    assert ENVIRONMENT["HOST"] == "0.0.0.0"  # noqa: S104 - inside a container
+
+
+def test_the_balancer_asks_a_path_that_the_api_has() -> None:
+    paths = yaml.safe_load((ROOT / "openapi.yaml").read_text())["paths"]
+    assert TARGETS["HealthCheckPath"] in paths
+    assert TARGETS["Matcher"] == {"HttpCode": "200"}
+
+
+def test_the_balancer_closes_idle_connections_before_gunicorn_does() -> None:
+    keepalive = re.search(r"^keepalive = (\d+)", (ROOT / "gunicorn.conf.py").read_text(), re.MULTILINE)
+    assert keepalive
+    assert int(attributes(BALANCER, "LoadBalancerAttributes")["idle_timeout.timeout_seconds"]) < int(keepalive[1])
+
+
+def test_a_container_is_given_the_time_that_gunicorn_takes_to_end() -> None:
+    graceful = re.search(r"^graceful_timeout = (\d+)", (ROOT / "gunicorn.conf.py").read_text(), re.MULTILINE)
+    assert graceful
+    assert int(graceful[1]) < CONTAINER["StopTimeout"]
+
+
+def test_https_is_spoken_and_http_leads_there() -> None:
+    https, http = LISTENERS["HttpsListener"], LISTENERS["HttpListener"]
+    assert (https["Protocol"], https["Port"]) == ("HTTPS", 443)
+    assert https["SslPolicy"] == "ELBSecurityPolicy-TLS13-1-2-2021-06"
+    (answer,) = http["DefaultActions"]
+    assert (answer["Type"], answer["RedirectConfig"]["Protocol"]) == ("redirect", "HTTPS")
+    assert LISTENERS.keys() == {"HttpsListener", "HttpListener"}
+
+
+def test_a_deployment_that_fails_is_rolled_back_and_costs_no_container() -> None:
+    deployment = SERVICE["DeploymentConfiguration"]
+    assert deployment["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}
+    assert deployment["MinimumHealthyPercent"] == 100
+
+
+def test_containers_follow_cpu_and_requests_and_are_never_fewer_than_two() -> None:
+    policies = resources("service", "AWS::ApplicationAutoScaling::ScalingPolicy").values()
+    metrics = [each["TargetTrackingScalingPolicyConfiguration"]["PredefinedMetricSpecification"] for each in policies]
+    assert {each["PredefinedMetricType"] for each in metrics} == {
+        "ECSServiceAverageCPUUtilization",
+        "ALBRequestCountPerTarget",
+    }
+    assert (PARAMETERS["LeastContainers"]["Default"], PARAMETERS["LeastContainers"]["MinValue"]) == (2, 2)
+
+
+def test_alarms_go_where_all_go() -> None:
+    for stack in ("service", "guardrails"):
+        for alarm in resources(stack, "AWS::CloudWatch::Alarm").values():
+            assert alarm["AlarmActions"] == [{"Ref": "AlarmTopicArn"}]
