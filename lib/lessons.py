@@ -118,14 +118,14 @@ VALUES (%(message)s, %(group)s,
 
 NEXT_MESSAGE = Lesson(
     title="Pattern C: write a message, in a conversation that exists",
-    question="How does a message get into a conversation?",
+    question="How does a message get to a user with whom one talks already?",
     sql=_APPEND,
     moral="In SQL the inbox is a join, so the message is all. Here the inbox lies ready, so its rows change with it.",
 )
 
 MESSAGE_ALONE = Lesson(
     title="Pattern C: write a message, in a conversation that exists",
-    question="How does a message get into a conversation?",
+    question="How does a message get to a user with whom one talks already?",
     sql=_APPEND,
     moral="GROUP_UPDATES=stream: the request writes the message alone. It has no seq until the function on the table's "
     "stream does pattern D.",
