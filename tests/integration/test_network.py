@@ -1,4 +1,4 @@
-"""The network where it can be made: ministack knows no flow logs, no ingress rules of their own, and filters nothing."""
+"""The network where it can be made: ministack knows no flow logs and no separate ingress rules, and filters nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""README.md and docs/data-model.md say what the code says: their paths, tables, items and costs are checked here."""
+"""README.md and the pages in docs say what the code says: their paths, tables, items and costs are checked here."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from lib.users import User
 from services import errors
 from services.errors import Code
 
-README, DATA_MODEL = ROOT / "README.md", ROOT / "docs/data-model.md"
-DOCUMENTS = pytest.mark.parametrize("document", [README, DATA_MODEL], ids=lambda path: path.name)
+README, DATA_MODEL, AWS = ROOT / "README.md", ROOT / "docs/data-model.md", ROOT / "docs/aws.md"
+DOCUMENTS = pytest.mark.parametrize("document", [README, DATA_MODEL, AWS], ids=lambda path: path.name)
 
 AUGUSTSZ = User("76d2f241-a860-4d8b-a8e3-6cd68db75ab9", "Augustsz", "Augustsz")
 BAYKO = User("3f0c5b8e-92d1-4c47-9a6e-b1d8f7240c35", "bayko", "Bayko")
