@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -97,6 +98,19 @@ def test_who_reaches_whom(group: str, reaches: set[Any], reached_by: set[Any]) -
 def test_every_group_is_accounted_for() -> None:
     (marker,) = test_who_reaches_whom.pytestmark  # type: ignore[attr-defined]
     assert {f"{group}SecurityGroup" for group, *_ in marker.args[1]} == GROUPS.keys()
+
+
+def test_descriptions_have_only_characters_that_ec2_takes() -> None:
+    rules = [
+        rule
+        for group in GROUPS.values()
+        for key in ("SecurityGroupIngress", "SecurityGroupEgress")
+        for rule in group.get(key, [])
+    ]
+    given = [each["Description"] for each in [*rules, *INGRESS]] + [
+        each["GroupDescription"] for each in GROUPS.values()
+    ]
+    assert [text for text in given if not re.fullmatch(r"[\w .:/()#,@\[\]+=&;{}!$*-]{1,255}", text, re.ASCII)] == []
 
 
 def test_the_gateway_endpoints_are_on_the_private_routes() -> None:
