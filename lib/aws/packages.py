@@ -13,7 +13,9 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from modulefinder import ModuleFinder
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -50,6 +52,12 @@ class Package:
     def parameter(self) -> str:
         """The template's parameter that takes the key: `MessageStreamKey`."""
         return f"{self.function.title().replace('_', '')}Key"
+
+
+def build_all(folder: Path) -> list[Package]:
+    """Make every function's package. Raises PackageError."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(build, FUNCTIONS, repeat(folder)))
 
 
 def build(function: str, folder: Path) -> Package:

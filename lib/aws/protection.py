@@ -1,4 +1,4 @@
-"""What stands between a stack's deletion and what people wrote: deletion protection, read where it is kept."""
+"""Deletion protection, where it is kept: what has it would stop the deletion of its stack half-way."""
 
 from __future__ import annotations
 
@@ -26,6 +26,14 @@ _PROTECTIONS: dict[str, _Protection] = {
             "DeletionProtection"
         ],
         "aws rds modify-db-instance --db-instance-identifier {name} --no-deletion-protection",
+    ),
+    "AWS::ElasticLoadBalancingV2::LoadBalancer": (
+        lambda session, name: (
+            {"Key": "deletion_protection.enabled", "Value": "true"}
+            in session.client("elbv2").describe_load_balancer_attributes(LoadBalancerArn=name)["Attributes"]
+        ),
+        "aws elbv2 modify-load-balancer-attributes --load-balancer-arn {name} "
+        "--attributes Key=deletion_protection.enabled,Value=false",
     ),
 }
 

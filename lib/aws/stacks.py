@@ -117,11 +117,8 @@ class Stack:
             raise StackError(f"{self.name} lacks {', '.join(missing)}: give --set NAME=VALUE, or deploy what gives it")
         return found
 
-    def prepare(self, given: Mapping[str, str], *, adopt: bool = False) -> ChangeSet | None:
-        """A change set that makes or updates the stack; None if nothing would change.
-
-        With `adopt`, what exists under a name that the template gives is taken over. Raises StackError.
-        """
+    def prepare(self, given: Mapping[str, str]) -> ChangeSet | None:
+        """A change set that makes or updates the stack; None if nothing would change. Raises StackError."""
         status = self.status()
         if status in _BEYOND_UPDATE:
             raise StackError(f"{self.name} is in {status}, and only bin/aws/delete {self.template} leads out of it")
@@ -132,16 +129,16 @@ class Stack:
             TemplateBody=body(self.template),
             Parameters=self.parameters(given),
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
-            ImportExistingResources=adopt,
         )
         place = {"StackName": self.name, "ChangeSetName": made["Id"]}
         while (described := self._client.describe_change_set(**place))["Status"].endswith(("PENDING", "IN_PROGRESS")):
             time.sleep(self._poll_seconds)
         if described["Status"] == "FAILED":
-            self._client.delete_change_set(**place)
             if any(each in described["StatusReason"] for each in _NO_CHANGES):
+                self._client.delete_change_set(**place)
                 return None
-            raise StackError(f"{self.name} cannot be changed: {described['StatusReason']}")
+            causes = self._validation_errors(ChangeSetName=made["Id"]) or [described["StatusReason"]]
+            raise StackError(f"{self.name} cannot be changed. {_listed(causes)}")
         pages = self._client.get_paginator("describe_change_set").paginate(**place)
         return ChangeSet(made["Id"], [_change(each["ResourceChange"]) for page in pages for each in page["Changes"]])
 
@@ -167,9 +164,14 @@ class Stack:
         return self._follow(described["StackId"], token)  # a stack that is gone is known by its id alone
 
     def resources(self) -> dict[str, tuple[str, str]]:
-        """Type and physical name of everything in the stack, by logical id."""
+        """Type and physical name of everything that belongs to the stack, by logical id."""
         pages = self._client.get_paginator("list_stack_resources").paginate(StackName=self.name)
-        found = [each for page in pages for each in page["StackResourceSummaries"] if "PhysicalResourceId" in each]
+        found = [
+            each
+            for page in pages
+            for each in page["StackResourceSummaries"]
+            if "PhysicalResourceId" in each and not each["ResourceStatus"].startswith("DELETE_")
+        ]
         return {each["LogicalResourceId"]: (each["ResourceType"], each["PhysicalResourceId"]) for each in found}
 
     def _others(self, templates: tuple[str, ...]) -> list[Stack]:
@@ -189,13 +191,24 @@ class Stack:
             time.sleep(self._poll_seconds)
         if status not in _DONE:
             causes = [f"{each.logical_id}: {each.reason}" for each in seen.values() if each.is_cause]
-            raise StackError(f"{self.name} ended in {status}. {'; '.join(causes[:_MOST_CAUSES])}")
+            raise StackError(
+                f"{self.name} ended in {status}. {_listed(self._validation_errors(StackName=stack) + causes)}"
+            )
 
     def _events(self, stack: str, token: str) -> list[Event]:
         """What happened under a token, the oldest first."""
         pages = self._client.get_paginator("describe_stack_events").paginate(StackName=stack)
         found = [each for page in pages for each in page["StackEvents"] if each.get("ClientRequestToken") == token]
         return [_event(each) for each in reversed(found)]
+
+    def _validation_errors(self, **place: str) -> list[str]:
+        """What CloudFormation refused in the last operation before it began to make anything."""
+        failed = self._client.describe_events(**place, Filters={"FailedEvents": True})["OperationEvents"]
+        return [
+            f"{each['LogicalResourceId']}: {each['ValidationStatusReason']}"
+            for each in failed
+            if each["OperationId"] == failed[0]["OperationId"] and each["EventType"] == "VALIDATION_ERROR"
+        ]
 
     def _describe(self, stack: str) -> dict[str, Any] | None:
         try:
@@ -205,6 +218,10 @@ class Stack:
                 return None
             raise
         return described
+
+
+def _listed(causes: list[str]) -> str:
+    return "; ".join(causes[:_MOST_CAUSES])
 
 
 def _change(change: Mapping[str, Any]) -> Change:

@@ -1,14 +1,17 @@
-"""Cognito for the integration tests: ministack's, with the pool and the client of the local stack."""
+"""ministack for the integration tests: Cognito with the local stack's pool and client, and an account to deploy to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
+from lib.db import Database
 from lib.local.cognito import LocalPool, ensure_pool
+from tests.deployed import Account, open_account
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +26,13 @@ def cognito_client(ministack_url: str) -> Iterator[Any]:
 def user_pool(cognito_client: Any) -> LocalPool:
     """The local stack's pool; `ensure_user` puts users into it."""
     return ensure_pool(cognito_client)
+
+
+@pytest.fixture(scope="session")
+def account(engine_folder: Path, new_database: Callable[[], str]) -> Iterator[Account]:
+    """An AWS account that stacks can be deployed to, with a database of users."""
+    url = new_database()
+    with Database(url) as database:
+        database.script("db/schema.sql")
+    with open_account(engine_folder, url) as opened:
+        yield opened

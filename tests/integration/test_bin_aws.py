@@ -1,0 +1,250 @@
+"""bin/aws: packages, deployments and deletions, in an account that ministack stands for."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from lib.aws import templates
+from lib.aws.packages import FUNCTIONS, Package, upload
+from lib.aws.protection import protections
+from tests.deployed import BUCKET, Account
+from tests.scripts import load
+from tests.stores import ANNA, TableContents
+
+PREFIX = "second"
+STACK = f"{PREFIX}-messaging"
+NAMES = {name: f"second-{name}" for name in ("TableName", "UserPoolName", "MessageStreamName", "PostConfirmationName")}
+ITEM = {"pk": {"S": "PAIR#a#b"}, "sk": {"S": "STATE"}, "group_uuid": {"S": ANNA.uuid}}
+
+ALONE = "import sys; sys.path[:] = [each for each in sys.path if 'site-' not in each] + sys.argv[1:]; import handler"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def deploy(account: Account, *arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
+    """A second system in the account, beside the one of other tests."""
+    return account.deploy("--prefix", PREFIX, *arguments, **NAMES | values)
+
+
+@pytest.fixture
+def stack(account: Account) -> Iterator[str]:
+    """The second system's stack, deployed; and nothing left of it afterwards."""
+    done = deploy(account, "--yes")
+    assert done.returncode == 0, done.stderr
+    outputs = account.outputs(STACK)
+    yield STACK
+    unprotect(account, outputs)
+    account.client("cloudformation").delete_stack(StackName=STACK)
+    account.client("dynamodb").delete_table(TableName=outputs["TableName"])
+    account.client("cognito-idp").delete_user_pool(UserPoolId=outputs["UserPoolId"])
+
+
+def unprotect(account: Account, outputs: dict[str, str]) -> None:
+    account.client("dynamodb").update_table(TableName=outputs["TableName"], DeletionProtectionEnabled=False)
+    account.client("cognito-idp").update_user_pool(UserPoolId=outputs["UserPoolId"], DeletionProtection="INACTIVE")
+
+
+def test_the_same_sources_give_the_same_packages_and_without_a_bucket_nothing_is_asked_of_aws(
+    account: Account, tmp_path: Path
+) -> None:
+    nowhere = Account("http://127.0.0.1:9", tmp_path, "")
+    done = nowhere.script("package", "--output", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    made, uploaded = (json.loads(path.read_text()) for path in (tmp_path / "parameters.json", account.parameters))
+    assert made | {"CodeBucket": BUCKET} == uploaded
+    for function in FUNCTIONS:
+        name = f"{function}.zip"
+        assert (tmp_path / name).read_bytes() == (account.parameters.parent / name).read_bytes()
+
+
+def test_a_package_that_is_in_the_bucket_is_not_uploaded_again(account: Account, tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"of any content")
+    package = Package("a", tmp_path / "a.zip", "a/hash.zip")
+    with closing(account.client("s3")) as client:
+        assert [upload(client, package, BUCKET) for _ in range(2)] == [True, False]
+        stored = client.get_object(Bucket=BUCKET, Key=package.key)
+        assert (stored["Body"].read(), stored["ServerSideEncryption"]) == (b"of any content", "AES256")
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_package_holds_all_that_its_handler_imports_and_its_byte_code(
+    account: Account, tmp_path: Path, function: str
+) -> None:
+    with zipfile.ZipFile(account.parameters.parent / f"{function}.zip") as archive:
+        archive.extractall(tmp_path)
+    names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert {"handler.py", "lib/config.py", "boto3/__init__.py"} <= names
+    assert {
+        each for each in names if each.startswith(("lib/local/", "lib/aws/", "tests/", "botocore/data/ec2"))
+    } == set()
+    compiled = {path.replace("__pycache__/", "").replace(".cpython-311.pyc", ".py") for path in names if ".pyc" in path}
+    assert {each for each in names if each.endswith(".py")} == compiled
+    alone = subprocess.run(
+        [sys.executable, "-I", "-c", ALONE, tmp_path], capture_output=True, text=True, cwd="/", check=False
+    )
+    assert (alone.returncode, alone.stderr) == (0, "")
+
+
+def test_changes_are_shown_and_not_made_without_consent(account: Account) -> None:
+    done = deploy(account)
+    assert done.returncode == 1
+    assert "no terminal to ask at" in done.stderr
+    assert ["Add", "Table", "AWS::DynamoDB::Table", "-"] in [line.split() for line in done.stdout.splitlines()]
+    stacks = account.client("cloudformation").describe_stacks()["Stacks"]
+    assert STACK not in [each["StackName"] for each in stacks]
+    assert NAMES["TableName"] not in account.client("dynamodb").list_tables()["TableNames"]
+
+
+def test_a_deployment_prints_the_outputs_and_a_second_one_has_no_changes(account: Account, stack: str) -> None:
+    again = deploy(account, "--yes")
+    assert (again.returncode, f"{stack}: no changes" in again.stderr) == (0, True), again.stderr
+    outputs = dict(line.split() for line in again.stdout.splitlines())
+    assert outputs.items() >= account.outputs(stack).items()
+
+
+def test_a_change_is_made_and_what_was_given_before_is_kept(account: Account, stack: str) -> None:
+    done = account.script("deploy", "messaging", "--prefix", PREFIX, "--set", "LogRetentionDays=30", "--yes")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["Modify", "MessageStreamLogGroup", "AWS::Logs::LogGroup"] in [row[:3] for row in rows]
+    assert "Table" not in [row[1] for row in rows]
+    groups = account.client("logs").describe_log_groups(logGroupNamePrefix="/aws/lambda/second-")["logGroups"]
+    assert {each["retentionInDays"] for each in groups} == {30}
+
+
+def test_a_replacement_of_the_table_stands_out_and_yes_does_not_cover_it(account: Account, stack: str) -> None:
+    done = deploy(account, "--yes", TableName="second-renamed")
+    assert done.returncode == 1
+    assert ["!!", "Modify", "Table", "AWS::DynamoDB::Table", "True"] in [
+        line.split() for line in done.stdout.splitlines()
+    ]
+    assert "no terminal to ask at, and Table would be replaced or removed" in done.stderr
+    tables = account.client("dynamodb").list_tables()["TableNames"]
+    assert (NAMES["TableName"] in tables, "second-renamed" in tables) == (True, False)
+
+
+def test_what_is_missing_or_unknown_is_named_before_anything_is_made(account: Account) -> None:
+    bare = account.script("deploy", "messaging", "--prefix", "third", "--yes", "--parameters", "/nowhere")
+    assert bare.returncode == 1
+    assert "third-messaging lacks CodeBucket, MessageStreamKey, PostConfirmationKey, FunctionSubnetIds" in bare.stderr
+    wrong = deploy(account, "--yes", TableNmae="messages")
+    assert (wrong.returncode, wrong.stderr) == (1, "messaging has no parameter TableNmae\n")
+
+
+@pytest.fixture
+def broken(account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., int]]:
+    """Deploys a template with one resource that cannot be made, as the stack third-messaging; the exit status."""
+
+    def run(*arguments: str, **resource: Any) -> int:
+        resources = {"Topic": {"Type": "AWS::SNS::Topic"}, "Broken": resource | {"DependsOn": "Topic"}}
+        (tmp_path / "messaging.yaml").write_text(json.dumps({"Parameters": {}, "Resources": resources}))
+        return load("aws/deploy")(["messaging", "--prefix", "third", *arguments])
+
+    monkeypatch.setattr(templates, "TEMPLATES", tmp_path)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", account.url)
+    templates.template.cache_clear()
+    yield run
+    templates.template.cache_clear()
+    account.client("cloudformation").delete_stack(StackName="third-messaging")
+
+
+@pytest.mark.parametrize(
+    ("resource", "cause"),
+    [
+        (
+            {"Type": "AWS::Logs::MetricFilter", "Properties": {"LogGroupName": "nowhere"}},
+            "third-messaging ended in ROLLBACK_COMPLETE. Broken: ",
+        ),
+        (
+            {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": BUCKET}},
+            "third-messaging ended in ROLLBACK_COMPLETE. Broken: Resource of type 'AWS::S3::Bucket' with identifier",
+        ),
+    ],
+)
+def test_a_failed_deployment_names_its_cause_and_the_way_out(
+    broken: Callable[..., int], capsys: pytest.CaptureFixture[str], resource: dict[str, Any], cause: str
+) -> None:
+    assert broken("--yes", **resource) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith(cause)
+    assert broken("--yes", **resource) == 1
+    assert "ROLLBACK_COMPLETE, and only bin/aws/delete messaging leads out of it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("typed", "status"), [("y\n", 0), ("n\n", 1), ("\n", 1), ("", 1)])
+def test_a_deployment_is_made_when_it_is_agreed_to(
+    account: Account, broken: Callable[..., int], monkeypatch: pytest.MonkeyPatch, typed: str, status: int
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal(typed))
+    assert broken(Type="AWS::SNS::Topic") == status
+    stacks = [each["StackName"] for each in account.client("cloudformation").describe_stacks()["Stacks"]]
+    assert ("third-messaging" in stacks) == (status == 0)
+
+
+def test_a_protected_stack_is_not_deleted_and_what_people_wrote_never_is(account: Account, stack: str) -> None:
+    outputs = account.outputs(stack)
+    refused = account.script("delete", "messaging", "--prefix", PREFIX, "--yes")
+    assert refused.returncode == 1
+    assert "aws dynamodb update-table --table-name second-TableName --no-deletion-protection-enabled" in refused.stderr
+    assert account.outputs(stack) == outputs
+
+    contents = TableContents(account.client("dynamodb"), NAMES["TableName"])
+    contents.put(ITEM)
+    unprotect(account, outputs)
+    unasked = account.script("delete", "messaging", "--prefix", PREFIX)
+    assert (unasked.returncode, "no terminal to ask at" in unasked.stderr) == (1, True)
+    deleted = account.script("delete", "messaging", "--prefix", PREFIX, "--yes")
+    assert deleted.returncode == 0, deleted.stderr
+    assert "Retained, and still to pay for: AWS::DynamoDB::Table second-TableName" in deleted.stderr
+    assert contents.items() == [ITEM]
+    account.client("cognito-idp").describe_user_pool(UserPoolId=outputs["UserPoolId"])
+    gone = account.script("delete", "messaging", "--prefix", PREFIX, "--yes")
+    assert (gone.returncode, "There is no stack second-messaging" in gone.stderr) == (1, True)
+
+
+def test_a_protected_load_balancer_or_database_stops_a_deletion_before_it_begins(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", account.url)
+    with closing(account.client("elbv2")) as balancers, closing(account.client("rds")) as databases:
+        made = balancers.create_load_balancer(Name="front", Subnets=["subnet-1", "subnet-2"])["LoadBalancers"]
+        arn = made[0]["LoadBalancerArn"]
+        databases.create_db_instance(
+            DBInstanceIdentifier="users", DBInstanceClass="db.t4g.micro", Engine="postgres", DeletionProtection=True
+        )
+        resources = [
+            ("AWS::ElasticLoadBalancingV2::LoadBalancer", arn),
+            ("AWS::RDS::DBInstance", "users"),
+            ("AWS::SNS::Topic", "alarms"),
+        ]
+        assert [each.split()[0] for each in protections(boto3.Session(), resources)] == ["users"]
+        protected = [{"Key": "deletion_protection.enabled", "Value": "true"}]
+        balancers.modify_load_balancer_attributes(LoadBalancerArn=arn, Attributes=protected)
+        assert [each.split()[0] for each in protections(boto3.Session(), resources)] == [arn, "users"]
+        databases.modify_db_instance(DBInstanceIdentifier="users", DeletionProtection=False)
+        assert [each.split()[0] for each in protections(boto3.Session(), resources)] == [arn]
+
+
+def test_a_stack_is_not_deleted_while_a_later_one_may_use_it(account: Account, stack: str) -> None:
+    formation = account.client("cloudformation")
+    template = json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}})
+    formation.create_stack(StackName=f"{PREFIX}-service", TemplateBody=template)
+    refused = account.script("delete", "messaging", "--prefix", PREFIX, "--yes")
+    formation.delete_stack(StackName=f"{PREFIX}-service")
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        "Refused: second-service may use second-messaging, and would have to be deleted first\n",
+    )
