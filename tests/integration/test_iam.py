@@ -1,4 +1,4 @@
-"""The roles of messaging.yaml where IAM is enforced: each does its whole work with them, and can do nothing else."""
+"""The roles of the templates where IAM is enforced: each does its whole work with them, and can do nothing else."""
 
 from __future__ import annotations
 
@@ -16,25 +16,32 @@ from botocore.exceptions import ClientError
 from lib.aws.templates import template
 from lib.config import DynamoDBSettings
 from lib.ddb.calls import Call, record
-from lib.ddb.cursor import CursorSigner
 from lib.ddb.group_updates import GroupUpdates
 from lib.ddb.items import Message
 from lib.ddb.receipts import AlreadySent, Idempotency
 from lib.ddb.schema import MESSAGE_GROUP_INDEX, create_table, table_definition
-from lib.ddb.store import MessageStore, StreamedMessageStore
-from lib.ddb.table import Table, put
+from lib.ddb.table import Table
+from lib.local.environment import REGION
 from lib.local.ministack import Ministack
+from tests.damages import damages
+from tests.doctoring import sound_table, visit
 from tests.old_data import GROUP, TIMES, old_conversation
 from tests.policies import resolved
-from tests.stores import ANNA, BERT, CARL, TableContents, positions_of
+from tests.stores import ANNA, BERT, CARL, TableContents, positions_of, stores_on
+from tests.streamed import streamed_stores_on
 
-PARTS = ["Table", "TableAccess", "AppRole", "MessageStreamRole", "FunctionInVpc", "DeadLetterQueue"]
-PARTS += ["MessageStreamLogGroup"]  # what the roles' policies name
+ROLES = ["AppRole", "MessageStreamRole", "MaintenanceRole"]
+# The roles, and what their policies name.
+PARTS = [*ROLES, "Table", "TableAccess", "FunctionInVpc", "DeadLetterQueue", "MessageStreamLogGroup"]
+RESOURCES = template("messaging")["Resources"] | template("service")["Resources"]
+PARAMETERS = template("service")["Parameters"] | template("messaging")["Parameters"]
 TABLE = DynamoDBSettings.ddb_table
+TABLE_ARN = f"arn:aws:dynamodb:{REGION}:000000000000:table/{TABLE}"
 OTHER = "somebody-elses"
 ONCE = Idempotency("key", "hash")
 KEY = {"pk": {"S": "any"}, "sk": {"S": "any"}}
-ITEM_ACTIONS = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem"}
+ACTIONS = {f"{kind}": f"{kind}Item" for kind in ("Put", "Update", "Delete", "ConditionCheck")}
+ACTIONS["TransactGetItems"] = "GetItem"
 
 Access = set[tuple[str, str]]
 """Actions, each with what it is done to: the table, or its index."""
@@ -63,6 +70,11 @@ DENIED: dict[str, Callable[[Any], object]] = {
     "CreateBackup": lambda client: client.create_backup(TableName=TABLE, BackupName="copy"),
     "DeleteTable": lambda client: client.delete_table(TableName=TABLE),
 }
+
+MAINTENANCE_MAY = {"Scan", "DescribeTable"}
+REFUSALS = [
+    (role, name) for role in ROLES for name in DENIED if role != "MaintenanceRole" or name not in MAINTENANCE_MAY
+]
 
 
 @dataclass(frozen=True)
@@ -101,11 +113,9 @@ class Account:
 @pytest.fixture(scope="module")
 def account(engine_folder: Path) -> Iterator[Account]:
     with Ministack(engine_folder / "iam", log=engine_folder / "iam.log", persistent=False, AUTH="true") as engine:
-        content = template("messaging")
-        part = {
-            "Parameters": {name: each for name, each in content["Parameters"].items() if "Default" in each},
-            "Resources": {name: content["Resources"][name] for name in PARTS},
-        }
+        declared = {name: each for name, each in PARAMETERS.items() if "Default" in each}
+        declared["TableArn"] = {"Type": "String", "Default": TABLE_ARN}
+        part = {"Parameters": declared, "Resources": {name: RESOURCES[name] for name in PARTS}}
         with closing(boto3.client("cloudformation", endpoint_url=engine.url)) as stacks:
             stack = {"StackName": "part", "TemplateBody": json.dumps(part)}
             stacks.create_stack(**stack, Capabilities=["CAPABILITY_NAMED_IAM"])
@@ -118,7 +128,7 @@ def account(engine_folder: Path) -> Iterator[Account]:
         yield opened
 
 
-@pytest.fixture(params=["AppRole", "MessageStreamRole"])
+@pytest.fixture(params=ROLES)
 def role(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -138,7 +148,7 @@ def contents(account: Account) -> Iterator[TableContents]:
 
 
 def test_a_role_is_assumed_by_nobody_but_its_service(account: Account, role: str) -> None:
-    document = resolved(template("messaging")["Resources"][role]["Properties"]["AssumeRolePolicyDocument"])
+    document = resolved(RESOURCES[role]["Properties"]["AssumeRolePolicyDocument"])
     with closing(account.client("iam")) as iam:
         iam.create_user(UserName=role)
         key = iam.create_access_key(UserName=role)["AccessKey"]
@@ -150,13 +160,12 @@ def test_a_role_is_assumed_by_nobody_but_its_service(account: Account, role: str
 
 def test_a_role_may_do_what_its_code_does_and_nothing_else(role: str, client: Any, contents: TableContents) -> None:
     contents.clear()
-    contents.put(*old_conversation(*TIMES))
     calls = record(client)
-    {"AppRole": application_at_work, "MessageStreamRole": function_at_work}[role](Table(client, TABLE))
+    WORK[role](client, contents)
     assert access(calls) == granted(role)
 
 
-@pytest.mark.parametrize("name", DENIED)
+@pytest.mark.parametrize(("role", "name"), REFUSALS, indirect=["role"])
 def test_a_role_is_denied(client: Any, contents: TableContents, name: str) -> None:
     contents.clear()
     contents.put(KEY)
@@ -175,11 +184,10 @@ def test_the_functions_role_writes_to_the_dead_letter_queue_and_reads_nothing_of
             queue.receive_message(QueueUrl=account.ids["DeadLetterQueue"])
 
 
-def application_at_work(table: Table) -> None:
+def application_at_work(client: Any, contents: TableContents) -> None:
     """All that the API does at the table, in both modes, and in a conversation of an older backend."""
-    store, streamed = (
-        kind(table, CursorSigner("a secret of the tests")) for kind in (MessageStore, StreamedMessageStore)
-    )
+    contents.put(*old_conversation(*TIMES))
+    store, streamed = stores_on(client, TABLE)(), streamed_stores_on(client, TABLE)()
     positions = positions_of(store)
     group = store.send_to_user(sender=ANNA, receiver=CARL, text="one", idempotency=ONCE).group_uuid
     with pytest.raises(AlreadySent):
@@ -193,17 +201,34 @@ def application_at_work(table: Table) -> None:
     page = store.list_messages(group_uuid=group, user=ANNA, limit=20)
     assert [message.text for message in page.items] == ["three", "two", "one"]
     inbox = store.list_inbox(user_uuid=BERT.uuid, limit=20)
+    assert inbox.feed_cursor
     store.send(group_uuid=GROUP, sender=ANNA, text="after three old ones")
     moved = store.list_moved(user_uuid=BERT.uuid, limit=20, since=inbox.feed_cursor)
     assert [row.text for row in moved.items] == ["after three old ones"]
-    table.ping()
+    Table(client, TABLE).ping()
 
 
-def function_at_work(table: Table) -> None:
-    """Pattern D, in a conversation of an older backend: it is adopted, and gets a new message its number."""
+def function_at_work(client: Any, contents: TableContents) -> None:
+    """Pattern D, in a conversation of an older backend: it is adopted, and a new message gets its number."""
     message = Message(GROUP, "2026-01-02T12:00:00.000000+00:00", "uuid", "new", ANNA, seq=None)
-    table.transact([put(message.to_item(), lambda _: AssertionError())])
-    assert GroupUpdates(table).update(GROUP, [message]) == 1
+    contents.put(*old_conversation(*TIMES), message.to_item())
+    assert GroupUpdates(Table(client, TABLE)).update(GROUP, [message]) == 1
+
+
+def doctor_at_work(client: Any, contents: TableContents) -> None:
+    """Every repair that there is."""
+    root = stores_on(contents._client, TABLE)
+    for _, damage, _ in damages.values():
+        contents.clear()
+        damage(contents, sound_table(root))
+        visit(client, TABLE, fix=True)
+
+
+WORK: dict[str, Callable[[Any, TableContents], None]] = {
+    "AppRole": application_at_work,
+    "MessageStreamRole": function_at_work,
+    "MaintenanceRole": doctor_at_work,
+}
 
 
 def access(calls: list[Call]) -> Access:
@@ -211,20 +236,21 @@ def access(calls: list[Call]) -> Access:
     needed = set()
     for call in calls:
         index = f"/index/{call.arguments['IndexName']}" if "IndexName" in call.arguments else ""
-        actions = [ITEM_ACTIONS[kind] for kind, _ in call.writes] if call.writes else [call.operation]
-        needed |= {(f"dynamodb:{action}", f"{TABLE}{index}") for action in actions}
+        names = [kind for kind, _ in call.writes] or [call.operation]
+        needed |= {(f"dynamodb:{ACTIONS.get(name, name)}", f"{TABLE_ARN}{index}") for name in names}
     return needed
 
 
 def granted(role: str) -> Access:
     """What a role's policy on the table allows."""
-    resources = template("messaging")["Resources"]
-    assert {"Ref": "TableAccess"} in resources[role]["Properties"]["ManagedPolicyArns"]
-    document = resources["TableAccess"]["Properties"]["PolicyDocument"]
-    return {(action, resource.partition(":table/")[2]) for action, resource in allowances(document)}
-
-
-def allowances(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for statement in resolved(document)["Statement"]:
-        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
-        yield from ((action, statement["Resource"]) for action in actions)
+    properties = RESOURCES[role]["Properties"]
+    if {"Ref": "TableAccess"} in properties.get("ManagedPolicyArns", []):
+        document = RESOURCES["TableAccess"]["Properties"]["PolicyDocument"]
+    else:
+        document = properties["Policies"][0]["PolicyDocument"]
+    return {
+        (action, resource)
+        for statement in resolved(document, {"Table.Arn": TABLE_ARN, "TableArn": TABLE_ARN})["Statement"]
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+        for resource in [statement["Resource"]]
+    }

@@ -18,6 +18,7 @@ TRUSTS = trusts()
 OTHER_TABLE = TABLE.replace("cruddur-messages", "somebody-elses")
 DEPLOYMENT = {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:role/cruddur-deployment"}
 ADMINISTRATOR = {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:role/administrator"}
+MAINTENANCE = {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:role/cruddur-maintenance"}
 PLAIN_HTTP = {"aws:SecureTransport": "false"}
 FOREIGN = {"aws:PrincipalAccount": "999999999999"}
 HERE, ELSEWHERE = {"aws:RequestedRegion": REGION}, {"aws:RequestedRegion": "eu-west-1"}
@@ -63,6 +64,10 @@ CASES: list[tuple[str, str, str, dict[str, str], str]] = [
     (ENDPOINT, "dynamodb:PutItem", OTHER_TABLE, {}, "ImplicitDeny"),
     (ENDPOINT, "dynamodb:PutItem", TABLE, FOREIGN, "ImplicitDeny"),
     (ENDPOINT, "dynamodb:Scan", TABLE, {}, "ImplicitDeny"),
+    (ENDPOINT, "dynamodb:Scan", TABLE, MAINTENANCE, "Allow"),
+    (ENDPOINT, "dynamodb:Scan", OTHER_TABLE, MAINTENANCE, "ImplicitDeny"),
+    ("service.MaintenanceRole.table", "dynamodb:Scan", TABLE, {}, "Allow"),
+    ("service.MaintenanceRole.table", "dynamodb:DeleteTable", TABLE, {}, "ImplicitDeny"),
     (ENDPOINT, "dynamodb:DeleteTable", TABLE, {}, "ImplicitDeny"),
     ("network.SecretsEndpoint", "secretsmanager:GetSecretValue", SECRET, {}, "Allow"),
     ("network.SecretsEndpoint", "secretsmanager:GetSecretValue", SECRET, FOREIGN, "ImplicitDeny"),
@@ -164,7 +169,7 @@ def test_an_endpoint_is_open_to_this_account_alone() -> None:
     for name, document in DOCUMENTS.items():
         for statement in document["Statement"]:
             if statement["Effect"] == "Allow" and statement.get("Principal") == "*" and name != "network.S3Endpoint":
-                assert statement["Condition"] == {"StringEquals": {"aws:PrincipalAccount": ACCOUNT}}
+                assert statement["Condition"]["StringEquals"] == {"aws:PrincipalAccount": ACCOUNT}
 
 
 def test_what_the_functions_code_could_do_to_the_network_is_denied_to_it() -> None:
@@ -177,11 +182,13 @@ def test_what_the_functions_code_could_do_to_the_network_is_denied_to_it() -> No
         assert decide(document, action, "any", {"lambda:SourceFunctionArn": function})[0] == "Deny"
 
 
-def test_the_endpoint_lets_through_what_the_application_may_do_and_nothing_else() -> None:
-    def granted(name: str) -> list[tuple[list[str], str]]:
-        return [(texts(each["Action"]), each["Resource"]) for each in DOCUMENTS[name]["Statement"]]
+def test_the_endpoint_lets_through_what_the_roles_may_do_and_nothing_else() -> None:
+    def granted(name: str, *sids: str) -> set[tuple[str, str]]:
+        chosen = [each for each in DOCUMENTS[name]["Statement"] if not sids or each["Sid"] in sids]
+        return {(action, each["Resource"]) for each in chosen for action in texts(each["Action"])}
 
-    assert granted(ENDPOINT) == granted(APP)
+    assert granted(ENDPOINT, "Items", "Index") == granted(APP)
+    assert granted(ENDPOINT) == granted("service.MaintenanceRole.table")
 
 
 def test_the_names_are_those_of_the_code() -> None:

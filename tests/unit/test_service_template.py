@@ -20,6 +20,7 @@ FOR_EMULATORS = {
 }
 
 TASK = resources("service", "AWS::ECS::TaskDefinition")["Task"]
+MAINTENANCE = resources("service", "AWS::ECS::TaskDefinition")["MaintenanceTask"]
 (CONTAINER,) = TASK["ContainerDefinitions"]
 ENVIRONMENT = {each["Name"]: each["Value"] for each in CONTAINER["Environment"]}
 SECRETS = {each["Name"]: each["ValueFrom"] for each in CONTAINER["Secrets"]}
@@ -65,6 +66,16 @@ def test_the_container_is_nobody_special_and_cannot_write_to_its_disk() -> None:
     assert TASK["TaskRoleArn"] == {"Ref": "AppRoleArn"}
     assert SERVICE["EnableExecuteCommand"] is False
     assert SERVICE["NetworkConfiguration"]["AwsvpcConfiguration"]["AssignPublicIp"] == "DISABLED"
+
+
+def test_a_maintenance_container_has_the_scripts_settings_and_a_role_of_its_own() -> None:
+    (script,) = MAINTENANCE["ContainerDefinitions"]
+    given = {each["Name"]: each["Value"] for each in script["Environment"]}
+    assert given == {name: ENVIRONMENT[name] for name in ("AWS_DEFAULT_REGION", "ALLOWED_REGIONS", "DDB_TABLE")}
+    assert [each["Name"] for each in script["Secrets"]] == ["DATABASE_URL"]
+    assert (script["Image"], script["User"]) == (CONTAINER["Image"], CONTAINER["User"])
+    assert MAINTENANCE["TaskRoleArn"] == {"Fn::GetAtt": ["MaintenanceRole", "Arn"]}
+    assert all((ROOT / each).exists() for each in script["Command"])
 
 
 def test_the_port_is_one_from_the_balancer_to_gunicorn() -> None:
