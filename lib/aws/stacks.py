@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -196,9 +197,10 @@ class Stack:
             )
 
     def _events(self, stack: str, token: str) -> list[Event]:
-        """What happened under a token, the oldest first."""
+        """What happened under a token, the oldest first. No two operations overlap: these are the last of all."""
         pages = self._client.get_paginator("describe_stack_events").paginate(StackName=stack)
-        found = [each for page in pages for each in page["StackEvents"] if each.get("ClientRequestToken") == token]
+        newest_first = (each for page in pages for each in page["StackEvents"])
+        found = list(takewhile(lambda each: each.get("ClientRequestToken") == token, newest_first))
         return [_event(each) for each in reversed(found)]
 
     def _validation_errors(self, **place: str) -> list[str]:

@@ -126,13 +126,19 @@ def test_a_change_is_made_and_what_was_given_before_is_kept(account: Account, st
     assert {each["retentionInDays"] for each in groups} == {30}
 
 
-def test_a_replacement_of_the_table_stands_out_and_yes_does_not_cover_it(account: Account, stack: str) -> None:
+def test_a_replacement_of_the_table_stands_out_and_takes_more_than_a_yes(
+    account: Account, stack: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     done = deploy(account, "--yes", TableName="second-renamed")
     assert done.returncode == 1
     assert ["!!", "Modify", "Table", "AWS::DynamoDB::Table", "True"] in [
         line.split() for line in done.stdout.splitlines()
     ]
     assert "no terminal to ask at, and Table would be replaced or removed" in done.stderr
+    monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", account.url)
+    assert load("aws/deploy")(["messaging", "--prefix", PREFIX, "--set", "TableName=second-renamed"]) == 1
+    assert f"Nothing was done: {STACK} was not typed" in capsys.readouterr().err
     tables = account.client("dynamodb").list_tables()["TableNames"]
     assert (NAMES["TableName"] in tables, "second-renamed" in tables) == (True, False)
 
@@ -146,20 +152,48 @@ def test_what_is_missing_or_unknown_is_named_before_anything_is_made(account: Ac
 
 
 @pytest.fixture
-def broken(account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., int]]:
-    """Deploys a template with one resource that cannot be made, as the stack third-messaging; the exit status."""
-
-    def run(*arguments: str, **resource: Any) -> int:
-        resources = {"Topic": {"Type": "AWS::SNS::Topic"}, "Broken": resource | {"DependsOn": "Topic"}}
-        (tmp_path / "messaging.yaml").write_text(json.dumps({"Parameters": {}, "Resources": resources}))
-        return load("aws/deploy")(["messaging", "--prefix", "third", *arguments])
-
+def own_templates(account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """A folder for templates in place of aws/cfn; their stacks begin with `third`, and are gone afterwards."""
     monkeypatch.setattr(templates, "TEMPLATES", tmp_path)
     monkeypatch.setenv("AWS_ENDPOINT_URL", account.url)
     templates.template.cache_clear()
-    yield run
+    yield tmp_path
     templates.template.cache_clear()
-    account.client("cloudformation").delete_stack(StackName="third-messaging")
+    for name in templates.STACKS:
+        account.client("cloudformation").delete_stack(StackName=f"third-{name}")
+
+
+@pytest.fixture
+def deploy_with(own_templates: Path) -> Callable[..., int]:
+    """Deploys a template of two resources, one of them given, as the stack third-messaging; the exit status."""
+
+    def run(*arguments: str, **resource: Any) -> int:
+        resources = {"Topic": {"Type": "AWS::SNS::Topic"}, "Second": resource | {"DependsOn": "Topic"}}
+        (own_templates / "messaging.yaml").write_text(json.dumps({"Parameters": {}, "Resources": resources}))
+        return load("aws/deploy")(["messaging", "--prefix", "third", *arguments])
+
+    return run
+
+
+def test_outputs_become_the_parameters_of_later_stacks_unless_one_is_given(
+    account: Account, own_templates: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    topic = {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"DisplayName": {"Ref": "Name"}}}}
+    outputs = {"Name": {"Value": "of the network"}}
+    network = {"Parameters": {"Name": {"Type": "String", "Default": "none"}}, "Resources": topic, "Outputs": outputs}
+    messaging = {"Parameters": {"Name": {"Type": "String"}}, "Resources": topic}
+    (own_templates / "network.yaml").write_text(json.dumps(network))
+    (own_templates / "messaging.yaml").write_text(json.dumps(messaging))
+
+    def name(stack: str) -> str:
+        found = account.client("cloudformation").describe_stacks(StackName=f"third-{stack}")["Stacks"][0]
+        return str(found["Parameters"][0]["ParameterValue"])
+
+    deploy_both = ["messaging", "network", "--prefix", "third", "--yes"]
+    assert load("aws/deploy")(deploy_both) == 0, capsys.readouterr().err
+    assert (name("network"), name("messaging")) == ("none", "of the network")
+    assert load("aws/deploy")([*deploy_both[:1], *deploy_both[2:], "--set", "Name=given"]) == 0
+    assert (name("network"), name("messaging")) == ("none", "given")
 
 
 @pytest.mark.parametrize(
@@ -167,29 +201,29 @@ def broken(account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     [
         (
             {"Type": "AWS::Logs::MetricFilter", "Properties": {"LogGroupName": "nowhere"}},
-            "third-messaging ended in ROLLBACK_COMPLETE. Broken: ",
+            "third-messaging ended in ROLLBACK_COMPLETE. Second: ",
         ),
         (
             {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": BUCKET}},
-            "third-messaging ended in ROLLBACK_COMPLETE. Broken: Resource of type 'AWS::S3::Bucket' with identifier",
+            "third-messaging ended in ROLLBACK_COMPLETE. Second: Resource of type 'AWS::S3::Bucket' with identifier",
         ),
     ],
 )
 def test_a_failed_deployment_names_its_cause_and_the_way_out(
-    broken: Callable[..., int], capsys: pytest.CaptureFixture[str], resource: dict[str, Any], cause: str
+    deploy_with: Callable[..., int], capsys: pytest.CaptureFixture[str], resource: dict[str, Any], cause: str
 ) -> None:
-    assert broken("--yes", **resource) == 1
+    assert deploy_with("--yes", **resource) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith(cause)
-    assert broken("--yes", **resource) == 1
+    assert deploy_with("--yes", **resource) == 1
     assert "ROLLBACK_COMPLETE, and only bin/aws/delete messaging leads out of it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("typed", "status"), [("y\n", 0), ("n\n", 1), ("\n", 1), ("", 1)])
 def test_a_deployment_is_made_when_it_is_agreed_to(
-    account: Account, broken: Callable[..., int], monkeypatch: pytest.MonkeyPatch, typed: str, status: int
+    account: Account, deploy_with: Callable[..., int], monkeypatch: pytest.MonkeyPatch, typed: str, status: int
 ) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal(typed))
-    assert broken(Type="AWS::SNS::Topic") == status
+    assert deploy_with(Type="AWS::SNS::Topic") == status
     stacks = [each["StackName"] for each in account.client("cloudformation").describe_stacks()["Stacks"]]
     assert ("third-messaging" in stacks) == (status == 0)
 

@@ -1,0 +1,40 @@
+"""Change sets and events, as bin/aws/deploy reads them."""
+
+from __future__ import annotations
+
+import pytest
+
+from lib.aws.stacks import Change, Event
+
+
+@pytest.mark.parametrize(
+    ("action", "type_", "replacement", "lost"),
+    [
+        ("Remove", "AWS::DynamoDB::Table", None, True),
+        ("Modify", "AWS::DynamoDB::Table", "True", True),
+        ("Modify", "AWS::DynamoDB::Table", "Conditional", True),
+        ("Modify", "AWS::DynamoDB::Table", "False", False),
+        ("Add", "AWS::DynamoDB::Table", None, False),
+        ("Remove", "AWS::Cognito::UserPool", None, True),
+        ("Modify", "AWS::RDS::DBInstance", "True", True),
+        ("Remove", "AWS::Lambda::Function", None, False),
+    ],
+)
+def test_what_people_wrote_is_lost_with_its_resource_or_behind_another(
+    action: str, type_: str, replacement: str | None, lost: bool
+) -> None:
+    assert Change(action, "It", type_, replacement).is_loss == lost
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "cause"),
+    [
+        ("CREATE_FAILED", "already exists", True),
+        ("DELETE_FAILED", "is not empty", True),
+        ("CREATE_FAILED", "Resource creation cancelled", False),
+        ("CREATE_COMPLETE", "", False),
+        ("ROLLBACK_IN_PROGRESS", "The following resource(s) failed to create: [It].", False),
+    ],
+)
+def test_what_stopped_because_something_else_failed_is_no_cause(status: str, reason: str, cause: bool) -> None:
+    assert Event("1", "It", status, reason).is_cause == cause
