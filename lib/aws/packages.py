@@ -72,7 +72,8 @@ def build(function: str, folder: Path) -> Package:
             target = staging / path.relative_to(source if path.is_relative_to(source) else ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
-        _compile(staging)
+        if sys.version_info[:2] == RUNTIME:  # no other Python's byte code is of use there
+            _compile(staging)
         path = folder / f"{function}.zip"
         _zip(staging, path)
     return Package(function, path, f"{function}/{hashlib.sha256(path.read_bytes()).hexdigest()}.zip")
@@ -127,10 +128,8 @@ def _program(source: Path) -> Iterator[Path]:
 def _compile(staging: Path) -> None:
     """Byte code for all of it: a function cannot write its own, and would compile every module at every cold start.
 
-    Code depends on the order of sets, so the hash seed is fixed; and on the version of Python.
+    Code depends on the order of sets, so the hash seed is fixed.
     """
-    if sys.version_info[:2] != RUNTIME:
-        raise PackageError(f"Python {RUNTIME[0]}.{RUNTIME[1]} is needed, the functions' own; this is {sys.version}")
     command = [
         *(sys.executable, "-m", "compileall", "-q", "--invalidation-mode=unchecked-hash"),
         *(f"-s{staging}", "-p/var/task", str(staging)),
