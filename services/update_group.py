@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lib.ddb import keys
-from lib.ddb.group_updates import GroupUpdates, readable
-from lib.ddb.items import Item, Message
+from lib.ddb.errors import ConversationNotFound
+from lib.ddb.group_updates import GroupUpdates
+from lib.ddb.items import Item, Message, readable
 from lib.logs import log
 
 _EVENTS = ("INSERT", "MODIFY", "REMOVE")
@@ -60,7 +61,16 @@ def _update(updates: GroupUpdates, group_uuid: str, records: Sequence[StreamReco
     try:
         count = updates.update(group_uuid, messages) if messages else 0
     except Exception as error:  # one conversation must not stop the others, whatever is wrong with it
+        if isinstance(error, ConversationNotFound) and len(messages) > 1:
+            return _update_singly(updates, group_uuid, records)  # a sender may be none of its members
         log("group_update_failed", level=logging.ERROR, error=error, group_uuid=group_uuid, messages=len(messages))
         return [record.id for record in records]
     log("group_updated", group_uuid=group_uuid, messages=len(messages), numbered=count)
     return [record.id for record in records[len(messages) :]]
+
+
+def _update_singly(updates: GroupUpdates, group_uuid: str, records: Sequence[StreamRecord]) -> list[str]:
+    for place, record in enumerate(records):
+        if _update(updates, group_uuid, [record]):
+            return [each.id for each in records[place:]]
+    return []

@@ -13,8 +13,8 @@ from itertools import islice
 
 from lib.clock import from_timestamp, sortable, tick_after, to_timestamp
 from lib.ddb import keys
-from lib.ddb.errors import StoreError
-from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, PairGuard, conversation_key
+from lib.ddb.errors import Contended, StoreError
+from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, PairGuard, conversation_key, readable
 from lib.ddb.schema import MESSAGE_GROUP_INDEX
 from lib.ddb.table import ABSENT, Table, Write, delete, put
 from lib.users import User
@@ -55,7 +55,7 @@ def adopt(table: Table, group_uuid: str, *, witness: User, before: str | None = 
 
     `witness` is the user who asks: of a member who never wrote and whose row the other lost, only they know the
     name. Messages with the sort key `before` and later ones are left for whoever counts them as new. Raises
-    StoreUnavailable.
+    Contended, StoreUnavailable.
     """
     members = {uuid for row in inbox_rows(table, group_uuid) for uuid in (row.owner_uuid, row.other.uuid)}
     found = _Findings(rows=[row for uuid in sorted(members) for row in _rows_of_member(table, uuid, group_uuid)])
@@ -63,23 +63,14 @@ def adopt(table: Table, group_uuid: str, *, witness: User, before: str | None = 
         return None
     found.users[witness.uuid] = witness
     found.users.update((row.other.uuid, row.other) for row in found.rows)
-    _number(table, group_uuid, found, before)
-    if len(members) != 2 or not members <= found.users.keys():
-        return None
-    state = _state(group_uuid, [found.users[uuid] for uuid in sorted(members)], found)
-    for _ in range(_ATTEMPTS):
-        try:
-            table.transact(_writes(state, found))
-        except _PairHasAnother as another:
-            state = replace(state, pair_group_uuid=another.group_uuid)
-        except _RowInTheWay:
-            state = replace(state, last_message_at=tick_after(state.last_message_at))
-        except _Adopted:
-            break
-        else:
-            return state
-    item = table.get(conversation_key(group_uuid))
-    return Conversation.from_item(item, group_uuid=group_uuid) if item else None
+    try:
+        _number(table, group_uuid, found, before)
+        if len(members) != 2 or not members <= found.users.keys():
+            return None
+        return _written(table, _state(group_uuid, [found.users[uuid] for uuid in sorted(members)], found), found)
+    except _Adopted:
+        item = table.get(conversation_key(group_uuid))
+        return Conversation.from_item(item, group_uuid=group_uuid) if item else None
 
 
 def old_groups(table: Table, *, user_uuid: str) -> dict[str, str]:
@@ -125,15 +116,30 @@ def _number(table: Table, group_uuid: str, found: _Findings, before: str | None)
         ExpressionAttributeValues={":pk": {"S": keys.message_pk(group_uuid)}, **bound},
         ConsistentRead=True,
     )
-    messages = (Message.from_item(item, group_uuid=group_uuid) for item in items)
+    messages = filter(None, (readable(item, group_uuid=group_uuid) for item in items))
     while batch := list(islice(messages, _WRITES_PER_TRANSACTION)):
         numbered = list(enumerate(batch, start=found.seq + 1))
         if missing := [_set_seq(message, seq) for seq, message in numbered if message.seq is None]:
+            if table.get(conversation_key(group_uuid)):
+                raise _Adopted  # and among these may be messages that were sent since
             table.transact(missing)
         found.users.update((message.sender.uuid, message.sender) for message in batch)
         found.seq += len(batch)
         found.first_at = found.first_at or batch[0].created_at
         found.last = batch[-1]
+
+
+def _written(table: Table, state: Conversation, found: _Findings) -> Conversation:
+    for _ in range(_ATTEMPTS):
+        try:
+            table.transact(_writes(state, found))
+        except _PairHasAnother as another:
+            state = replace(state, pair_group_uuid=another.group_uuid)
+        except _RowInTheWay:
+            state = replace(state, last_message_at=tick_after(state.last_message_at))
+        else:
+            return state
+    raise Contended
 
 
 def _set_seq(message: Message, seq: int) -> Write:

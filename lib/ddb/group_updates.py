@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from lib.clock import sortable, tick_after
+from lib.clock import tick_after
 from lib.ddb import keys
 from lib.ddb.adoption import adopt
 from lib.ddb.conversations import ATTEMPTS
 from lib.ddb.errors import Contended, ConversationNotFound
-from lib.ddb.items import Conversation, Item, Message, conversation_key
+from lib.ddb.items import Conversation, Message, conversation_key, readable
 from lib.ddb.sending import KeyTaken, MessageChanged, StateChanged, advanced, number_writes
 from lib.ddb.table import Table, pause
 
@@ -62,18 +62,20 @@ class GroupUpdates:
         return adopted
 
     def _number(self, state: Conversation, first: str, last: str) -> int:
-        count, messages = 0, self._without_seq(state, first, last)
+        count, messages = 0, self._uncounted(state, first, last)
         while batch := list(islice(messages, MESSAGES_AT_ONCE)):
             state = self._transact(state, batch)
             count += len(batch)
         return count
 
-    def _without_seq(self, state: Conversation, first: str, last: str) -> Iterator[Message]:
+    def _uncounted(self, state: Conversation, first: str, last: str) -> Iterator[Message]:
+        """The messages that the state does not count: without `seq`, or with one of an adoption that came too late."""
         items = self._table.all(
             KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
-            FilterExpression="attribute_not_exists(seq)",
+            FilterExpression="attribute_not_exists(seq) OR seq > :seq",
             ExpressionAttributeValues={
                 ":pk": {"S": keys.message_pk(state.group_uuid)},
+                ":seq": {"N": str(state.seq)},
                 ":first": {"S": first},
                 ":last": {"S": last},
             },
@@ -106,13 +108,3 @@ class GroupUpdates:
         items, _ = self._table.newest(keys.message_pk(state.group_uuid), limit=_LOOKED_AT, before=end)
         found = (readable(item, group_uuid=state.group_uuid) for item in items)
         return next((message for message in found if message), late[-1])
-
-
-def readable(item: Item, *, group_uuid: str) -> Message | None:
-    """The message that an item holds, None if it has not the shape of one, or a sort key that is no time."""
-    try:
-        message = Message.from_item(item, group_uuid=group_uuid)
-        sortable(message.created_at)
-    except (KeyError, ValueError, OverflowError):
-        return None
-    return message

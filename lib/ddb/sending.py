@@ -51,7 +51,7 @@ class KeyTaken(StoreError):
 
 
 class MessageChanged(StoreError):
-    """A message that was to get its number has one by now, or is gone."""
+    """A message that was to get its number is counted by now, or gone."""
 
     def __init__(self, item: Item) -> None:
         super().__init__()
@@ -101,7 +101,11 @@ def number_writes(
 
     `last` is the message that the rows show. Where it is the one of before, they are renewed in their places.
     """
-    return [_advance(before, after), *(_number(message) for message in messages), *_row_writes(before, after, last)]
+    return [
+        _advance(before, after),
+        *(_number(before, message) for message in messages),
+        *_row_writes(before, after, last),
+    ]
 
 
 def read_writes(before: Conversation, after: Conversation, *, owner_uuid: str) -> list[Write]:
@@ -157,12 +161,12 @@ def _advance(before: Conversation, after: Conversation) -> Write:
     return Write({"Update": update}, StateChanged)
 
 
-def _number(message: Message) -> Write:
+def _number(before: Conversation, message: Message) -> Write:
     update = {
         "Key": message_key(message.group_uuid, message.created_at),
-        "ConditionExpression": "attribute_exists(pk) AND attribute_not_exists(seq)",
+        "ConditionExpression": "attribute_exists(pk) AND (attribute_not_exists(seq) OR seq > :counted)",
         "UpdateExpression": "SET seq = :seq",
-        "ExpressionAttributeValues": {":seq": {"N": str(message.seq)}},
+        "ExpressionAttributeValues": {":seq": {"N": str(message.seq)}, ":counted": {"N": str(before.seq)}},
     }
     return Write({"Update": update}, MessageChanged)
 

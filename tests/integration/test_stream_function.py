@@ -11,7 +11,7 @@ import pytest
 from lib.ddb.items import InboxRow, Item, Message
 from lib.ddb.store import StreamedMessageStore
 from lib.users import User
-from tests.old_data import old_conversation, old_message, old_row
+from tests.old_data import old_message, old_row
 from tests.stores import ANNA, BERT, CARL, TableContents, stores_on
 from tests.streamed import event, failures, load_handler, numbers, record, streamed_stores_on
 
@@ -93,18 +93,6 @@ def test_the_event_of_the_notes_moves_both_rows_of_an_old_table(handle: Handler,
     assert mine == InboxRow(AUGUSTSZ.uuid, sk, GROUP, "opa", OTHER, seq=1, read_seq=1, sender_uuid=AUGUSTSZ.uuid)
     assert others == InboxRow(OTHER.uuid, sk, GROUP, "opa", AUGUSTSZ, seq=1, read_seq=0, sender_uuid=AUGUSTSZ.uuid)
     contents.check(GROUP, ["opa"])
-
-
-def test_new_message_in_an_old_conversation_is_unread_and_its_history_is_read(
-    handle: Handler, contents: TableContents
-) -> None:
-    contents.put(*old_conversation("2023-01-01T00:00:00.000000+00:00", "2023-01-02T00:00:00.000000+00:00"))
-    new = old_message("2023-01-03T00:00:00.000000+00:00", ANNA, "new")
-    contents.put(new)
-
-    assert handle(event(new)) == {"batchItemFailures": []}
-    assert [(row.seq, row.unread_count) for row in contents.inbox(ANNA) + contents.inbox(BERT)] == [(3, 0), (3, 1)]
-    contents.check(GROUP, ["old 0", "old 1", "new"])
 
 
 def test_messages_of_several_conversations_are_counted_in_one_transaction_each(
@@ -203,6 +191,21 @@ def test_message_of_a_stranger_or_of_no_conversation_is_delivered_again(
     records = [record(stranger), record(orphan)]
     assert failures(handle({"Records": records})) == numbers(records)
     assert contents.items() == before
+
+
+def test_strangers_message_holds_back_those_behind_it_and_none_before_it(
+    handle: Handler, store: StreamedMessageStore, contents: TableContents
+) -> None:
+    group = store.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
+    stranger = Message(group, "2099-01-01T00:00:00.000000+00:00", "a uuid", "hello", CARL, seq=None).to_item()
+    contents.put(stranger)
+    before, behind = sent(store, group, BERT, "two", "three")
+    records = [record(item) for item in (before, stranger, behind)]
+
+    assert failures(handle({"Records": records})) == numbers(records[1:])
+    assert [row.text for row in contents.inbox(ANNA)] == ["two"]
+    assert failures(handle({"Records": records[2:]})) == []
+    assert [row.text for row in contents.inbox(ANNA)] == ["three"]
 
 
 def test_late_message_is_counted_and_moves_no_row(
