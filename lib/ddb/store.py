@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from cachetools import LRUCache
 
@@ -140,20 +141,24 @@ class MessageStore(MessageLists):
 class StreamedMessageStore(MessageStore):
     """The conversations of one table whose stream has a function that does pattern D."""
 
+    def __init__(self, table: Table, cursors: CursorSigner, **options: Any) -> None:
+        super().__init__(table, cursors, **options)
+        # The next message comes after this process's last one, whatever the clock and a state that lags behind say.
+        self._earliest: Memory[str, str] = Memory(LRUCache(_REMEMBERED))
+
     def send(self, *, group_uuid: str, sender: User, text: str, idempotency: Idempotency | None = None) -> Message:
         """Pattern C in an existing conversation: the message alone, which has no `seq` yet.
 
         Raises ConversationNotFound; AlreadySent; Contended when every key was taken. Each with nothing written.
         """
         state = self.conversations.known(group_uuid=group_uuid, user=sender)
-        earliest = ""
+        earliest = self._earliest.get(group_uuid) or ""
         for _ in range(ATTEMPTS):
             message = replace(self._next_message(state, sender, text, earliest), seq=None)
-            if self._is_written(message, idempotency):
-                # The next one comes after it, whatever the clock says.
-                self.conversations.remember(replace(state, last_message_at=message.created_at))
-                return message
             earliest = tick_after(message.created_at)
+            if self._is_written(message, idempotency):
+                self._earliest.put(group_uuid, earliest)
+                return message
         raise Contended
 
     def _is_written(self, message: Message, idempotency: Idempotency | None) -> bool:

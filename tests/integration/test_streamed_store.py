@@ -12,8 +12,8 @@ from lib.ddb.errors import ConversationNotFound
 from tests.read_position_contract import ReadPositionContract
 from tests.receipt_contract import ReceiptContract
 from tests.store_contract import StoreContract
-from tests.stores import ANNA, BERT, CARL, NewStore, SteppingClock, TableContents
-from tests.streamed import settled_stores_on
+from tests.stores import ANNA, BERT, CARL, NOON, NewStore, SteppingClock, TableContents, positions_of
+from tests.streamed import settled_stores_on, streamed_stores_on
 
 
 @pytest.fixture
@@ -43,6 +43,18 @@ class TestStreamedStoreOnEngine(StoreContract):
         ]
         assert contents.conversation(to_bert.group_uuid).last_message_at == tick_after(message.created_at)
         contents.check(to_carl.group_uuid, ["c1"])
+
+    def test_own_messages_keep_their_order_though_clock_and_state_go_back(
+        self, dynamodb_client: Any, table: str, contents: TableContents
+    ) -> None:
+        times = (NOON + timedelta(seconds=each) for each in (0, 9, 5))
+        store = streamed_stores_on(dynamodb_client, table)(clock=lambda: next(times))
+        group = store.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
+        for text in ("two", "three"):
+            store.send(group_uuid=group, sender=BERT, text=text)
+            positions_of(store).mark_read(group_uuid=group, user=BERT, seq=1)  # its state counts one message
+
+        assert [message.text for message in contents.messages(group)] == ["one", "two", "three"]
 
     def test_conversation_that_was_dropped_with_its_table_is_forgotten(
         self, new_store: NewStore, contents: TableContents
