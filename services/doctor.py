@@ -13,6 +13,7 @@ from uuid import UUID
 from lib.clock import Clock, now
 from lib.db import Database
 from lib.ddb.conversations import ATTEMPTS
+from lib.ddb.errors import Contended
 from lib.ddb.items import Item
 from lib.ddb.sending import StateChanged
 from lib.ddb.table import Table, pause
@@ -135,7 +136,7 @@ class Doctor:
             try:
                 if not self._repair.step(reading, findings):
                     break
-            except (Moved, StateChanged):
+            except (Moved, StateChanged, Contended):
                 pause(attempt)
             adopted = reading.item is None
             reading, findings = self._diagnose(reading.group_uuid)
@@ -157,7 +158,7 @@ class Doctor:
         for attempt in range(ATTEMPTS if wanted else 0):
             try:
                 mend_pair(self._table, reading)
-            except Moved:
+            except (Moved, Contended):
                 pause(attempt)
             reading = self._read_pair(pair)
             left = pair_findings(self._reader, reading)

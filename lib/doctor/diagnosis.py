@@ -113,7 +113,7 @@ class Diagnosis:
             if not 0 <= member.read_seq <= max(state.seq, expected.seq):
                 yield found(Code.READ_SEQ_RANGE, key, detail=f"{member.read_seq} of {state.seq}, of the user {uuid}")
         for row in self.rows(expected):
-            yield from self._row(row)
+            yield from self._row(row) if self.reading.settled else self._surplus(row)
         strange = [row for row in self.reading.rows if keys.inbox_owner(row["pk"]["S"]) not in state.members]
         if strange:
             yield found(Code.ROW_STRANGER, *strange)
@@ -123,7 +123,7 @@ class Diagnosis:
         missing, doubled, beyond, _ = self._tally
         counts = f"{len(messages.seqs)} messages, the state counts {self.state.seq}"
         if self.numbering is Code.SEQ_MISSING:
-            mendable = not (self.only_late and (messages.unreadable or messages.strangers))
+            mendable = not (self.only_late and messages.strangers)
             detail = f"{missing} without a number; {counts}"
             yield found(Code.SEQ_MISSING, *messages.late, detail=detail, mendable=mendable)
         elif self.numbering is Code.STATE_SEQ:
@@ -151,6 +151,25 @@ class Diagnosis:
         if any(name in item and item[name] != right[name] for name in ("user_uuid", *NAMES)):
             yield found(Code.ROW_NAMES, item)
 
+    def _surplus(self, row: InboxRow) -> Iterator[Finding]:
+        """The rows of a member besides the right one, which is there."""
+        there = [item for item in self.surplus if item["pk"] == row.key()["pk"]]
+        if there:
+            yield found(Code.ROW_DOUBLED, *there)
+
+    @property
+    def surplus(self) -> list[Item]:
+        """The rows that are not where the state says."""
+        return [row for row in self.reading.rows if row["sk"]["S"] != self.state.last_message_at]
+
+    @property
+    def left_behind(self) -> list[Item]:
+        """The surplus rows that can go without another look: strangers', and of members who have the right one."""
+        at = self.state.last_message_at
+        right = {row["pk"]["S"] for row in self.reading.rows if row["sk"]["S"] == at}
+        lacking = {keys.inbox_pk(member) for member in self.state.members} - right if self.reading.settled else set()
+        return [row for row in self.surplus if row["sk"]["S"] < at and row["pk"]["S"] not in lacking]
+
     def _last_message_at(self) -> str:
         """The state's time, if it is that of the newest message or barely later; else the newest message's."""
         at = self.state.last_message_at
@@ -174,9 +193,8 @@ def without_state(reading: Reading) -> Iterator[Finding]:
     elif not messages.seqs and any(whole(row, "seq") for row in rows):
         yield found(Code.ROW_ORPHANED, *rows)
     else:
-        legible = not messages.unreadable and all(map(readable, rows))
         detail = f"{len(messages.seqs)} messages"
-        yield found(Code.NOT_ADOPTED, *rows, detail=detail, mendable=legible)
+        yield found(Code.NOT_ADOPTED, *rows, detail=detail, mendable=all(map(readable, rows)))
         if strangers := [item for sender, item in messages.senders.items() if sender not in members]:
             yield found(Code.SENDER_STRANGER, *strangers)
 

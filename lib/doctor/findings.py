@@ -31,7 +31,10 @@ class Code(StrEnum):
 
     # an item by itself
     SHAPE_UNKNOWN = "shape_unknown", "an item is of no known kind, or lacks what its kind has"
-    KEY_MALFORMED = "key_malformed", "a key has not its kind's form: uuids in lower case, a time, or STATE"
+    KEY_MALFORMED = (
+        "key_malformed",
+        "a key has not its kind's form: uuids in lower case, STATE, or a time that another can follow",
+    )
     RECEIPT_MALFORMED = "receipt_malformed", "a receipt cannot answer the request that it is for"
     PRIVATE_DATA = "private_data", "an item holds an e-mail address or a Cognito id, other than in a message's text"
     NAMES_MISSING = (

@@ -14,7 +14,6 @@ from typing import Any
 
 from lib.clock import Clock, from_timestamp
 from lib.ddb import keys
-from lib.ddb.conversations import ATTEMPTS
 from lib.ddb.errors import Contended, translated
 from lib.ddb.items import Conversation, Item, Message, conversation_key, inbox_row_key, pair_key
 from lib.ddb.schema import MESSAGE_GROUP_INDEX
@@ -25,6 +24,7 @@ from lib.doctor.shapes import GROUP, counts, problems, readable, text, whole
 PENDING = timedelta(minutes=1)
 """So long a message of stream mode may wait for its number before that is wrong."""
 
+_LOOKS = 8
 _ITEMS_A_PAGE = 1_000
 _KEYS_AT_ONCE = 25  # AWS takes 100, emulators as many as AWS once did
 _SHOWN = 10  # keys named by a finding that concerns many items
@@ -44,15 +44,12 @@ class Messages:
     strangers: list[Item] = field(default_factory=list)
     sample: list[Item] = field(default_factory=list)
     senders: dict[str, Item] = field(default_factory=dict)
-    unreadable: int = 0
 
     def add(self, item: Item, *, group_uuid: str, members: Container[str | None] | None) -> None:
         seq, sender = whole(item, "seq"), text(item, "user_uuid")
         self.seqs.append(seq or 0)
         self.newest = item
-        if not readable(item):
-            self.unreadable += 1
-        elif seq is None:
+        if seq is None:
             self.last_late = Message.from_item(item, group_uuid=group_uuid)
             self.first_late = self.first_late or self.last_late
         if seq is not None:
@@ -69,12 +66,17 @@ class Messages:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A conversation as it was at one instant; `item` is its state as stored, None if it has none."""
+    """A conversation as it was at one instant; `item` is its state as stored, None if it has none.
+
+    One that is not `settled` was written to so fast that its rows were never caught where they belong: that they are
+    there and right is sure, because each message writes them. Rows that were caught elsewhere are surplus.
+    """
 
     group_uuid: str
     item: Item | None
     rows: list[Item]
     messages: Messages
+    settled: bool = True
 
     @property
     def legible(self) -> bool:
@@ -133,12 +135,12 @@ class Reader:
     def conversation(self, group_uuid: str, *, seen: Sequence[Key] = ()) -> Reading:
         """A conversation as it is; `seen` is where rows of it were seen, as owner and sort key.
 
-        Raises Contended if it never stood still for the time of one read.
+        Raises Contended if its state comes and goes.
         """
         key = conversation_key(group_uuid)
         indexed = {(keys.inbox_owner(pk), sk) for pk, sk in map(key_of, self._indexed(group_uuid))} | set(seen)
         state = self._table.get(key)
-        for _ in range(ATTEMPTS):
+        for attempt in range(_LOOKS):
             known, places = state, sorted(indexed)
             if known and not readable(known):
                 return Reading(group_uuid, known, [], Messages())
@@ -146,8 +148,9 @@ class Reader:
                 # Where the rows belong comes first, because it is read at the same instant as the state.
                 right = [(member, known["last_message_at"]["S"]) for member in known["members"]["M"]]
                 places = [*right, *(place for place in places if place not in right)]
-            state, *rows = self.together([key, *(inbox_row_key(owner, sk) for owner, sk in places)])
-            if state != known:
+            state, *found = self.together([key, *(inbox_row_key(owner, sk) for owner, sk in places)])
+            settled = state == known
+            if not settled and (state is None or attempt < _LOOKS - 1):
                 continue
             messages = self._read_messages(group_uuid, state)
             after = self._table.get(key)
@@ -156,7 +159,8 @@ class Reader:
                     state = after
                     continue
                 messages = self._read_messages(group_uuid, state, moved=True)
-            return Reading(group_uuid, state, [row for row in rows if row and text(row, GROUP) == group_uuid], messages)
+            rows = [row for row in found if row and text(row, GROUP) == group_uuid]
+            return Reading(group_uuid, state, rows, messages, settled=settled)
         raise Contended
 
     def together(self, places: Sequence[Item]) -> list[Item | None]:

@@ -73,7 +73,9 @@ class Repair:
         if reading.state is None:
             return Code.NOT_ADOPTED in codes and self._adopt(reading)
         diagnosis = Diagnosis(reading, reading.state)
-        if diagnosis.expected != diagnosis.state or any(code.startswith(("row_", "read_seq_row")) for code in codes):
+        if behind := diagnosis.left_behind:
+            self._remove_rows(behind, unless=_is_elsewhere(behind, reading.group_uuid))
+        elif diagnosis.expected != diagnosis.state or any(code.startswith(("row_", "read_seq_row")) for code in codes):
             self._rebuild(diagnosis)
         elif diagnosis.only_late and Code.SEQ_MISSING in codes:
             return self._number(reading)
@@ -91,16 +93,13 @@ class Repair:
         named = {text(row, "user_uuid") for row in reading.rows} | reading.messages.senders.keys()
         nameless = [user for user in reading.members if user not in named]
         people = [*self._find_users(nameless).values()] if nameless else [InboxRow.from_item(reading.rows[0]).other]
-        try:
-            return bool(people) and adopt(self._table, reading.group_uuid, witness=people[0]) is not None
-        except OverflowError:  # its last message is at the end of all times: nothing can come after it
-            return False
+        return bool(people) and adopt(self._table, reading.group_uuid, witness=people[0]) is not None
 
     def _number(self, reading: Reading) -> bool:
         first, last = reading.messages.first_late, reading.messages.last_late
         try:
             return bool(first and last and GroupUpdates(self._table).update(reading.group_uuid, [first, last]))
-        except (ConversationNotFound, OverflowError):
+        except ConversationNotFound:
             return False
 
     def _rebuild(self, diagnosis: Diagnosis) -> None:
@@ -140,6 +139,16 @@ def repeats_its_key(item: Item) -> bool:
 
 def _no_state(group_uuid: str) -> Write:
     return Write({"ConditionCheck": {"Key": conversation_key(group_uuid), "ConditionExpression": ABSENT}}, Moved)
+
+
+def _is_elsewhere(rows: Sequence[Item], group_uuid: str) -> Write:
+    """Whether a conversation's rows belong to none of these places, which are earlier ones: it never comes back."""
+    check = {
+        "Key": conversation_key(group_uuid),
+        "ConditionExpression": "last_message_at > :latest",
+        "ExpressionAttributeValues": {":latest": {"S": max(row["sk"]["S"] for row in rows)}},
+    }
+    return Write({"ConditionCheck": check}, Moved)
 
 
 def _unchanged(state: Conversation) -> Write:

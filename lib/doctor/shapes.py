@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
-from lib.clock import from_timestamp
+from lib.clock import sortable
 from lib.ddb import keys
 from lib.ddb.items import EXPIRES_AT, Item
 from lib.doctor.findings import Code
@@ -55,6 +55,8 @@ _OPTIONAL = {
 }
 _MEMBER = {"handle": "S", "display_name": "S", "read_seq": "N"}
 
+_UNREADABLE = {Code.SHAPE_UNKNOWN, Code.KEY_MALFORMED, Code.NAMES_MISSING, Code.RECEIPT_MALFORMED}
+
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _EMAIL = re.compile(r"[^\s@#]+@[^\s@#]+\.[^\s@#]+")
@@ -94,13 +96,12 @@ def problems(item: Item) -> list[Problem]:
 
 def readable(item: Item) -> bool:
     """Whether an item can be made one of lib/ddb/items.py, and its key be ordered by time."""
-    unreadable = {Code.SHAPE_UNKNOWN, Code.KEY_MALFORMED, Code.NAMES_MISSING, Code.RECEIPT_MALFORMED}
-    return unreadable.isdisjoint(code for code, _ in problems(item))
+    return _UNREADABLE.isdisjoint(code for code, _ in problems(item))
 
 
 def counts(item: Item, wrong: Iterable[Code]) -> bool:
     """Whether a message, which has these problems, counts: what cannot be read and has no number never did."""
-    return whole(item, "seq") is not None or {Code.SHAPE_UNKNOWN, Code.KEY_MALFORMED}.isdisjoint(wrong)
+    return whole(item, "seq") is not None or _UNREADABLE.isdisjoint(wrong)
 
 
 def whole(item: Mapping[str, Any], name: str) -> int | None:
@@ -145,9 +146,9 @@ def is_uuid(value: str) -> bool:
 
 
 def is_time(value: str) -> bool:
-    """Whether a text is a time, in whatever form an older backend wrote it."""
+    """Whether a text is a time, in whatever form an older backend wrote it, that another one can follow."""
     try:
-        from_timestamp(value)
+        sortable(value)
     except (ValueError, OverflowError):
         return False
     return True

@@ -1,0 +1,204 @@
+"""The doctor on real engines: an older backend's table under the API, and a table that is written to meanwhile."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+
+from lib.db import Database
+from lib.ddb.errors import Contended
+from lib.doctor.findings import PERSON, Code
+from lib.users import User
+from tests.damages import OTHER
+from tests.doctoring import visit
+from tests.integration.api import Api, Person, run_api
+from tests.integration.ddb_scripts import Run, run_in_process, take_for_foreign
+from tests.old_data import GROUP, TIMES, old_conversation, old_message, old_row
+from tests.old_table import ITEMS, PEOPLE, group_of, texts
+from tests.stores import ANNA, BERT, CARL, TableContents, stores_on
+
+api = pytest.fixture(scope="module")(run_api)
+run = pytest.fixture(run_in_process)
+
+SECRET = "what somebody wrote"
+
+
+@pytest.fixture
+def contents(dynamodb_client: Any, table: str) -> TableContents:
+    return TableContents(dynamodb_client, table)
+
+
+def sign_up(url: str, *users: User) -> None:
+    """Put users into Postgres, each with the `sub` of the tests' tokens."""
+    with psycopg.connect(url) as connection:
+        for user in users:
+            connection.execute(
+                "INSERT INTO users (uuid, handle, display_name, email, cognito_user_id) VALUES (%s, %s, %s, %s, %s)",
+                (user.uuid, user.handle, user.display_name, f"{user.handle}@example.com", f"sub-{user.uuid}"),
+            )
+
+
+def test_api_works_on_an_old_table_and_the_doctor_adopts_the_rest(api: Api, dynamodb_client: Any) -> None:
+    contents = TableContents(dynamodb_client, api.settings.ddb_table)
+    contents.put(*ITEMS)
+    sign_up(api.settings.database_url, *PEOPLE)
+    anna, bert, _, _ = (api.sign_in(user) for user in PEOPLE)
+
+    assert [row["uuid"] for row in anna.inbox()[:2]] == [group_of(6), group_of(3)]
+    asked = [message["message"] for message in bert.messages(group_of(1), order="asc")]
+    assert asked == [text for (pk, _), text in texts(ITEMS).items() if group_of(1) in pk]
+    sent = [
+        anna.answer("into the oldest", group=group_of(2))["message"],
+        bert.write("to the newest", to=anna)["message"],
+        anna.answer("after the year 9999 has begun", group=group_of(6))["message"],
+    ]
+
+    with Database(api.settings.database_url) as database:
+        look = {"people": database, "clock": lambda: datetime.now(UTC)}
+        done = visit(dynamodb_client, api.settings.ddb_table, fix=True, **look)
+        assert done.left == [Code.MESSAGES_ORPHANED]
+        assert {Code.NOT_ADOPTED, Code.NAMES_MISSING} <= set(done.codes)
+        assert visit(dynamodb_client, api.settings.ddb_table, fix=True, **look).codes == [Code.MESSAGES_ORPHANED]
+
+    after = texts(contents.items())
+    assert {key: after[key] for key in texts(ITEMS)} == texts(ITEMS)
+    assert sorted(after.values()) == sorted([*texts(ITEMS).values(), *sent])
+    everybody = [api.sign_in(user) for user in PEOPLE]
+    assert {row["uuid"] for person in everybody for row in person.inbox()} == {group_of(n) for n in range(1, 9)}
+    for person in everybody:
+        check_inbox(person)
+
+
+def check_inbox(person: Person) -> None:
+    """Every conversation of an inbox shows the newest of its messages, which are in order."""
+    for row in person.inbox():
+        messages = person.messages(row["uuid"], limit=100)
+        assert [message["seq"] for message in messages] == list(range(len(messages), 0, -1))
+        if messages:
+            assert (row["message"], row["seq"]) == (messages[0]["message"], len(messages))
+
+
+def test_doctor_mends_while_two_processes_write(dynamodb_client: Any, table: str, contents: TableContents) -> None:
+    other = OTHER
+    old = [f"2023-01-01T00:00:00.{number:06}+00:00" for number in range(30)]
+    contents.put(*old_conversation(*old), *old_conversation(*TIMES, group=other, rows_at=TIMES[0]))
+    group = stores_on(dynamodb_client, table)().send_to_user(sender=ANNA, receiver=CARL, text="0").group_uuid
+    for number in range(5):
+        contents.put(old_row(ANNA, f"2022-01-01T00:00:00.{number:06}+00:00", CARL, "a double", group=group))
+    stop = threading.Event()
+
+    def write(sender: User, conversations: list[str]) -> dict[str, list[str]]:
+        store, sent = stores_on(dynamodb_client, table)(), {group: [] for group in conversations}
+        for number in itertools.count():
+            for conversation in conversations:
+                text = f"{sender.handle} {number}"
+                with suppress(Contended):
+                    store.send(group_uuid=conversation, sender=sender, text=text)
+                    sent[conversation].append(text)
+            if stop.wait(0.005):
+                break
+        return sent
+
+    with ThreadPoolExecutor(3) as threads:
+        writing = [
+            threads.submit(write, ANNA, [GROUP, group]),
+            threads.submit(write, BERT, [GROUP, other]),
+            threads.submit(write, CARL, [group]),
+        ]
+        try:
+            mended = [visit(dynamodb_client, table, fix=True, clock=lambda: datetime.now(UTC)) for _ in range(3)]
+            looked = [visit(dynamodb_client, table, clock=lambda: datetime.now(UTC)) for _ in range(5)]
+        finally:
+            stop.set()
+        sent = [future.result() for future in writing]
+
+    assert mended[-1].left == []
+    assert [each.codes for each in looked] == [[]] * 5, "a sound table that is written to gives no finding"
+    assert visit(dynamodb_client, table, clock=lambda: datetime.now(UTC)).codes == []
+    there = {GROUP: [f"old {n}" for n in range(30)], other: [f"old {n}" for n in range(3)], group: ["0"]}
+    for conversation, texts_before in there.items():
+        contents.check(conversation, [*texts_before, *(text for each in sent for text in each.get(conversation, []))])
+
+
+@pytest.fixture
+def configured(dynamodb_url: str, table: str, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings of the script: the test's own table, and a database with the people of these tests."""
+    url = new_database()
+    with Database(url) as database:
+        database.script("db/schema.sql")
+    sign_up(url, ANNA, BERT, CARL)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url)
+    monkeypatch.setenv("DDB_TABLE", table)
+    monkeypatch.setenv("DATABASE_URL", url)
+
+
+def test_script_tells_a_sound_table(run: Run, configured: None, dynamodb_client: Any, table: str) -> None:
+    stores_on(dynamodb_client, table)().send_to_user(sender=ANNA, receiver=BERT, text=SECRET)
+    status, data, said = run("doctor")
+    assert (status, data) == (0, [])
+    assert said.endswith(f"{table} at {os.environ['AWS_ENDPOINT_URL_DYNAMODB']}: 0 found, 0 mended, 0 left\n")
+
+
+def test_script_shows_findings_by_code_and_mends_what_it_can(
+    run: Run, configured: None, contents: TableContents
+) -> None:
+    contents.put(*old_conversation(*TIMES), old_message(TIMES[0], CARL, SECRET, group=OTHER))
+    status, data, said = run("doctor")
+    assert status == 1
+    assert f"not_adopted: {Code.NOT_ADOPTED.meaning}" in data
+    assert any(f"MSG#{OTHER} {TIMES[0]}" in line for line in data)
+    assert said.endswith(": 2 found, 0 mended, 2 left\n")
+
+    status, data, said = run("doctor", "--fix", "--json")
+    *findings, summary = map(json.loads, data)
+    assert status == 1
+    assert sorted((each["code"], each["mended"], each["fix"]) for each in findings) == [
+        ("messages_orphaned", False, PERSON),
+        ("not_adopted", True, Code.NOT_ADOPTED.fix),
+    ]
+    assert summary == {
+        "summary": {"messages_orphaned": {"found": 1, "left": 1}, "not_adopted": {"found": 1, "left": 0}}
+    }
+    assert SECRET not in "".join(data)
+    contents.remove({"pk": {"S": f"MSG#{OTHER}"}, "sk": {"S": TIMES[0]}})
+    assert run("doctor", "--json")[:2] == (0, ['{"summary": {}}'])
+
+
+def test_script_looks_at_one_conversation(run: Run, configured: None, contents: TableContents) -> None:
+    contents.put(*old_conversation(*TIMES), *old_conversation(*TIMES, group=OTHER))
+    status, data, _ = run("doctor", "--json", "--group", OTHER.upper())
+    assert status == 1
+    assert {key["pk"] for key in json.loads(data[0])["keys"]} == {f"GRP#{ANNA.uuid}", f"GRP#{BERT.uuid}"}
+    assert json.loads(data[-1]) == {"summary": {"not_adopted": {"found": 1, "left": 1}}}
+    assert run("doctor", "--group", "99999999-0000-4000-8000-000000000009")[0] == 0
+    with pytest.raises(SystemExit) as wrong:
+        run("doctor", "--group", "x")
+    assert wrong.value.code == 2
+
+
+def test_script_mends_nothing_elsewhere_without_being_told(
+    run: Run, configured: None, contents: TableContents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents.put(*old_conversation(*TIMES))
+    take_for_foreign(monkeypatch)
+    status, data, said = run("doctor", "--fix")
+    assert (status, data) == (1, [])
+    assert said.startswith("Refused to mend the table at ")
+    assert len(contents.items()) == 5
+    assert run("doctor")[0] == 1  # to look is no harm
+    assert run("doctor", "prod", "--fix", "--yes")[0] == 0
+
+
+def test_script_without_settings_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    assert run("doctor")[0] == 2

@@ -1,0 +1,198 @@
+"""What the repairs leave: positions of read, the order of messages, and a table that a crash may interrupt anywhere."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from lib.ddb import keys
+from lib.ddb.items import Item, Message
+from lib.doctor import repair
+from lib.doctor.findings import Code
+from tests.damages import member
+from tests.doctoring import People, change, sound_table, visit
+from tests.old_data import GROUP, TIMES, old_conversation, old_message, old_row
+from tests.old_table import ITEMS, PEOPLE, group_of, texts
+from tests.stores import ANNA, BERT, NOON, NewStore, SteppingClock, TableContents
+from tests.streamed import streamed_stores_on
+from tests.unit.conftest import TABLE
+
+
+class Crash(Exception):
+    """The process ends here."""
+
+
+@contextmanager
+def crashing(client: Any, *, after: int) -> Iterator[Iterator[int]]:
+    """Lets this many transactions through, and then none."""
+    sent = itertools.count()
+
+    def count(**_: Any) -> None:
+        if next(sent) >= after:
+            raise Crash
+
+    client.meta.events.register("before-call.dynamodb.TransactWriteItems", count)
+    try:
+        yield sent
+    finally:
+        client.meta.events.unregister("before-call.dynamodb.TransactWriteItems", count)
+
+
+def crash_everywhere(client: Any, contents: TableContents, items: list[Item], **options: Any) -> int:
+    """Mend the same table once for each transaction that it takes, with a crash before it; how many there were."""
+    for after in itertools.count():
+        contents.clear()
+        contents.put(*items)
+        try:
+            with crashing(client, after=after):
+                visit(client, TABLE, fix=True, **options)
+        except Crash:
+            visit(client, TABLE, fix=True, **options)
+            assert set(visit(client, TABLE, **options).codes) <= {Code.MESSAGES_ORPHANED}
+            assert texts(contents.items()) == texts(items)
+        else:
+            return after
+    raise AssertionError
+
+
+def test_renumbering_leaves_unread_what_was_unread(new_store: NewStore, contents: TableContents, client: Any) -> None:
+    group = sound_table(new_store)
+    removed, *_, numbered_high = contents.partition(keys.message_pk(group))
+    contents.remove({"pk": removed["pk"], "sk": removed["sk"]})
+    contents.put({**numbered_high, "seq": {"N": "90"}})
+    change(contents, keys.conversation_pk(group), lambda item: item.update(seq={"N": "90"}))
+    change(
+        contents,
+        keys.conversation_pk(group),
+        lambda item: item["members"]["M"][BERT.uuid]["M"]["read_seq"].update(N="90"),
+    )
+    assert contents.conversation(group).members[ANNA.uuid].read_seq == 4  # of one to five, without the first
+
+    visit(client, TABLE, fix=True)
+    contents.check(group, ["two", "three", "four", "five"])
+    read = {uuid: member.read_seq for uuid, member in contents.conversation(group).members.items()}
+    assert read == {ANNA.uuid: 3, BERT.uuid: 4}
+
+
+def test_crash_between_any_two_writes_of_a_renumbering_loses_no_position(
+    new_store: NewStore, contents: TableContents, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repair, "_AT_ONCE", 10)
+    store = new_store(clock=SteppingClock())
+    group = store.send_to_user(sender=ANNA, receiver=BERT, text="0").group_uuid
+    for number in range(1, 25):
+        store.send(group_uuid=group, sender=ANNA, text=str(number))
+    change(contents, keys.conversation_pk(group), lambda item: member(item, BERT)["read_seq"].update(N="15"))
+    removed, doubled = (contents.partition(keys.message_pk(group))[at] for at in (2, 20))
+    contents.remove({"pk": removed["pk"], "sk": removed["sk"]})
+    contents.put({**doubled, "seq": {"N": "20"}})
+
+    assert crash_everywhere(client, contents, contents.items()) == 4  # state and rows, three times up to ten messages
+    contents.check(group, [str(number) for number in range(25) if number != 2])
+    read = {uuid: member.read_seq for uuid, member in contents.conversation(group).members.items()}
+    assert read == {ANNA.uuid: 24, BERT.uuid: 14}
+
+
+def test_crash_between_any_two_writes_on_an_old_table_loses_nothing(contents: TableContents, client: Any) -> None:
+    def of_a_pair(item: Item) -> bool:
+        return any(group_of(number) in str(item) for number in (1, 2, 3))
+
+    items = [item for item in ITEMS if of_a_pair(item)]
+    assert crash_everywhere(client, contents, items, people=People(*PEOPLE)) >= 6
+
+
+def test_old_table_is_adopted_and_nothing_is_lost(contents: TableContents, client: Any) -> None:
+    contents.put(*ITEMS)
+    people = People(*PEOPLE)
+    codes = Counter(visit(client, TABLE, people=people).codes)
+    assert codes == {Code.NOT_ADOPTED: 8, Code.NAMES_MISSING: 2, Code.MESSAGES_ORPHANED: 1}
+
+    assert visit(client, TABLE, people=people, fix=True).left == [Code.MESSAGES_ORPHANED]
+    assert visit(client, TABLE, people=people, fix=True).codes == [Code.MESSAGES_ORPHANED]
+    assert texts(contents.items()) == texts(ITEMS)
+    anna, bert = PEOPLE[:2]
+    guard = contents.partition(keys.pair_pk(anna.uuid, bert.uuid))[0]
+    assert guard["group_uuid"]["S"] == group_of(3)
+    links = [contents.conversation(group_of(number)).pair_group_uuid for number in (1, 2, 3)]
+    assert links == [group_of(3), group_of(3), None]
+    assert [row.group_uuid for row in contents.inbox(anna)] == [group_of(number) for number in (2, 1, 3, 4, 6)]
+
+
+def test_pair_whose_older_conversation_was_adopted_first_ends_at_the_newest(
+    new_store: NewStore, contents: TableContents, client: Any
+) -> None:
+    newer = "ffffffff-55d1-47a0-bc6d-fe2bc2700399"
+    contents.put(*old_conversation(TIMES[0]), *old_conversation(TIMES[1], group=newer))
+    new_store().conversations.current(group_uuid=GROUP, user=ANNA)
+
+    assert visit(client, TABLE, fix=True).left == []
+    assert contents.partition(keys.pair_pk(ANNA.uuid, BERT.uuid))[0]["group_uuid"]["S"] == newer
+    assert contents.conversation(GROUP).pair_group_uuid == newer
+    assert contents.conversation(newer).pair_group_uuid is None
+
+
+def test_old_conversation_with_rows_beyond_a_transaction_is_adopted(contents: TableContents, client: Any) -> None:
+    contents.put(*old_conversation(*TIMES))
+    for number in range(110):
+        contents.put(old_row(ANNA, f"2022-01-01T00:00:00.{number:06}+00:00", BERT, "a double"))
+
+    assert visit(client, TABLE, fix=True).left == []
+    contents.check(GROUP, ["old 0", "old 1", "old 2"])
+
+
+@pytest.mark.parametrize("unknown", [False, True], ids=["known", "unknown"])
+def test_member_whom_nothing_names_is_named_by_postgres(contents: TableContents, client: Any, unknown: bool) -> None:
+    contents.put(old_message(TIMES[0], BERT, "hello"), old_row(ANNA, TIMES[0], BERT, "hello"))
+    people = People(BERT) if unknown else People(ANNA, BERT)
+    left = visit(client, TABLE, fix=True, people=people).left
+    if unknown:
+        assert left == [Code.NOT_ADOPTED, Code.USER_UNKNOWN]
+    else:
+        assert left == []
+        assert contents.inbox(BERT)[0].other == ANNA
+
+
+def test_message_at_the_end_of_all_times_is_left_to_a_person(contents: TableContents, client: Any) -> None:
+    contents.put(*old_conversation(TIMES[0], "9999-12-31T23:59:59.999999", rows_at=TIMES[0]))
+    assert visit(client, TABLE, fix=True).left == [Code.KEY_MALFORMED]
+    assert visit(client, TABLE, fix=True).codes == [Code.KEY_MALFORMED]
+    assert [message.seq for message in contents.messages(GROUP)] == [1, None]
+
+
+def test_message_of_stream_mode_may_wait_for_its_number_for_a_minute(
+    new_store: NewStore, contents: TableContents, client: Any
+) -> None:
+    clock = SteppingClock(timedelta(0))
+    group = new_store(clock=clock).send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
+    streamed_stores_on(client, TABLE)(clock=clock).send(group_uuid=group, sender=BERT, text="two")
+
+    for group_uuid in (None, group):
+        assert visit(client, TABLE, group=group_uuid, clock=lambda: NOON + timedelta(seconds=59)).codes == []
+    late = visit(client, TABLE, clock=lambda: NOON + timedelta(seconds=61), fix=True)
+    assert (late.codes, late.left) == ([Code.SEQ_MISSING], [])
+    contents.check(group, ["one", "two"])
+
+
+def test_late_message_with_a_later_number_is_sound(new_store: NewStore, contents: TableContents, client: Any) -> None:
+    group = sound_table(new_store)
+    at = "2026-01-02T12:00:02.500000+00:00"
+    contents.put(Message(group, at, "a uuid", "late", BERT, seq=None).to_item())
+    assert visit(client, TABLE, fix=True).codes == [Code.SEQ_MISSING]
+
+    assert [message.seq for message in contents.messages(group)] == [1, 2, 6, 3, 4, 5]
+    assert visit(client, TABLE).codes == []
+
+
+def test_one_conversation_is_mended_without_a_look_at_the_others(contents: TableContents, client: Any) -> None:
+    contents.put(*ITEMS)
+    scans: list[object] = []
+    client.meta.events.register("before-call.dynamodb.Scan", lambda **_: scans.append(1))
+    done = visit(client, TABLE, group=group_of(4), fix=True, people=People(*PEOPLE))
+    assert (done.codes, done.left, scans) == ([Code.NOT_ADOPTED], [], [])
+    assert sum(item["pk"]["S"].startswith("CONV#") for item in contents.items()) == 1
