@@ -14,10 +14,11 @@ from typing import Any
 
 from lib.clock import Clock, from_timestamp
 from lib.ddb import keys
+from lib.ddb.conversations import ATTEMPTS
 from lib.ddb.errors import Contended, translated
 from lib.ddb.items import Conversation, Item, Message, conversation_key, inbox_row_key, pair_key
 from lib.ddb.schema import MESSAGE_GROUP_INDEX
-from lib.ddb.table import CONFLICT_TRIES, Table, pause
+from lib.ddb.table import Table, pause
 from lib.doctor.findings import Key, key_of
 from lib.doctor.shapes import GROUP, counts, problems, readable, text, whole
 
@@ -205,7 +206,7 @@ class Reader:
 
     def _together(self, places: Sequence[Item]) -> list[Item | None]:
         gets = [{"Get": {"TableName": self._table.name, "Key": key}} for key in places]
-        for attempt in range(CONFLICT_TRIES):
+        for attempt in range(ATTEMPTS):
             if attempt:
                 pause(attempt)
             with translated():

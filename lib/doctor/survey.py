@@ -107,10 +107,12 @@ class Survey:
 
     def add_users(self, people: Iterable[tuple[str, Sequence[str | None]]]) -> None:
         """Note users: their uuid, and what of them must not stand in the table."""
+        self._notes.execute("BEGIN")
         for uuid, private in people:
             self._notes.execute("INSERT OR IGNORE INTO known VALUES (?)", (uuid,))
             values = [(value.lower(),) for value in private if value]
             self._notes.executemany("INSERT OR IGNORE INTO private VALUES (?)", values)
+        self._notes.execute("COMMIT")
 
     def add_items(self, items: Sequence[Item]) -> None:
         """Note a page of items. The users have to be noted before."""

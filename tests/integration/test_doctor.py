@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import os
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +16,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from rich.console import Console
 
+from lib import console
 from lib.db import Database
 from lib.ddb.errors import Contended
 from lib.doctor.findings import PERSON, Code
@@ -197,6 +201,19 @@ def test_script_mends_nothing_elsewhere_without_being_told(
     assert len(contents.items()) == 5
     assert run("doctor")[0] == 1  # to look is no harm
     assert run("doctor", "prod", "--fix", "--yes")[0] == 0
+
+
+def test_script_shows_how_far_it_is_at_a_terminal(
+    run: Run, configured: None, contents: TableContents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(console, "talk", Console(file=terminal, force_terminal=True, width=100))
+    contents.put(*old_conversation(*TIMES))
+    assert run("doctor", "--fix")[0] == 0
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
+    assert "Reading users" in shown
+    assert re.search(r"Reading items +[^\n]+ 5/", shown)
+    assert re.search(r"Looking at conversations +[^\n]+ 1/", shown)
 
 
 def test_script_without_settings_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -45,6 +47,22 @@ def test_damage_gives_its_code_alone_and_the_repair_leaves_nothing_that_can_be_m
         assert without_versions(contents.items()) == without_versions(before)
     if for_a_person:
         assert contents.items() == damaged
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_several_damages_at_once_are_mended_in_one_visit(
+    seed: int, new_store: NewStore, contents: TableContents, client: Any
+) -> None:
+    group = sound_table(new_store)
+    apart = [damage for _, damage, restored in damages.values() if restored]  # they remove nothing that another needs
+    for damage in random.Random(seed).sample(apart, 4):  # noqa: S311
+        with suppress(ValueError, IndexError, KeyError):  # what it damages is gone already
+            damage(contents, group)
+    damaged = messages(contents.items())
+
+    assert visit(client, TABLE, fix=True).left == []
+    assert visit(client, TABLE, fix=True).codes == []
+    assert messages(contents.items()) == damaged
 
 
 def messages(items: list[Any]) -> dict[tuple[str, str], Any]:
