@@ -45,17 +45,19 @@ class _Findings:
 
     rows: list[InboxRow]
     users: dict[str, User] = field(default_factory=dict)
+    last_sent: dict[str, int] = field(default_factory=dict)
     seq: int = 0
+    read_seq: int = 0
     first_at: str | None = None
     last: Message | None = None
 
 
-def adopt(table: Table, group_uuid: str, *, witness: User, before: str | None = None) -> Conversation | None:
+def adopt(table: Table, group_uuid: str, *, witness: User, unread_from: str | None = None) -> Conversation | None:
     """Adopt a conversation; None if there is nothing to adopt.
 
     `witness` is the user who asks: of a member who never wrote and whose row the other lost, only they know the
-    name. Messages with the sort key `before` and later ones are left for whoever counts them as new. Raises
-    Contended, StoreUnavailable.
+    name. All messages count as read, but those with the sort key `unread_from` and later ones by their senders alone.
+    Raises Contended, StoreUnavailable.
     """
     members = {uuid for row in inbox_rows(table, group_uuid) for uuid in (row.owner_uuid, row.other.uuid)}
     found = _Findings(rows=[row for uuid in sorted(members) for row in _rows_of_member(table, uuid, group_uuid)])
@@ -64,7 +66,7 @@ def adopt(table: Table, group_uuid: str, *, witness: User, before: str | None = 
     found.users[witness.uuid] = witness
     found.users.update((row.other.uuid, row.other) for row in found.rows)
     try:
-        _number(table, group_uuid, found, before)
+        _number(table, group_uuid, found, unread_from)
         if len(members) != 2 or not members <= found.users.keys():
             return None
         return _written(table, _state(group_uuid, [found.users[uuid] for uuid in sorted(members)], found), found)
@@ -108,12 +110,14 @@ def _rows_of_member(table: Table, user_uuid: str, group_uuid: str) -> Iterator[I
     return map(InboxRow.from_item, items)
 
 
-def _number(table: Table, group_uuid: str, found: _Findings, before: str | None) -> None:
-    """Give each message its number, in the order of the sort keys, and note what the messages tell."""
-    bound = {":before": {"S": before}} if before else {}
+def _number(table: Table, group_uuid: str, found: _Findings, unread_from: str | None) -> None:
+    """Give each message its number, in the order of the sort keys, and note what the messages tell.
+
+    Whoever adopts gives all the same numbers, so that one who is overtaken does no harm.
+    """
     items = table.all(
-        KeyConditionExpression="pk = :pk AND sk < :before" if before else "pk = :pk",
-        ExpressionAttributeValues={":pk": {"S": keys.message_pk(group_uuid)}, **bound},
+        KeyConditionExpression="pk = :pk",
+        ExpressionAttributeValues={":pk": {"S": keys.message_pk(group_uuid)}},
         ConsistentRead=True,
     )
     messages = filter(None, (readable(item, group_uuid=group_uuid) for item in items))
@@ -123,10 +127,12 @@ def _number(table: Table, group_uuid: str, found: _Findings, before: str | None)
             if table.get(conversation_key(group_uuid)):
                 raise _Adopted  # and among these may be messages that were sent since
             table.transact(missing)
-        found.users.update((message.sender.uuid, message.sender) for message in batch)
-        found.seq += len(batch)
-        found.first_at = found.first_at or batch[0].created_at
-        found.last = batch[-1]
+        for found.seq, found.last in numbered:
+            found.first_at = found.first_at or found.last.created_at
+            found.users[found.last.sender.uuid] = found.last.sender
+            found.last_sent[found.last.sender.uuid] = found.seq
+            if unread_from is None or found.last.created_at < unread_from:
+                found.read_seq = found.seq
 
 
 def _written(table: Table, state: Conversation, found: _Findings) -> Conversation:
@@ -159,7 +165,7 @@ def _state(group_uuid: str, users: Sequence[User], found: _Findings) -> Conversa
     at = found.last.created_at if found.last else max(row.last_message_at for row in found.rows)
     return Conversation(
         group_uuid=group_uuid,
-        members={user.uuid: Member(user=user, read_seq=found.seq) for user in users},
+        members={user.uuid: Member(user, max(found.read_seq, found.last_sent.get(user.uuid, 0))) for user in users},
         last_message_at=sortable(at),
         seq=found.seq,
         version=1,
@@ -196,7 +202,7 @@ def _writes(state: Conversation, found: _Findings) -> list[Write]:
             text=text,
             other=state.members[other_uuid].user,
             seq=state.seq,
-            read_seq=state.seq,
+            read_seq=state.members[owner_uuid].read_seq,
             sender_uuid=sender_uuid,
         )
         if old_keys.pop((owner_uuid, state.last_message_at), None):

@@ -43,7 +43,7 @@ class GroupUpdates:
         for attempt in range(ATTEMPTS):
             if attempt:
                 pause(attempt)
-            state = self._state(group_uuid, witness=new[0], before=first)
+            state = self._state(group_uuid, witness=new[0], unread_from=first)
             if not {message.sender.uuid for message in new} <= state.members.keys():
                 raise ConversationNotFound
             try:
@@ -52,11 +52,11 @@ class GroupUpdates:
                 continue
         raise Contended
 
-    def _state(self, group_uuid: str, *, witness: Message, before: str) -> Conversation:
+    def _state(self, group_uuid: str, *, witness: Message, unread_from: str) -> Conversation:
         item = self._table.get(conversation_key(group_uuid))
         if item:
             return Conversation.from_item(item, group_uuid=group_uuid)
-        adopted = adopt(self._table, group_uuid, witness=witness.sender, before=before)
+        adopted = adopt(self._table, group_uuid, witness=witness.sender, unread_from=unread_from)
         if adopted is None:
             raise ConversationNotFound
         return adopted

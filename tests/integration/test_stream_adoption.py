@@ -53,31 +53,32 @@ def test_what_has_not_the_shape_of_a_message_does_not_keep_an_old_conversation_f
     assert [(row.text, row.seq) for row in contents.inbox(BERT)] == [("new", 2)]
 
 
-@pytest.mark.parametrize("adopter", [ANNA, BERT])
-def test_function_and_reader_that_adopt_at_once_count_a_message_once(
+@pytest.mark.parametrize("reading", [ANNA, BERT])
+def test_function_and_reader_that_adopt_at_once_count_each_message_once(
     handle: Handler,
     dynamodb_client: Any,
     table: str,
     contents: TableContents,
     monkeypatch: pytest.MonkeyPatch,
-    adopter: User,
+    reading: User,
 ) -> None:
-    new = old_message("2023-01-02T00:00:00.000000+00:00", ANNA, "new")
-    contents.put(*old_conversation("2023-01-01T00:00:00.000000+00:00"), new)
-    reader = stores_on(dynamodb_client, table)()
-    transact, answers = reader._table.transact, []
+    new = [old_message(f"2023-01-0{day}T00:00:00.000000+00:00", ANNA, f"new {day}") for day in (2, 3)]
+    contents.put(*old_conversation("2023-01-01T00:00:00.000000+00:00"), *new)
+    reader, answers = stores_on(dynamodb_client, table)(), []
+    transact = reader._table.transact
 
-    def after_the_function(writes: Any) -> None:
-        transact(writes)  # the reader's numbers, also that of the new message
+    def before_the_function(writes: Any) -> None:
+        transact(writes)  # the reader's numbers, also those of the new messages
         monkeypatch.setattr(reader._table, "transact", transact)
-        answers.append(handle(event(new)))
+        answers.append(handle(event(new[0])))
 
-    monkeypatch.setattr(reader._table, "transact", after_the_function)
-    reader.list_messages(group_uuid=GROUP, user=adopter, limit=20)
+    monkeypatch.setattr(reader._table, "transact", before_the_function)
+    reader.send(group_uuid=GROUP, sender=reading, text="inline")
+    answers.append(handle(event(new[1])))
 
-    assert answers == [{"batchItemFailures": []}]
-    contents.check(GROUP, ["old 0", "new"])
-    assert [row.unread_count for row in contents.inbox(BERT)] == [1]
+    assert answers == [{"batchItemFailures": []}] * 2
+    contents.check(GROUP, ["old 0", "new 2", "new 3", "inline"])
+    assert contents.inbox(BERT)[0].unread_count == (3 if reading is ANNA else 0)
 
 
 def test_adoption_that_is_late_leaves_what_was_sent_since_to_the_function(
