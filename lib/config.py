@@ -26,8 +26,6 @@ _ANCHORS = ("DATABASE_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_COGNITO_USER_POOL_
 # What parsers of URLs read differently, so that one could see another host than the next.
 _AMBIGUOUS = re.compile(r"[\\\s\x00-\x1f\x7f]")
 
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
-
 
 class SettingsError(Exception):
     """Settings are missing or malformed; `problems` names each, one sentence per variable."""
@@ -177,6 +175,9 @@ def load(section: type[S], environ: Mapping[str, str] | None = None) -> S:
                 problems.append(f"{name} {error}")
         elif each.default is MISSING:
             problems.append(f"{name} is missing: {each.metadata['meaning']}")
+    every = environ.get("AWS_ENDPOINT_URL", "")  # boto3 takes it for every service that has no variable of its own
+    if issubclass(section, AwsSettings) and every and not (every.startswith("https://") or is_local(every)):
+        problems.append("AWS_ENDPOINT_URL takes https:// for any host but this machine's own")
     if problems:
         raise SettingsError(problems)
     return section(**values)
@@ -202,7 +203,7 @@ def is_local(url: str | None) -> bool:
         return False
     if host is None:
         return parts.scheme.startswith("postgres")
-    return host in _LOOPBACK or host.endswith(".test")
+    return host in ("localhost", "127.0.0.1", "::1") or host.endswith(".test")
 
 
 def _export_files() -> None:

@@ -168,6 +168,17 @@ def test_plain_http_is_for_a_local_stack_alone(name: str) -> None:
         load(Settings, {**MINIMUM, name: url.replace("http:", "https:")})
 
 
+def test_plain_http_leads_no_other_service_elsewhere_either() -> None:
+    name, url = "AWS_ENDPOINT_URL", "http://dynamodb.us-east-1.amazonaws.com"
+    for section in (Settings, DynamoDBSettings, CognitoSettings):
+        with pytest.raises(SettingsError) as raised:
+            load(section, {**MINIMUM, name: url})
+        assert raised.value.problems == [f"{name} takes https:// for any host but this machine's own"]
+        for other in ("http://127.0.0.1:4566", url.replace("http:", "https:")):
+            load(section, {**MINIMUM, name: other})
+    load(PostgresSettings, {**MINIMUM, name: url})
+
+
 def test_a_browser_may_be_served_by_plain_http() -> None:
     assert (
         load(Settings, {**MINIMUM, "FRONTEND_URL": "http://app.example.com"}).frontend_url == "http://app.example.com"
