@@ -24,6 +24,7 @@ _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
 _DONE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE", "DELETE_COMPLETE")
 _NOT_MADE = ("REVIEW_IN_PROGRESS", None)  # a change set alone makes a stack of the first kind
 _BEYOND_UPDATE = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED")
+_GONE = ("DELETE_COMPLETE", "DELETE_SKIPPED")  # but not what could not be deleted
 _MOST_CAUSES = 3
 
 
@@ -171,7 +172,7 @@ class Stack:
             each
             for page in pages
             for each in page["StackResourceSummaries"]
-            if "PhysicalResourceId" in each and not each["ResourceStatus"].startswith("DELETE_")
+            if "PhysicalResourceId" in each and each["ResourceStatus"] not in _GONE
         ]
         return {each["LogicalResourceId"]: (each["ResourceType"], each["PhysicalResourceId"]) for each in found}
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from datetime import UTC, datetime
 
-from lib.aws.stacks import Change, Event
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from lib.aws.stacks import Change, Event, Stack
 
 
 @pytest.mark.parametrize(
@@ -38,3 +42,27 @@ def test_what_people_wrote_is_lost_with_its_resource_or_behind_another(
 )
 def test_what_stopped_because_something_else_failed_is_no_cause(status: str, reason: str, cause: bool) -> None:
     assert Event("1", "It", status, reason).is_cause == cause
+
+
+def test_what_a_failed_deletion_left_belongs_to_the_stack_and_what_is_gone_does_not() -> None:
+    listed = {
+        "Database": "DELETE_FAILED",
+        "Table": "DELETE_SKIPPED",
+        "Topic": "DELETE_COMPLETE",
+        "Queue": "CREATE_COMPLETE",
+    }
+    client = boto3.client("cloudformation", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+    summaries = [
+        {
+            "LogicalResourceId": name,
+            "PhysicalResourceId": name.lower(),
+            "ResourceType": "AWS::Any::Type",
+            "LastUpdatedTimestamp": datetime(2026, 1, 2, tzinfo=UTC),
+            "ResourceStatus": status,
+        }
+        for name, status in listed.items()
+    ]
+    with Stubber(client) as stub:
+        stub.add_response("list_stack_resources", {"StackResourceSummaries": summaries})
+        found = Stack(client, "cruddur", "network").resources()
+    assert found == {"Database": ("AWS::Any::Type", "database"), "Queue": ("AWS::Any::Type", "queue")}
