@@ -45,9 +45,10 @@ class SignUp:
     email_verified: bool
 
     def is_storable(self) -> bool:
-        """Whether a row can hold it: nothing is empty, and nothing too long."""
+        """Whether a row can hold it: nothing is empty, nothing too long, and nothing of the handle unseen."""
         texts = (self.cognito_user_id, self.handle, self.display_name, self.email)
-        return all(text.strip() and _storable(text) for text in texts)
+        visible = self.handle.isprintable() and self.handle == self.handle.strip()
+        return visible and all(text.strip() and _storable(text) for text in texts)
 
 
 class Outcome(StrEnum):

@@ -14,7 +14,7 @@ def provision_user(users: UserDirectory, attributes: Mapping[str, str]) -> User:
 
     Their handle is `preferred_username`, and their display name `name`, or the handle if they gave none. Doing it
     again changes nothing. Raises Unavailable, and Forbidden: HANDLE_TAKEN, or USER_NOT_FOUND if attributes are missing
-    or too long.
+    or too long, or the handle has characters that nobody sees.
     """
     handle = attributes.get("preferred_username", "")
     sign_up = SignUp(

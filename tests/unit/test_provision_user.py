@@ -72,6 +72,21 @@ def test_without_what_a_row_needs_nobody_is_made_a_user(name: str, value: str | 
     assert directory.came == []
 
 
+@pytest.mark.parametrize(
+    "handle", ["anna ", " anna", "anna\n", "an\u200bna", "anna\u00a0", "\u202eanna", "an\x1b[8mna"]
+)
+def test_a_handle_that_only_seems_to_be_another_one_is_refused(handle: str) -> None:
+    with pytest.raises(Forbidden):
+        provision(Directory(), {**ATTRIBUTES, "preferred_username": handle})
+
+
+@pytest.mark.parametrize("handle", ["Anna Ann", "änna", "анна", "anna🐻"])
+def test_a_handle_is_any_text_that_can_be_seen(handle: str) -> None:
+    directory = Directory()
+    provision(directory, {**ATTRIBUTES, "preferred_username": handle})
+    assert [each.handle for each in directory.came] == [handle]
+
+
 def test_a_name_that_is_too_long_is_refused_and_one_at_the_limit_is_not() -> None:
     with pytest.raises(Forbidden):
         provision(Directory(), {**ATTRIBUTES, "name": "é" * 256})
