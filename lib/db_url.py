@@ -52,8 +52,11 @@ def _parse(url: str) -> dict[str, Any]:
     if not parts.get("dbname"):
         raise config.SettingsError(["DATABASE_URL names no database; it ends in /<name>"])
     ports = str(parts.get("port", "")).split(",")
-    if "@" in str(parts["dbname"]) or not all(port.isdigit() for port in ports if port):
-        # Read on, pieces of the password would be taken for a port and a database, and shown as such.
+    hosts = str(parts.get("host", "")).split(",")
+    # `@` begins the name of an abstract socket.
+    misread = "@" in str(parts["dbname"]) or any("@" in host[1:] for host in hosts)
+    if misread or not all(port.isdigit() for port in ports if port):
+        # Read on, pieces of the password would be taken for a host, a port and a database, and shown as such.
         raise config.SettingsError(["DATABASE_URL: in a password, `/`, `@` and `:` are written as %2F, %40 and %3A"])
     variables = {name: os.environ.get(f"PG{name.upper()}") for name in ("host", "hostaddr", "port", "service")}
     return {name: value for name, value in variables.items() if value} | parts

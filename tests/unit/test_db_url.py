@@ -66,6 +66,8 @@ def test_what_the_environment_adds_to_a_url_counts(variable: str, monkeypatch: p
         "postgresql://me:pa/55word@db.example.com/cruddur",
         "postgresql://me:1234/55word@db.example.com/cruddur",
         "postgresql://me:pa%zz55word@db.example.com/cruddur",
+        "postgresql://me:pa@55word@db.example.com/cruddur",
+        "postgresql://me:pa@55word@db.example.com,b.example.com/cruddur",
         "postgresql://me:pa55word@db.example.com",
     ],
 )
