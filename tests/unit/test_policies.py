@@ -16,7 +16,8 @@ DOCUMENTS = documents()
 TRUSTS = trusts()
 
 OTHER_TABLE = TABLE.replace("cruddur-messages", "somebody-elses")
-DEPLOYMENT = {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:role/cruddur-deployment"}
+DEPLOYMENT_ROLE = f"arn:aws:iam::{ACCOUNT}:role/cruddur-deployment"
+DEPLOYMENT = {"aws:PrincipalArn": DEPLOYMENT_ROLE}
 ADMINISTRATOR = {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:role/administrator"}
 MAINTENANCE = {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:role/cruddur-maintenance"}
 PLAIN_HTTP = {"aws:SecureTransport": "false"}
@@ -92,13 +93,37 @@ CASES: list[tuple[str, str, str, dict[str, str], str]] = [
     (PROTECT, "dynamodb:UpdateTable", TABLE, DEPLOYMENT, "ImplicitDeny"),
     (PROTECT, "dynamodb:UpdateContinuousBackups", TABLE, ADMINISTRATOR, "Deny"),
     (PROTECT, "dynamodb:PutItem", TABLE, ADMINISTRATOR, "ImplicitDeny"),
+    *[
+        (PROTECT, action, resource, who, decision)
+        for action, resource in (
+            ("dynamodb:UpdateTimeToLive", TABLE),
+            ("dynamodb:PutResourcePolicy", TABLE),
+            ("dynamodb:DeleteResourcePolicy", TABLE),
+            ("dynamodb:CreateTableReplica", TABLE),
+            ("dynamodb:EnableKinesisStreamingDestination", TABLE),
+            *((f"cloudtrail:{each}", "any") for each in ("DeleteTrail", "PutEventSelectors", "UpdateTrail")),
+            *((f"cloudwatch:{each}", "any") for each in ("DeleteAlarms", "DisableAlarmActions", "PutMetricAlarm")),
+            *((f"config:{each}ConfigRule", "any") for each in ("Delete", "Put")),
+            *((f"config:{each}ConfigurationRecorder", "any") for each in ("Delete", "Put", "Stop")),
+            *((f"config:{each}DeliveryChannel", "any") for each in ("Delete", "Put")),
+            *((f"logs:{each}", "any") for each in ("DeleteLogGroup", "DeleteMetricFilter", "PutMetricFilter")),
+            ("sns:DeleteTopic", "any"),
+            *((f"iam:{each}", DEPLOYMENT_ROLE) for each in ("CreateRole", "DeleteRole", "UpdateAssumeRolePolicy")),
+        )
+        for who, decision in ((ADMINISTRATOR, "Deny"), (DEPLOYMENT, "ImplicitDeny"))
+    ],
+    (PROTECT, "iam:CreateRole", f"arn:aws:iam::{ACCOUNT}:role/another", ADMINISTRATOR, "ImplicitDeny"),
+    (PROTECT, "organizations:LeaveOrganization", "any", DEPLOYMENT, "Deny"),
+    (PROTECT, "account:CloseAccount", "any", DEPLOYMENT, "Deny"),
     (PROTECT, "cloudtrail:StopLogging", f"arn:aws:cloudtrail:{REGION}:{ACCOUNT}:trail/any", ADMINISTRATOR, "Deny"),
     (LOCK, "dynamodb:CreateTable", TABLE.replace(REGION, "eu-west-1"), ELSEWHERE, "Deny"),
     (LOCK, "dynamodb:CreateTable", TABLE, HERE, "ImplicitDeny"),
     (LOCK, "s3:CreateBucket", "*", ELSEWHERE, "Deny"),
     (LOCK, "iam:CreateRole", "*", ELSEWHERE, "ImplicitDeny"),
     (LOCK, "sts:AssumeRole", "*", ELSEWHERE, "ImplicitDeny"),
+    (LOCK, "dynamodb:CreateTable", TABLE, {"aws:RequestedRegion": "us-east-1"}, "Deny"),
     (KEYS, "iam:CreateAccessKey", "*", ADMINISTRATOR, "Deny"),
+    (KEYS, "iam:CreateUser", "*", ADMINISTRATOR, "Deny"),
     (KEYS, "iam:CreateRole", "*", ADMINISTRATOR, "ImplicitDeny"),
 ]
 
