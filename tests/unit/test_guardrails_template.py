@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
+from typing import Any
 
 import pytest
 
 from lib.aws.templates import template
-from tests.policies import resources
+from tests.policies import resolved, resources
 
 TRAIL = resources("guardrails", "AWS::CloudTrail::Trail")["Trail"]
 FILTERS = resources("guardrails", "AWS::Logs::MetricFilter")
@@ -56,9 +58,52 @@ def test_a_filter_counts_what_threatens_the_table(name: str, counted: set[str]) 
     assert FILTERS[name]["LogGroupName"] == {"Ref": "TrailLogGroup"}
 
 
-def test_unprotecting_is_told_from_other_updates() -> None:
-    pattern = FILTERS["TableChangeFilter"]["FilterPattern"]["Fn::Sub"]
-    assert '($.eventName = "UpdateTable") && ($.requestParameters.deletionProtectionEnabled IS FALSE)' in pattern
+TABLE = resolved({"Ref": "TableName"})
+PROTECTED_OFF = {"tableName": TABLE, "deletionProtectionEnabled": False}
+
+
+@pytest.mark.parametrize(
+    ("counts", "event", "parameters", "error"),
+    [
+        (True, "DeleteTable", {"tableName": TABLE}, None),
+        (True, "DeleteTable", {"tableName": resolved({"Ref": "TableArn"})}, None),
+        (True, "DeleteTable", {"tableName": TABLE}, "ValidationException"),
+        (True, "DeleteTable", None, "AccessDenied"),
+        (False, "DeleteTable", {"tableName": "another"}, None),
+        (True, "UpdateTable", PROTECTED_OFF, None),
+        (True, "UpdateTable", None, "AccessDeniedException"),
+        (False, "UpdateTable", PROTECTED_OFF | {"tableName": "another"}, None),
+        (False, "UpdateTable", PROTECTED_OFF | {"deletionProtectionEnabled": True}, None),
+        (False, "UpdateTable", {"tableName": TABLE}, None),
+        (True, "UpdateContinuousBackups", {"tableName": TABLE}, None),
+        (True, "UpdateTimeToLive", {"tableName": TABLE}, None),
+        (False, "DescribeTable", {"tableName": TABLE}, None),
+        (False, "DescribeTable", None, "AccessDenied"),
+    ],
+)
+def test_deleting_and_unprotecting_the_table_is_told_from_the_rest(
+    counts: bool, event: str, parameters: dict[str, object] | None, error: str | None
+) -> None:
+    record = {"eventSource": "dynamodb.amazonaws.com", "eventName": event, "requestParameters": parameters}
+    pattern = resolved(FILTERS["TableChangeFilter"]["FilterPattern"])
+    assert len(pattern) <= 1024  # by CloudWatch's quotas
+    assert matches(pattern, record | ({"errorCode": error} if error else {})) == counts
+
+
+def matches(pattern: str, record: dict[str, object]) -> bool:
+    """Whether a filter pattern takes a record, for the comparisons that these patterns use."""
+
+    def compare(comparison: re.Match[str]) -> str:
+        value: Any = record
+        for name in comparison["path"].split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        wanted = comparison["text"]
+        return str(value is False if wanted is None else fnmatchcase(value or "", wanted))
+
+    logic = re.sub(r'\$\.(?P<path>[\w.]+) (?:= "(?P<text>[^"]*)"|IS FALSE)', compare, pattern.strip("{}"))
+    logic = logic.replace("&&", "and").replace("||", "or")
+    assert re.fullmatch(r"(?:True|False|and|or|[() ])+", logic)
+    return bool(eval(logic))  # noqa: S307 - of the words that were just looked for
 
 
 def test_each_filter_has_its_alarm() -> None:
