@@ -25,7 +25,7 @@ from lib.doctor.shapes import GROUP, counts, problems, readable, text, whole
 PENDING = timedelta(minutes=1)
 """So long a message of stream mode may wait for its number before that is wrong."""
 
-_LOOKS = 8
+_LOOKS = 3
 _ITEMS_A_PAGE = 1_000
 _KEYS_AT_ONCE = 25  # AWS takes 100, emulators as many as AWS once did
 _SHOWN = 10  # keys named by a finding that concerns many items
@@ -69,8 +69,8 @@ class Messages:
 class Reading:
     """A conversation as it was at one instant; `item` is its state as stored, None if it has none.
 
-    One that is not `settled` was written to so fast that its rows were never caught where they belong: that they are
-    there and right is sure, because each message writes them. Rows that were caught elsewhere are surplus.
+    One that is not `settled` got a message while it was looked for, so its rows were not read where they belong: that
+    they are there and right is sure, because each message writes both. Rows that were seen elsewhere are surplus.
     """
 
     group_uuid: str
@@ -140,9 +140,8 @@ class Reader:
         """
         key = conversation_key(group_uuid)
         indexed = {(keys.inbox_owner(pk), sk) for pk, sk in map(key_of, self._indexed(group_uuid))} | set(seen)
-        state = self._table.get(key)
-        for attempt in range(_LOOKS):
-            known, places = state, sorted(indexed)
+        for _ in range(_LOOKS):
+            known, places = self._table.get(key), sorted(indexed)
             if known and not readable(known):
                 return Reading(group_uuid, known, [], Messages())
             if known:
@@ -150,17 +149,14 @@ class Reader:
                 right = [(member, known["last_message_at"]["S"]) for member in known["members"]["M"]]
                 places = [*right, *(place for place in places if place not in right)]
             state, *found = self.together([key, *(inbox_row_key(owner, sk) for owner, sk in places)])
-            settled = state == known
-            if not settled and (state is None or attempt < _LOOKS - 1):
-                continue
             messages = self._read_messages(group_uuid, state)
             after = self._table.get(key)
-            if after != state:
-                if state is None:
-                    state = after
-                    continue
+            if len({item is None for item in (known, state, after)}) > 1:
+                continue  # it was adopted just now
+            if state and after != state:
                 messages = self._read_messages(group_uuid, state, moved=True)
             rows = [row for row in found if row and text(row, GROUP) == group_uuid]
+            settled = not (known and state) or known["last_message_at"] == state["last_message_at"]
             return Reading(group_uuid, state, rows, messages, settled=settled)
         raise Contended
 

@@ -11,15 +11,16 @@ from typing import Any
 
 import pytest
 
+from lib.clock import tick_after
 from lib.ddb import keys
-from lib.ddb.items import Item, Message
+from lib.ddb.items import Item, Message, PairGuard
 from lib.doctor import repair
 from lib.doctor.findings import Code
-from tests.damages import member
+from tests.damages import OTHER, member
 from tests.doctoring import People, change, sound_table, visit
 from tests.old_data import GROUP, TIMES, old_conversation, old_message, old_row
 from tests.old_table import ITEMS, PEOPLE, group_of, texts
-from tests.stores import ANNA, BERT, NOON, NewStore, SteppingClock, TableContents
+from tests.stores import ANNA, BERT, CARL, NOON, NewStore, SteppingClock, TableContents
 from tests.streamed import streamed_stores_on
 from tests.unit.conftest import TABLE
 
@@ -144,6 +145,28 @@ def test_old_conversation_with_rows_beyond_a_transaction_is_adopted(contents: Ta
 
     assert visit(client, TABLE, fix=True).left == []
     contents.check(GROUP, ["old 0", "old 1", "old 2"])
+
+
+def test_row_that_another_conversation_needs_is_not_written_over(
+    new_store: NewStore, contents: TableContents, client: Any
+) -> None:
+    group = sound_table(new_store)
+    place = next(row for row in contents.inbox(ANNA) if row.group_uuid == group)
+    contents.remove(place.key())
+    in_the_way = old_row(ANNA, place.last_message_at, CARL, "in the way", group=OTHER)
+    contents.put(in_the_way)  # its other row is lost: it names its members, and waits for its adoption
+    assert visit(client, TABLE, group=group, fix=True).left == []
+
+    assert in_the_way in contents.items()
+    assert contents.conversation(group).last_message_at == tick_after(place.last_message_at)
+    assert visit(client, TABLE, group=group).codes == []
+
+
+def test_guard_stays_that_is_all_that_names_the_members_of_messages(contents: TableContents, client: Any) -> None:
+    guard = PairGuard(user_uuids=(ANNA.uuid, BERT.uuid), group_uuid=GROUP).to_item()
+    contents.put(guard, old_message(TIMES[0], ANNA, "lost"))
+    assert visit(client, TABLE, fix=True).left == [Code.MESSAGES_ORPHANED]
+    assert guard in contents.items()
 
 
 @pytest.mark.parametrize("unknown", [False, True], ids=["known", "unknown"])
