@@ -13,6 +13,7 @@ from tests.policies import resources
 GROUPS = resources("network", "AWS::EC2::SecurityGroup")
 INGRESS = resources("network", "AWS::EC2::SecurityGroupIngress").values()
 ENDPOINTS = resources("network", "AWS::EC2::VPCEndpoint")
+INTERFACES = {name: each for name, each in ENDPOINTS.items() if each["VpcEndpointType"] == "Interface"}
 DATABASE = resources("network", "AWS::RDS::DBInstance")["Database"]
 OUTPUTS = template("network")["Outputs"]
 
@@ -52,9 +53,13 @@ def test_the_private_subnets_have_no_route_to_the_internet() -> None:
     assert tables == {f"{kind}Subnet{zone}": f"{kind}Routes" for kind in ("Public", "Private") for zone in "AB"}
 
 
-def test_functions_and_containers_are_in_the_private_subnets_and_the_balancer_alone_is_not() -> None:
-    private = {"Fn::Join": [",", [{"Ref": "PrivateSubnetA"}, {"Ref": "PrivateSubnetB"}]]}
-    assert OUTPUTS["FunctionSubnetIds"]["Value"] == OUTPUTS["ServiceSubnetIds"]["Value"] == private
+def test_functions_containers_endpoints_and_postgres_are_in_the_private_subnets_and_the_balancer_alone_is_not() -> None:
+    private = [{"Ref": "PrivateSubnetA"}, {"Ref": "PrivateSubnetB"}]
+    for name in ("FunctionSubnetIds", "ServiceSubnetIds"):
+        assert OUTPUTS[name]["Value"] == {"Fn::Join": [",", private]}
+    assert [each["SubnetIds"] for each in INTERFACES.values()] == [private] * len(INTERFACES)
+    assert resources("network", "AWS::RDS::DBSubnetGroup")["DatabaseSubnets"]["SubnetIds"] == private
+    assert DATABASE["DBSubnetGroupName"] == {"Ref": "DatabaseSubnets"}
     assert OUTPUTS["LoadBalancerSubnetIds"]["Value"] == {
         "Fn::Join": [",", [{"Ref": "PublicSubnetA"}, {"Ref": "PublicSubnetB"}]]
     }
@@ -95,6 +100,19 @@ def test_who_reaches_whom(group: str, reaches: set[Any], reached_by: set[Any]) -
     assert ingress(f"{group}SecurityGroup") == reached_by
 
 
+def test_nothing_in_a_subnet_gets_a_public_address_unasked() -> None:
+    assert [each for each in resources("network", "AWS::EC2::Subnet").values() if "MapPublicIpOnLaunch" in each] == []
+
+
+def test_each_is_in_its_own_group() -> None:
+    groups = {name: each["SecurityGroupIds"] for name, each in INTERFACES.items()}
+    assert groups.pop("SecretsEndpoint") == [{"Ref": "SecretsEndpointSecurityGroup"}]
+    assert list(groups.values()) == [[{"Ref": "EndpointSecurityGroup"}]] * len(groups)
+    assert DATABASE["VPCSecurityGroups"] == [{"Ref": "DatabaseSecurityGroup"}]
+    for name in ("MessageStream", "PostConfirmation", "Service", "LoadBalancer"):
+        assert OUTPUTS[f"{name}SecurityGroupId"]["Value"] == {"Ref": f"{name}SecurityGroup"}
+
+
 def test_every_group_is_accounted_for() -> None:
     (marker,) = test_who_reaches_whom.pytestmark  # type: ignore[attr-defined]
     assert {f"{group}SecurityGroup" for group, *_ in marker.args[1]} == GROUPS.keys()
@@ -120,12 +138,11 @@ def test_the_gateway_endpoints_are_on_the_private_routes() -> None:
 
 
 def test_the_interface_endpoints_answer_under_the_services_own_names() -> None:
-    interfaces = {name: each for name, each in ENDPOINTS.items() if each["VpcEndpointType"] == "Interface"}
     names = {
-        each["ServiceName"]["Fn::Sub"].removeprefix("com.amazonaws.${AWS::Region}.") for each in interfaces.values()
+        each["ServiceName"]["Fn::Sub"].removeprefix("com.amazonaws.${AWS::Region}.") for each in INTERFACES.values()
     }
     assert names == {"secretsmanager", "cognito-idp", "logs", "ecr.api", "ecr.dkr"}
-    assert all(each["PrivateDnsEnabled"] for each in interfaces.values())
+    assert all(each["PrivateDnsEnabled"] for each in INTERFACES.values())
     assert {name for name, each in ENDPOINTS.items() if "PolicyDocument" not in each} == {"CognitoEndpoint"}
 
 
@@ -145,8 +162,19 @@ def test_postgres_is_private_encrypted_protected_and_kept_twice() -> None:
     }
     assert expected.items() <= DATABASE.items()
     parameters = resources("network", "AWS::RDS::DBParameterGroup")["DatabaseParameters"]
-    assert parameters["Parameters"] == {"rds.force_ssl": "1"}
+    assert parameters["Parameters"]["rds.force_ssl"] == "1"
     assert DATABASE["DBParameterGroupName"] == {"Ref": "DatabaseParameters"}
+    url, _ = resources("network", "AWS::SecretsManager::Secret")["DatabaseUrl"]["SecretString"]["Fn::Sub"]
+    assert url.endswith("?sslmode=require")
+
+
+def test_postgres_logs_no_values_and_forgets_what_it_logs() -> None:
+    parameters = resources("network", "AWS::RDS::DBParameterGroup")["DatabaseParameters"]["Parameters"]
+    assert parameters["log_error_verbosity"] == "terse"
+    group = resources("network", "AWS::Logs::LogGroup")["DatabaseLogGroup"]["LogGroupName"]["Fn::Sub"]
+    exported = [f"/aws/rds/instance/${{AWS::StackName}}/{each}" for each in DATABASE["EnableCloudwatchLogsExports"]]
+    assert (exported, DATABASE["DBInstanceIdentifier"]) == ([group], {"Ref": "AWS::StackName"})
+    assert template("network")["Resources"]["Database"]["DependsOn"] == "DatabaseLogGroup"  # else RDS makes the group
 
 
 def test_no_password_is_in_the_template_or_typed_by_anybody() -> None:
@@ -159,6 +187,11 @@ def test_no_password_is_in_the_template_or_typed_by_anybody() -> None:
     assert all(each.get("GenerateSecretString", {}).get("ExcludePunctuation", True) for each in secrets.values())
     assert DATABASE["MasterUserPassword"] == {"Fn::Sub": "{{resolve:secretsmanager:${DatabasePassword}}}"}
     assert [name for name, each in template("network")["Parameters"].items() if "assword" in name + str(each)] == []
+    assert "resolve:" not in str(OUTPUTS)
+
+
+def test_a_tag_is_for_one_image_for_ever() -> None:
+    assert resources("network", "AWS::ECR::Repository")["ImageRepository"]["ImageTagMutability"] == "IMMUTABLE"
 
 
 def test_every_connection_is_logged() -> None:
