@@ -104,10 +104,30 @@ def test_a_container_is_given_the_time_that_gunicorn_takes_to_end() -> None:
     assert int(graceful[1]) < CONTAINER["StopTimeout"]
 
 
+def test_the_balancer_is_public_the_containers_are_not_and_each_is_in_its_own_group() -> None:
+    placed = SERVICE["NetworkConfiguration"]["AwsvpcConfiguration"]
+    assert (placed["Subnets"], placed["SecurityGroups"]) == (
+        {"Ref": "ServiceSubnetIds"},
+        [{"Ref": "ServiceSecurityGroupId"}],
+    )
+    assert (BALANCER["Subnets"], BALANCER["SecurityGroups"]) == (
+        {"Ref": "LoadBalancerSubnetIds"},
+        [{"Ref": "LoadBalancerSecurityGroupId"}],
+    )
+
+
+def test_the_balancer_is_protected_and_takes_no_malformed_request() -> None:
+    kept = attributes(BALANCER, "LoadBalancerAttributes")
+    assert kept["deletion_protection.enabled"] == "true"
+    assert kept["routing.http.drop_invalid_header_fields.enabled"] == "true"
+    assert kept["routing.http.desync_mitigation_mode"] == "strictest"
+
+
 def test_https_is_spoken_and_http_leads_there() -> None:
     https, http = LISTENERS["HttpsListener"], LISTENERS["HttpListener"]
     assert (https["Protocol"], https["Port"]) == ("HTTPS", 443)
     assert https["SslPolicy"] == "ELBSecurityPolicy-TLS13-1-2-2021-06"
+    assert https["Certificates"] == [{"CertificateArn": {"Ref": "CertificateArn"}}]
     (answer,) = http["DefaultActions"]
     assert (answer["Type"], answer["RedirectConfig"]["Protocol"]) == ("redirect", "HTTPS")
     assert LISTENERS.keys() == {"HttpsListener", "HttpListener"}
@@ -120,6 +140,9 @@ def test_a_deployment_that_fails_is_rolled_back_and_costs_no_container() -> None
 
 
 def test_containers_follow_cpu_and_requests_and_are_never_fewer_than_two() -> None:
+    (range_,) = resources("service", "AWS::ApplicationAutoScaling::ScalableTarget").values()
+    assert (range_["MinCapacity"], range_["MaxCapacity"]) == ({"Ref": "LeastContainers"}, {"Ref": "MostContainers"})
+    assert "DesiredCount" not in SERVICE  # a deployment would go back to it
     policies = resources("service", "AWS::ApplicationAutoScaling::ScalingPolicy").values()
     metrics = [each["TargetTrackingScalingPolicyConfiguration"]["PredefinedMetricSpecification"] for each in policies]
     assert {each["PredefinedMetricType"] for each in metrics} == {
