@@ -45,6 +45,28 @@ def test_the_trails_bucket_is_private_versioned_and_encrypted() -> None:
     assert "BucketEncryption" in bucket
 
 
+def test_the_trail_alone_writes_to_its_bucket_and_nobody_over_plain_http() -> None:
+    bucket = {"Fn::GetAtt": ["AuditBucket", "Arn"]}
+    (policy,) = resources("guardrails", "AWS::S3::BucketPolicy").values()
+    plain, *trails = policy["PolicyDocument"]["Statement"]
+    assert (plain["Effect"], plain["Principal"], plain["Action"]) == ("Deny", "*", "s3:*")
+    assert plain["Resource"] == [bucket, {"Fn::Sub": "${AuditBucket.Arn}/*"}]
+    assert plain["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert {each["Action"] for each in trails} == {"s3:GetBucketAcl", "s3:PutObject"}
+    for each in trails:
+        assert each["Principal"] == {"Service": "cloudtrail.amazonaws.com"}
+        source = resolved(each["Condition"]["StringEquals"]["aws:SourceArn"])
+        assert source.endswith(":123456789012:trail/" + resolved(TRAIL["TrailName"]))
+
+
+def test_an_auditors_account_is_not_taken_without_an_external_id() -> None:
+    rule = template("guardrails")["Rules"]["AuditorNeedsExternalId"]
+    given = {"Fn::Not": [{"Fn::Equals": [{"Ref": "AuditorAccountId"}, ""]}]}
+    assert rule["RuleCondition"] == template("guardrails")["Conditions"]["HasAuditor"] == given
+    (assertion,) = rule["Assertions"]
+    assert assertion["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "AuditorExternalId"}, ""]}]}
+
+
 @pytest.mark.parametrize(
     ("name", "counted"),
     [
@@ -124,6 +146,9 @@ def test_config_watches_encryption_recovery_and_protection() -> None:
         "RDS_STORAGE_ENCRYPTED",
     }
     assert {rule["Source"]["Owner"] for rule in RULES.values()} == {"AWS"}
+    (recorder,) = resources("guardrails", "AWS::Config::ConfigurationRecorder").values()
+    kinds = {each for rule in RULES.values() for each in rule.get("Scope", {}).get("ComplianceResourceTypes", [])}
+    assert kinds | {"AWS::RDS::DBInstance"} <= set(recorder["RecordingGroup"]["ResourceTypes"])
     recording = template("guardrails")["Resources"]["Recording"]["Metadata"]["recorder"]
     assert recording == {"Fn::If": ["RecordsConfiguration", {"Ref": "ConfigRecorder"}, "another"]}
     assert {template("guardrails")["Resources"][name]["DependsOn"] for name in RULES} == {"Recording"}

@@ -14,6 +14,7 @@ from lib.config import ROOT, Settings
 from lib.ddb import keys
 from lib.ddb.items import EXPIRES_AT
 from lib.ddb.schema import table_definition
+from tests.policies import resources
 
 RESOURCES: dict[str, dict[str, Any]] = template("messaging")["Resources"]
 TABLE = RESOURCES["Table"]["Properties"]
@@ -82,6 +83,10 @@ def test_a_function_runs_its_package_in_the_vpc_with_settings_that_it_reads(name
     variables = set(properties["Environment"]["Variables"])
     assert {each for each in variables if each not in settings and f'"{each}"' not in source} == set()
     assert variables & {"AWS_REGION", "AWS_DEFAULT_REGION", "SECRET_KEY", "DATABASE_URL"} == set()
+    title = name.title().replace("_", "")
+    assert properties["VpcConfig"]["SecurityGroupIds"] == [{"Ref": f"{title}SecurityGroupId"}]
+    assert properties["Role"] == {"Fn::GetAtt": [f"{title}Role", "Arn"]}
+    assert properties["Code"] == {"S3Bucket": {"Ref": "CodeBucket"}, "S3Key": {"Ref": f"{title}Key"}}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -126,6 +131,38 @@ def test_there_is_an_alarm_for_what_goes_wrong_and_each_reaches_the_topic() -> N
         ("UsersNotProvisioned", "logs"),
     }
     assert {json.dumps(alarm["AlarmActions"]) for alarm in alarms.values()} == {'[{"Ref": "AlarmTopic"}]'}
+    dimensions = {
+        (alarm["Namespace"], *(each["Name"] for each in alarm["Dimensions"]))
+        for alarm in alarms.values()
+        if "Dimensions" in alarm
+    }
+    assert dimensions == {
+        ("AWS/Lambda", "FunctionName"),
+        ("AWS/SQS", "QueueName"),
+        ("AWS/DynamoDB", "TableName"),
+        ("AWS/DynamoDB", "TableName", "GlobalSecondaryIndexName"),
+    }
+
+
+def test_an_alarm_goes_off_at_the_first_of_what_it_counts_and_the_iterators_after_a_minute() -> None:
+    for stack in ("messaging", "guardrails"):
+        for name, alarm in resources(stack, "AWS::CloudWatch::Alarm").items():
+            at = {"StreamIteratorAgeAlarm": 60_000, "BulkReadAlarm": 10}.get(name, 1)
+            assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (at, "GreaterThanOrEqualToThreshold"), name
+            assert alarm["EvaluationPeriods"] <= 3
+        for name, counted in resources(stack, "AWS::Logs::MetricFilter").items():
+            assert [each["MetricValue"] for each in counted["MetricTransformations"]] == ["1"], name
+
+
+def test_the_alarms_are_published_by_cloudwatch_of_this_account_and_mailed_to_who_asked() -> None:
+    (policy,) = of_type("AWS::SNS::TopicPolicy").values()
+    allowed, denied = policy["PolicyDocument"]["Statement"]
+    assert (allowed["Principal"], allowed["Action"]) == ({"Service": "cloudwatch.amazonaws.com"}, "sns:Publish")
+    assert allowed["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+    assert (denied["Effect"], denied["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+    (subscription,) = of_type("AWS::SNS::Subscription").values()
+    assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", {"Ref": "AlarmEmail"})
+    assert RESOURCES["AlarmSubscription"]["Condition"] == "HasAlarmEmail"
 
 
 def test_an_alarm_on_a_log_line_waits_for_one_that_is_written() -> None:
@@ -151,11 +188,21 @@ def test_the_pool_asks_for_what_a_user_is_made_of_and_cannot_be_deleted() -> Non
     assert all(required for name, required in policy.items() if name.startswith("Require"))
 
 
+def test_an_address_counts_when_it_is_verified_and_nobody_verifies_their_own() -> None:
+    (pool,) = of_type("AWS::Cognito::UserPool").values()
+    assert pool["AutoVerifiedAttributes"] == ["email"]
+    assert pool["UserAttributeUpdateSettings"] == {"AttributesRequireVerificationBeforeUpdate": ["email"]}
+    (client,) = of_type("AWS::Cognito::UserPoolClient").values()
+    assert client["WriteAttributes"] == ["email", "name", "preferred_username"]
+
+
 def test_the_client_is_one_for_a_browser() -> None:
     (client,) = of_type("AWS::Cognito::UserPoolClient").values()
     assert client["GenerateSecret"] is False
     assert client["PreventUserExistenceErrors"] == "ENABLED"
-    assert (client["AccessTokenValidity"], client["TokenValidityUnits"]["AccessToken"]) == (1, "hours")
+    assert client["EnableTokenRevocation"] is True
+    for token in ("AccessToken", "IdToken"):
+        assert (client[f"{token}Validity"], client["TokenValidityUnits"][token]) == (1, "hours")
     flows = template("messaging")["Parameters"][client["ExplicitAuthFlows"]["Ref"]]["Default"]
     assert flows.split(",") == ["ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]
 
@@ -164,5 +211,11 @@ def test_cognito_and_this_pool_alone_may_call_the_trigger() -> None:
     (pool,) = of_type("AWS::Cognito::UserPool").values()
     assert pool["LambdaConfig"] == {"PostConfirmation": {"Fn::GetAtt": ["PostConfirmationFunction", "Arn"]}}
     (permission,) = of_type("AWS::Lambda::Permission").values()
-    assert permission["Principal"] == "cognito-idp.amazonaws.com"
-    assert permission["SourceArn"] == {"Fn::GetAtt": ["UserPool", "Arn"]}
+    assert permission == {
+        "FunctionName": {"Ref": "PostConfirmationFunction"},
+        "Action": "lambda:InvokeFunction",
+        "Principal": "cognito-idp.amazonaws.com",
+        "SourceAccount": {"Ref": "AWS::AccountId"},
+        "SourceArn": {"Fn::GetAtt": ["UserPool", "Arn"]},
+    }
+    assert function("post_confirmation")["Timeout"] == 5  # Cognito waits no longer

@@ -201,10 +201,12 @@ def test_what_the_functions_code_could_do_to_the_network_is_denied_to_it() -> No
     document = DOCUMENTS["messaging.FunctionInVpc"]
     allowed, denied = document["Statement"]
     assert allowed["Action"] == denied["Action"]
-    (function, *_) = denied["Condition"]["ArnEquals"]["lambda:SourceFunctionArn"]
+    functions = denied["Condition"]["ArnEquals"]["lambda:SourceFunctionArn"]
+    assert {each.rpartition(":")[2] for each in functions} == {"cruddur-message-stream", "cruddur-post-confirmation"}
     for action in allowed["Action"]:
         assert decide(document, action, "any")[0] == "Allow"
-        assert decide(document, action, "any", {"lambda:SourceFunctionArn": function})[0] == "Deny"
+        for function in functions:
+            assert decide(document, action, "any", {"lambda:SourceFunctionArn": function})[0] == "Deny"
 
 
 def test_the_endpoint_lets_through_what_the_roles_may_do_and_nothing_else() -> None:
@@ -236,6 +238,8 @@ def test_a_role_is_assumed_by_one_service_alone(role: str) -> None:
     assert not may_assume(TRUSTS[role], f"arn:aws:iam::{ACCOUNT}:role/administrator")
     source = statement.get("Condition", {}).get("StringEquals", {}).get("aws:SourceAccount")
     assert source == (None if service in WITHOUT_SOURCE else ACCOUNT)
+    place = statement.get("Condition", {}).get("ArnLike", {}).get("aws:SourceArn")
+    assert place == (f"arn:aws:ecs:{REGION}:{ACCOUNT}:*" if service == "ecs-tasks.amazonaws.com" else None)
 
 
 def test_an_auditor_needs_the_account_and_the_external_id() -> None:

@@ -152,6 +152,17 @@ def test_containers_follow_cpu_and_requests_and_are_never_fewer_than_two() -> No
     assert (PARAMETERS["LeastContainers"]["Default"], PARAMETERS["LeastContainers"]["MinValue"]) == (2, 2)
 
 
+def test_an_alarm_goes_off_at_five_errors_a_minute_and_at_the_first_unhealthy_container() -> None:
+    alarms = resources("service", "AWS::CloudWatch::Alarm")
+    thresholds = {name: (each["Threshold"], each["ComparisonOperator"]) for name, each in alarms.items()}
+    at_least = "GreaterThanOrEqualToThreshold"
+    assert thresholds == {"ErrorsAlarm": (5, at_least), "UnhealthyAlarm": (1, at_least)}
+    assert {name: [part["Name"] for part in each["Dimensions"]] for name, each in alarms.items()} == {
+        "ErrorsAlarm": ["LoadBalancer"],
+        "UnhealthyAlarm": ["LoadBalancer", "TargetGroup"],
+    }
+
+
 def test_alarms_go_where_all_go() -> None:
     for stack in ("service", "guardrails"):
         for alarm in resources(stack, "AWS::CloudWatch::Alarm").values():
