@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import boto3
+import pytest
 from botocore.config import Config
 
 from lib.config import ROOT
@@ -20,6 +21,8 @@ from lib.ddb.store import StreamedMessageStore
 from lib.ddb.table import Table
 from lib.users import User
 from tests.stores import NewStore
+
+Handler = Callable[[dict[str, Any]], dict[str, Any]]
 
 _sequence_numbers = itertools.count(1)
 
@@ -59,6 +62,15 @@ def load_handler(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def handle(dynamodb_url: str, table: str, monkeypatch: pytest.MonkeyPatch) -> Handler:
+    """The handler, as a function that was just started has it."""
+    monkeypatch.setenv("DDB_TABLE", table)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url)
+    module = load_handler("message_stream")
+    return lambda event: module.handler(event, None)  # type: ignore[no-any-return]
 
 
 def record(item: Item, event: str = "INSERT") -> dict[str, Any]:

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from lib.ddb.items import Item
 from lib.users import User
+from tests import streamed
 from tests.old_data import GROUP, old_conversation, old_message
 from tests.stores import ANNA, BERT, TableContents, stores_on
-from tests.streamed import event, load_handler, streamed_stores_on
+from tests.streamed import Handler, event, streamed_stores_on
 
-Handler = Callable[[dict[str, Any]], dict[str, Any]]
+handle = streamed.handle
 
 
 @pytest.fixture
 def contents(dynamodb_client: Any, table: str) -> TableContents:
     return TableContents(dynamodb_client, table)
-
-
-@pytest.fixture
-def handle(dynamodb_url: str, table: str, monkeypatch: pytest.MonkeyPatch) -> Handler:
-    """The handler, as a function that was just started has it."""
-    monkeypatch.setenv("DDB_TABLE", table)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url)
-    module = load_handler("message_stream")
-    return lambda event: module.handler(event, None)  # type: ignore[no-any-return]
 
 
 def test_new_message_in_an_old_conversation_is_unread_and_its_history_is_read(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,9 +10,10 @@ import pytest
 from lib.ddb.items import InboxRow, Item, Message
 from lib.ddb.store import StreamedMessageStore
 from lib.users import User
+from tests import streamed
 from tests.old_data import old_message, old_row
 from tests.stores import ANNA, BERT, CARL, TableContents, stores_on
-from tests.streamed import event, failures, load_handler, numbers, record, streamed_stores_on
+from tests.streamed import Handler, event, failures, numbers, record, streamed_stores_on
 
 GROUP = "5ae290ed-55d1-47a0-bc6d-fe2bc2700399"
 AUGUSTSZ = User("76d2f241-a860-4d8b-a8e3-6cd68db75ab9", "Augustsz", "Augustsz")
@@ -52,7 +52,7 @@ EVENT_OF_THE_NOTES: dict[str, Any] = {
     ]
 }
 
-Handler = Callable[[dict[str, Any]], dict[str, Any]]
+handle = streamed.handle
 
 
 @pytest.fixture
@@ -63,15 +63,6 @@ def contents(dynamodb_client: Any, table: str) -> TableContents:
 @pytest.fixture
 def store(dynamodb_client: Any, table: str) -> StreamedMessageStore:
     return streamed_stores_on(dynamodb_client, table)()
-
-
-@pytest.fixture
-def handle(dynamodb_url: str, table: str, monkeypatch: pytest.MonkeyPatch) -> Handler:
-    """The handler, as a function that was just started has it."""
-    monkeypatch.setenv("DDB_TABLE", table)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url)
-    module = load_handler("message_stream")
-    return lambda event: module.handler(event, None)  # type: ignore[no-any-return]
 
 
 def sent(store: StreamedMessageStore, group: str, sender: User, *texts: str) -> list[Item]:

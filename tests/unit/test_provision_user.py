@@ -11,16 +11,9 @@ from lib.errors import DatabaseUnavailable
 from lib.users import HandleTaken, Outcome, SignUp, User
 from services.errors import Code, Forbidden, Unavailable
 from services.provision_user import provision_user
+from tests.confirmed import ATTRIBUTES
 
 ANNA = User("11111111-0000-4000-8000-000000000001", "anna", "Anna Ann")
-ATTRIBUTES = {
-    "sub": "f73f4b05-a59e-468b-8a29-a1c39e7a2222",
-    "preferred_username": "anna",
-    "name": "Anna Ann",
-    "email": "anna@example.com",
-    "email_verified": "true",
-    "cognito:user_status": "CONFIRMED",
-}
 SIGN_UP = SignUp(ATTRIBUTES["sub"], "anna", "Anna Ann", "anna@example.com", True)
 
 
