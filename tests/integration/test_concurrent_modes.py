@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 from lib.ddb.group_updates import GroupUpdates
@@ -12,10 +13,13 @@ from lib.ddb.items import Message
 from lib.ddb.store import MessageStore
 from lib.ddb.table import Table
 from lib.users import User
+from tests.old_data import old_conversation
+from tests.doctoring import visit
 from tests.stores import ANNA, BERT, CARL, TableContents, positions_of, stores_on
 from tests.streamed import streamed_stores_on
 
 EACH = 40
+ADOPTIONS = 5
 
 
 class People:
@@ -80,3 +84,37 @@ def test_everything_is_counted_once_while_both_modes_run(dynamodb_client: Any, t
 
     for pair in pairs:
         check(TableContents(dynamodb_client, table), pair.group_uuid, pair.written)
+    assert visit(dynamodb_client, table).findings == []
+
+
+def test_everybody_who_adopts_a_conversation_at_once_counts_it_alike(dynamodb_client: Any, table: str) -> None:
+    inline, streamed = stores_on(dynamodb_client, table), streamed_stores_on(dynamodb_client, table)
+    contents, updates = TableContents(dynamodb_client, table), GroupUpdates(Table(dynamodb_client, table))
+    for number in range(ADOPTIONS):
+        group, start = f"{number:08}-55d1-47a0-bc6d-fe2bc2700399", Barrier(6)
+        items = old_conversation(*(f"2023-01-01T00:{number:02}:00.{each:06}" for each in range(120)), group=group)
+        contents.put(*items)
+        written = [Message.from_item(item, group_uuid=group) for item in items[:-2]]
+        new = written[-20:]  # the stream still has these
+
+        def send(store: MessageStore, sender: User, *, group: str = group, start: Barrier = start) -> Message:
+            start.wait()
+            return store.send(group_uuid=group, sender=sender, text=f"by {sender.handle}")
+
+        def read(*, group: str = group, start: Barrier = start) -> None:
+            start.wait()
+            inline().list_messages(group_uuid=group, user=ANNA, limit=1)
+
+        def count(told: list[Message], *, group: str = group, start: Barrier = start) -> None:
+            start.wait()
+            updates.update(group, told)
+
+        with ThreadPoolExecutor(start.parties) as threads:
+            others = [threads.submit(read), threads.submit(count, new[:5]), threads.submit(count, new[5:])]
+            sends = [(inline(), ANNA), (streamed(), ANNA), (streamed(), BERT)]
+            written += [each.result() for each in [threads.submit(send, *each) for each in sends]]
+            for each in others:
+                each.result()
+        updates.update(group, [message for message in written if message.seq is None])
+
+        check(contents, group, written)
