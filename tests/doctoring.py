@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from lib.clock import Clock
+from lib.clock import Clock, now
 from lib.ddb.items import Item
 from lib.ddb.receipts import Idempotency
 from lib.ddb.table import Table
@@ -20,6 +20,11 @@ from tests.stores import ANNA, BERT, CARL, NewStore, SteppingClock, TableContent
 
 LATER = datetime(2026, 6, 1, tzinfo=UTC)
 """When the doctor comes: long after what is in these tables."""
+
+
+def tomorrow() -> datetime:
+    """When nothing that is there now waits for its number any more."""
+    return now() + timedelta(days=1)
 
 
 class People:
