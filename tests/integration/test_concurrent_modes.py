@@ -13,8 +13,8 @@ from lib.ddb.items import Message
 from lib.ddb.store import MessageStore
 from lib.ddb.table import Table
 from lib.users import User
-from tests.old_data import old_conversation
 from tests.doctoring import tomorrow, visit
+from tests.old_data import old_conversation
 from tests.stores import ANNA, BERT, CARL, TableContents, positions_of, stores_on
 from tests.streamed import streamed_stores_on
 
