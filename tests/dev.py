@@ -126,14 +126,20 @@ def call(url: str, body: dict[str, Any] | None = None, **headers: str) -> Any:
 
 def authorization(description: dict[str, Any], user: dict[str, str]) -> str:
     """The header of a user who signed in as a front end does, with Cognito's own HTTP call."""
-    body = {
-        "AuthFlow": "USER_PASSWORD_AUTH",
-        "ClientId": description["cognito"]["client_id"],
-        "AuthParameters": {"USERNAME": user["username"], "PASSWORD": user["password"]},
-    }
+    answer = cognito(
+        description,
+        "InitiateAuth",
+        AuthFlow="USER_PASSWORD_AUTH",
+        ClientId=description["cognito"]["client_id"],
+        AuthParameters={"USERNAME": user["username"], "PASSWORD": user["password"]},
+    )
+    return f"Bearer {answer['AuthenticationResult']['AccessToken']}"
+
+
+def cognito(description: dict[str, Any], operation: str, **body: Any) -> Any:
+    """The answer of the stack's Cognito to one of its HTTP calls."""
     headers = {
         "Content-Type": "application/x-amz-json-1.1",
-        "X-Amz-Target": "AWSCognitoIdentityProviderService.InitiateAuth",
+        "X-Amz-Target": f"AWSCognitoIdentityProviderService.{operation}",
     }
-    answer = call(description["cognito"]["endpoint"], body, **headers)
-    return f"Bearer {answer['AuthenticationResult']['AccessToken']}"
+    return call(description["cognito"]["endpoint"], body, **headers)

@@ -92,7 +92,7 @@ def test_token_prints_an_access_token_of_a_seeded_user_whatever_pool_the_environ
 
     unknown = scripts.run("cognito/token", "nobody")
     assert unknown.returncode == 1
-    assert "it has Augustsz" in unknown.stderr
+    assert "Known are Augustsz" in unknown.stderr
 
 
 def test_token_takes_a_password_and_tells_a_wrong_one(pool: LocalPool) -> None:

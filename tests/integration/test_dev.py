@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from lib.local.processes import LOOPBACK, bare_environment
-from tests.dev import SECONDS, Dev, authorization, call, eventually, once, processes_of, running, stop_all
+from tests.dev import SECONDS, Dev, authorization, call, cognito, eventually, once, processes_of, running, stop_all
 
 GREETING = "The jump gate is open \N{ROCKET}"
 
@@ -91,6 +91,33 @@ def test_messages_survive_a_stop_and_the_second_start_is_quick(folder: Path) -> 
             Authorization=authorization(second, second["users"][1]),
         )
         assert [each["message"] for each in messages if each["uuid"] == sent["uuid"]] == [GREETING]
+
+
+def test_who_signed_up_keeps_name_and_password_and_is_not_made_twice(folder: Path) -> None:
+    username, password = "delenn@example.com", "Minbar-1234"
+    attributes = {"email": username, "preferred_username": "delenn"}
+    with running(folder) as dev:
+        first = dev.description
+        client = {"ClientId": first["cognito"]["client_id"], "Username": username}
+        given = [{"Name": name, "Value": value} for name, value in attributes.items()]
+        cognito(first, "SignUp", **client, Password=password, UserAttributes=given)
+        cognito(first, "ConfirmSignUp", **client, ConfirmationCode="123456")
+        bearer = authorization(first, {"username": username, "password": password})
+        assert call(f"{first['api_url']}/api/message_groups", Authorization=bearer) == []
+        dev.stop(signal.SIGINT)
+
+    with running(folder) as dev:
+        second = dev.description
+        assert second["users"] == first["users"]
+        [found] = cognito(
+            second,
+            "ListUsers",
+            UserPoolId=second["cognito"]["user_pool_id"],
+            Filter='preferred_username = "delenn"',
+        )["Users"]
+        assert found["Username"] == username
+        bearer = authorization(second, {"username": username, "password": password})
+        assert call(f"{second['api_url']}/api/message_groups", Authorization=bearer) == []
 
 
 def test_a_running_stack_describes_itself_and_its_curl_line_works_as_pasted(folder: Path) -> None:
