@@ -103,7 +103,8 @@ def test_an_item_is_inserted_updated_and_deleted(run: Run, table: str, dynamodb_
     assert run("partiql", "--json", update, *key)[:2] == (0, ['{"pk": "a", "sk": "b", "n": 2}'])
     missed = "There is no item with that key, or not as WHERE has it: nothing was changed\n"
     assert run("partiql", update, *key) == (1, [], missed)
-    assert run("partiql", f'DELETE FROM "{table}" WHERE pk = ? AND sk = ?', *key)[0] == 0
+    status, _, said = run("partiql", f'DELETE FROM "{table}" WHERE pk = ? AND sk = ?', *key)
+    assert (status, said.startswith("Done, requests: 1, ")) == (0, True)
     assert dynamodb_client.scan(TableName=table)["Items"] == []
 
 
@@ -151,6 +152,12 @@ def test_a_blank_statement_is_a_usage_error(run: Run) -> None:
     with pytest.raises(SystemExit) as exit_:
         run("partiql", " ")
     assert exit_.value.code == 2
+
+
+def test_a_missing_statement_is_all_that_is_asked_for(capsys: pytest.CaptureFixture[str], run: Run) -> None:
+    with pytest.raises(SystemExit):
+        run("partiql")
+    assert capsys.readouterr().err.endswith("required: statement\n")
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
