@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
+import re
 from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ from typing import Self, TextIO
 from lib.logs import log
 
 _SHARD_END = "SHARD_END"
+_POSITION = re.compile(rf"\d{{21,40}}|{_SHARD_END}", re.ASCII)  # a sequence number, as AWS describes it
 
 
 class CheckpointsInUse(Exception):
@@ -52,10 +54,11 @@ class Checkpoints:
         self._stream_arn = stream_arn
         self._positions = {}
         try:
-            self._positions = json.loads(self._path.read_text()).get(stream_arn, {})
+            positions = json.loads(self._path.read_text()).get(stream_arn, {})
+            self._positions = {shard_id: at for shard_id, at in positions.items() if _POSITION.fullmatch(at)}
         except FileNotFoundError:
             pass
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, TypeError):
             log("checkpoints_unreadable", level=logging.WARNING, path=str(self._path))
 
     def position(self, shard_id: str) -> str | None:

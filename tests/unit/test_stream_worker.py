@@ -312,7 +312,13 @@ def test_a_poison_record_does_not_keep_those_behind_it(bench: WorkerBench, one: 
     assert bench.checkpoints() == {ARN: {"a": f"{4:021}"}}
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"another stream": {"a": "SHARD_END"}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", '{"another stream": {"a": "SHARD_END"}}'),
+        *(f'{{"{ARN}": {positions}}}' for positions in ("null", '{"a": "no position"}', '{"a": 4}')),
+    ],
+)
 def test_checkpoints_that_cannot_be_read_are_started_anew(bench: WorkerBench, one: FakeStreams, text: str) -> None:
     bench.path.parent.mkdir()
     bench.path.write_text(text)
