@@ -20,6 +20,7 @@ from rich.console import Console
 
 from lib import console
 from lib.db import Database
+from lib.ddb import keys
 from lib.ddb.errors import Contended
 from lib.doctor.findings import PERSON, Code
 from lib.users import User
@@ -151,6 +152,14 @@ def test_script_tells_a_sound_table(run: Run, configured: None, dynamodb_client:
     status, data, said = run("doctor")
     assert (status, data) == (0, [])
     assert said.endswith(f"{table} at {os.environ['AWS_ENDPOINT_URL_DYNAMODB']}: 0 found, 0 mended, 0 left\n")
+
+
+def test_script_shows_a_findings_keys_on_one_line(
+    run: Run, configured: None, contents: TableContents, dynamodb_client: Any, table: str
+) -> None:
+    stores_on(dynamodb_client, table)().send_to_user(sender=ANNA, receiver=BERT, text=SECRET)
+    contents.remove({"pk": {"S": keys.pair_pk(ANNA.uuid, BERT.uuid)}, "sk": {"S": "STATE"}})
+    assert any(re.search(r"PAIR#\S+ STATE, CONV#\S+ STATE", line) for line in run("doctor")[1])
 
 
 def test_script_shows_findings_by_code_and_mends_what_it_can(
