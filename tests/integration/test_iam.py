@@ -209,10 +209,15 @@ def application_at_work(client: Any, contents: TableContents) -> None:
 
 
 def function_at_work(client: Any, contents: TableContents) -> None:
-    """Pattern D, in a conversation of an older backend: it is adopted, and a new message gets its number."""
-    message = Message(GROUP, "2026-01-02T12:00:00.000000+00:00", "uuid", "new", ANNA, seq=None)
-    contents.put(*old_conversation(*TIMES), message.to_item())
-    assert GroupUpdates(Table(client, TABLE)).update(GROUP, [message]) == 1
+    """Pattern D, in a conversation of an older backend: it is adopted, and a message after that gets its number."""
+    first, second = (
+        Message(GROUP, f"2026-01-02T12:00:0{second}.000000+00:00", f"uuid-{second}", "new", ANNA, seq=None)
+        for second in range(2)
+    )
+    contents.put(*old_conversation(*TIMES), first.to_item())
+    GroupUpdates(Table(client, TABLE)).update(GROUP, [first])
+    contents.put(second.to_item())
+    assert GroupUpdates(Table(client, TABLE)).update(GROUP, [second]) == 1
 
 
 def doctor_at_work(client: Any, contents: TableContents) -> None:
