@@ -86,7 +86,7 @@ class UserPool:
     def _client(self) -> Any:
         return boto3.client(
             "cognito-idp",
-            region_name=self._settings.aws_default_region,
+            region_name=_region(self._settings),
             endpoint_url=self._settings.aws_endpoint_url_cognito_identity_provider,
             config=Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "max_attempts": 3}),
         )
@@ -105,7 +105,7 @@ class UserInfo:
     def __init__(self, settings: CognitoSettings) -> None:
         self._client = boto3.client(
             "cognito-idp",
-            region_name=settings.aws_cognito_user_pool_id.partition("_")[0],
+            region_name=_region(settings),
             endpoint_url=settings.aws_endpoint_url_cognito_identity_provider,
             config=Config(
                 connect_timeout=_CONNECT_TIMEOUT_SECONDS,
@@ -124,6 +124,11 @@ class UserInfo:
         except BotoCoreError as error:
             raise CognitoError(f"GetUser: {type(error).__name__}") from error
         return _attributes(user["UserAttributes"])
+
+
+def _region(settings: CognitoSettings) -> str:
+    """The pool's, which need not be the table's."""
+    return settings.aws_cognito_user_pool_id.partition("_")[0]
 
 
 def _to_pool_user(user: dict[str, Any]) -> PoolUser:
