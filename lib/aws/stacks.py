@@ -44,7 +44,8 @@ class Change:
     @property
     def is_loss(self) -> bool:
         """Whether what people wrote could be out of sight after it."""
-        return self.type in PRECIOUS and (self.action == "Remove" or self.replacement in ("True", "Conditional"))
+        gone = self.action in ("Remove", "Dynamic")  # Dynamic: CloudFormation cannot say beforehand
+        return self.type in PRECIOUS and (gone or self.replacement in ("True", "Conditional"))
 
 
 @dataclass(frozen=True, slots=True)

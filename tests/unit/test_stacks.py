@@ -15,6 +15,7 @@ from lib.aws.stacks import Change, Event, Stack
     ("action", "type_", "replacement", "lost"),
     [
         ("Remove", "AWS::DynamoDB::Table", None, True),
+        ("Dynamic", "AWS::DynamoDB::Table", None, True),
         ("Modify", "AWS::DynamoDB::Table", "True", True),
         ("Modify", "AWS::DynamoDB::Table", "Conditional", True),
         ("Modify", "AWS::DynamoDB::Table", "False", False),
