@@ -18,6 +18,7 @@ OPEN = {
     ("messaging.MessageStreamRole.message-stream", "FindStream"): "streams of the table",
     ("network.EcrApiEndpoint", "SignIn"): "no resource",
     ("network.EcrDkrEndpoint", "SignIn"): "no resource",
+    ("network.FlowLogRole.flow-logs", "FindGroup"): "log groups of this account",
     ("network.LogsEndpoint", "Write"): "log groups of this account",
     ("network.S3Endpoint", "Layers"): "layers of images",
     ("service.ExecutionRole.start", "SignIn"): "no resource",
