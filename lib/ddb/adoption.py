@@ -16,6 +16,7 @@ from lib.ddb import keys
 from lib.ddb.errors import Contended, StoreError
 from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, PairGuard, conversation_key, readable
 from lib.ddb.schema import MESSAGE_GROUP_INDEX
+from lib.ddb.sending import rows_of
 from lib.ddb.table import ABSENT, Table, Write, delete, put
 from lib.users import User
 
@@ -189,23 +190,12 @@ def _writes(state: Conversation, found: _Findings) -> list[Write]:
     text = found.last.text if found.last else newest_row.text
     sender_uuid = found.last.sender.uuid if found.last else None
     old_keys = {(row.owner_uuid, row.last_message_at): row.key() for row in found.rows}
-    pair = sorted(state.members)
     writes = [put(state.to_item(), lambda _: _Adopted())]
     if state.pair_group_uuid is None:
-        guard = PairGuard(user_uuids=(pair[0], pair[1]), group_uuid=state.group_uuid)
-        writes.append(_guard(guard))
-    for owner_uuid, other_uuid in (pair, reversed(pair)):
-        row = InboxRow(
-            owner_uuid=owner_uuid,
-            last_message_at=state.last_message_at,
-            group_uuid=state.group_uuid,
-            text=text,
-            other=state.members[other_uuid].user,
-            seq=state.seq,
-            read_seq=state.members[owner_uuid].read_seq,
-            sender_uuid=sender_uuid,
-        )
-        if old_keys.pop((owner_uuid, state.last_message_at), None):
+        first, second = state.members
+        writes.append(_guard(PairGuard(user_uuids=(first, second), group_uuid=state.group_uuid)))
+    for row in rows_of(state, text=text, sender_uuid=sender_uuid):
+        if old_keys.pop((row.owner_uuid, row.last_message_at), None):
             writes.append(Write({"Put": {"Item": row.to_item()}}))  # the row stands where it should: renewed in place
         else:
             writes.append(put(row.to_item(), lambda _: _RowInTheWay()))

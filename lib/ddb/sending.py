@@ -85,7 +85,7 @@ def start_writes(state: Conversation, message: Message) -> list[Write]:
         put(guard.to_item(), PairTaken),
         put(state.to_item(), KeyTaken),
         put(message.to_item(), KeyTaken),
-        *(put(row.to_item(), KeyTaken) for row in rows(state, message)),
+        *(put(row.to_item(), KeyTaken) for row in rows_of(state, text=message.text, sender_uuid=message.sender.uuid)),
     ]
 
 
@@ -122,19 +122,19 @@ def read_writes(before: Conversation, after: Conversation, *, owner_uuid: str) -
     return [_advance(before, after), Write({"Update": row}, lambda _: StoreError("a member has no inbox row"))]
 
 
-def rows(state: Conversation, last: Message) -> list[InboxRow]:
-    """Each member's inbox row in this state, with its last message and the other member."""
+def rows_of(state: Conversation, *, text: str, sender_uuid: str | None) -> list[InboxRow]:
+    """Each member's inbox row in this state, with the other member and what is to be shown of the last message."""
     first, second = state.members
     return [
         InboxRow(
             owner_uuid=owner,
             last_message_at=state.last_message_at,
             group_uuid=state.group_uuid,
-            text=last.text,
+            text=text,
             other=state.members[other].user,
             seq=state.seq,
             read_seq=state.members[owner].read_seq,
-            sender_uuid=last.sender.uuid,
+            sender_uuid=sender_uuid,
         )
         for owner, other in ((first, second), (second, first))
     ]
@@ -173,11 +173,12 @@ def _number(before: Conversation, message: Message) -> Write:
 
 def _row_writes(before: Conversation, after: Conversation, last: Message) -> list[Write]:
     """Both rows at their new place. A sort key cannot be updated, so a row moves by a Delete and a Put."""
+    moved = rows_of(after, text=last.text, sender_uuid=last.sender.uuid)
     if after.last_message_at == before.last_message_at:
-        return [_renew(row) for row in rows(after, last)]
+        return [_renew(row) for row in moved]
     return [
         *(delete(inbox_row_key(uuid, before.last_message_at)) for uuid in after.members),
-        *(put(row.to_item(), KeyTaken) for row in rows(after, last)),
+        *(put(row.to_item(), KeyTaken) for row in moved),
     ]
 
 

@@ -14,6 +14,7 @@ from functools import cached_property
 from lib.clock import from_timestamp, sortable
 from lib.ddb import keys
 from lib.ddb.items import Conversation, InboxRow, Item, conversation_key, message_key
+from lib.ddb.sending import rows_of
 from lib.doctor.findings import Code, Finding, found
 from lib.doctor.reading import Reading
 from lib.doctor.shapes import NAMES, readable, text, whole
@@ -86,20 +87,7 @@ class Diagnosis:
         """Both rows as they should be in a state. Where no message tells their text, they keep it."""
         shown: Item = self.newest or max(self.reading.rows, key=lambda row: row["sk"]["S"], default={})
         sender = text(shown, "user_uuid") if self.newest else text(shown, "sender_uuid")
-        first, second = state.members
-        return [
-            InboxRow(
-                owner_uuid=owner,
-                last_message_at=state.last_message_at,
-                group_uuid=state.group_uuid,
-                text=text(shown, "message") or "",
-                other=state.members[other].user,
-                seq=state.seq,
-                read_seq=state.members[owner].read_seq,
-                sender_uuid=sender,
-            )
-            for owner, other in ((first, second), (second, first))
-        ]
+        return rows_of(state, text=text(shown, "message") or "", sender_uuid=sender)
 
     def findings(self) -> Iterator[Finding]:
         """Every difference."""
