@@ -10,11 +10,24 @@ import pytest
 from lib.aws.templates import STACKS, template
 from lib.config import DynamoDBSettings
 from lib.ddb.schema import MESSAGE_GROUP_INDEX
-from tests.policies import ACCOUNT, INDEX, REGION, SECRET, STREAM, TABLE, decide, documents, may_assume, trusts
+from tests.policies import (
+    ACCOUNT,
+    INDEX,
+    REGION,
+    SECRET,
+    STREAM,
+    TABLE,
+    decide,
+    documents,
+    may_assume,
+    resolved,
+    trusts,
+)
 
 DOCUMENTS = documents()
 TRUSTS = trusts()
 
+AUDIT_BUCKET = resolved({"Fn::GetAtt": ["AuditBucket", "Arn"]})
 OTHER_TABLE = TABLE.replace("cruddur-messages", "somebody-elses")
 DEPLOYMENT_ROLE = f"arn:aws:iam::{ACCOUNT}:role/cruddur-deployment"
 DEPLOYMENT = {"aws:PrincipalArn": DEPLOYMENT_ROLE}
@@ -83,7 +96,8 @@ CASES: list[tuple[str, str, str, dict[str, str], str]] = [
     (DAX, "dynamodb:Scan", TABLE, {}, "ImplicitDeny"),
     ("guardrails.AuditorRole.settings", "dynamodb:DescribeContinuousBackups", TABLE, {}, "Allow"),
     ("guardrails.AuditorRole.settings", "dynamodb:GetItem", TABLE, {}, "ImplicitDeny"),
-    ("guardrails.AuditBucketPolicy", "s3:GetObject", "arn:aws:s3:::any/file", PLAIN_HTTP, "ImplicitDeny"),
+    ("guardrails.AuditBucketPolicy", "s3:GetObject", f"{AUDIT_BUCKET}/file", PLAIN_HTTP, "Deny"),
+    ("guardrails.AuditBucketPolicy", "s3:GetObject", f"{AUDIT_BUCKET}/file", {}, "ImplicitDeny"),
     (PROTECT, "dynamodb:DeleteTable", TABLE, ADMINISTRATOR, "Deny"),
     (PROTECT, "dynamodb:DeleteTable", TABLE, DEPLOYMENT, "Deny"),
     (PROTECT, "dynamodb:DeleteTable", TABLE.replace(REGION, "eu-west-1"), ADMINISTRATOR, "Deny"),
