@@ -10,8 +10,10 @@ import argparse
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterable
 from functools import wraps
+from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
@@ -132,13 +134,24 @@ def script(*failures: type[Exception]) -> Callable[[Main], Main]:
     return decorate
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Folds a description's paragraphs to the terminal; lines that are indented stay as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines: list[str] = []
+        for as_it_is, part in groupby(text.strip().splitlines(), lambda line: not line or line.startswith(" ")):
+            written = list(part)
+            lines += written if as_it_is else textwrap.wrap(" ".join(written), width, break_on_hyphens=False)
+        return "".join(f"{line}\n" for line in lines)
+
+
 def parser(doc: str | None, *, guarded: bool = False) -> argparse.ArgumentParser:
     """A parser that describes the script by its docstring; `guarded` adds what `confirm_destruction` needs."""
     program = Path(sys.argv[0]).resolve()
     made = argparse.ArgumentParser(
         prog=str(program.relative_to(ROOT)) if program.is_relative_to(ROOT) else program.name,
         description=doc,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
     )
     if guarded:
         guard(made)

@@ -162,3 +162,13 @@ def test_the_guard_refuses(
 ) -> None:
     with pytest.raises(console.Refused, match=why):
         guard(*words, local=local, typed=typed)
+
+
+def test_a_description_is_folded_to_the_terminal_but_for_indented_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "42")
+    example = f"  bin/ddb/partiql {'x' * 60}"
+    described = console.parser(
+        f"Folds what is too long for a line\nof the terminal.\n\n{example}\n\nEnd."
+    ).format_help()
+    folded = ["Folds what is too long for a line of the", "terminal.", "", example, "", "End.", ""]
+    assert "\n".join(folded) in described
