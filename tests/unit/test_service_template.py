@@ -152,14 +152,21 @@ def test_containers_follow_cpu_and_requests_and_are_never_fewer_than_two() -> No
     assert (PARAMETERS["LeastContainers"]["Default"], PARAMETERS["LeastContainers"]["MinValue"]) == (2, 2)
 
 
-def test_an_alarm_goes_off_at_five_errors_a_minute_and_at_the_first_unhealthy_container() -> None:
+def test_an_alarm_goes_off_at_five_errors_a_minute_an_unhealthy_container_or_none_at_all() -> None:
     alarms = resources("service", "AWS::CloudWatch::Alarm")
-    thresholds = {name: (each["Threshold"], each["ComparisonOperator"]) for name, each in alarms.items()}
+    thresholds = {
+        name: (each["Threshold"], each["ComparisonOperator"], each["TreatMissingData"]) for name, each in alarms.items()
+    }
     at_least = "GreaterThanOrEqualToThreshold"
-    assert thresholds == {"ErrorsAlarm": (5, at_least), "UnhealthyAlarm": (1, at_least)}
+    assert thresholds == {
+        "ErrorsAlarm": (5, at_least, "notBreaching"),
+        "UnhealthyAlarm": (1, at_least, "notBreaching"),
+        "NoContainersAlarm": (1, "LessThanThreshold", "breaching"),
+    }
     assert {name: [part["Name"] for part in each["Dimensions"]] for name, each in alarms.items()} == {
         "ErrorsAlarm": ["LoadBalancer"],
         "UnhealthyAlarm": ["LoadBalancer", "TargetGroup"],
+        "NoContainersAlarm": ["LoadBalancer", "TargetGroup"],
     }
 
 
