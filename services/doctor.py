@@ -58,8 +58,8 @@ class Doctor:
         self._reader = Reader(client, table, clock=clock)
         self._repair = Repair(table, self._reader, self.users)
 
-    def visit(self, group_uuid: str | None = None) -> None:
-        """Look at the whole table by a scan, or at one conversation by queries.
+    def visit(self, group_uuid: str | None = None) -> int:
+        """Look at the whole table by a scan, or at one conversation by queries; how many items were read.
 
         Raises StoreUnavailable, Contended, DatabaseUnavailable.
         """
@@ -84,6 +84,7 @@ class Doctor:
         for uuid, key in self._each("Looking at users", survey.unknown_users()):
             if not self.users([uuid]) and (item := reader.item(key)):
                 survey.report(found(Code.USER_UNKNOWN, item, detail=f"the user {uuid}"), mended=False)
+        return seen
 
     def users(self, uuids: Sequence[str]) -> Mapping[str, User]:
         """The users with these uuids, those that there are. Raises DatabaseUnavailable."""

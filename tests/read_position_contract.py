@@ -191,6 +191,13 @@ class ReadPositionContract:
 
         contents.check(GROUP, ["old 0", "old 1", "old 2"])
 
+    def test_conversation_without_messages_can_be_marked_unread(
+        self, new_store: NewStore, contents: TableContents
+    ) -> None:
+        contents.put(*old_conversation(rows_at="2023-01-01T00:00:00.000000+00:00"))
+        state = positions_of(new_store()).mark_unread(group_uuid=GROUP, user=ANNA)
+        assert (state.seq, state.members[ANNA.uuid].read_seq) == (0, 0)
+
 
 def read_seqs(state: Conversation) -> dict[str, int]:
     return {uuid: member.read_seq for uuid, member in state.members.items()}

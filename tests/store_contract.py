@@ -11,7 +11,7 @@ from lib.clock import to_timestamp
 from lib.ddb.errors import ConversationNotFound, CursorInvalid
 from lib.ddb.items import Message
 from lib.users import User
-from tests.stores import ANNA, BERT, CARL, NOON, NewStore, SteppingClock, TableContents, all_pages
+from tests.stores import ANNA, BERT, CARL, NOON, NewStore, SteppingClock, TableContents, all_pages, positions_of
 
 
 class StoreContract:
@@ -270,3 +270,26 @@ class StoreContract:
 
         assert message.created_at == to_timestamp(NOON)
         assert len(message.created_at) == 32
+
+    def test_item_without_the_shape_of_a_message_or_a_row_hides_no_other(
+        self, new_store: NewStore, contents: TableContents
+    ) -> None:
+        store = new_store(clock=SteppingClock())
+        group = store.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
+        cursor = store.list_inbox(user_uuid=BERT.uuid, limit=1).feed_cursor
+        store.send(group_uuid=group, sender=ANNA, text="two")
+        nameless = [
+            {name: value for name, value in item.items() if name != "user_handle"}
+            | {"sk": {"S": f"2026-01-02T13:00:0{at}"}}
+            for at, item in enumerate(contents.partition(f"MSG#{group}") + contents.partition(f"GRP#{BERT.uuid}"))
+        ]
+        contents.put(*nameless)
+
+        messages = all_pages(lambda cursor: store.list_messages(group_uuid=group, user=BERT, limit=1, cursor=cursor))
+        assert [message.text for message in messages] == ["two", "one"]
+        assert [row.text for row in store.list_inbox(user_uuid=BERT.uuid, limit=5).items] == ["two"]
+        assert cursor
+        assert [row.text for row in store.list_moved(user_uuid=BERT.uuid, limit=5, since=cursor).items] == ["two"]
+        positions = positions_of(store)
+        assert positions.unread_count(user_uuid=BERT.uuid, at_most=99) == 2
+        assert positions.mark_unread(group_uuid=group, user=BERT).members[BERT.uuid].read_seq == 0

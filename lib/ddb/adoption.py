@@ -14,9 +14,10 @@ from itertools import islice
 from lib.clock import from_timestamp, sortable, tick_after, to_timestamp
 from lib.ddb import keys
 from lib.ddb.errors import Contended, StoreError
-from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, PairGuard, conversation_key, readable
+from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, PairGuard, conversation_key
 from lib.ddb.schema import MESSAGE_GROUP_INDEX
 from lib.ddb.sending import rows_of
+from lib.ddb.shapes import readable, shaped
 from lib.ddb.table import ABSENT, Table, Write, delete, put
 from lib.users import User
 
@@ -81,13 +82,14 @@ def old_groups(table: Table, *, user_uuid: str) -> dict[str, str]:
 
     Reads the whole inbox, because no key tells old rows from new ones.
     """
-    rows = table.all(
+    items = table.all(
         KeyConditionExpression="pk = :pk",
         FilterExpression="attribute_not_exists(seq)",
         ExpressionAttributeValues={":pk": {"S": keys.inbox_pk(user_uuid)}},
         ConsistentRead=True,
     )
-    return {row.other.uuid: row.group_uuid for row in map(InboxRow.from_item, rows)}  # oldest first: the newest stays
+    rows = shaped(items, InboxRow.from_item)
+    return {row.other.uuid: row.group_uuid for row in rows}  # oldest first: the newest stays
 
 
 def inbox_rows(table: Table, group_uuid: str) -> Iterator[InboxRow]:
@@ -97,7 +99,7 @@ def inbox_rows(table: Table, group_uuid: str) -> Iterator[InboxRow]:
         KeyConditionExpression="message_group_uuid = :group",
         ExpressionAttributeValues={":group": {"S": group_uuid}},
     )
-    return map(InboxRow.from_item, items)
+    return shaped(items, InboxRow.from_item)
 
 
 def _rows_of_member(table: Table, user_uuid: str, group_uuid: str) -> Iterator[InboxRow]:
@@ -108,7 +110,7 @@ def _rows_of_member(table: Table, user_uuid: str, group_uuid: str) -> Iterator[I
         ExpressionAttributeValues={":pk": {"S": keys.inbox_pk(user_uuid)}, ":group": {"S": group_uuid}},
         ConsistentRead=True,
     )
-    return map(InboxRow.from_item, items)
+    return shaped(items, InboxRow.from_item)
 
 
 def _number(table: Table, group_uuid: str, found: _Findings, unread_from: str | None) -> None:

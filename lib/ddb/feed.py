@@ -29,6 +29,7 @@ from hashlib import blake2b
 
 from lib.clock import to_timestamp
 from lib.ddb.items import InboxRow, Message
+from lib.ddb.shapes import shaped
 from lib.ddb.table import Table
 
 MOST_GIVEN = 160  # so that Feed-Cursor and Link stay below the 4 KB that proxies take for an answer's headers
@@ -94,9 +95,8 @@ def _rows_above(floor: str, table: Table, pk: str, *, at_once: int) -> Iterator[
     more = True
     while more:
         items, more = table.oldest(pk, limit=at_once, after=floor or None)
-        rows = [InboxRow.from_item(item) for item in items]
-        yield from rows
-        floor = rows[-1].last_message_at if rows else floor
+        yield from shaped(items, InboxRow.from_item)
+        floor = items[-1]["sk"]["S"] if items else floor
 
 
 def _advanced(

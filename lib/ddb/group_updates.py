@@ -16,8 +16,9 @@ from lib.ddb import keys
 from lib.ddb.adoption import adopt
 from lib.ddb.conversations import ATTEMPTS
 from lib.ddb.errors import Contended, ConversationNotFound
-from lib.ddb.items import Conversation, Message, conversation_key, readable
+from lib.ddb.items import Conversation, Message, conversation_key
 from lib.ddb.sending import KeyTaken, MessageChanged, StateChanged, advanced, number_writes
+from lib.ddb.shapes import readable
 from lib.ddb.table import Table, pause
 
 MESSAGES_AT_ONCE = 95

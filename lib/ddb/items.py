@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lib.clock import sortable
 from lib.ddb import keys
 from lib.users import User
 
@@ -168,16 +167,6 @@ class PairGuard:
 
     def to_item(self) -> Item:
         return {**pair_key(*self.user_uuids), "group_uuid": {"S": self.group_uuid}}
-
-
-def readable(item: Item, *, group_uuid: str) -> Message | None:
-    """The message that an item holds, None if it has not the shape of one, or a sort key that is no time."""
-    try:
-        message = Message.from_item(item, group_uuid=group_uuid)
-        sortable(message.created_at)
-    except (KeyError, ValueError, OverflowError):
-        return None
-    return message
 
 
 def message_key(group_uuid: str, created_at: str) -> Item:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Generic, TypeVar
 
 from lib.clock import Clock
@@ -16,6 +17,7 @@ from lib.ddb.conversations import Conversations
 from lib.ddb.cursor import CursorSigner
 from lib.ddb.feed import FeedPosition
 from lib.ddb.items import InboxRow, Item, Message, message_key
+from lib.ddb.shapes import readable, shaped
 from lib.ddb.table import Table
 from lib.users import User
 
@@ -77,7 +79,7 @@ class MessageLists:
             page = self._before(pk, limit, self._sort_key(group_uuid, before))
         else:
             page = self._newest(pk, limit, cursor)
-        messages = [Message.from_item(item, group_uuid=group_uuid) for item in page.items]
+        messages = list(shaped(page.items, partial(Message.from_item, group_uuid=group_uuid)))
         if cursor is not None:
             return Page(messages, page.next)
         position = feed.after_messages(messages, now=now, window=self._feed_window)
@@ -87,7 +89,7 @@ class MessageLists:
         """Pattern B: a page of a user's conversations, the newest one or that of a cursor. Raises CursorInvalid."""
         now = self._clock()
         page = self._newest(keys.inbox_pk(user_uuid), limit, cursor)
-        rows = [InboxRow.from_item(item) for item in page.items]
+        rows = list(shaped(page.items, InboxRow.from_item))
         if cursor is not None:
             return Page(rows, page.next)
         position = feed.after_inbox(rows, now=now, window=self._feed_window)
@@ -104,7 +106,7 @@ class MessageLists:
     def message_at(self, *, group_uuid: str, created_at: str) -> Message | None:
         """The message that has exactly this time."""
         item = self._table.get(message_key(group_uuid, created_at))
-        return Message.from_item(item, group_uuid=group_uuid) if item else None
+        return readable(item, group_uuid=group_uuid) if item else None
 
     def _newest(self, pk: str, limit: int, cursor: str | None) -> Page[Item]:
         end = None if cursor is None else str(self._cursors.verify("cursor", cursor, pk=pk))

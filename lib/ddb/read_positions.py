@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from lib.ddb import keys
 from lib.ddb.conversations import ATTEMPTS, Conversations
 from lib.ddb.errors import Contended
 from lib.ddb.items import Conversation, InboxRow, Message
 from lib.ddb.sending import StateChanged, read_writes
+from lib.ddb.shapes import shaped
 from lib.ddb.table import Table, pause
 from lib.users import User
 
@@ -65,7 +67,7 @@ class ReadPositions:
             ConsistentRead=True,
         )
         count = 0
-        for row in map(InboxRow.from_item, rows):
+        for row in shaped(rows, InboxRow.from_item):
             count += row.unread_count
             if count > at_most:
                 break
@@ -95,13 +97,12 @@ class ReadPositions:
         pk, before, limit, more = keys.message_pk(state.group_uuid), None, _FIRST_PAGE, True
         while more:
             items, more = self._table.newest(pk, limit=limit, before=before)
-            for message in (Message.from_item(item, group_uuid=state.group_uuid) for item in items):
-                before = message.created_at
+            for message in shaped(items, partial(Message.from_item, group_uuid=state.group_uuid)):
                 if message.seq is None:
                     continue
                 if message.seq <= above:
                     return 0
                 if message.sender.uuid != user.uuid:
                     return message.seq
-            limit = min(2 * limit, _LARGEST_PAGE)
+            before, limit = items[-1]["sk"]["S"] if items else None, min(2 * limit, _LARGEST_PAGE)
         return 0

@@ -151,7 +151,9 @@ def test_script_tells_a_sound_table(run: Run, configured: None, dynamodb_client:
     stores_on(dynamodb_client, table)().send_to_user(sender=ANNA, receiver=BERT, text=SECRET)
     status, data, said = run("doctor")
     assert (status, data) == (0, [])
-    assert said.endswith(f"{table} at {os.environ['AWS_ENDPOINT_URL_DYNAMODB']}: 0 found, 0 mended, 0 left\n")
+    assert said.endswith(
+        f"{table} at {os.environ['AWS_ENDPOINT_URL_DYNAMODB']}: 5 items read, 0 found, 0 mended, 0 left\n"
+    )
 
 
 def test_script_shows_a_findings_keys_on_one_line(
@@ -170,7 +172,7 @@ def test_script_shows_findings_by_code_and_mends_what_it_can(
     assert status == 1
     assert f"not_adopted: {Code.NOT_ADOPTED.meaning}" in data
     assert any(f"MSG#{OTHER} {TIMES[0]}" in line for line in data)
-    assert said.endswith(": 2 found, 0 mended, 2 left\n")
+    assert said.endswith(": 6 items read, 2 found, 0 mended, 2 left\n")
 
     status, data, said = run("doctor", "--fix", "--json")
     *findings, summary = map(json.loads, data)
@@ -180,11 +182,12 @@ def test_script_shows_findings_by_code_and_mends_what_it_can(
         ("not_adopted", True, Code.NOT_ADOPTED.fix),
     ]
     assert summary == {
-        "summary": {"messages_orphaned": {"found": 1, "left": 1}, "not_adopted": {"found": 1, "left": 0}}
+        "items": 6,
+        "summary": {"messages_orphaned": {"found": 1, "left": 1}, "not_adopted": {"found": 1, "left": 0}},
     }
     assert SECRET not in "".join(data)
     contents.remove({"pk": {"S": f"MSG#{OTHER}"}, "sk": {"S": TIMES[0]}})
-    assert run("doctor", "--json")[:2] == (0, ['{"summary": {}}'])
+    assert run("doctor", "--json")[:2] == (0, ['{"items": 7, "summary": {}}'])
 
 
 def test_script_looks_at_one_conversation(run: Run, configured: None, contents: TableContents) -> None:
@@ -192,8 +195,9 @@ def test_script_looks_at_one_conversation(run: Run, configured: None, contents: 
     status, data, _ = run("doctor", "--json", "--group", OTHER.upper())
     assert status == 1
     assert {key["pk"] for key in json.loads(data[0])["keys"]} == {f"GRP#{ANNA.uuid}", f"GRP#{BERT.uuid}"}
-    assert json.loads(data[-1]) == {"summary": {"not_adopted": {"found": 1, "left": 1}}}
-    assert run("doctor", "--group", "99999999-0000-4000-8000-000000000009")[0] == 0
+    assert json.loads(data[-1]) == {"items": 5, "summary": {"not_adopted": {"found": 1, "left": 1}}}
+    nobodys = "99999999-0000-4000-8000-000000000009"
+    assert run("doctor", "--group", nobodys) == (1, [], f"There is no conversation {nobodys}\n")
     with pytest.raises(SystemExit) as wrong:
         run("doctor", "--group", "x")
     assert wrong.value.code == 2
