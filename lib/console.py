@@ -185,14 +185,14 @@ def confirm_destruction(arguments: argparse.Namespace, *, action: str, target: s
     if not arguments.prod:
         if local:
             return
-        raise Refused(
-            f"Refused to {action} at {target}: that is no local stack. If you mean it, say `{arguments.consent}`."
-        )
+        raise Refused(f"Refused to {action}: {target} is no local stack. If you mean it, say `{arguments.consent}`.")
     if arguments.yes:
         return
     if not sys.stdin.isatty():
-        raise Refused(f"Refused to {action} at {target}: there is no terminal to ask at. If you mean it, add --yes.")
-    say(f"About to {action} at {target}")
+        raise Refused(
+            f"Refused to {action}: {target} is no local stack, and there is no terminal to ask at. Add --yes."
+        )
+    say(f"About to {action}: {target}")
     try:
         typed = talk.input(f"Type {name} to go on: ")
     except EOFError:

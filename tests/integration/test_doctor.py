@@ -210,7 +210,7 @@ def test_script_mends_nothing_elsewhere_without_being_told(
     take_for_foreign(monkeypatch)
     status, data, said = run("doctor", "--fix")
     assert (status, data) == (1, [])
-    assert said.startswith("Refused to mend the table at ")
+    assert said.startswith("Refused to mend the table: ")
     assert len(contents.items()) == 5
     assert run("doctor")[0] == 1  # to look is no harm
     assert run("doctor", "prod", "--fix", "--yes")[0] == 0

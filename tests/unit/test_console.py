@@ -142,7 +142,7 @@ def test_prod_and_yes_go_ahead_without_a_terminal(guard: Callable[..., None], wo
 
 def test_prod_goes_ahead_when_the_name_is_typed(guard: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
     guard("prod", local=False, typed="cruddur\n")
-    assert "About to drop the database at db.example.com/cruddur" in capsys.readouterr().err
+    assert "About to drop the database: db.example.com/cruddur" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
