@@ -60,14 +60,14 @@ class StreamSource:
     def __init__(self, dynamodb: Any, streams: Any, table: str) -> None:
         self._dynamodb = dynamodb
         self._streams = streams
-        self._table = table
+        self.table = table
 
     def stream_arn(self) -> str:
         """The table's stream of today; a table that was made anew has another."""
         with translated():
-            description = self._dynamodb.describe_table(TableName=self._table)["Table"]
+            description = self._dynamodb.describe_table(TableName=self.table)["Table"]
         if "LatestStreamArn" not in description:
-            raise StoreUnavailable(f"the table {self._table} has no stream")
+            raise StoreUnavailable(f"the table {self.table} has no stream")
         arn: str = description["LatestStreamArn"]
         return arn
 

@@ -62,7 +62,7 @@ class StreamWorker:
                 more = self._round()
             except StoreUnavailable as error:
                 if not away:
-                    log("stream_unavailable", level=logging.WARNING, reason=str(error))
+                    log("stream_unavailable", level=logging.WARNING, table=self._source.table, reason=str(error))
                 away, self._discover_at = True, self._clock()
                 self._stop.pause(_AWAY_SECONDS)
                 continue
