@@ -137,6 +137,8 @@ CASES: list[tuple[str, str, str, dict[str, str], str]] = [
     (LOCK, "sts:AssumeRole", "*", ELSEWHERE, "ImplicitDeny"),
     (LOCK, "dynamodb:CreateTable", TABLE, {"aws:RequestedRegion": "us-east-1"}, "Deny"),
     (KEYS, "iam:CreateAccessKey", "*", ADMINISTRATOR, "Deny"),
+    (KEYS, "iam:UpdateAccessKey", "*", ADMINISTRATOR, "Deny"),
+    (KEYS, "iam:CreateServiceSpecificCredential", "*", ADMINISTRATOR, "Deny"),
     (KEYS, "iam:CreateUser", "*", ADMINISTRATOR, "Deny"),
     (KEYS, "iam:CreateRole", "*", ADMINISTRATOR, "ImplicitDeny"),
 ]
