@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import reduce
 from itertools import islice
 
 from lib.clock import tick_after
@@ -89,14 +90,11 @@ class GroupUpdates:
 
     def _transact(self, before: Conversation, messages: Sequence[Message]) -> Conversation:
         """The state after these messages, which are in the order of their keys."""
-        after, numbered = before, []
-        for message in messages:
-            after = advanced(after, message)
-            numbered.append(replace(message, seq=after.seq))
+        after = reduce(advanced, messages, before)
         for _ in range(ATTEMPTS):
             last = messages[-1] if after.last_message_at > before.last_message_at else self._shown(after, messages)
             try:
-                self._table.transact(number_writes(before, after, numbered, last=last))
+                self._table.transact(number_writes(before, after, messages, last=last))
             except KeyTaken:  # a member got a message in another conversation in the same microsecond
                 after = replace(after, last_message_at=tick_after(after.last_message_at))
             else:

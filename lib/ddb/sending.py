@@ -97,13 +97,13 @@ def append_writes(before: Conversation, after: Conversation, message: Message) -
 def number_writes(
     before: Conversation, after: Conversation, messages: Sequence[Message], *, last: Message
 ) -> list[Write]:
-    """Messages that are there get their numbers: state, both inbox rows (5 items), and one item for each message.
+    """Messages that are there get the next numbers: state, both inbox rows (5 items), and one item for each message.
 
     `last` is the message that the rows show. Where it is the one of before, they are renewed in their places.
     """
     return [
         _advance(before, after),
-        *(_number(before, message) for message in messages),
+        *(_number(message, seq) for seq, message in enumerate(messages, before.seq + 1)),
         *_row_writes(before, after, last),
     ]
 
@@ -161,12 +161,17 @@ def _advance(before: Conversation, after: Conversation) -> Write:
     return Write({"Update": update}, StateChanged)
 
 
-def _number(before: Conversation, message: Message) -> Write:
+def _number(message: Message, seq: int) -> Write:
+    """Give a message its number, in place of the one that it was read with, if any."""
+    is_new = message.seq is None
     update = {
         "Key": message_key(message.group_uuid, message.created_at),
-        "ConditionExpression": "attribute_exists(pk) AND (attribute_not_exists(seq) OR seq > :counted)",
+        "ConditionExpression": "attribute_exists(pk) AND attribute_not_exists(seq)" if is_new else "seq = :seq_known",
         "UpdateExpression": "SET seq = :seq",
-        "ExpressionAttributeValues": {":seq": {"N": str(message.seq)}, ":counted": {"N": str(before.seq)}},
+        "ExpressionAttributeValues": {
+            ":seq": {"N": str(seq)},
+            **({} if is_new else {":seq_known": {"N": str(message.seq)}}),
+        },
     }
     return Write({"Update": update}, MessageChanged)
 

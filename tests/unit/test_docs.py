@@ -240,7 +240,7 @@ def _count_cost(count: int) -> str:
     before = replace(STATE, last_message_at=last.created_at)
     new = [replace(message, seq=None) for message in messages]
     stored = {_place(item): item for item in (each.to_item() for each in (before, *_rows(last), *messages))}
-    writes = number_writes(before, reduce(advanced, new, before), messages, last=messages[-1])
+    writes = number_writes(before, reduce(advanced, new, before), new, last=messages[-1])
     return f"{_units(_size(before.to_item()), 4)} + {_read_cost(new[0], count)} + {_write_cost(writes, stored)}"
 
 
