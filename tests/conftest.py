@@ -13,7 +13,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import boto3
 import pytest
@@ -28,6 +28,7 @@ from lib.local.ministack import Ministack
 from lib.local.postgres import Postgres
 from lib.local.processes import answers
 
+_ENGINE_FIXTURES = {"dynamodb_url", "fresh_dynamodb_url"}
 _ENGINES = config.local_dir() / "engines"  # downloads are kept between runs
 
 
@@ -64,6 +65,15 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"engine: {config.getoption('engine')}"
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On another engine than the usual one, run the tests that use it, and leave out those that would be the same."""
+    if config.getoption("engine") == "ministack":
+        return
+    using = [item for item in items if _ENGINE_FIXTURES & set(getattr(item, "fixturenames", ()))]
+    config.hook.pytest_deselected(items=[item for item in items if item not in using])
+    items[:] = using
+
+
 @pytest.fixture(autouse=True)
 def own_environment() -> Iterator[None]:
     """What a test exports is gone after it."""
@@ -88,7 +98,12 @@ def ministack_url(engine_folder: Path) -> Iterator[str]:
         yield engine.url
 
 
-@pytest.fixture(scope="session")
+def engine_scope(fixture_name: str, config: pytest.Config) -> Literal["module", "session"]:
+    """DynamoDB Local gets slower with every transaction that it has seen: each module has one without a past."""
+    return "module" if config.getoption("engine") == "dynamodb-local" else "session"
+
+
+@pytest.fixture(scope=engine_scope)
 def dynamodb_url(request: pytest.FixtureRequest, engine_folder: Path) -> Iterator[str]:
     """The engine under test."""
     name: str = request.config.getoption("engine")
@@ -105,7 +120,7 @@ def dynamodb_url(request: pytest.FixtureRequest, engine_folder: Path) -> Iterato
 
 @pytest.fixture
 def fresh_dynamodb_url(request: pytest.FixtureRequest, engine_folder: Path) -> Iterator[str]:
-    """The engine under test, without a past: DynamoDB Local gets slower with every transaction that it has seen."""
+    """The engine under test, for a test that makes a past of its own."""
     if request.config.getoption("engine") == "dynamodb-local":
         with DynamoDBLocal(_ENGINES, log=engine_folder / "fresh-dynamodb-local.log") as engine:
             yield engine.url
@@ -113,7 +128,7 @@ def fresh_dynamodb_url(request: pytest.FixtureRequest, engine_folder: Path) -> I
         yield request.getfixturevalue("dynamodb_url")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope=engine_scope)
 def dynamodb_client(dynamodb_url: str) -> Iterator[Any]:
     """A boto3 client of the engine under test."""
     client = boto3.client("dynamodb", endpoint_url=dynamodb_url, config=Config(max_pool_connections=50))
