@@ -84,12 +84,8 @@ class UserPool:
 
     @cached_property
     def _client(self) -> Any:
-        return boto3.client(
-            "cognito-idp",
-            region_name=_region(self._settings),
-            endpoint_url=self._settings.aws_endpoint_url_cognito_identity_provider,
-            config=Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "max_attempts": 3}),
-        )
+        limits = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "max_attempts": 3})
+        return _connect(self._settings, limits)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -103,16 +99,12 @@ class UserInfo:
     """What a user's access token, with USER_INFO_SCOPE among its scopes, lets Cognito tell about them."""
 
     def __init__(self, settings: CognitoSettings) -> None:
-        self._client = boto3.client(
-            "cognito-idp",
-            region_name=_region(settings),
-            endpoint_url=settings.aws_endpoint_url_cognito_identity_provider,
-            config=Config(
-                connect_timeout=_CONNECT_TIMEOUT_SECONDS,
-                read_timeout=_READ_TIMEOUT_SECONDS,
-                retries={"mode": "standard", "total_max_attempts": _TRIES},
-            ),
+        limits = Config(
+            connect_timeout=_CONNECT_TIMEOUT_SECONDS,
+            read_timeout=_READ_TIMEOUT_SECONDS,
+            retries={"mode": "standard", "total_max_attempts": _TRIES},
         )
+        self._client = _connect(settings, limits)
 
     def attributes(self, access_token: str) -> dict[str, str]:
         """The user's attributes, by their names at Cognito. Raises TokenRevoked, CognitoError."""
@@ -126,9 +118,14 @@ class UserInfo:
         return _attributes(user["UserAttributes"])
 
 
-def _region(settings: CognitoSettings) -> str:
-    """The pool's, which need not be the table's."""
-    return settings.aws_cognito_user_pool_id.partition("_")[0]
+def _connect(settings: CognitoSettings, limits: Config) -> Any:
+    """A client in the pool's region, which need not be the table's."""
+    return boto3.client(
+        "cognito-idp",
+        region_name=settings.aws_cognito_user_pool_id.partition("_")[0],
+        endpoint_url=settings.aws_endpoint_url_cognito_identity_provider,
+        config=limits,
+    )
 
 
 def _to_pool_user(user: dict[str, Any]) -> PoolUser:

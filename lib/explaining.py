@@ -11,9 +11,9 @@ from typing import Any
 
 from lib.console import one_line, write, write_folded
 from lib.ddb import keys, partiql
-from lib.ddb.calls import Call, key_of
+from lib.ddb.calls import Call
 from lib.ddb.changes import Change, changes
-from lib.ddb.items import Item
+from lib.ddb.items import Item, key_of
 from lib.ddb.usage import Usage
 from lib.ddb.wording import filled, options
 
@@ -122,4 +122,4 @@ def _show_rest(count: int) -> None:
 def _name(item: Item) -> str:
     """An item by its kind and its key."""
     pk, sk = key_of(item)
-    return f"{keys.kind(pk)}  {pk}  {sk}"
+    return f"{keys.kind(pk) or 'item'}  {pk}  {sk}"

@@ -14,11 +14,11 @@ from lib.clock import Clock, now
 from lib.db import Database
 from lib.ddb.conversations import ATTEMPTS
 from lib.ddb.errors import Contended
-from lib.ddb.items import Item
+from lib.ddb.items import Item, Key
 from lib.ddb.sending import StateChanged
 from lib.ddb.table import Table, pause
 from lib.doctor.diagnosis import Diagnosis, without_state
-from lib.doctor.findings import Code, Finding, Key, found
+from lib.doctor.findings import Code, Finding, found
 from lib.doctor.pairs import Pair, PairReading, mend_pair, pair_findings, read_pair
 from lib.doctor.reading import Reader, Reading
 from lib.doctor.repair import Moved, Repair, repeats_its_key

@@ -46,7 +46,7 @@ def update_groups(updates: GroupUpdates, records: Sequence[StreamRecord]) -> lis
 def _new_messages(records: Sequence[StreamRecord]) -> dict[str, list[StreamRecord]]:
     groups: dict[str, list[StreamRecord]] = {}
     for record in records:
-        if record.event == "INSERT" and keys.is_message_pk(record.pk) and "seq" not in record.item:
+        if record.event == "INSERT" and keys.kind(record.pk) is keys.Kind.MESSAGE and "seq" not in record.item:
             groups.setdefault(keys.message_group(record.pk), []).append(record)
     return groups
 

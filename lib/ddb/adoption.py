@@ -82,33 +82,29 @@ def old_groups(table: Table, *, user_uuid: str) -> dict[str, str]:
 
     Reads the whole inbox, because no key tells old rows from new ones.
     """
-    items = table.all(
-        KeyConditionExpression="pk = :pk",
-        FilterExpression="attribute_not_exists(seq)",
-        ExpressionAttributeValues={":pk": {"S": keys.inbox_pk(user_uuid)}},
-        ConsistentRead=True,
-    )
+    items = table.partition(keys.inbox_pk(user_uuid), FilterExpression="attribute_not_exists(seq)")
     rows = shaped(items, InboxRow.from_item)
     return {row.other.uuid: row.group_uuid for row in rows}  # oldest first: the newest stays
 
 
 def inbox_rows(table: Table, group_uuid: str) -> Iterator[InboxRow]:
     """A conversation's inbox rows by the index, which lags behind."""
-    items = table.all(
+    return shaped(indexed(table, group_uuid), InboxRow.from_item)
+
+
+def indexed(table: Table, group_uuid: str) -> Iterator[Item]:
+    """What the index has of a conversation."""
+    return table.all(
         IndexName=MESSAGE_GROUP_INDEX,
         KeyConditionExpression="message_group_uuid = :group",
         ExpressionAttributeValues={":group": {"S": group_uuid}},
     )
-    return shaped(items, InboxRow.from_item)
 
 
 def _rows_of_member(table: Table, user_uuid: str, group_uuid: str) -> Iterator[InboxRow]:
     """The conversation's rows in a member's inbox: what is replaced is read from the table, not from the index."""
-    items = table.all(
-        KeyConditionExpression="pk = :pk",
-        FilterExpression="message_group_uuid = :group",
-        ExpressionAttributeValues={":pk": {"S": keys.inbox_pk(user_uuid)}, ":group": {"S": group_uuid}},
-        ConsistentRead=True,
+    items = table.partition(
+        keys.inbox_pk(user_uuid), FilterExpression="message_group_uuid = :group", values={":group": {"S": group_uuid}}
     )
     return shaped(items, InboxRow.from_item)
 
@@ -118,11 +114,7 @@ def _number(table: Table, group_uuid: str, found: _Findings, unread_from: str | 
 
     Whoever adopts gives all the same numbers, so that one who is overtaken does no harm.
     """
-    items = table.all(
-        KeyConditionExpression="pk = :pk",
-        ExpressionAttributeValues={":pk": {"S": keys.message_pk(group_uuid)}},
-        ConsistentRead=True,
-    )
+    items = table.partition(keys.message_pk(group_uuid))
     messages = filter(None, (readable(item, group_uuid=group_uuid) for item in items))
     while batch := list(islice(messages, _WRITES_PER_TRANSACTION)):
         numbered = list(enumerate(batch, start=found.seq + 1))

@@ -9,10 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lib.ddb.items import Item
-
-Key = tuple[str, str]
-"""Partition key and sort key."""
+from lib.ddb.items import Item, Key, key_of
 
 Items = dict[Key, Item]
 """Items by their keys; what is not there is missing."""
@@ -94,11 +91,6 @@ def items(client: Any, table: str, keys: Sequence[Key]) -> Items:
         found |= {key_of(item): item for item in answer["Responses"][table]}
         request = answer["UnprocessedKeys"]
     return found
-
-
-def key_of(item: Item) -> Key:
-    """The key of an item, or a key itself, as text."""
-    return item["pk"]["S"], item["sk"]["S"]
 
 
 def _units(consumed: Any) -> Units | None:

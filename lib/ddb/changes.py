@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lib.ddb.admin import key_first, value_to_json
-from lib.ddb.calls import Call, Key
-from lib.ddb.items import Item
+from lib.ddb.calls import Call
+from lib.ddb.items import Item, Key
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,9 @@ from lib.users import User
 Item = dict[str, Any]
 """An item on the wire: attribute name → `{"S": …}`, `{"N": …}` or `{"M": …}`."""
 
+Key = tuple[str, str]
+"""Partition key and sort key as text."""
+
 EXPIRES_AT = "expires_at"
 """The attribute by which DynamoDB removes an item after its time (TTL), in epoch seconds. It may take days to do so."""
 
@@ -167,6 +170,16 @@ class PairGuard:
 
     def to_item(self) -> Item:
         return {**pair_key(*self.user_uuids), "group_uuid": {"S": self.group_uuid}}
+
+
+def key_of(item: Item) -> Key:
+    """The key of an item, or a key on the wire, as text."""
+    return item["pk"]["S"], item["sk"]["S"]
+
+
+def wire_key(item: Item) -> Item:
+    """An item's key on the wire."""
+    return {"pk": item["pk"], "sk": item["sk"]}
 
 
 def message_key(group_uuid: str, created_at: str) -> Item:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 STATE = "STATE"
 """Sort key of the items that stand alone in their partition."""
 
@@ -11,18 +13,29 @@ _CONVERSATION = "CONV#"
 _PAIR = "PAIR#"
 _RECEIPT = "IDEM#"
 
+
+class Kind(StrEnum):
+    """The kinds of items, as they are called (DESIGN.md section 2)."""
+
+    MESSAGE = "message"
+    ROW = "inbox row"
+    STATE = "conversation"
+    GUARD = "pair guard"
+    RECEIPT = "receipt"
+
+
 _KINDS = {
-    _MESSAGE: "message",
-    _INBOX: "inbox row",
-    _CONVERSATION: "conversation",
-    _PAIR: "pair guard",
-    _RECEIPT: "receipt",
+    _MESSAGE: Kind.MESSAGE,
+    _INBOX: Kind.ROW,
+    _CONVERSATION: Kind.STATE,
+    _PAIR: Kind.GUARD,
+    _RECEIPT: Kind.RECEIPT,
 }
 
 
-def kind(pk: str) -> str:
-    """What the items of a partition are, for people."""
-    return next((kind for prefix, kind in _KINDS.items() if pk.startswith(prefix)), "item")
+def kind(pk: str) -> Kind | None:
+    """What the items of a partition are; None where this system has none."""
+    return next((kind for prefix, kind in _KINDS.items() if pk.startswith(prefix)), None)
 
 
 NEW_MESSAGES = {"eventName": ["INSERT"], "dynamodb": {"Keys": {"pk": {"S": [{"prefix": _MESSAGE}]}}}}
@@ -32,11 +45,6 @@ NEW_MESSAGES = {"eventName": ["INSERT"], "dynamodb": {"Keys": {"pk": {"S": [{"pr
 def message_pk(group_uuid: str) -> str:
     """Partition of a conversation's messages, `MSG#5ae290ed-…`; their sort key is created_at."""
     return _MESSAGE + group_uuid
-
-
-def is_message_pk(pk: str) -> bool:
-    """Whether a partition holds the messages of a conversation."""
-    return pk.startswith(_MESSAGE)
 
 
 def message_group(pk: str) -> str:

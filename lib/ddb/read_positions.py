@@ -59,12 +59,8 @@ class ReadPositions:
 
         One Query for each MB of inbox, some 3000 conversations.
         """
-        rows = self._table.all(
-            KeyConditionExpression="pk = :pk",
-            FilterExpression="read_seq < seq",
-            ExpressionAttributeValues={":pk": {"S": keys.inbox_pk(user_uuid)}},
-            ScanIndexForward=False,
-            ConsistentRead=True,
+        rows = self._table.partition(
+            keys.inbox_pk(user_uuid), FilterExpression="read_seq < seq", ScanIndexForward=False
         )
         count = 0
         for row in shaped(rows, InboxRow.from_item):

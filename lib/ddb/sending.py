@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from lib.clock import sortable
 from lib.ddb.errors import StoreError
@@ -91,7 +92,7 @@ def start_writes(state: Conversation, message: Message) -> list[Write]:
 
 def append_writes(before: Conversation, after: Conversation, message: Message) -> list[Write]:
     """A message in an existing conversation: state, message, both inbox rows moved (6 items)."""
-    return [_advance(before, after), put(message.to_item(), KeyTaken), *_row_writes(before, after, message)]
+    return [advance(before, after), put(message.to_item(), KeyTaken), *_row_writes(before, after, message)]
 
 
 def number_writes(
@@ -102,8 +103,11 @@ def number_writes(
     `last` is the message that the rows show. Where it is the one of before, they are renewed in their places.
     """
     return [
-        _advance(before, after),
-        *(_number(message, seq) for seq, message in enumerate(messages, before.seq + 1)),
+        advance(before, after),
+        *(
+            set_seq(message_key(message.group_uuid, message.created_at), known=message.seq, seq=seq)
+            for seq, message in enumerate(messages, before.seq + 1)
+        ),
         *_row_writes(before, after, last),
     ]
 
@@ -119,7 +123,7 @@ def read_writes(before: Conversation, after: Conversation, *, owner_uuid: str) -
             ":read_seq": {"N": str(after.members[owner_uuid].read_seq)},
         },
     }
-    return [_advance(before, after), Write({"Update": row}, lambda _: StoreError("a member has no inbox row"))]
+    return [advance(before, after), Write({"Update": row}, lambda _: StoreError("a member has no inbox row"))]
 
 
 def rows_of(state: Conversation, *, text: str, sender_uuid: str | None) -> list[InboxRow]:
@@ -140,57 +144,64 @@ def rows_of(state: Conversation, *, text: str, sender_uuid: str | None) -> list[
     ]
 
 
-def _advance(before: Conversation, after: Conversation) -> Write:
-    update = {
-        "Key": conversation_key(after.group_uuid),
+def unchanged(state: Conversation) -> dict[str, Any]:
+    """The part of a request that makes it conditional on this state: nobody wrote to the conversation since."""
+    return {
+        "Key": conversation_key(state.group_uuid),
         # The time as well: a table that was made anew may be at the same version, with its rows elsewhere.
         "ConditionExpression": "version = :version_known AND last_message_at = :at_known",
-        "UpdateExpression": (
-            "SET seq = :seq, version = :version, last_message_at = :last_message_at, members = :members"
-        ),
         "ExpressionAttributeValues": {
-            ":version_known": {"N": str(before.version)},
-            ":at_known": {"S": before.last_message_at},
-            ":seq": {"N": str(after.seq)},
-            ":version": {"N": str(after.version)},
-            ":last_message_at": {"S": after.last_message_at},
-            ":members": members_attribute(after.members),
+            ":version_known": {"N": str(state.version)},
+            ":at_known": {"S": state.last_message_at},
         },
-        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }
+
+
+def advance(before: Conversation, after: Conversation) -> Write:
+    """The next state, if it is still the one of before."""
+    update = unchanged(before)
+    update["UpdateExpression"] = (
+        "SET seq = :seq, version = :version, last_message_at = :last_message_at, members = :members"
+    )
+    update["ExpressionAttributeValues"] |= {
+        ":seq": {"N": str(after.seq)},
+        ":version": {"N": str(after.version)},
+        ":last_message_at": {"S": after.last_message_at},
+        ":members": members_attribute(after.members),
+    }
+    update["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
     return Write({"Update": update}, StateChanged)
 
 
-def _number(message: Message, seq: int) -> Write:
+def set_seq(key: Item, *, known: int | None, seq: int) -> Write:
     """Give a message its number, in place of the one that it was read with, if any."""
-    is_new = message.seq is None
+    as_read = "attribute_exists(pk) AND attribute_not_exists(seq)" if known is None else "seq = :known"
+    values = {} if known is None else {":known": {"N": str(known)}}
     update = {
-        "Key": message_key(message.group_uuid, message.created_at),
-        "ConditionExpression": "attribute_exists(pk) AND attribute_not_exists(seq)" if is_new else "seq = :seq_known",
+        "Key": key,
+        "ConditionExpression": as_read,
         "UpdateExpression": "SET seq = :seq",
-        "ExpressionAttributeValues": {
-            ":seq": {"N": str(seq)},
-            **({} if is_new else {":seq_known": {"N": str(message.seq)}}),
-        },
+        "ExpressionAttributeValues": {":seq": {"N": str(seq)}, **values},
     }
     return Write({"Update": update}, MessageChanged)
 
 
-def _row_writes(before: Conversation, after: Conversation, last: Message) -> list[Write]:
-    """Both rows at their new place. A sort key cannot be updated, so a row moves by a Delete and a Put."""
-    moved = rows_of(after, text=last.text, sender_uuid=last.sender.uuid)
-    if after.last_message_at == before.last_message_at:
-        return [_renew(row) for row in moved]
-    return [
-        *(delete(inbox_row_key(uuid, before.last_message_at)) for uuid in after.members),
-        *(put(row.to_item(), KeyTaken) for row in moved),
-    ]
-
-
-def _renew(row: InboxRow) -> Write:
+def renew(row: InboxRow) -> Write:
+    """A row in its place, whether or not it is there, but not over another conversation's."""
     renewed = {
         "Item": row.to_item(),
         "ConditionExpression": f"{ABSENT} OR message_group_uuid = :group",
         "ExpressionAttributeValues": {":group": {"S": row.group_uuid}},
     }
     return Write({"Put": renewed}, lambda _: StoreError("another conversation's row is where a member's should be"))
+
+
+def _row_writes(before: Conversation, after: Conversation, last: Message) -> list[Write]:
+    """Both rows at their new place. A sort key cannot be updated, so a row moves by a Delete and a Put."""
+    moved = rows_of(after, text=last.text, sender_uuid=last.sender.uuid)
+    if after.last_message_at == before.last_message_at:
+        return [renew(row) for row in moved]
+    return [
+        *(delete(inbox_row_key(uuid, before.last_message_at)) for uuid in after.members),
+        *(put(row.to_item(), KeyTaken) for row in moved),
+    ]

@@ -136,6 +136,15 @@ class Table:
                 return
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
+    def partition(self, pk: str, *, values: Item | None = None, **arguments: Any) -> Iterator[Item]:
+        """Every item of a partition, the lowest sort key first; `values` are those of a filter among the arguments."""
+        return self.all(
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": {"S": pk}, **(values or {})},
+            ConsistentRead=True,
+            **arguments,
+        )
+
     def transact(self, writes: Sequence[Write]) -> None:
         """Make all writes or none.
 

@@ -8,12 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lib.ddb.items import Item
+from lib.ddb.items import Item, Key, key_of
 
 PERSON = "nothing: a person must decide"
-
-Key = tuple[str, str]
-"""Partition key and sort key."""
 
 
 class Code(StrEnum):
@@ -124,7 +121,3 @@ class Finding:
 def found(code: Code, *items: Item, detail: str = "", mendable: bool = True) -> Finding:
     """A finding on items, or on keys as they are on the wire."""
     return Finding(code, tuple(key_of(item) for item in items), detail, mendable and code.fix != PERSON)
-
-
-def key_of(item: Item) -> Key:
-    return item["pk"]["S"], item["sk"]["S"]

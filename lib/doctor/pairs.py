@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lib.ddb.items import Conversation, Item, PairGuard, conversation_key, pair_key
+from lib.ddb.items import Conversation, Item, PairGuard, conversation_key, pair_key, wire_key
+from lib.ddb.sending import unchanged
 from lib.ddb.table import ABSENT, Table, Write
 from lib.doctor.findings import Code, Finding, found
 from lib.doctor.reading import Reader
-from lib.doctor.repair import Moved
+from lib.doctor.repair import Moved, no_state
 from lib.doctor.shapes import GROUP, readable, text
 
 Pair = tuple[str, str]
@@ -102,17 +103,12 @@ def _link(state: Conversation, newest: str) -> Write | None:
     target = None if state.group_uuid == newest else newest
     if state.pair_group_uuid == target:
         return None
+    update = unchanged(state)
     change = ", pair_group_uuid = :target" if target else " REMOVE pair_group_uuid"
-    update = {
-        "Key": conversation_key(state.group_uuid),
-        "ConditionExpression": "version = :known AND last_message_at = :at",
-        "UpdateExpression": f"SET version = :next{change}",
-        "ExpressionAttributeValues": {
-            ":known": {"N": str(state.version)},
-            ":at": {"S": state.last_message_at},
-            ":next": {"N": str(state.version + 1)},
-            **({":target": {"S": target}} if target else {}),
-        },
+    update["UpdateExpression"] = f"SET version = :version{change}"
+    update["ExpressionAttributeValues"] |= {
+        ":version": {"N": str(state.version + 1)},
+        **({":target": {"S": target}} if target else {}),
     }
     return Write({"Update": update}, Moved)
 
@@ -131,7 +127,7 @@ def _set_guard(pair: Pair, guard: Item | None, newest: str) -> list[Write]:
 
 def _remove_guard(guard: Item) -> Write:
     delete = {
-        "Key": {"pk": guard["pk"], "sk": guard["sk"]},
+        "Key": wire_key(guard),
         "ConditionExpression": "group_uuid = :known",
         "ExpressionAttributeValues": {":known": guard["group_uuid"]},
     }
@@ -141,5 +137,4 @@ def _remove_guard(guard: Item) -> Write:
 def _still_absent(reading: PairReading) -> list[Write]:
     if reading.guarded_state or not reading.guard:
         return []
-    key = conversation_key(reading.guard["group_uuid"]["S"])
-    return [Write({"ConditionCheck": {"Key": key, "ConditionExpression": ABSENT}}, Moved)]
+    return [no_state(reading.guard["group_uuid"]["S"])]

@@ -14,13 +14,12 @@ from typing import Any
 
 from lib.clock import Clock, from_timestamp
 from lib.ddb import keys
+from lib.ddb.adoption import indexed
 from lib.ddb.conversations import ATTEMPTS
 from lib.ddb.errors import Contended, translated
-from lib.ddb.items import Conversation, Item, Message, conversation_key, inbox_row_key, pair_key
-from lib.ddb.schema import MESSAGE_GROUP_INDEX
+from lib.ddb.items import Conversation, Item, Key, Message, conversation_key, inbox_row_key, key_of, pair_key
 from lib.ddb.table import Table, pause
-from lib.doctor.findings import Key, key_of
-from lib.doctor.shapes import GROUP, counts, problems, readable, text, whole
+from lib.doctor.shapes import GROUP, counts, kind_of, problems, readable, text, whole
 
 PENDING = timedelta(minutes=1)
 """So long a message of stream mode may wait for its number before that is wrong."""
@@ -125,11 +124,11 @@ class Reader:
 
     def messages(self, group_uuid: str) -> Iterator[Item]:
         """A conversation's messages, the oldest first."""
-        return self._partition(keys.message_pk(group_uuid))
+        return self._table.partition(keys.message_pk(group_uuid))
 
     def inbox(self, owner_uuid: str, *, other_uuid: str) -> Iterator[Item]:
         """A user's rows of conversations with another."""
-        return self._partition(
+        return self._table.partition(
             keys.inbox_pk(owner_uuid), FilterExpression="user_uuid = :other", values={":other": {"S": other_uuid}}
         )
 
@@ -184,21 +183,7 @@ class Reader:
 
     def _indexed(self, group_uuid: str) -> list[Item]:
         """A conversation's rows by the index, which lags behind; whoever else has the attribute is left out."""
-        found = self._table.all(
-            IndexName=MESSAGE_GROUP_INDEX,
-            KeyConditionExpression=f"{GROUP} = :group",
-            ExpressionAttributeValues={":group": {"S": group_uuid}},
-        )
-        inbox = keys.inbox_pk("")
-        return [item for item in found if item["pk"]["S"].startswith(inbox)]
-
-    def _partition(self, pk: str, *, values: Item | None = None, **arguments: Any) -> Iterator[Item]:
-        return self._table.all(
-            KeyConditionExpression="pk = :pk",
-            ExpressionAttributeValues={":pk": {"S": pk}, **(values or {})},
-            ConsistentRead=True,
-            **arguments,
-        )
+        return [item for item in indexed(self._table, group_uuid) if kind_of(item) is keys.Kind.ROW]
 
     def _together(self, places: Sequence[Item]) -> list[Item | None]:
         gets = [{"Get": {"TableName": self._table.name, "Key": key}} for key in places]

@@ -16,12 +16,14 @@ from lib.clock import tick_after
 from lib.ddb.adoption import adopt
 from lib.ddb.errors import ConversationNotFound, StoreError
 from lib.ddb.group_updates import GroupUpdates
-from lib.ddb.items import Conversation, InboxRow, Item, conversation_key, members_attribute
+from lib.ddb.items import Conversation, InboxRow, Item, conversation_key, wire_key
+from lib.ddb.keys import Kind
+from lib.ddb.sending import advance, renew, set_seq, unchanged
 from lib.ddb.table import ABSENT, Table, Write
 from lib.doctor.diagnosis import Diagnosis
 from lib.doctor.findings import Code, Finding
 from lib.doctor.reading import Reader, Reading
-from lib.doctor.shapes import GROUP, NAMES, Kind, kind_of, parts, text, whole
+from lib.doctor.shapes import GROUP, NAMES, kind_of, parts, text, whole
 from lib.users import User
 
 FindUsers = Callable[[Sequence[str]], Mapping[str, User]]
@@ -89,7 +91,7 @@ class Repair:
         newest = {row["pk"]["S"]: row for row in sorted(reading.rows, key=lambda row: row["sk"]["S"])}
         surplus = [row for row in reading.rows if row is not newest[row["pk"]["S"]]]
         if len(surplus) > _ROWS_AT_ONCE:
-            self._remove_rows(surplus, unless=_no_state(reading.group_uuid))
+            self._remove_rows(surplus, unless=no_state(reading.group_uuid))
         named = {text(row, "user_uuid") for row in reading.rows} | reading.messages.senders.keys()
         nameless = [user for user in reading.members if user not in named]
         people = [*self._find_users(nameless).values()] if nameless else [InboxRow.from_item(reading.rows[0]).other]
@@ -108,13 +110,12 @@ class Repair:
         for _ in range(_PUSHES):
             rows = diagnosis.rows(after)
             kept = [row.key() for row in rows]
-            surplus = [row for row in diagnosis.reading.rows if {"pk": row["pk"], "sk": row["sk"]} not in kept]
+            surplus = [row for row in diagnosis.reading.rows if wire_key(row) not in kept]
             if len(surplus) > _ROWS_AT_ONCE:
-                self._remove_rows(surplus, unless=_unchanged(before))
+                self._remove_rows(surplus, unless=_check(before))
                 surplus = []
-            first = _unchanged(before) if after == before else _set_right(before, after)
             try:
-                self._table.transact([first, *map(_put_row, rows), *map(_remove_row, surplus)])
+                self._table.transact([_set_right(before, after), *map(_put_row, rows), *map(_remove_row, surplus)])
             except _RowInTheWay:
                 after = replace(after, last_message_at=tick_after(after.last_message_at))
             else:
@@ -129,7 +130,8 @@ class Repair:
         numbered = enumerate(self._reader.counted(reading.group_uuid, reading.item), start=1)
         wrong = ((item, seq) for seq, item in numbered if whole(item, "seq") != seq)
         while batch := list(islice(wrong, _AT_ONCE)):
-            self._table.transact([_set_seq(item, seq) for item, seq in batch])
+            writes = [set_seq(wire_key(item), known=whole(item, "seq"), seq=seq) for item, seq in batch]
+            self._table.transact([replace(write, on_failure=Moved) for write in writes])
 
 
 def repeats_its_key(item: Item) -> bool:
@@ -137,7 +139,7 @@ def repeats_its_key(item: Item) -> bool:
     return kind_of(item) in (Kind.MESSAGE, Kind.STATE) and parts(item) == [text(item, GROUP)]
 
 
-def _no_state(group_uuid: str) -> Write:
+def no_state(group_uuid: str) -> Write:
     return Write({"ConditionCheck": {"Key": conversation_key(group_uuid), "ConditionExpression": ABSENT}}, Moved)
 
 
@@ -151,65 +153,33 @@ def _is_elsewhere(rows: Sequence[Item], group_uuid: str) -> Write:
     return Write({"ConditionCheck": check}, Moved)
 
 
-def _unchanged(state: Conversation) -> Write:
-    check = {
-        "Key": conversation_key(state.group_uuid),
-        "ConditionExpression": "version = :version AND last_message_at = :at",
-        "ExpressionAttributeValues": {":version": {"N": str(state.version)}, ":at": {"S": state.last_message_at}},
-    }
-    return Write({"ConditionCheck": check}, Moved)
+def _check(state: Conversation) -> Write:
+    return Write({"ConditionCheck": unchanged(state)}, Moved)
 
 
 def _set_right(before: Conversation, after: Conversation) -> Write:
-    update = {
-        "Key": conversation_key(before.group_uuid),
-        "ConditionExpression": "version = :known AND last_message_at = :at_known",
-        "UpdateExpression": "SET seq = :seq, version = :version, last_message_at = :at, members = :members",
-        "ExpressionAttributeValues": {
-            ":known": {"N": str(before.version)},
-            ":at_known": {"S": before.last_message_at},
-            ":seq": {"N": str(after.seq)},
-            ":version": {"N": str(before.version + 1)},
-            ":at": {"S": after.last_message_at},
-            ":members": members_attribute(after.members),
-        },
-    }
-    return Write({"Update": update}, Moved)
+    if after == before:
+        return _check(before)
+    return replace(advance(before, replace(after, version=before.version + 1)), on_failure=Moved)
 
 
 def _put_row(row: InboxRow) -> Write:
-    put = {
-        "Item": row.to_item(),
-        "ConditionExpression": f"{ABSENT} OR {GROUP} = :group",
-        "ExpressionAttributeValues": {":group": {"S": row.group_uuid}},
-    }
-    return Write({"Put": put}, _RowInTheWay)
+    return replace(renew(row), on_failure=_RowInTheWay)
 
 
 def _remove_row(row: Item) -> Write:
     delete = {
-        "Key": {"pk": row["pk"], "sk": row["sk"]},
+        "Key": wire_key(row),
         "ConditionExpression": f"{ABSENT} OR {GROUP} = :group",
         "ExpressionAttributeValues": {":group": row[GROUP]},
     }
     return Write({"Delete": delete}, Moved)
 
 
-def _set_seq(message: Item, seq: int) -> Write:
-    known = message.get("seq")
-    update = {
-        "Key": {"pk": message["pk"], "sk": message["sk"]},
-        "ConditionExpression": f"attribute_exists(pk) AND {'seq = :known' if known else 'attribute_not_exists(seq)'}",
-        "UpdateExpression": "SET seq = :seq",
-        "ExpressionAttributeValues": {":seq": {"N": str(seq)}, **({":known": known} if known else {})},
-    }
-    return Write({"Update": update}, Moved)
-
-
 def _name(item: Item, user: User, missing: Sequence[str]) -> Write:
     named = {"user_handle": user.handle, "user_display_name": user.display_name}
     update = {
-        "Key": {"pk": item["pk"], "sk": item["sk"]},
+        "Key": wire_key(item),
         "ConditionExpression": " AND ".join(
             ["user_uuid = :user", *(f"NOT attribute_type({name}, :text)" for name in missing)]
         ),
@@ -225,7 +195,7 @@ def _name(item: Item, user: User, missing: Sequence[str]) -> Write:
 
 def _unindex(item: Item) -> Write:
     update = {
-        "Key": {"pk": item["pk"], "sk": item["sk"]},
+        "Key": wire_key(item),
         "ConditionExpression": f"{GROUP} = :known",
         "UpdateExpression": f"REMOVE {GROUP}",
         "ExpressionAttributeValues": {":known": item[GROUP]},

@@ -4,42 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from enum import Enum
 from typing import Any
 
 from lib.clock import sortable
 from lib.ddb import keys
 from lib.ddb.items import EXPIRES_AT, Item
+from lib.ddb.keys import Kind
 from lib.doctor.findings import Code
 
 Problem = tuple[Code, str]
 """What is wrong, and where in the item."""
 
 
-class Kind(Enum):
-    """The items of DESIGN.md section 2."""
-
-    MESSAGE = "message"
-    ROW = "inbox row"
-    STATE = "conversation"
-    GUARD = "pair guard"
-    RECEIPT = "receipt"
-
-
 NAMES = ("user_handle", "user_display_name")
 GROUP = "message_group_uuid"
 """The attribute that puts an item into the index."""
-
-_KINDS = {
-    pk.partition("#")[0]: kind
-    for kind, pk in (
-        (Kind.MESSAGE, keys.message_pk("")),
-        (Kind.ROW, keys.inbox_pk("")),
-        (Kind.STATE, keys.conversation_pk("")),
-        (Kind.GUARD, keys.pair_pk("", "")),
-        (Kind.RECEIPT, keys.receipt_pk("", "")),
-    )
-}
 
 _REQUIRED = {
     Kind.MESSAGE: {"message": "S", "message_uuid": "S", "user_uuid": "S"},
@@ -64,8 +43,7 @@ _EMAIL = re.compile(r"[^\s@#]+@[^\s@#]+\.[^\s@#]+")
 
 def kind_of(item: Item) -> Kind | None:
     """The kind that an item's partition key says."""
-    prefix, separator, _ = item["pk"]["S"].partition("#")
-    return _KINDS.get(prefix) if separator else None
+    return keys.kind(item["pk"]["S"])
 
 
 def parts(item: Item) -> list[str]:

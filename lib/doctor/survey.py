@@ -15,9 +15,10 @@ from pathlib import Path
 from types import TracebackType
 
 from lib.clock import sortable
-from lib.ddb.items import Item
-from lib.doctor.findings import Code, Finding, Key, key_of
-from lib.doctor.shapes import GROUP, Kind, counts, is_email, kind_of, parts, problems, strings, text, users, whole
+from lib.ddb.items import Item, Key, key_of
+from lib.ddb.keys import Kind
+from lib.doctor.findings import Code, Finding
+from lib.doctor.shapes import GROUP, counts, is_email, kind_of, parts, problems, strings, text, users, whole
 
 _NOTES = """
 CREATE TABLE message (grp, sk, seq, sender, shown, PRIMARY KEY (grp, sk)) WITHOUT ROWID;

@@ -19,6 +19,7 @@ from lib.users import UserDirectory
 from services.seed import seed_conversation, seed_users
 from tests import scripts
 
+AWS = "https://dynamodb.us-east-1.amazonaws.com"
 HOSTILE = "[red]not red[/red] :smile: \N{ROCKET}\n\tنعم"
 """Text that a terminal library would like to interpret."""
 

@@ -18,6 +18,7 @@ from lib.ddb.store import MessageStore
 from services.seed import CONVERSATION_UUID
 from tests import scripts
 from tests.integration.ddb_scripts import (
+    AWS,
     HOSTILE,
     Run,
     run_in_process,
@@ -26,8 +27,6 @@ from tests.integration.ddb_scripts import (
     take_for_foreign,
     use_table,
 )
-
-AWS = "https://dynamodb.us-east-1.amazonaws.com"
 
 database = pytest.fixture(scope="module")(seeded_database)
 settings = pytest.fixture(autouse=True)(use_table)

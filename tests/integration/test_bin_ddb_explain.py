@@ -21,6 +21,7 @@ from lib.ddb.table import Table
 from lib.users import User
 from services.seed import CONVERSATION_UUID
 from tests.integration.ddb_scripts import (
+    AWS,
     Run,
     run_in_process,
     seeded_database,
@@ -32,7 +33,6 @@ from tests.integration.explained import Contents, Wire, check_calls, check_chang
 from tests.old_data import GROUP, TIMES, old_conversation
 from tests.stores import ANNA, BERT, TableContents
 
-AWS = "https://dynamodb.us-east-1.amazonaws.com"
 AUGUSTSZ, LONDO = "76d2f241-a860-4d8b-a8e3-6cd68db75ab9", "a94d17c6-5e2b-4f80-8c3d-06e7b952f1da"
 MODES = pytest.mark.parametrize("mode", ["inline", "stream"])
 

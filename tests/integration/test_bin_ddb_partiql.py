@@ -13,6 +13,7 @@ from lib.ddb.schema import MESSAGE_GROUP_INDEX
 from lib.ddb.store import MessageStore
 from services.seed import CONVERSATION_UUID
 from tests.integration.ddb_scripts import (
+    AWS,
     HOSTILE,
     Run,
     run_in_process,
@@ -22,7 +23,6 @@ from tests.integration.ddb_scripts import (
     use_table,
 )
 
-AWS = "https://dynamodb.us-east-1.amazonaws.com"
 STEERING = "\x1b[2J\x9b31m\x7f \u202eevil"
 """Text that a terminal would obey."""
 

@@ -13,7 +13,7 @@ from botocore.stub import Stubber
 from lib.ddb import calls
 from lib.ddb.calls import Call, Items, Units, record
 from lib.ddb.changes import Change, changes
-from lib.ddb.items import Item
+from lib.ddb.items import Item, key_of
 
 TABLE = "messages"
 
@@ -86,7 +86,7 @@ def transaction(before: list[Item], after: list[Item], *keys: tuple[str, str]) -
     """A transaction on these keys, which found and left these items."""
     writes = [{"Delete": {"TableName": TABLE, "Key": item(*key)}} for key in keys]
     made = Call("TransactWriteItems", {"TransactItems": writes})
-    made.before, made.after = ({calls.key_of(each): each for each in side} for side in (before, after))
+    made.before, made.after = ({key_of(each): each for each in side} for side in (before, after))
     return made
 
 
