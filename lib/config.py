@@ -9,22 +9,19 @@ This module reads the environment; it opens no connection and knows no client li
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_type_hints
-from urllib.parse import urlsplit
+from typing import Any, Literal, TypeVar, get_type_hints
 
 from dotenv import dotenv_values
+
+from lib.setting_values import Kind, is_local, parse
 
 ROOT = Path(__file__).resolve().parent.parent
 
 # With one of these set, the environment says which stack is meant; without, a running local stack is.
 _ANCHORS = ("DATABASE_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_COGNITO_USER_POOL_ID")
-
-# What parsers of URLs read differently, so that one could see another host than the next.
-_AMBIGUOUS = re.compile(r"[\\\s\x00-\x1f\x7f]")
 
 
 class SettingsError(Exception):
@@ -39,7 +36,7 @@ def _setting(
     meaning: str,
     *,
     default: Any = MISSING,
-    kind: Literal["text", "url", "endpoint", "database_url", "secret"] = "text",
+    kind: Kind = "text",
     low: int = 1,
     high: int = 65_535,
 ) -> Any:
@@ -80,6 +77,9 @@ class DynamoDBSettings(AwsSettings):
     ddb_table: str = _setting("name of the table", default="cruddur-messages")
     aws_endpoint_url_dynamodb: str | None = _setting(
         "DynamoDB endpoint other than AWS's, for an emulator", default=None, kind="endpoint"
+    )
+    ddb_shortcuts: Literal["on", "off"] = _setting(
+        "`on`: calls of DynamoDB go past the slow parts of botocore; `off`: through all of it", default="on"
     )
 
 
@@ -170,7 +170,7 @@ def load(section: type[S], environ: Mapping[str, str] | None = None) -> S:
         text = environ.get(name, "").strip()
         if text:
             try:
-                values[each.name] = _parse(text, hints[each.name], each)
+                values[each.name] = parse(text, hints[each.name], each)
             except ValueError as error:
                 problems.append(f"{name} {error}")
         elif each.default is MISSING:
@@ -188,24 +188,6 @@ def local_dir() -> Path:
     return Path(os.environ.get("LOCAL_DIR") or ROOT / ".local").absolute()
 
 
-def is_local(url: str | None) -> bool:
-    """Whether a URL leads to a local stack: loopback, a unix socket, or a host of the compose file.
-
-    The compose file gives its services names under `.test`, which RFC 6761 keeps from ever being public.
-    No URL means AWS itself, which is not local.
-    """
-    if not url or _AMBIGUOUS.search(url):
-        return False
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError:
-        return False
-    if host is None:
-        return parts.scheme.startswith("postgres")
-    return host in ("localhost", "127.0.0.1", "::1") or host.endswith(".test")
-
-
 def _export_files() -> None:
     if not os.environ.get("PYTHON_DOTENV_DISABLED"):
         _export(ROOT / ".env")
@@ -217,34 +199,3 @@ def _export(path: Path, *, override: bool = False) -> None:
     for name, value in dotenv_values(path).items():
         if value and (override or not os.environ.get(name)):
             os.environ[name] = value
-
-
-def _parse(text: str, hint: Any, declared: Field[Any]) -> Any:
-    if choices := [choice for choice in get_args(hint) if isinstance(choice, str)]:
-        if text not in choices:
-            raise ValueError(f"is {text!r}; it takes {' or '.join(choices)}")
-        return text
-    if hint is int:
-        low, high = declared.metadata["low"], declared.metadata["high"]
-        if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
-            raise ValueError(f"is {text!r}; it takes a whole number from {low} to {high}")
-        return int(text)
-    kind = declared.metadata["kind"]
-    if kind in ("url", "endpoint"):
-        return _parse_url(text, plain="anywhere" if kind == "url" else "local")
-    if kind == "database_url" and not text.startswith(("postgresql://", "postgres://")):
-        raise ValueError("is not a postgresql:// URL")  # the value holds a password: it is not repeated
-    if kind == "secret" and len(text) < 16:
-        raise ValueError("is too short; it takes 16 characters or more")
-    return text
-
-
-def _parse_url(text: str, *, plain: Literal["anywhere", "local"]) -> str:
-    """An http or https URL without a last slash; `plain` says where http may lead."""
-    parts = urlsplit(text)
-    complete = parts.scheme in ("http", "https") and parts.hostname and parts.username is None
-    if not complete or _AMBIGUOUS.search(text):
-        raise ValueError(f"is {text!r}; it takes a URL that begins with http:// or https://")
-    if plain == "local" and parts.scheme == "http" and not is_local(text):
-        raise ValueError(f"is {text!r}; it takes https:// for any host but this machine's own")
-    return text.rstrip("/")

@@ -11,7 +11,8 @@ from typing import Any
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from lib import config
+from lib import setting_values
+from lib.config import SettingsError
 
 
 def describe(url: str) -> str:
@@ -33,7 +34,8 @@ def is_local(url: str) -> bool:
         return False  # a file elsewhere says which host that is
     hosts = f"{parts.get('host') or ''},{parts.get('hostaddr') or ''}".split(",")
     named = [host for host in hosts if host and not host.startswith("/")]
-    return all(config.is_local(f"postgresql://[{host}]" if ":" in host else f"postgresql://{host}") for host in named)
+    urls = [f"postgresql://[{host}]" if ":" in host else f"postgresql://{host}" for host in named]
+    return all(setting_values.is_local(each) for each in urls)
 
 
 def split_password(url: str) -> tuple[str, str | None]:
@@ -48,15 +50,15 @@ def _parse(url: str) -> dict[str, Any]:
         parts = conninfo_to_dict(url)
     except ProgrammingError:
         # The library's message quotes pieces of the URL, which may be pieces of its password.
-        raise config.SettingsError(["DATABASE_URL is no URL that Postgres's library understands"]) from None
+        raise SettingsError(["DATABASE_URL is no URL that Postgres's library understands"]) from None
     if not parts.get("dbname"):
-        raise config.SettingsError(["DATABASE_URL names no database; it ends in /<name>"])
+        raise SettingsError(["DATABASE_URL names no database; it ends in /<name>"])
     ports = str(parts.get("port", "")).split(",")
     hosts = str(parts.get("host", "")).split(",")
     # `@` begins the name of an abstract socket.
     misread = "@" in str(parts["dbname"]) or any("@" in host[1:] for host in hosts)
     if misread or not all(port.isdigit() for port in ports if port):
         # Read on, pieces of the password would be taken for a host, a port and a database, and shown as such.
-        raise config.SettingsError(["DATABASE_URL: in a password, `/`, `@` and `:` are written as %2F, %40 and %3A"])
+        raise SettingsError(["DATABASE_URL: in a password, `/`, `@` and `:` are written as %2F, %40 and %3A"])
     variables = {name: os.environ.get(f"PG{name.upper()}") for name in ("host", "hostaddr", "port", "service")}
     return {name: value for name, value in variables.items() if value} | parts

@@ -18,10 +18,10 @@ from lib.config import (
     PostgresSettings,
     Settings,
     SettingsError,
-    is_local,
     load,
     local_dir,
 )
+from lib.setting_values import is_local
 
 MINIMUM = {
     "DATABASE_URL": "postgresql://cruddur:secret-of-the-database@db.example.com/cruddur",

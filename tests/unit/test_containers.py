@@ -18,8 +18,9 @@ import pytest
 from dotenv import dotenv_values
 
 from lib import db_url
-from lib.config import ROOT, Settings, SettingsError, is_local, load
+from lib.config import ROOT, Settings, SettingsError, load
 from lib.local.environment import CREDENTIALS
+from lib.setting_values import is_local
 from tests.compose import SERVICES, environment
 
 SETTINGS: dict[str, Field[Any]] = {each.name.upper(): each for each in fields(Settings)}
