@@ -16,6 +16,7 @@ from flask.testing import FlaskClient
 from app import EXPOSED_HEADERS
 from lib.openapi import Node, document, example, operations, resolve
 from services.errors import Code
+from tests.documents import README, table
 from tests.unit import test_app, test_docs
 
 DOCUMENT = document()
@@ -83,7 +84,7 @@ def test_browsers_may_read_its_headers() -> None:
 
 
 def test_the_readme_has_every_route() -> None:
-    requests = [request for request, _ in test_docs._table(test_docs.README, "Request")]
+    requests = [request for request, _ in table(README, "Request")]
     listed = {re.sub(r"<(\w+)>", r"{\1}", re.findall(r"[A-Z]+ [^\s`?]+", request)[0]) for request in requests}
     assert listed == {f"{each['method']} {each['path']}" for each in OPERATIONS}
 

@@ -1,0 +1,165 @@
+"""What docs/performance.md says that a call costs is what it costs on the engine under test: requests and units."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from lib.config import DynamoDBSettings
+from lib.ddb.cursor import CursorSigner
+from lib.ddb.group_updates import GroupUpdates
+from lib.ddb.items import Message
+from lib.ddb.read_positions import ReadPositions
+from lib.ddb.store import MessageStore, StreamedMessageStore
+from lib.ddb.table import Table, connect
+from lib.ddb.usage import start_metering
+from lib.users import User
+from tests import documents
+from tests.conftest import engine_scope
+from tests.examples import AUGUSTSZ, BAYKO, IDEMPOTENCY
+
+ROWS = {call: (int(requests), rest) for call, requests, *rest in documents.table(documents.PERFORMANCE, "Call")}
+COLUMNS = {"ministack": 1, "dynamodb-local": 2}  # of the units, after those of AWS's rules
+SHORT = "x" * 100
+
+
+class Bench:
+    """A table, and what a process knows of it: one that has just sent, so that its memory is warm."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.cursors = CursorSigner("a secret of the tests")
+        self.store = MessageStore(table, self.cursors)
+        self.streamed = StreamedMessageStore(table, self.cursors)
+        self.positions = ReadPositions(table, self.store.conversations)
+        self.group_uuid = ""
+
+    def talk(self, count: int, text: str = SHORT) -> None:
+        """The conversation of the two, with so many messages, and the next one will have four digits."""
+        self.group_uuid = self.store.send_to_user(sender=AUGUSTSZ, receiver=BAYKO, text=text).group_uuid
+        for _ in range(count - 1):
+            self.send(text)
+
+    def befriend(self, count: int) -> None:
+        """Conversations of Augustsz with others, one message each."""
+        for _ in range(count):
+            other = replace(BAYKO, uuid=str(uuid.uuid4()))
+            self.store.send_to_user(sender=AUGUSTSZ, receiver=other, text=SHORT)
+
+    def send(self, text: str = SHORT, sender: User = AUGUSTSZ, **options: Any) -> Message:
+        return self.store.send(group_uuid=self.group_uuid, sender=sender, text=text, **options)
+
+    def send_streamed(self, **options: Any) -> Message:
+        return self.streamed.send(group_uuid=self.group_uuid, sender=AUGUSTSZ, text=SHORT, **options)
+
+    def list_messages(self, limit: int) -> None:
+        assert len(self.store.list_messages(group_uuid=self.group_uuid, user=BAYKO, limit=limit).items) == limit
+
+    def list_inbox(self, limit: int) -> None:
+        assert len(self.store.list_inbox(user_uuid=AUGUSTSZ.uuid, limit=limit).items) == limit
+
+
+Call = Callable[[], object]
+
+
+def messages(bench: Bench, count: int, text: str) -> Call:
+    bench.talk(count + 1, text)
+    return lambda: bench.list_messages(count)
+
+
+def inbox(bench: Bench) -> Call:
+    bench.befriend(21)
+    return lambda: bench.list_inbox(20)
+
+
+def first(bench: Bench) -> Call:
+    return lambda: bench.store.send_to_user(sender=AUGUSTSZ, receiver=BAYKO, text=SHORT)
+
+
+def send(bench: Bench, text: str = SHORT, **options: Any) -> Call:
+    bench.talk(1, text)
+    return lambda: bench.send(text, **options)
+
+
+def send_streamed(bench: Bench, **options: Any) -> Call:
+    bench.talk(1)
+    bench.send_streamed()
+    return lambda: bench.send_streamed(**options)
+
+
+def count(bench: Bench, number: int) -> Call:
+    bench.talk(1)
+    new = [bench.send_streamed() for _ in range(number)]
+    return lambda: GroupUpdates(bench.table).update(bench.group_uuid, new)
+
+
+def show(bench: Bench) -> Call:
+    bench.talk(1)
+    return lambda: bench.store.conversations.current(group_uuid=bench.group_uuid, user=BAYKO)
+
+
+def mark_read(bench: Bench) -> Call:
+    bench.talk(1)
+    return lambda: bench.positions.mark_read(group_uuid=bench.group_uuid, user=BAYKO, seq=1)
+
+
+def mark_unread(bench: Bench) -> Call:
+    bench.talk(20)
+    last = bench.send(sender=BAYKO)
+    bench.positions.mark_read(group_uuid=bench.group_uuid, user=AUGUSTSZ, seq=last.seq or 0)
+    return lambda: bench.positions.mark_unread(group_uuid=bench.group_uuid, user=AUGUSTSZ)
+
+
+def unread(bench: Bench) -> Call:
+    bench.befriend(20)
+    return lambda: bench.positions.unread_count(user_uuid=AUGUSTSZ.uuid, at_most=99)
+
+
+CALLS: dict[str, Callable[[Bench], Call]] = {
+    "A, 20 messages of 100 characters": lambda bench: messages(bench, 20, SHORT),
+    "A, 100 messages of 1024 letters": lambda bench: messages(bench, 100, "x" * 1024),
+    "B, 20 conversations, 100 characters": inbox,
+    "C+D, the first message, 100 characters": first,
+    "C+D, in a conversation, 100 characters": send,
+    "C+D, in a conversation, 100 characters, with a key": lambda bench: send(bench, idempotency=IDEMPOTENCY),
+    "C+D, in a conversation, 1024 letters": lambda bench: send(bench, "x" * 1024),
+    "C+D, in a conversation, 1024 emoji": lambda bench: send(bench, "😀" * 1024),
+    "C, in stream mode, 100 characters": send_streamed,
+    "C, in stream mode, 100 characters, with a key": lambda bench: send_streamed(bench, idempotency=IDEMPOTENCY),
+    "D, in stream mode, 1 message of 100 characters": lambda bench: count(bench, 1),
+    "D, in stream mode, 10 messages of 100 characters": lambda bench: count(bench, 10),
+    "D, in stream mode, 50 messages of 100 characters": lambda bench: count(bench, 50),
+    "a conversation by itself": show,
+    "mark read": mark_read,
+    "mark unread, the other wrote last, 100 characters": mark_unread,
+    "the total of unread, 20 conversations, 100 characters": unread,
+}
+
+
+@pytest.fixture(scope=engine_scope)
+def metered(dynamodb_url: str) -> Iterator[Any]:
+    """A client as the API has it."""
+    client = connect(DynamoDBSettings(aws_default_region="us-east-1", aws_endpoint_url_dynamodb=dynamodb_url))
+    yield client
+    client.close()
+
+
+def test_every_call_of_the_table_is_made_here() -> None:
+    assert CALLS.keys() == ROWS.keys()
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_call_costs_what_the_document_says(
+    call: str, metered: Any, table: str, request: pytest.FixtureRequest
+) -> None:
+    make = CALLS[call](Bench(Table(metered, table)))
+    usage = start_metering()
+    make()
+    engine = request.config.getoption("engine")
+    requests, units = ROWS[call]
+    assert usage.requests == requests
+    assert engine not in COLUMNS or usage.capacity_units == float(units[COLUMNS[engine]])

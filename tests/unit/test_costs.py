@@ -1,0 +1,125 @@
+"""What docs/performance.md says of capacity units and prices follows from the requests that the code makes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import reduce
+
+from lib.ddb.items import InboxRow, Item, Message
+from lib.ddb.receipts import receipt_write
+from lib.ddb.sending import KeyTaken, advanced, append_writes, number_writes, read_writes, start_writes
+from lib.ddb.table import Write, put
+from tests.documents import PERFORMANCE, table
+from tests.examples import BAYKO, IDEMPOTENCY, STATE, message, rows, size
+
+WRITE_UNIT, READ_UNIT, CALL, GB_SECOND = 0.625e-6, 0.125e-6, 0.20e-6, 0.0000166667
+
+
+def test_the_costs_follow_from_the_documented_rules() -> None:
+    costs = {call: by_rule for call, _, by_rule, *_ in table(PERFORMANCE, "Call")}
+    for characters, text in {
+        "100 characters": "x" * 100,
+        "1024 letters": "x" * 1024,
+        "1024 emoji": "😀" * 1024,
+    }.items():
+        start, append, keyed, mark = write_costs(text)
+        assert costs[f"C+D, in a conversation, {characters}"] == append
+        if characters == "100 characters":
+            assert costs["C+D, the first message, 100 characters"] == f"1 + 1 + 1 + {start}"
+            assert costs["C+D, in a conversation, 100 characters, with a key"] == keyed
+            assert costs["mark read"] == f"1 + {mark}"
+            search = read_cost(message(text, seq=1234), 21)
+            assert costs["mark unread, the other wrote last, 100 characters"] == f"1 + {search} + {mark}"
+    for count in (1, 10, 50):
+        many = f"{count} message{'s' if count > 1 else ''}"
+        assert costs[f"D, in stream mode, {many} of 100 characters"] == count_cost(count)
+    lone = replace(message("x" * 100, seq=1), seq=None)
+    assert costs["C, in stream mode, 100 characters"] == str(units(size(lone.to_item()), 1))
+    keyed = write_cost([receipt_write(IDEMPOTENCY, lone, now=1767341700), put(lone.to_item(), KeyTaken)], {})
+    assert f"{costs['C, in stream mode, 100 characters, with a key']} + 0" == keyed
+    # One item more than the limit is read.
+    assert costs["A, 20 messages of 100 characters"] == read_cost(message("x" * 100, seq=1234), 21)
+    assert costs["A, 100 messages of 1024 letters"] == read_cost(message("x" * 1024, seq=1234), 101)
+    inbox = read_cost(rows(message("x" * 100, seq=1234))[0], 20)
+    assert costs["the total of unread, 20 conversations, 100 characters"] == inbox
+    assert costs["a conversation by itself"] == str(units(size(STATE.to_item()), 4))
+    assert costs["B, 20 conversations, 100 characters"] == read_cost(rows(message("x" * 100, seq=1234))[0], 21)
+
+
+def test_the_prices_follow_from_the_capacity_units() -> None:
+    prices = [row[1:] for row in table(PERFORMANCE, "Mode")]
+    milliseconds = {1: 40, 10: 45, 50: 80}
+    costs = {row[0]: row[2] for row in table(PERFORMANCE, "Call")}
+    inline = sum(split(costs["C+D, in a conversation, 100 characters"]))
+    expected = [price("–", writes=inline, reads=0, seconds=0, calls=0)]
+    for count, duration in milliseconds.items():
+        messages = "message" if count == 1 else "messages"
+        read, messages_read, *written = split(costs[f"D, in stream mode, {count} {messages} of 100 characters"])
+        request = sum(split(costs["C, in stream mode, 100 characters"]))
+        writes, reads = request + sum(written) / count, (read + messages_read) / count
+        expected.append(price(str(count), writes=writes, reads=reads, seconds=duration / 1000 / count, calls=1 / count))
+    assert prices == expected
+
+
+def units(size: int, kilobytes: int) -> int:
+    return -(-size // (1024 * kilobytes))
+
+
+def read_cost(item: Message | InboxRow, count: int) -> str:
+    return str(units(size(item.to_item()) * count, 4))
+
+
+def write_costs(text: str) -> tuple[str, str, str, str]:
+    """What a first message, one after it, another with a key, and a mark cost: "table + index", in write units."""
+    messages = [message(text, seq=seq) for seq in (1, 2, 3)]
+    states = [replace(STATE, seq=each.seq, version=each.seq, last_message_at=each.created_at) for each in messages]
+    receipt = receipt_write(IDEMPOTENCY, messages[2], now=1767341700)
+    stored: dict[str, Item] = {}
+    return (
+        write_cost(start_writes(states[0], messages[0]), stored),
+        write_cost(append_writes(states[0], states[1], messages[1]), stored),
+        write_cost([receipt, *append_writes(states[1], states[2], messages[2])], stored),
+        write_cost(read_writes(states[2], states[2], owner_uuid=BAYKO.uuid), stored),
+    )
+
+
+def count_cost(count: int) -> str:
+    """What pattern D costs in stream mode: the state, the messages, and the transaction at table and index."""
+    last, *messages = (message("x" * 100, seq=seq) for seq in range(42, 43 + count))
+    before = replace(STATE, last_message_at=last.created_at)
+    new = [replace(message, seq=None) for message in messages]
+    stored = {place(item): item for item in (each.to_item() for each in (before, *rows(last), *messages))}
+    writes = number_writes(before, reduce(advanced, new, before), new, last=messages[-1])
+    return f"{units(size(before.to_item()), 4)} + {read_cost(new[0], count)} + {write_cost(writes, stored)}"
+
+
+def place(item: Item) -> str:
+    return json.dumps({name: item[name] for name in ("pk", "sk")})
+
+
+def write_cost(writes: Sequence[Write], stored: dict[str, Item]) -> str:
+    at_table = at_index = 0
+    for write in writes:
+        ((action, arguments),) = write.request.items()
+        at = place(arguments.get("Key") or arguments["Item"])
+        if action == "Put":
+            stored[at] = arguments["Item"]
+        item = stored.pop(at) if action == "Delete" else stored[at]
+        at_table += 2 * units(size(item), 1)
+        at_index += units(size(item), 1) if "message_group_uuid" in item else 0
+    return f"{at_table} + {at_index}"
+
+
+def split(text: str) -> list[int]:
+    return [int(part) for part in text.split(" + ")]
+
+
+def price(batch: str, *, writes: float, reads: float, seconds: float, calls: float) -> list[str]:
+    """A row of the table: a million messages, by what each costs."""
+    million = 1_000_000
+    dynamodb = million * (writes * WRITE_UNIT + reads * READ_UNIT)
+    function = million * (calls * CALL + seconds * 0.5 * GB_SECOND)
+    amounts = [f"${amount + 1e-9:.2f}" for amount in (dynamodb, function, dynamodb + function)]
+    return [batch, f"{writes:g} M", f"{reads:g} M", *amounts]
