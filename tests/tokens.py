@@ -10,34 +10,19 @@ import contextlib
 import functools
 import json
 import threading
-import time
 from collections import Counter
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric import rsa
-from jwt.algorithms import RSAAlgorithm
 
-
-@dataclass(frozen=True)
-class SigningKey:
-    """An RSA key pair and its id."""
-
-    kid: str
-    private: rsa.RSAPrivateKey
-
-    @property
-    def jwk(self) -> dict[str, Any]:
-        public = RSAAlgorithm.to_jwk(self.private.public_key(), as_dict=True)
-        return {**public, "kid": self.kid, "use": "sig", "alg": "RS256"}
+from lib.local.tokens import SigningKey, access_claims
 
 
 @functools.cache
 def signing_key(kid: str) -> SigningKey:
     """The key pair of that id, generated once per test run."""
-    return SigningKey(kid, rsa.generate_private_key(public_exponent=65537, key_size=2048))
+    return SigningKey.generate(kid)
 
 
 def forge(header: Any, claims: str, signature: bytes = b"x" * 256) -> str:
@@ -86,24 +71,9 @@ class TokenIssuer:
         `overrides` replace claims; one that is None is left out. `headers` add to the token's own.
         """
         key = key or self.key
-        now = int(time.time())
-        claims = {
-            "sub": sub,
-            "iss": self.issuer,
-            "client_id": self.client_id,
-            "token_use": "access",
-            "scope": "aws.cognito.signin.user.admin",
-            "auth_time": now,
-            "iat": now,
-            "exp": now + 3600,
-            "username": sub,
-            **overrides,
-        }
+        claims = access_claims(sub, issuer=self.issuer, client_id=self.client_id) | overrides
         present = {name: value for name, value in claims.items() if value is not None}
-        # Signed as bytes, because PyJWT's own encoder refuses some of the claims that tests want to be wrong.
-        return jwt.api_jws.encode(
-            json.dumps(present).encode(), key.private, algorithm="RS256", headers={"kid": key.kid, **(headers or {})}
-        )
+        return key.sign(present, **(headers or {}))
 
     def authorization(self, sub: str, **token: Any) -> str:
         """The Authorization header of such a token."""
