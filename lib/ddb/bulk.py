@@ -1,0 +1,241 @@
+"""Loading whole conversations: messages by BatchWriteItem, then all the rest of a conversation in one transaction.
+
+Messages are written past the version that every other write is conditional on. So a conversation must be the
+loader's own until it is whole: nothing leads to it before its transaction, the one that starts every conversation
+(`start_writes`), with the last message in it. An interrupted load leaves messages that nobody can see, and goes on
+from there when it is run again: the same plan gives the same keys and the same items.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+from lib.clock import tick_after, to_timestamp
+from lib.ddb import keys
+from lib.ddb.conversations import ATTEMPTS, Conversations
+from lib.ddb.errors import Contended, StoreError, StoreUnavailable, translated
+from lib.ddb.items import Conversation, Member, Message, conversation_key
+from lib.ddb.sending import KeyTaken, PairTaken, advanced, start_writes
+from lib.ddb.shapes import readable
+from lib.ddb.table import Table, pause
+from lib.users import User
+
+BATCH = 25
+"""Items that BatchWriteItem takes."""
+
+THREADS = 4
+"""Requests in flight: the connections that the client should have."""
+
+_WINDOW = 2 * THREADS
+_FRUITLESS_TRIES = 50
+_THROTTLED = frozenset({"ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"})
+
+
+class ConversationRefused(StoreError):
+    """The conversation cannot be loaded; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message to be loaded."""
+
+    uuid: str
+    at: datetime
+    sender: User
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewConversation:
+    """A conversation to be loaded under a uuid of its own; its messages, in the order of their times, may be lazy."""
+
+    group_uuid: str
+    members: tuple[User, User]
+    messages: Iterable[NewMessage]
+
+
+class BulkLoader:
+    """Loads into one table."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._pairs = Conversations(table)
+
+    def load(
+        self, conversations: Iterable[NewConversation], *, each: Callable[[int], object] = lambda done: None
+    ) -> int:
+        """Load what is not there; how many messages were written. Memory does not grow with their number.
+
+        `each` is told how many are done so far, those included that an interrupted run left behind. A conversation
+        that is there already is passed over, whatever was written in it since. Raises ConversationRefused,
+        StoreUnavailable, Contended; ValueError for a sender who is no member.
+        """
+        with _Pipeline(each) as pipeline:
+            for conversation in conversations:
+                self._load(conversation, pipeline)
+            pipeline.drain()
+            return pipeline.written
+
+    def _load(self, conversation: NewConversation, pipeline: _Pipeline) -> None:
+        there = self._seq_there(conversation)
+        if there is None:
+            return
+        pipeline.done += there
+        batch: list[Message] = []
+        last: tuple[Conversation, Message] | None = None
+        for sent in _sent(conversation):
+            if last and last[0].seq > there:
+                batch.append(last[1])
+            if len(batch) == BATCH:
+                pipeline.submit(partial(self._put, batch))
+                batch = []
+            last = sent
+        if batch:
+            pipeline.submit(partial(self._put, batch))
+        if last:
+            pipeline.submit(partial(self._start, *last, pipeline.running()))
+
+    def _seq_there(self, conversation: NewConversation) -> int | None:
+        """Up to which message an interrupted run wrote all: 0 for a new conversation, None for one that is whole.
+
+        Raises ConversationRefused for a uuid of others, and for a pair that talks elsewhere.
+        """
+        group_uuid, (user, other) = conversation.group_uuid, conversation.members
+        items, _ = self._table.newest(keys.message_pk(group_uuid), limit=1, before=None)
+        if not items:
+            _refuse_talking(conversation, self._pairs.of_pair(user, other))
+            return 0
+        state = self._table.get(conversation_key(group_uuid))
+        if state and Conversation.from_item(state, group_uuid=group_uuid).members.keys() == {user.uuid, other.uuid}:
+            return None
+        newest = readable(items[0], group_uuid=group_uuid)
+        if state or newest is None or newest.seq is None or newest.sender.uuid not in (user.uuid, other.uuid):
+            raise ConversationRefused(f"The conversation {group_uuid} is other people's: nothing was added")
+        _refuse_talking(conversation, self._pairs.of_pair(user, other))
+        # A batch is begun when all but those of a window before it are written.
+        return max(0, newest.seq - _WINDOW * BATCH)
+
+    def _put(self, messages: Sequence[Message]) -> int:
+        """Write a batch; how many messages that were."""
+        requests = [{"PutRequest": {"Item": message.to_item()}} for message in messages]
+        fruitless = 0
+        while left := self._unprocessed(requests):
+            fruitless = fruitless + 1 if len(left) == len(requests) else 0
+            if fruitless == _FRUITLESS_TRIES:
+                raise StoreUnavailable("DynamoDB kept refusing a batch of messages for want of capacity")
+            pause(fruitless + 1)
+            requests = left
+        return len(messages)
+
+    def _unprocessed(self, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """One BatchWriteItem; what capacity did not suffice for."""
+        try:
+            with translated():
+                answer = self._table._client.batch_write_item(
+                    RequestItems={self._table.name: requests}, ReturnConsumedCapacity="TOTAL"
+                )
+        except StoreUnavailable as error:
+            if str(error) in _THROTTLED:
+                return requests
+            raise
+        left: list[dict[str, Any]] = answer["UnprocessedItems"].get(self._table.name, [])
+        return left
+
+    def _start(self, state: Conversation, last: Message, batches: Sequence[Future[int]]) -> int:
+        """The last message, and with it the state, the guard and both rows, when all before it is written."""
+        for batch in batches:
+            batch.result()
+        for _ in range(ATTEMPTS):
+            try:
+                self._table.transact(start_writes(state, last))
+            except PairTaken as taken:  # since this load began
+                if taken.group_uuid != state.group_uuid:
+                    raise ConversationRefused(f"The pair of {state.group_uuid} talks in {taken.group_uuid}") from taken
+                return 0
+            except KeyTaken:  # a member has a row of another conversation at the same microsecond
+                at = tick_after(last.created_at)
+                state, last = replace(state, last_message_at=at), replace(last, created_at=at)
+            else:
+                return 1
+        raise Contended
+
+
+class _Pipeline:
+    """Jobs that run beside each other, a window of them at the most; each returns how many messages it wrote.
+
+    A job begins after all that were submitted before it have begun, and the oldest is waited for first.
+    """
+
+    def __init__(self, each: Callable[[int], object]) -> None:
+        self.done = 0
+        self.written = 0
+        self._each = each
+        self._running: deque[Future[int]] = deque()
+        self._threads = ThreadPoolExecutor(THREADS)
+
+    def submit(self, job: Callable[[], int]) -> None:
+        """Have a job done; waits for the oldest where there is a window full of them, and raises what that raised."""
+        if len(self._running) == _WINDOW:
+            self._settle()
+        self._running.append(self._threads.submit(job))
+
+    def running(self) -> Sequence[Future[int]]:
+        """The jobs that may not have ended yet; a later one may wait for them."""
+        return tuple(self._running)
+
+    def drain(self) -> None:
+        """Wait for all jobs."""
+        while self._running:
+            self._settle()
+
+    def _settle(self) -> None:
+        count = self._running.popleft().result()
+        self.written += count
+        self.done += count
+        self._each(self.done)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._threads.shutdown(cancel_futures=True)
+
+
+def _sent(conversation: NewConversation) -> Iterator[tuple[Conversation, Message]]:
+    """The messages as the write path would have sent them, each with the state after it."""
+    state = Conversation(
+        group_uuid=conversation.group_uuid,
+        members={user.uuid: Member(user, read_seq=0) for user in conversation.members},
+        last_message_at="",
+        seq=0,
+        version=0,
+        created_at="",
+    )
+    for new in conversation.messages:
+        if new.sender.uuid not in state.members:
+            raise ValueError(f"{new.sender.uuid} is no member of the conversation {state.group_uuid}")
+        at = to_timestamp(new.at)
+        if at <= state.last_message_at:
+            at = tick_after(state.last_message_at)
+        if not state.seq:
+            state = replace(state, created_at=at)
+        message = Message(state.group_uuid, at, new.uuid, new.text, new.sender, seq=state.seq + 1)
+        state = advanced(state, message)
+        yield state, message
+
+
+def _refuse_talking(conversation: NewConversation, elsewhere: str | None) -> None:
+    """Raise ConversationRefused for a pair that has a conversation."""
+    if elsewhere:
+        user, other = conversation.members
+        raise ConversationRefused(
+            f"{user.handle} and {other.handle} talk already, in {elsewhere}, and a pair has one conversation: "
+            "nothing was added"
+        )
