@@ -55,6 +55,19 @@ class PostgresSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CacheSettings:
+    """Where processes share what they know of users."""
+
+    momento_api_key: str = _setting("Momento's API key; empty: processes share no cache", default="", kind="secret")
+    momento_auth_token: str = _setting("older name of `MOMENTO_API_KEY`, which goes before it", default="", kind="secret")
+    momento_cache_name: str = _setting("name of the cache, one for each deployment", default="cruddur")
+    momento_ttl_seconds: int = _setting("seconds for which Momento remembers a user", default=600, high=86_400)
+    momento_endpoint: str | None = _setting(
+        "Momento's endpoint, for a key that does not hold it, or an emulator's", default=None, kind="endpoint"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class AwsSettings:
     """What every AWS client needs. Credentials are left to boto3's own chain."""
 
@@ -141,7 +154,7 @@ class ApiSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(PostgresSettings, DynamoDBSettings, CognitoSettings, ApiSettings):
+class Settings(CacheSettings, PostgresSettings, DynamoDBSettings, CognitoSettings, ApiSettings):
     """Everything that the API needs."""
 
 

@@ -39,11 +39,16 @@ _NAMES = {
 
 
 def resolved(value: Any, names: Mapping[str, str] = _NAMES) -> Any:
-    """What CloudFormation would make of a value; what nothing is known of becomes an ARN with its name."""
+    """What CloudFormation would make of a value; what nothing is known of becomes an ARN with its name.
+
+    Conditions hold, so that all is seen that a policy may allow.
+    """
     if isinstance(value, list):
         return [resolved(each, names) for each in value]
     if not isinstance(value, dict):
         return value
+    if "Fn::If" in value:
+        return resolved(value["Fn::If"][1], names)
     if "Ref" in value:
         return _named(value["Ref"], names)
     if "Fn::GetAtt" in value:

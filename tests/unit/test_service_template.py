@@ -12,23 +12,28 @@ from lib.aws.templates import template
 from lib.config import ROOT, Settings
 from tests.policies import resources
 
-FOR_EMULATORS = {
+LEFT_OUT = {  # what is for emulators, and an older name
     "AWS_ENDPOINT_URL_DYNAMODB",
     "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER",
     "COGNITO_ISSUER",
     "COGNITO_JWKS_URL",
+    "MOMENTO_AUTH_TOKEN",
 }
 
 TASK = resources("service", "AWS::ECS::TaskDefinition")["Task"]
 MAINTENANCE = resources("service", "AWS::ECS::TaskDefinition")["MaintenanceTask"]
 (CONTAINER,) = TASK["ContainerDefinitions"]
 ENVIRONMENT = {each["Name"]: each["Value"] for each in CONTAINER["Environment"]}
-SECRETS = {each["Name"]: each["ValueFrom"] for each in CONTAINER["Secrets"]}
+*ALWAYS, MOMENTO = CONTAINER["Secrets"]
+SECRETS = {each["Name"]: each["ValueFrom"] for each in (*ALWAYS, MOMENTO["Fn::If"][1])}
 SERVICE = resources("service", "AWS::ECS::Service")["Service"]
 BALANCER = resources("service", "AWS::ElasticLoadBalancingV2::LoadBalancer")["LoadBalancer"]
 LISTENERS = resources("service", "AWS::ElasticLoadBalancingV2::Listener")
 TARGETS = resources("service", "AWS::ElasticLoadBalancingV2::TargetGroup")["TargetGroup"]
 PARAMETERS = template("service")["Parameters"]
+(_START,) = resources("service", "AWS::IAM::Role")["ExecutionRole"]["Policies"]
+EXECUTION = _START["PolicyDocument"]["Statement"]
+SECRETS_ENDPOINT = resources("network", "AWS::EC2::VPCEndpoint")["SecretsEndpoint"]["PolicyDocument"]["Statement"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
@@ -37,13 +42,30 @@ def attributes(resource: dict[str, Any], name: str) -> dict[str, str]:
 
 
 def test_the_container_gets_every_setting_by_its_name() -> None:
-    assert ENVIRONMENT.keys() | SECRETS.keys() == {each.name.upper() for each in fields(Settings)} - FOR_EMULATORS
+    assert ENVIRONMENT.keys() | SECRETS.keys() == {each.name.upper() for each in fields(Settings)} - LEFT_OUT
 
 
 def test_what_is_secret_comes_from_secrets_manager() -> None:
     kinds = {each.name.upper(): each.metadata["kind"] for each in fields(Settings)}
-    assert SECRETS.keys() == {name for name, kind in kinds.items() if kind in ("secret", "database_url")}
-    assert SECRETS == {"DATABASE_URL": {"Ref": "DatabaseSecretArn"}, "SECRET_KEY": {"Ref": "SecretKeyArn"}}
+    assert SECRETS.keys() == {name for name, kind in kinds.items() if kind in ("secret", "database_url")} - LEFT_OUT
+    assert SECRETS == {
+        "DATABASE_URL": {"Ref": "DatabaseSecretArn"},
+        "SECRET_KEY": {"Ref": "SecretKeyArn"},
+        "MOMENTO_API_KEY": {"Ref": "MomentoSecretArn"},
+    }
+
+
+def test_a_secret_that_nobody_named_is_not_asked_for() -> None:
+    nothing = {"Ref": "AWS::NoValue"}
+    given = {"Fn::If": ["UsesMomento", {"Ref": "MomentoSecretArn"}, nothing]}
+    assert (MOMENTO["Fn::If"][0], MOMENTO["Fn::If"][2]) == ("UsesMomento", nothing)
+    for stack, statements in (("service", EXECUTION), ("network", SECRETS_ENDPOINT)):
+        assert template(stack)["Conditions"]["UsesMomento"] == {
+            "Fn::Not": [{"Fn::Equals": [{"Ref": "MomentoSecretArn"}, ""]}]
+        }
+        (readable,) = [each["Resource"] for each in statements if each["Sid"] == "Secrets"]
+        assert readable[-1] == given
+        assert len(readable) == 3
 
 
 def test_a_parameter_takes_what_its_setting_takes() -> None:
@@ -54,7 +76,7 @@ def test_a_parameter_takes_what_its_setting_takes() -> None:
         if "AllowedValues" in parameter:
             assert parameter["AllowedValues"] == list(get_args(hints[each.name]))
         if "Default" in parameter:
-            assert parameter["Default"] == each.default
+            assert parameter["Default"] == (each.default or "")
         if "MaxValue" in parameter:
             assert (parameter["MinValue"], parameter["MaxValue"]) == (each.metadata["low"], each.metadata["high"])
 
