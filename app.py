@@ -26,6 +26,7 @@ from lib.ddb.store import MessageStore, StreamedMessageStore
 from lib.ddb.table import Table, connect
 from lib.ddb.usage import start_metering
 from lib.logs import configure, log
+from lib.shared_cache import shared_cache
 from lib.users import UserDirectory
 from routes.backend import Backend
 from routes.body import MAX_BODY_BYTES
@@ -90,7 +91,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 def _make_backend(settings: Settings) -> Backend:
     database = Database(settings.database_url, pool_size=settings.database_pool_size)
     table = Table(connect(settings, pool_size=settings.web_threads), settings.ddb_table)
-    directory = UserDirectory(database)
+    directory = UserDirectory(database, shared_cache(settings, settings.secret_key))
     window = timedelta(seconds=settings.feed_window_seconds)
     store_of = {"inline": MessageStore, "stream": StreamedMessageStore}[settings.group_updates]
     store = store_of(table, CursorSigner(settings.secret_key), feed_window=window)

@@ -59,7 +59,7 @@ class CacheSettings:
     """Where processes share what they know of users."""
 
     momento_api_key: str = _setting("Momento's API key; empty: processes share no cache", default="", kind="secret")
-    momento_auth_token: str = _setting("older name of `MOMENTO_API_KEY`, which goes before it", default="", kind="secret")
+    momento_auth_token: str = _setting("older name of `MOMENTO_API_KEY`; counts without it", default="", kind="secret")
     momento_cache_name: str = _setting("name of the cache, one for each deployment", default="cruddur")
     momento_ttl_seconds: int = _setting("seconds for which Momento remembers a user", default=600, high=86_400)
     momento_endpoint: str | None = _setting(

@@ -1,6 +1,6 @@
 """The users in Postgres: who is behind a token, who has a handle, and how somebody becomes a user.
 
-Owns the `users` queries and the memory of who signed in lately. Knows no HTTP and no token.
+Owns the `users` queries; what is remembered of their answers is lib/known_users.py. Knows no HTTP and no token.
 """
 
 from __future__ import annotations
@@ -9,19 +9,16 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from cachetools import TTLCache
-
-from lib.cache import Memory
+from lib.cache import Cache
 from lib.errors import NotUnique
+from lib.known_users import KnownUsers
 
 if TYPE_CHECKING:  # who needs a User alone, loads neither psycopg nor boto3
     from lib.cognito import PoolUser
-    from lib.db import Database, Row
+    from lib.db import Database, Queries, Row
 
-_REMEMBERED_SECONDS = 60
-_REMEMBERED_USERS = 10_000
 _MAX_CHARS = 255  # as the table's own check
 
 
@@ -46,9 +43,8 @@ class SignUp:
 
     def is_storable(self) -> bool:
         """Whether a row can hold it: nothing is empty, nothing too long, and nothing of the handle unseen."""
-        texts = (self.cognito_user_id, self.handle, self.display_name, self.email)
-        visible = self.handle.isprintable() and self.handle == self.handle.strip()
-        return visible and all(text.strip() and _storable(text) for text in texts)
+        texts = (self.cognito_user_id, self.display_name, self.email)
+        return is_handle(self.handle) and all(map(is_text, texts))
 
 
 class Outcome(StrEnum):
@@ -64,26 +60,44 @@ class HandleTaken(Exception):
 
 
 class UserDirectory:
-    """Finds users and adds them; everything raises DatabaseUnavailable."""
+    """Finds users, adds and renames them; everything raises DatabaseUnavailable.
 
-    def __init__(self, database: Database, *, timer: Callable[[], float] = time.monotonic) -> None:
+    `shared` is what several processes remember together, in front of Postgres and behind the memory of this one.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        shared: Cache[str, Any] | None = None,
+        *,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._database = database
-        self._known: Memory[str, User] = Memory(TTLCache(_REMEMBERED_USERS, _REMEMBERED_SECONDS, timer))
+        self._known = KnownUsers(User, shared, timer=timer)
 
     def by_cognito_user_id(self, cognito_user_id: str) -> User | None:
-        """The user behind a token's `sub`, remembered for a minute at most.
+        """The user behind a token's `sub`, remembered.
 
         Only hits are remembered: who signs up now is known in the next request.
         """
-        known = self._known.get(cognito_user_id)
-        if known or not _storable(cognito_user_id):
-            return known
-        row = self._database.one("users/by_cognito_user_id", cognito_user_id=cognito_user_id)
-        if row is None:
+        if not _storable(cognito_user_id):
             return None
-        user = _to_user(row)
-        self._known.put(cognito_user_id, user)
-        return user
+        return self._known.find("sub", cognito_user_id, lambda: self._by_cognito_user_id(cognito_user_id))
+
+    def profile(self, handle: str) -> User | None:
+        """The user with this handle, exactly as it is written, remembered: for who looks, not for who sends."""
+        if not _storable(handle):
+            return None
+        return self._known.find("handle", handle, lambda: self.by_handle(handle))
+
+    def by_handle(self, handle: str) -> User | None:
+        """The user who has this handle now. Text that no row can hold is simply nobody's."""
+        row = self._database.one("users/by_handle", handle=handle) if _storable(handle) else None
+        return _to_user(row) if row else None
+
+    def _by_cognito_user_id(self, cognito_user_id: str) -> User | None:
+        row = self._database.one("users/by_cognito_user_id", cognito_user_id=cognito_user_id)
+        return _to_user(row) if row else None
 
     def provision(self, sign_up: SignUp) -> tuple[User, Outcome]:
         """The user of a storable sign-up, in one statement if there is anything to write. Again it changes nothing.
@@ -96,16 +110,27 @@ class UserDirectory:
         except NotUnique:  # the Cognito id: its user goes by another handle here
             row = None
         if row:
+            # A row of this handle or this id may have been there before, and been removed.
+            self._known.forget(cognito_user_ids=[sign_up.cognito_user_id], handles=[sign_up.handle])
             return _to_user(row), Outcome.CREATED if row["is_new"] else Outcome.LINKED
         user = self.by_cognito_user_id(sign_up.cognito_user_id)
         if user is None:
             raise HandleTaken
         return user, Outcome.KNOWN
 
-    def by_handle(self, handle: str) -> User | None:
-        """The user with this handle, exactly as it is written. Text that no row can hold is simply nobody's."""
-        row = self._database.one("users/by_handle", handle=handle) if _storable(handle) else None
-        return _to_user(row) if row else None
+    def rename(self, handle: str, *, to: str, display_name: str) -> User | None:
+        """The user with this handle under their new one and with their new name, in one statement; None if there is
+        none. The same again changes nothing. Raises HandleTaken.
+        """
+        try:
+            row = self._database.one("users/rename", handle=handle, to=to, display_name=display_name)
+        except NotUnique as error:
+            raise HandleTaken from error
+        if row is None:
+            return None
+        ids = [row["cognito_user_id"]] if row["cognito_user_id"] else []
+        self._known.forget(cognito_user_ids=ids, handles={handle, to})
+        return _to_user(row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +154,13 @@ class Link:
         return [counts, *(f"{what}: {', '.join(who)}" for what, who in named.items() if who)]
 
 
-def link_cognito_users(database: Database, pool_users: Iterable[PoolUser]) -> Link:
+def link_cognito_users(
+    database: Database, pool_users: Iterable[PoolUser], shared: Cache[str, Any] | None = None
+) -> Link:
     """Write each Cognito `sub` to the user whose handle is its preferred_username: all of them or none.
 
-    A user whom Cognito does not know keeps the id they have, unless it is another user's by now.
+    A user whom Cognito does not know keeps the id they have, unless it is another user's by now. What processes share
+    is told of every id that belongs to another user than before, or to nobody.
     """
     claims: dict[str | None, list[PoolUser]] = {}
     for user in pool_users:
@@ -140,10 +168,13 @@ def link_cognito_users(database: Database, pool_users: Iterable[PoolUser]) -> Li
     nameless = claims.pop(None, [])
     subs = {handle: users[0].sub for handle, users in claims.items() if handle and len(users) == 1}
     with database.transaction() as queries:
+        before = _owners(queries)
         pool = {"handles": list(subs), "subs": list(subs.values())}
         queries.execute("users/release_cognito_user_ids", **pool)  # first, because the column is UNIQUE
         changed = queries.execute("users/set_cognito_user_ids", **pool)
         rows = {row["handle"] for row in queries.all("users/all")}
+        moved = before ^ _owners(queries)
+    KnownUsers(User, shared).forget(cognito_user_ids={cognito_user_id for cognito_user_id, _ in moved}, handles=())
     return Link(
         changed=changed,
         unchanged=len(rows & subs.keys()) - changed,
@@ -151,6 +182,20 @@ def link_cognito_users(database: Database, pool_users: Iterable[PoolUser]) -> Li
         without_cognito_user=sorted(rows - claims.keys()),
         without_row=sorted([*(subs.keys() - rows), *(user.label for user in nameless)]),
     )
+
+
+def _owners(queries: Queries) -> set[tuple[str, str]]:
+    return {(row["cognito_user_id"], row["handle"]) for row in queries.all("users/all") if row["cognito_user_id"]}
+
+
+def is_handle(text: str) -> bool:
+    """Whether a row can hold it as a handle: nothing of it is unseen."""
+    return is_text(text) and text.isprintable() and text == text.strip()
+
+
+def is_text(text: str) -> bool:
+    """Whether a row can hold it as a name, an address or an id: it is not blank and not too long."""
+    return bool(text.strip()) and _storable(text)
 
 
 def _to_user(row: Row) -> User:

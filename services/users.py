@@ -43,7 +43,7 @@ def authenticate(
 def short_profile(users: UserDirectory, *, handle: str) -> User:
     """The public part of a user. Raises NotFound, Unavailable."""
     with database_errors():
-        user = users.by_handle(handle)
+        user = users.profile(handle)
     if user is None:
         raise NotFound(Code.USER_NOT_FOUND)
     return user

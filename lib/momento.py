@@ -1,0 +1,111 @@
+"""Momento: a cache of text that processes share, over gRPC by its own SDK.
+
+Loading this module loads gRPC, 31 MB: lib/shared_cache.py does it where Momento is configured. Owns what the key in
+the settings leads to, and the translation of Momento's errors: everything raises CacheUnavailable. No error quotes
+the key; what the SDK logs itself, a warning for each failed call, is not heard.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import jwt
+
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else gRPC writes to stderr when a server goes
+
+from momento import CacheClient, CredentialProvider
+from momento.config import Configuration
+from momento.config.transport.transport_strategy import StaticGrpcConfiguration, StaticTransportStrategy
+from momento.errors import MomentoErrorCode, SdkException
+from momento.responses import CacheGet
+from momento.responses.mixins import ErrorResponseMixin
+from momento.responses.response import Response
+from momento.retry import FixedCountRetryStrategy
+
+from lib.cache import Cache, CacheUnavailable
+from lib.config import CacheSettings
+
+SECONDS = 0.05  # for a call, the connection that it may have to make included
+FORGOTTEN_SECONDS = 10  # longer than a read of Postgres can take (lib/db.py)
+_NOTHING = ""
+
+_LASTING = {
+    MomentoErrorCode.AUTHENTICATION_ERROR,
+    MomentoErrorCode.BAD_REQUEST_ERROR,
+    MomentoErrorCode.INVALID_ARGUMENT_ERROR,
+    MomentoErrorCode.NOT_FOUND_ERROR,  # the cache is not there: bin/cache/create
+    MomentoErrorCode.PERMISSION_ERROR,
+}
+
+
+class Momento(Cache[str, str]):
+    """The cache that the settings name. Threads share one; it is made after a fork, and connects at the first call.
+
+    A key that was forgotten holds an empty text for some seconds, and a value is put only where nothing is. So who
+    read a row before it changed cannot put back the old one after it was forgotten:
+
+        reader   get: none   SELECT: old                                      put old: refused
+        writer                             UPDATE, commit   forget (10 s)
+    """
+
+    def __init__(self, settings: CacheSettings, *, seconds: float = SECONDS) -> None:
+        logging.getLogger("momentosdk").setLevel(logging.CRITICAL)
+        self._name = settings.momento_cache_name
+        transport = StaticTransportStrategy(StaticGrpcConfiguration(timedelta(seconds=seconds)))
+        self._client = CacheClient(
+            Configuration(transport, FixedCountRetryStrategy(max_attempts=0)),
+            credentials(settings),
+            timedelta(seconds=settings.momento_ttl_seconds),
+        )
+
+    def get(self, key: str) -> str | None:
+        response = _answered(self._client.get(self._name, key))
+        if not isinstance(response, CacheGet.Hit):
+            return None
+        return response.value_bytes.decode(errors="replace") or None
+
+    def put(self, key: str, value: str) -> None:
+        _answered(self._client.set_if_not_exists(self._name, key, value))
+
+    def forget(self, key: str) -> None:
+        _answered(self._client.set(self._name, key, _NOTHING, timedelta(seconds=FORGOTTEN_SECONDS)))
+
+    def close(self) -> None:
+        self._client.__exit__(None, None, None)
+
+
+def credentials(settings: CacheSettings) -> CredentialProvider:
+    """The key of the settings, and where it is good. Raises CacheUnavailable, lasting."""
+    key = settings.momento_api_key or settings.momento_auth_token
+    where = urlsplit(settings.momento_endpoint or "")
+    host = where.hostname or ""
+    try:
+        if where.scheme == "http":
+            return CredentialProvider(key, host, host, host, where.port or 80)
+        if where.port not in (None, 443):  # the SDK takes TLS for 443 alone, and would send the key in clear
+            raise ValueError("MOMENTO_ENDPOINT takes no other port than 443 with https://")
+        if is_global(key):
+            return CredentialProvider.from_api_key_v2(key, host)
+        return CredentialProvider.from_disposable_token(key)  # the SDK's way for keys that hold their endpoint
+    except (SdkException, ValueError, KeyError, TypeError) as error:
+        reason = "Momento's API key does not say where it is good. Is it whole, and is MOMENTO_ENDPOINT set?"
+        message = str(error) if type(error) is ValueError else reason
+        raise CacheUnavailable("key_unusable", message, lasting=True) from error
+
+
+def is_global(key: str) -> bool:
+    """Whether a key is of the second version, which is good at any endpoint and so holds none."""
+    try:
+        return jwt.decode(key, options={"verify_signature": False}).get("t") == "g"
+    except jwt.InvalidTokenError:
+        return False
+
+
+def _answered(response: Response) -> Response:
+    if isinstance(response, ErrorResponseMixin):
+        code = response.error_code
+        raise CacheUnavailable(code.name.lower(), f"Momento: {response.message}", lasting=code in _LASTING)
+    return response
