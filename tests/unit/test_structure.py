@@ -49,8 +49,8 @@ def modules() -> list[Path]:
 
 
 def programs() -> list[Path]:
-    """The modules, and what runs them: the scripts, which have no suffix, and the functions."""
-    others = [path for folder in ("bin", "aws") for path in (ROOT / folder).rglob("*")]
+    """The modules, and what runs them: the scripts, which have no suffix, the functions, and the benchmark."""
+    others = [path for folder in ("bin", "aws", "bench") for path in (ROOT / folder).rglob("*")]
     scripts = [path for path in others if path.is_file() and (path.suffix == ".py" or is_script(path))]
     return [*modules(), *(path.relative_to(ROOT) for path in scripts)]
 
@@ -94,14 +94,14 @@ def test_the_layers_are_all_there() -> None:
 @pytest.mark.parametrize("path", modules(), ids=str)
 def test_imports_run_one_way(path: Path) -> None:
     layer = layer_of(path)
-    above = set(LAYERS[: LAYERS.index(layer)]) | {"bin", "aws", "tests"}
+    above = set(LAYERS[: LAYERS.index(layer)]) | {"bin", "aws", "bench", "tests"}
     forbidden = above | FOREIGN.get(layer, set())
     assert imports(parse(path)) & forbidden == set()
 
 
 @pytest.mark.parametrize("path", [path for path in programs() if path.parts[0] == "aws"], ids=str)
 def test_functions_stand_on_services_and_lib_alone(path: Path) -> None:
-    assert imports(parse(path)) & (WEB | {"app", "routes", "bin", "tests"}) == set()
+    assert imports(parse(path)) & (WEB | {"app", "routes", "bin", "bench", "tests"}) == set()
 
 
 def test_a_wrong_import_is_found_wherever_it_stands() -> None:
