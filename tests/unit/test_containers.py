@@ -107,7 +107,7 @@ def test_what_the_image_copies_is_exactly_what_its_build_may_see() -> None:
 
 
 def test_the_image_needs_no_other_file_and_no_other_package(tmp_path: Path) -> None:
-    ignored = shutil.ignore_patterns("__pycache__", "dev", "test")
+    ignored = shutil.ignore_patterns("__pycache__", "bench", "dev", "test")
     for copy in instructions("COPY"):
         if not copy.startswith("--from"):
             for source in copy.split()[:-1]:
