@@ -29,7 +29,7 @@ class SeedRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class Line:
     """One message of db/conversation.json; its uuid is the same in every run."""
 
     uuid: str
@@ -52,7 +52,7 @@ def seed_conversation(
     people wrote meanwhile stays before the rest, which takes later times then. Raises SeedRefused, ServiceError,
     StoreUnavailable, DatabaseUnavailable.
     """
-    lines = _lines()
+    lines = read_lines()
     line, names = lines[-1], iter([""])
     store = MessageStore(
         table,
@@ -63,7 +63,7 @@ def seed_conversation(
     last = store.message_at(group_uuid=CONVERSATION_UUID, created_at=line.at)
     if last and last.uuid == line.uuid:
         return 0
-    people = {handle: _person(users, handle) for handle in HANDLES}
+    people = {handle: seeded_user(users, handle) for handle in HANDLES}
     started = _is_started(store, *people.values())
     written = set(_message_uuids(store, people[HANDLES[0]])) if started else set()
     missing = [line for line in lines if line.uuid not in written]
@@ -77,15 +77,17 @@ def seed_conversation(
     return len(missing)
 
 
-def _lines() -> list[_Line]:
+def read_lines() -> list[Line]:
+    """db/conversation.json, the oldest message first."""
     lines = json.loads((ROOT / "db/conversation.json").read_text(encoding="utf-8"))
     return [
-        _Line(str(uuid5(UUID(CONVERSATION_UUID), str(number))), line["at"], line["from"], line["message"])
+        Line(str(uuid5(UUID(CONVERSATION_UUID), str(number))), line["at"], line["from"], line["message"])
         for number, line in enumerate(lines, start=1)
     ]
 
 
-def _person(users: UserDirectory, handle: str) -> User:
+def seeded_user(users: UserDirectory, handle: str) -> User:
+    """A user of db/seed.sql. Raises SeedRefused if they are not there, DatabaseUnavailable."""
     if user := users.by_handle(handle):
         return user
     raise SeedRefused(f"The user {handle} is not in Postgres: run ./bin/db/setup first")

@@ -27,13 +27,10 @@ from lib.ddb.shapes import readable
 from lib.ddb.table import Table, pause
 from lib.users import User
 
-BATCH = 25
-"""Items that BatchWriteItem takes."""
+_BATCH = 25  # items that BatchWriteItem takes
 
-THREADS = 4
-"""Requests in flight: the connections that the client should have."""
-
-_WINDOW = 2 * THREADS
+_THREADS = 4
+_WINDOW = 2 * _THREADS
 _FRUITLESS_TRIES = 50
 _THROTTLED = frozenset({"ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"})
 
@@ -54,7 +51,7 @@ class NewMessage:
 
 @dataclass(frozen=True, slots=True)
 class NewConversation:
-    """A conversation to be loaded under a uuid of its own; its messages, in the order of their times, may be lazy."""
+    """A conversation to be loaded. Its uuid is its own, and means these messages: lazily made, in the order of time."""
 
     group_uuid: str
     members: tuple[User, User]
@@ -84,43 +81,55 @@ class BulkLoader:
             return pipeline.written
 
     def _load(self, conversation: NewConversation, pipeline: _Pipeline) -> None:
-        there = self._seq_there(conversation)
-        if there is None:
+        if self._is_whole(conversation):
             return
-        pipeline.done += there
         batch: list[Message] = []
-        last: tuple[Conversation, Message] | None = None
-        for sent in _sent(conversation):
-            if last and last[0].seq > there:
-                batch.append(last[1])
-            if len(batch) == BATCH:
-                pipeline.submit(partial(self._put, batch))
-                batch = []
-            last = sent
+        there = 0
+        for state, message in _sent(conversation):
+            if state.seq == 2:  # from here on, messages are written before the transaction
+                there = self._seq_there(conversation)
+                pipeline.done += there
+                del batch[:there]
+            if state.seq > there:
+                batch.append(message)
+            if len(batch) > _BATCH:
+                pipeline.submit(partial(self._put, batch[:_BATCH]))
+                del batch[:_BATCH]
         if batch:
-            pipeline.submit(partial(self._put, batch))
-        if last:
-            pipeline.submit(partial(self._start, *last, pipeline.running()))
+            *rest, last = batch
+            if rest:
+                pipeline.submit(partial(self._put, rest))
+            pipeline.submit(partial(self._start, state, last, pipeline.running()))
 
-    def _seq_there(self, conversation: NewConversation) -> int | None:
-        """Up to which message an interrupted run wrote all: 0 for a new conversation, None for one that is whole.
+    def _is_whole(self, conversation: NewConversation) -> bool:
+        """Whether an earlier run ended with it. Raises ConversationRefused for a pair that talks elsewhere."""
+        user, other = conversation.members
+        group_uuid = self._pairs.of_pair(user, other)
+        if group_uuid not in (None, conversation.group_uuid):
+            raise ConversationRefused(
+                f"{user.handle} and {other.handle} talk already, in {group_uuid}, and a pair has one conversation: "
+                "nothing was added"
+            )
+        return group_uuid is not None
 
-        Raises ConversationRefused for a uuid of others, and for a pair that talks elsewhere.
-        """
-        group_uuid, (user, other) = conversation.group_uuid, conversation.members
+    def _seq_there(self, conversation: NewConversation) -> int:
+        """Up to which message an interrupted run has written all. Raises ConversationRefused for a uuid of others."""
+        group_uuid = conversation.group_uuid
+        self._refuse_state(group_uuid)
         items, _ = self._table.newest(keys.message_pk(group_uuid), limit=1, before=None)
         if not items:
-            _refuse_talking(conversation, self._pairs.of_pair(user, other))
             return 0
-        state = self._table.get(conversation_key(group_uuid))
-        if state and Conversation.from_item(state, group_uuid=group_uuid).members.keys() == {user.uuid, other.uuid}:
-            return None
         newest = readable(items[0], group_uuid=group_uuid)
-        if state or newest is None or newest.seq is None or newest.sender.uuid not in (user.uuid, other.uuid):
-            raise ConversationRefused(f"The conversation {group_uuid} is other people's: nothing was added")
-        _refuse_talking(conversation, self._pairs.of_pair(user, other))
-        # A batch is begun when all but those of a window before it are written.
-        return max(0, newest.seq - _WINDOW * BATCH)
+        uuids = {user.uuid for user in conversation.members}
+        if newest is None or newest.seq is None or newest.sender.uuid not in uuids:
+            raise _others(group_uuid)
+        # When a batch is begun, all but a window before it are written.
+        return max(0, newest.seq - _WINDOW * _BATCH)
+
+    def _refuse_state(self, group_uuid: str) -> None:
+        """Raise ConversationRefused if there is a state: the pair's guard does not lead to it."""
+        if self._table.get(conversation_key(group_uuid)):
+            raise _others(group_uuid)
 
     def _put(self, messages: Sequence[Message]) -> int:
         """Write a batch; how many messages that were."""
@@ -160,6 +169,7 @@ class BulkLoader:
                     raise ConversationRefused(f"The pair of {state.group_uuid} talks in {taken.group_uuid}") from taken
                 return 0
             except KeyTaken:  # a member has a row of another conversation at the same microsecond
+                self._refuse_state(state.group_uuid)
                 at = tick_after(last.created_at)
                 state, last = replace(state, last_message_at=at), replace(last, created_at=at)
             else:
@@ -178,7 +188,7 @@ class _Pipeline:
         self.written = 0
         self._each = each
         self._running: deque[Future[int]] = deque()
-        self._threads = ThreadPoolExecutor(THREADS)
+        self._threads = ThreadPoolExecutor(_THREADS)
 
     def submit(self, job: Callable[[], int]) -> None:
         """Have a job done; waits for the oldest where there is a window full of them, and raises what that raised."""
@@ -231,11 +241,5 @@ def _sent(conversation: NewConversation) -> Iterator[tuple[Conversation, Message
         yield state, message
 
 
-def _refuse_talking(conversation: NewConversation, elsewhere: str | None) -> None:
-    """Raise ConversationRefused for a pair that has a conversation."""
-    if elsewhere:
-        user, other = conversation.members
-        raise ConversationRefused(
-            f"{user.handle} and {other.handle} talk already, in {elsewhere}, and a pair has one conversation: "
-            "nothing was added"
-        )
+def _others(group_uuid: str) -> ConversationRefused:
+    return ConversationRefused(f"The conversation {group_uuid} is other people's: nothing was added")

@@ -1,0 +1,377 @@
+"""Conversations that are loaded: what stands in the table afterwards, and after anything that went wrong."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid5
+
+import pytest
+from botocore.exceptions import ClientError
+
+from lib.clock import to_timestamp
+from lib.ddb import bulk
+from lib.ddb.bulk import BulkLoader, ConversationRefused, NewConversation, NewMessage
+from lib.ddb.errors import StoreUnavailable
+from lib.ddb.items import Item, Message
+from lib.ddb.table import Table
+from lib.users import User
+from tests.doctoring import visit
+from tests.stores import ANNA, BERT, CARL, NOON, NewStore, TableContents
+from tests.unit.conftest import TABLE, moto_client
+
+GROUP = "5ae290ed-55d1-47a0-bc6d-fe2bc2700399"
+OTHER_GROUP = "b8b615ff-579c-43c1-b65d-492c20310f91"
+SECOND = timedelta(seconds=1)
+
+
+class Crashed(BaseException):
+    """The process ends here: nothing catches it."""
+
+
+class Wire:
+    """A client that asks `before` about each request, and tells `after`; moto needs them one by one."""
+
+    _turn = threading.Lock()
+
+    def __init__(self, client: Any, *notes: Callable[[str], object]) -> None:
+        self._client = client
+        self._before, self._after = [*notes, nothing, nothing][:2]
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._client, name)
+        if not callable(attribute):
+            return attribute
+
+        def request(**arguments: Any) -> Any:
+            self._before(name)
+            with self._turn:
+                answer = attribute(**arguments)
+            self._after(name)
+            return answer
+
+        return request
+
+
+class Stingy:
+    """A client whose BatchWriteItem takes as many items as `quota` gives it next: all, if there is no more to give."""
+
+    def __init__(self, client: Any, quota: Iterator[int | str]) -> None:
+        self._client = Wire(client)
+        self._quota = quota
+        self._lock = threading.Lock()
+        self.requests = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def batch_write_item(self, RequestItems: dict[str, list[Any]], **arguments: Any) -> Any:  # noqa: N803
+        [(name, requests)] = RequestItems.items()
+        with self._lock:
+            self.requests += 1
+            quota = next(self._quota, len(requests))
+        if isinstance(quota, str):
+            raise ClientError({"Error": {"Code": quota}, "ResponseMetadata": {"HTTPStatusCode": 400}}, "BatchWriteItem")
+        answer: dict[str, Any] = {"UnprocessedItems": {}}
+        if requests[:quota]:
+            answer = self._client.batch_write_item(RequestItems={name: requests[:quota]}, **arguments)
+        return {**answer, "UnprocessedItems": {name: requests[quota:]} if requests[quota:] else {}}
+
+
+def nothing(name: str) -> None:
+    """What most tests do at a request."""
+
+
+def plan(
+    count: int, *, group: str = GROUP, members: tuple[User, User] = (ANNA, BERT), step: timedelta = SECOND
+) -> NewConversation:
+    """A conversation in which the first writes every third message and the last one is the second's, but for one."""
+    messages = (
+        NewMessage(str(uuid5(UUID(group), str(n))), NOON + n * step, members[n % 3 > 0 and n > 1], f"text {n}")
+        for n in range(1, count + 1)
+    )
+    return NewConversation(group, members, messages)
+
+
+def load(client: Any, *conversations: NewConversation, **options: Any) -> int:
+    wired = client if isinstance(client, Wire | Stingy) else Wire(client)
+    return BulkLoader(Table(wired, TABLE)).load(conversations, **options)
+
+
+def send(new_store: NewStore, conversation: NewConversation) -> None:
+    """The same messages by the write path."""
+    first, *others = conversation.messages
+    names = iter([conversation.group_uuid, first.uuid, *(message.uuid for message in others)])
+    times = iter([first.at, *(message.at for message in others)])
+    store = new_store(clock=lambda: next(times), new_uuid=lambda: next(names))
+    [receiver] = [member for member in conversation.members if member != first.sender]
+    store.send_to_user(sender=first.sender, receiver=receiver, text=first.text)
+    for message in others:
+        store.send(group_uuid=conversation.group_uuid, sender=message.sender, text=message.text)
+
+
+def by_key(items: Iterable[Item]) -> dict[tuple[str, str], Item]:
+    return {(item["pk"]["S"], item["sk"]["S"]): item for item in items}
+
+
+@pytest.mark.parametrize("count", [1, 2, 26, 28])
+def test_a_loaded_conversation_is_what_sending_would_have_left(
+    count: int, client: Any, contents: TableContents, new_store: NewStore
+) -> None:
+    send(new_store, plan(count))
+    sent = by_key(contents.items())
+    contents.clear()
+    assert load(client, plan(count)) == count
+    assert by_key(contents.items()) == sent
+    contents.check(GROUP, [f"text {n}" for n in range(1, count + 1)])
+    assert visit(client, TABLE).codes == []
+
+
+def test_names_are_those_of_the_last_message_of_each(client: Any, contents: TableContents) -> None:
+    renamed = replace(ANNA, display_name="Anna, later")
+    first, second = NewMessage("a", NOON, ANNA, "one"), NewMessage("b", NOON + SECOND, renamed, "two")
+    load(client, NewConversation(GROUP, (ANNA, BERT), [first, second]))
+    assert contents.inbox(BERT)[0].other == renamed
+    assert [message.sender for message in contents.messages(GROUP)] == [ANNA, renamed]
+
+
+def test_messages_of_the_same_time_stand_a_microsecond_apart(client: Any, contents: TableContents) -> None:
+    load(client, plan(30, step=timedelta(0)))
+    times = [to_timestamp(NOON + timedelta(microseconds=n)) for n in range(30)]
+    assert [message.created_at for message in contents.messages(GROUP)] == times
+    assert visit(client, TABLE).codes == []
+
+
+def test_two_conversations_that_end_at_the_same_time_stand_in_one_inbox(client: Any, contents: TableContents) -> None:
+    load(client, plan(3), plan(3, group=OTHER_GROUP, members=(ANNA, CARL)))
+    at = NOON + 3 * SECOND
+    times = [to_timestamp(at), to_timestamp(at + timedelta(microseconds=1))]
+    assert [row.last_message_at for row in contents.inbox(ANNA)] == times
+    for group in (GROUP, OTHER_GROUP):
+        contents.check(group, ["text 1", "text 2", "text 3"])
+    assert visit(client, TABLE).codes == []
+
+
+def test_progress_is_told_up_to_the_end(client: Any) -> None:
+    told: list[int] = []
+    load(client, plan(60), plan(1, group=OTHER_GROUP, members=(ANNA, CARL)), each=told.append)
+    assert told == [25, 50, 59, 60, 61]
+
+
+def test_what_was_written_since_is_left_as_it_is(client: Any, contents: TableContents, new_store: NewStore) -> None:
+    load(client, plan(30))
+    new_store().send(group_uuid=GROUP, sender=ANNA, text="mine")
+    before = by_key(contents.items())
+    told: list[int] = []
+    assert load(client, plan(30), each=told.append) == 0
+    assert (by_key(contents.items()), told) == (before, [])
+
+
+def test_a_conversation_without_messages_is_none(client: Any, contents: TableContents) -> None:
+    assert load(client, plan(0)) == 0
+    assert contents.items() == []
+
+
+# What stands in the way
+
+
+def test_a_pair_that_talks_already_is_refused(client: Any, contents: TableContents, new_store: NewStore) -> None:
+    theirs = new_store().send_to_user(sender=BERT, receiver=ANNA, text="hello").group_uuid
+    before = contents.items()
+    with pytest.raises(ConversationRefused, match=f"^anna and bert talk already, in {theirs}, and a pair"):
+        load(client, plan(30))
+    assert contents.items() == before
+
+
+def test_a_pair_that_begins_to_talk_meanwhile_keeps_its_conversation(
+    client: Any, contents: TableContents, new_store: NewStore
+) -> None:
+    store = new_store()
+
+    def talk(name: str) -> None:
+        if name == "batch_write_item":
+            store.send_to_user(sender=BERT, receiver=ANNA, text="hello")
+
+    with pytest.raises(ConversationRefused, match=f"The pair of {GROUP} talks in"):
+        load(Wire(client, talk), plan(3))
+    assert [row.text for row in contents.inbox(ANNA)] == ["hello"]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_conversation_of_others_is_refused(
+    count: int, client: Any, contents: TableContents, new_store: NewStore
+) -> None:
+    send(new_store, plan(1, members=(BERT, CARL)))
+    before = contents.items()
+    with pytest.raises(ConversationRefused, match=f"^The conversation {GROUP} is other people's: nothing was added$"):
+        load(client, plan(count))
+    assert contents.items() == before
+
+
+@pytest.mark.parametrize(("sender", "seq"), [(CARL, 1), (ANNA, None)])
+def test_messages_of_others_are_not_written_over(
+    sender: User, seq: int | None, client: Any, contents: TableContents
+) -> None:
+    contents.put(Message(GROUP, to_timestamp(NOON), "a uuid", "theirs", sender, seq=seq).to_item())
+    before = contents.items()
+    with pytest.raises(ConversationRefused, match="other people's"):
+        load(client, plan(30))
+    assert contents.items() == before
+
+
+def test_a_sender_who_is_no_member_is_a_mistake_and_nobody_sees_it(client: Any, contents: TableContents) -> None:
+    messages = [*plan(30).messages, NewMessage("a", NOON + 31 * SECOND, CARL, "stranger")]
+    with pytest.raises(ValueError, match=f"{CARL.uuid} is no member"):
+        load(client, NewConversation(GROUP, (ANNA, BERT), messages))
+    assert contents.inbox(ANNA) == contents.inbox(BERT) == []
+
+
+def test_two_loads_of_the_same_at_once_end_as_one(client: Any, contents: TableContents) -> None:
+    others: list[int] = []
+
+    def overtake(name: str) -> None:
+        if name == "transact_write_items" and not others:
+            others.append(0)
+            others.append(load(client, plan(30)))
+
+    assert load(Wire(client, overtake), plan(30)) == 29
+    assert others == [0, 30]
+    contents.check(GROUP, [f"text {n}" for n in range(1, 31)])
+
+
+# Capacity, and what else DynamoDB does
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The pauses, none of which takes any time."""
+    attempts: list[int] = []
+    monkeypatch.setattr(bulk, "pause", attempts.append)
+    return attempts
+
+
+def test_what_was_not_processed_is_sent_again_after_a_pause(
+    client: Any, contents: TableContents, pauses: list[int]
+) -> None:
+    stingy = Stingy(client, iter([10, 0, 0, 7, "ProvisionedThroughputExceededException", "ThrottlingException", 3]))
+    assert load(stingy, plan(26)) == 26
+    contents.check(GROUP, [f"text {n}" for n in range(1, 27)])
+    assert pauses == [1, 2, 3, 1, 2, 3, 1]  # from the start again whenever something was written
+    assert stingy.requests == 8
+
+
+@pytest.mark.parametrize("refusal", [0, "ThrottlingException"])
+def test_capacity_that_stays_short_stops_the_load(
+    refusal: int | str, client: Any, contents: TableContents, pauses: list[int]
+) -> None:
+    stingy = Stingy(client, itertools.chain([25], itertools.repeat(refusal)))
+    with pytest.raises(StoreUnavailable, match="^DynamoDB kept refusing a batch of messages for want of capacity$"):
+        load(stingy, plan(10_000))
+    assert len(contents.items()) == 25
+    assert load(client, plan(60)) == 60
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "InternalServerError"])
+def test_a_batch_that_fails_stops_the_load(code: str, client: Any, contents: TableContents) -> None:
+    error = ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 500}}, "BatchWriteItem")
+    asked: list[str] = []
+
+    def fail(name: str) -> None:
+        asked.append(name)
+        if asked.count("batch_write_item") == 3:
+            raise error
+
+    with pytest.raises(StoreUnavailable, match=f"^{code}$"):
+        load(Wire(client, fail), plan(10_000))
+    assert "transact_write_items" not in asked
+    assert asked.count("batch_write_item") <= 3 + 2 * bulk._WINDOW
+    assert contents.inbox(ANNA) == []
+
+
+def test_several_requests_are_in_flight_and_few_messages_in_memory(client: Any) -> None:
+    together = threading.Barrier(bulk._THREADS)
+    made, written, ahead, busy = itertools.count(1), [0], [0], [0]
+
+    def lazily(messages: Iterable[NewMessage]) -> Iterator[NewMessage]:
+        for message in messages:
+            ahead[0] = max(ahead[0], next(made) - written[0])
+            yield message
+
+    def count(name: str) -> None:
+        if name == "batch_write_item" and busy[0] < bulk._THREADS:
+            busy[0] += 1
+            together.wait(timeout=10)  # nobody goes on before all are here
+
+    conversation = plan(1_000)
+    conversation = replace(conversation, messages=lazily(conversation.messages))
+    load(Wire(client, count), conversation, each=lambda done: written.__setitem__(0, done))
+    assert ahead[0] <= (bulk._WINDOW + 1) * 25 + 1
+
+
+# Crashes
+
+
+class Crashing:
+    """Lets a process live for so many steps: before and after each of its requests."""
+
+    def __init__(self, steps: int) -> None:
+        self._left = steps
+        self._lock = threading.Lock()
+
+    def __call__(self, name: str) -> None:
+        with self._lock:
+            self._left -= 1
+            if self._left < 0:  # of all its threads, none does anything any more
+                raise Crashed
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches and windows in which a short conversation is a long one."""
+    monkeypatch.setattr(bulk, "_BATCH", 1)
+    monkeypatch.setattr(bulk, "_WINDOW", 2)
+    monkeypatch.setattr(bulk, "_THREADS", 2)
+
+
+def several() -> Sequence[NewConversation]:
+    return plan(5), plan(1, group=OTHER_GROUP, members=(ANNA, CARL))
+
+
+def test_a_load_that_crashed_anywhere_is_continued(small: None) -> None:
+    with moto_client() as client:
+        contents, added = TableContents(client, TABLE), []
+        load(client, *several())
+        whole = by_key(contents.items())
+        for steps in itertools.count():
+            contents.clear()
+            crashing = Crashing(steps)
+            try:
+                load(Wire(client, crashing, crashing), *several())
+            except Crashed:
+                for row in contents.inbox(ANNA):  # nobody is promised what is not there
+                    contents.check(row.group_uuid, [f"text {n}" for n in range(1, (row.seq or 0) + 1)])
+                added.append(load(client, *several()))
+                assert by_key(contents.items()) == whole
+            else:
+                break
+    assert len(added) > 20
+    assert {6, 4, 1, 0} <= set(added)  # what is surely there is not written again
+
+
+def test_the_transaction_waits_for_every_batch(client: Any, small: None) -> None:
+    begun: list[str] = []
+    ended: list[str] = []
+
+    def begin(name: str) -> None:
+        begun.append(name)
+        if begun.count("batch_write_item") == 4 and begun[-1] == "batch_write_item":
+            time.sleep(0.05)  # the next request has time to overtake this one
+        if name == "transact_write_items":
+            assert ended.count("batch_write_item") == 4
+
+    assert load(Wire(client, begin, ended.append), plan(5)) == 5
