@@ -52,6 +52,7 @@ def run(plan: Plan, engine: Engine, database_url: str, passed_on: Mapping[str, s
             say(note)
         _load(stage, say)
         # Engine, Postgres, the keys, and wrk, which is started from here, leave the measured cores.
+        running.callback(place, os.getpid(), stage.cores.every)
         place(os.getpid(), stage.cores.neighbours)
         _measure(plan, stage, results, PINNED, say, workers=1, own_cores=True)
         place(os.getpid(), stage.cores.every)
