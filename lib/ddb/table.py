@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import ConnectionClosedError
 
 from lib.config import DynamoDBSettings
 from lib.ddb.errors import Contended, StoreError, StoreUnavailable, translated
 from lib.ddb.items import Item
+from lib.ddb.shortcuts import quick_client
 from lib.ddb.usage import meter
 
 # A try takes at most two seconds: half of one to connect, the rest to answer.
@@ -55,21 +55,24 @@ def connect(settings: DynamoDBSettings, *, pool_size: int = 10) -> Any:
     The client's own retries resend a transaction under the same ClientRequestToken, so a lost answer cannot turn
     into a second message.
     """
-    client = boto3.client(
-        "dynamodb",
-        region_name=settings.aws_default_region,
-        endpoint_url=settings.aws_endpoint_url_dynamodb,
-        config=Config(
-            connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            read_timeout=READ_TIMEOUT_SECONDS,
-            retries={"mode": "standard", "total_max_attempts": TRIES},
-            max_pool_connections=pool_size,
-            tcp_keepalive=True,
-        ),
+    config = Config(
+        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        read_timeout=READ_TIMEOUT_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": TRIES},
+        max_pool_connections=pool_size,
+        tcp_keepalive=True,
     )
+    make = quick_client if settings.ddb_shortcuts == "on" else _plain_client
+    client = make(config, region=settings.aws_default_region, endpoint_url=settings.aws_endpoint_url_dynamodb)
     client.meta.events.register("before-parse.dynamodb", refuse_empty)
     meter(client)
     return client
+
+
+def _plain_client(config: Config, *, region: str, endpoint_url: str | None) -> Any:
+    import boto3  # a third of this module's time to import, and only this needs it
+
+    return boto3.client("dynamodb", region_name=region, endpoint_url=endpoint_url, config=config)
 
 
 def refuse_empty(response_dict: dict[str, Any], **_: Any) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from botocore.httpsession import URLLib3Session
+from botocore.endpoint import Endpoint
 
 from lib.ddb.store import MessageStore
 from tests.stores import TableContents
@@ -34,17 +34,17 @@ class Wire:
 
 def recorded_wire(monkeypatch: pytest.MonkeyPatch, seeded: MessageStore) -> Iterator[Wire]:
     """The fixture: what is sent after seeding."""
-    recorded, send = Wire(), URLLib3Session.send
+    recorded, send = Wire(), Endpoint._send
 
-    def record(session: URLLib3Session, request: Any) -> Any:
-        answer = send(session, request)
+    def record(endpoint: Endpoint, request: Any) -> Any:
+        answer = send(endpoint, request)
         target = request.headers["X-Amz-Target"]
         operation = (target.decode() if isinstance(target, bytes) else target).rpartition(".")[2]
         recorded.requests.append((operation, json.loads(request.body), json.loads(answer.content)))
         return answer
 
     with monkeypatch.context() as patched:
-        patched.setattr(URLLib3Session, "send", record)
+        patched.setattr(Endpoint, "_send", record)
         yield recorded
 
 

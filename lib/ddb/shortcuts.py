@@ -1,0 +1,113 @@
+"""A DynamoDB client of botocore's with quicker parts in the places of its own; `DDB_SHORTCUTS=off` does without.
+
+What they are, by what they save of a Query of 20 items or of a transaction of six:
+the parser of answers and the serializer of requests (lib/ddb/wire.py), the HTTP session (lib/ddb/transport.py), how a
+request is made and signed (`_Endpoint`, lib/ddb/signing.py), the user agent, which botocore puts together three times
+a call, and the endpoint's rules, of which botocore asks every table name of a call (`_Rules`).
+
+All else stays botocore's: credentials, events, retries with their pauses and their quota, checksums, errors. Two of its
+events are not emitted, because nobody is there to listen: `request-created` and `before-sign`.
+
+The places are attributes that botocore does not promise to keep: tests/unit/test_shortcuts.py fails if it does not.
+The public place for a transport, `before-send`, is none: all of its handlers are called, also after one has answered.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from urllib.parse import urlsplit
+
+import botocore.session
+from botocore.auth import SIGV4_TIMESTAMP
+from botocore.awsrequest import AWSPreparedRequest, HeadersDict
+from botocore.compat import get_current_datetime
+from botocore.config import Config
+from botocore.endpoint import Endpoint
+from botocore.exceptions import NoCredentialsError
+from botocore.handlers import add_retry_headers
+from botocore.utils import get_environ_proxies
+
+from lib.ddb.signing import authorization
+from lib.ddb.transport import Transport, origin_of
+from lib.ddb.wire import Answers, Requests
+
+_USER_AGENT = "cruddur-messages"
+
+
+def quick_client(config: Config, *, region: str, endpoint_url: str | None) -> Any:
+    """A DynamoDB client with all shortcuts; behind a proxy, HTTP is left to botocore."""
+    session = botocore.session.get_session()
+    client = session.create_client(
+        "dynamodb",
+        region_name=region,
+        endpoint_url=endpoint_url,
+        config=config.merge(Config(user_agent=_USER_AGENT)),
+    )
+    client._serializer = Requests(client._serializer)
+    client._ruleset_resolver = _Rules(client._ruleset_resolver)
+    client._endpoint = _Endpoint(client, _http_session(client, session))
+    # What was read to make the client, such as every endpoint of every service: 7 MB that it does not need.
+    session.get_component("data_loader")._cache.clear()
+    return client
+
+
+def _http_session(client: Any, session: botocore.session.Session) -> Any:
+    url = client.meta.endpoint_url
+    if urlsplit(url).scheme in get_environ_proxies(url):
+        return client._endpoint.http_session
+    config = client.meta.config
+    return Transport(
+        connect_timeout=config.connect_timeout,
+        read_timeout=config.read_timeout,
+        pool_size=config.max_pool_connections,
+        verify=session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or True,
+    )
+
+
+class _Endpoint(Endpoint):  # type: ignore[misc]
+    """Makes and signs requests by itself; sending, parsing and retrying are botocore's."""
+
+    def __init__(self, client: Any, http_session: Any) -> None:
+        plain = client._endpoint
+        super().__init__(plain.host, "dynamodb", client.meta.events, Answers(), http_session)
+        self._signer = client._request_signer
+
+    def create_request(self, params: dict[str, Any], operation_model: Any = None) -> AWSPreparedRequest:
+        """A request ready to be sent, as `request-created` and botocore's signer would make it."""
+        signer, body, url = self._signer, params["body"], params["url"]
+        credentials = signer.get_auth_instance(signer.signing_name, signer.region_name, "v4").credentials
+        if credentials is None:
+            raise NoCredentialsError
+        headers = params["headers"] | {"X-Amz-Date": get_current_datetime().strftime(SIGV4_TIMESTAMP)}
+        if credentials.token:
+            headers["X-Amz-Security-Token"] = credentials.token
+        origin = origin_of(url)
+        headers["Authorization"] = authorization(
+            headers,
+            body,
+            authority=origin.authority,
+            path=origin.target,
+            credentials=credentials,
+            region=signer.region_name,
+            service=signer.signing_name,
+        )
+        headers["Content-Length"] = str(len(body))
+        request = AWSPreparedRequest(params["method"], url, headers, body, False, params["context"])
+        add_retry_headers(request)
+        request.headers = HeadersDict(headers)
+        return request
+
+
+class _Rules:
+    """The endpoint's rules, asked about the first table of a call alone: they look at no other."""
+
+    def __init__(self, plain: Any) -> None:
+        self._plain = plain
+
+    def construct_endpoint(self, operation_model: Any, call_args: dict[str, Any], request_context: Any) -> Any:
+        first = {name: value[:1] if isinstance(value, list) else value for name, value in call_args.items()}
+        return self._plain.construct_endpoint(operation_model, first, request_context)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._plain, name)
