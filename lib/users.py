@@ -118,18 +118,21 @@ class UserDirectory:
             raise HandleTaken
         return user, Outcome.KNOWN
 
-    def rename(self, handle: str, *, to: str, display_name: str) -> User | None:
-        """The user with this handle under their new one and with their new name, in one statement; None if there is
-        none. The same again changes nothing. Raises HandleTaken.
+    def rename(self, who: str, *, handle: str | None, display_name: str | None) -> User | None:
+        """The user with the handle `who` as they are from now on, or None if there is none, in one statement.
+
+        What is None is left as it is. Raises HandleTaken.
         """
+        if not _storable(who):
+            return None
         try:
-            row = self._database.one("users/rename", handle=handle, to=to, display_name=display_name)
+            row = self._database.one("users/rename", handle=who, new_handle=handle, display_name=display_name)
         except NotUnique as error:
             raise HandleTaken from error
         if row is None:
             return None
         ids = [row["cognito_user_id"]] if row["cognito_user_id"] else []
-        self._known.forget(cognito_user_ids=ids, handles={handle, to})
+        self._known.forget(cognito_user_ids=ids, handles={who, row["handle"]})
         return _to_user(row)
 
 

@@ -1,3 +1,6 @@
-UPDATE users SET handle = %(to)s, display_name = %(display_name)s
+-- What is NULL is left as it is.
+UPDATE users SET
+    handle = coalesce(%(new_handle)s, handle),
+    display_name = coalesce(%(display_name)s, display_name)
 WHERE handle = %(handle)s
 RETURNING uuid, handle, display_name, cognito_user_id

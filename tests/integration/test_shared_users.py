@@ -1,0 +1,332 @@
+"""Users whom processes share: statements that are saved, changes that are seen, and faults that nobody notices."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import grpc
+import pytest
+
+from lib.config import CacheSettings
+from lib.db import Database
+from lib.known_users import REMEMBERED_SECONDS
+from lib.momento import FORGOTTEN_SECONDS, Momento
+from lib.shared_cache import PAUSE_SECONDS, Forgiving, Signed
+from lib.users import HandleTaken, Outcome, SignUp, User, UserDirectory, link_cognito_users
+from services.seed import seed_users
+from tests.integration.test_users import AUGUSTSZ, pool_user
+from tests.momento_server import KEY, MomentoServer, momento
+
+SECRET = "a secret of these tests"
+ANNA = SignUp("sub-anna", "anna", "Anna Ann", "anna@example.com", email_verified=True)
+PATIENT = 5  # seconds for a call, where a test is not about time
+
+
+class CountingDatabase(Database):
+    """Counts the statements that reach Postgres."""
+
+    statements = 0
+    after: Callable[[], object] | None = None
+
+    def _run(self, path: str, values: dict[str, Any] | None) -> Any:
+        self.statements += 1
+        answer = super()._run(path, values)
+        if after := self.after:
+            self.after = None
+            after()
+        return answer
+
+
+class Process:
+    """What one process of the API knows of users; `now` is its time."""
+
+    def __init__(self, url: str, settings: CacheSettings, *, seconds: float, secret: str) -> None:
+        self.now = 0.0
+        self.database = CountingDatabase(url)
+        self.cache = Forgiving(lambda: Momento(settings, seconds=seconds), timer=self.time)
+        self.users = UserDirectory(self.database, Signed(self.cache, secret), timer=self.time)
+
+    def time(self) -> float:
+        return self.now
+
+    def asks(self, *subs: str) -> tuple[list[User | None], int]:
+        """Who they are, and how many statements that took."""
+        before = self.database.statements
+        found = [self.users.by_cognito_user_id(sub) for sub in subs]
+        return found, self.database.statements - before
+
+    def looks_at(self, *handles: str) -> tuple[list[User | None], int]:
+        before = self.database.statements
+        found = [self.users.profile(handle) for handle in handles]
+        return found, self.database.statements - before
+
+
+NewProcess = Callable[..., Process]
+
+
+@pytest.fixture
+def server() -> Iterator[MomentoServer]:
+    with momento() as running:
+        yield running
+
+
+@pytest.fixture
+def url(new_database: Callable[[], str]) -> str:
+    """A database with the seeded users, of whom Augustsz has signed up."""
+    url = new_database()
+    with Database(url) as database:
+        database.script("db/schema.sql")
+        seed_users(database)
+        link_cognito_users(database, [pool_user("sub-1", "Augustsz")])
+    return url
+
+
+@pytest.fixture
+def new_process(server: MomentoServer, url: str) -> Iterator[NewProcess]:
+    """Makes processes on one database and one cache; each has clients of its own and remembers nothing at first."""
+    with ExitStack() as stack:
+
+        def make(*, seconds: float = PATIENT, secret: str = SECRET, **settings: Any) -> Process:
+            given = CacheSettings(**{"momento_api_key": KEY, "momento_endpoint": server.url, **settings})
+            process = Process(url, given, seconds=seconds, secret=secret)
+            stack.enter_context(process.database)
+            stack.callback(process.cache.close)
+            return process
+
+        yield make
+
+
+def events(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.name == "cruddur"]
+
+
+def test_a_user_is_read_from_postgres_once_for_all_processes(new_process: NewProcess) -> None:
+    first, second = new_process(), new_process()
+    assert first.asks("sub-1", "sub-1") == ([AUGUSTSZ] * 2, 1)
+    assert second.asks("sub-1") == ([AUGUSTSZ], 0)
+    assert first.looks_at("Augustsz", "Augustsz") == ([AUGUSTSZ] * 2, 1)
+    assert second.looks_at("Augustsz") == ([AUGUSTSZ], 0)
+
+
+def test_a_process_asks_the_cache_once_a_minute(server: MomentoServer, new_process: NewProcess) -> None:
+    process = new_process()
+    process.asks("sub-1")
+    server.calls.clear()
+    assert process.asks(*["sub-1"] * 10) == ([AUGUSTSZ] * 10, 0)
+    assert server.calls == []
+    process.now += REMEMBERED_SECONDS
+    assert process.asks("sub-1") == ([AUGUSTSZ], 0)
+    assert server.calls == ["Get"]
+
+
+def test_what_is_shared_expires(server: MomentoServer, new_process: NewProcess) -> None:
+    new_process(momento_ttl_seconds=30).asks("sub-1")
+    server.now += 29
+    assert new_process().asks("sub-1") == ([AUGUSTSZ], 0)
+    server.now += 1
+    assert new_process().asks("sub-1") == ([AUGUSTSZ], 1)
+
+
+def test_nobody_is_never_remembered(server: MomentoServer, new_process: NewProcess) -> None:
+    process, other = new_process(), new_process()
+    assert process.asks("sub-anna") == ([None], 1)
+    assert process.looks_at("anna") == ([None], 1)
+    assert server.entries() == {}
+    user, outcome = other.users.provision(ANNA)
+    assert outcome is Outcome.CREATED
+    assert process.asks("sub-anna")[0] == process.looks_at("anna")[0] == [user]
+
+
+def test_texts_that_nobody_can_have_reach_neither_cache_nor_postgres(
+    server: MomentoServer, new_process: NewProcess
+) -> None:
+    process = new_process()
+    for text in ("a\0b", "\ud800", "x" * 256):
+        assert process.asks(text) == process.looks_at(text) == ([None], 0)
+    assert server.calls == []
+
+
+def test_what_is_shared_has_no_id_no_handle_in_its_key_and_no_address(
+    server: MomentoServer, new_process: NewProcess
+) -> None:
+    process = new_process()
+    process.users.provision(ANNA)
+    server.now += FORGOTTEN_SECONDS
+    process.asks("sub-anna")
+    process.looks_at("anna")
+    kept = server.entries()
+    assert len(kept) == 2
+    assert all(key.startswith(("cruddur:user:1:sub:", "cruddur:user:1:handle:")) for key in kept)
+    everything = f"{sorted(kept.items())}"
+    assert not [text for text in ("sub-anna", "anna", "@", KEY, SECRET) if text in everything]
+
+
+def test_a_rename_is_seen_by_another_process_when_its_minute_is_over(new_process: NewProcess) -> None:
+    here, there = new_process(), new_process()
+    for process in (here, there):
+        process.asks("sub-1")
+        process.looks_at("Augustsz")
+    renamed = here.users.rename("Augustsz", handle="august", display_name="August the First")
+    assert renamed == User(AUGUSTSZ.uuid, "august", "August the First")
+    assert here.asks("sub-1")[0] == here.looks_at("august")[0] == [renamed]
+    assert here.looks_at("Augustsz")[0] == [None]
+    there.now += REMEMBERED_SECONDS - 1
+    assert there.asks("sub-1") == there.looks_at("Augustsz") == ([AUGUSTSZ], 0)
+    there.now += 1
+    assert there.asks("sub-1")[0] == [renamed]
+    assert there.looks_at("Augustsz", "august")[0] == [None, renamed]
+    assert there.users.by_handle("Augustsz") is None
+
+
+def test_who_is_written_to_is_looked_up_in_postgres_each_time(new_process: NewProcess) -> None:
+    process = new_process()
+    process.looks_at("Augustsz")
+    new_process().users.rename("Augustsz", handle="august", display_name=None)
+    assert process.users.by_handle("Augustsz") is None
+
+
+def test_a_handle_that_is_taken_changes_nothing(new_process: NewProcess) -> None:
+    process = new_process()
+    with pytest.raises(HandleTaken):
+        process.users.rename("Augustsz", handle="bayko", display_name="Bayko")
+    assert process.users.by_handle("Augustsz") == AUGUSTSZ
+    assert process.users.rename("nobody", handle="somebody", display_name=None) is None
+    assert process.users.rename("a\0b", handle="somebody", display_name=None) is None
+
+
+@pytest.mark.parametrize("by", ["sub", "handle"])
+def test_who_read_the_old_row_cannot_share_it_after_a_rename(new_process: NewProcess, by: str) -> None:
+    slow, writer, third = new_process(), new_process(), new_process()
+    slow.database.after = lambda: writer.users.rename("Augustsz", handle="Augustsz", display_name="August")
+    ask = "asks" if by == "sub" else "looks_at"
+    text = "sub-1" if by == "sub" else "Augustsz"
+    assert getattr(slow, ask)(text) == ([AUGUSTSZ], 1)  # it read before the change, and tells its own client so
+    assert getattr(third, ask)(text) == ([User(AUGUSTSZ.uuid, "Augustsz", "August")], 1)
+
+
+def test_after_a_rename_the_new_row_is_shared_again(server: MomentoServer, new_process: NewProcess) -> None:
+    new_process().users.rename("Augustsz", handle="august", display_name=None)
+    server.now += FORGOTTEN_SECONDS
+    assert new_process().asks("sub-1")[1] == 1
+    assert new_process().asks("sub-1")[1] == 0
+
+
+def test_an_id_that_another_user_has_by_now_leads_to_them(server: MomentoServer, new_process: NewProcess) -> None:
+    here, there = new_process(), new_process()
+    assert there.asks("sub-1")[0] == [AUGUSTSZ]
+    pool = [pool_user("sub-2", "Augustsz"), pool_user("sub-1", "bayko")]
+    shared = Signed(here.cache, SECRET)
+    assert link_cognito_users(here.database, pool, shared).changed == 2
+    there.now += REMEMBERED_SECONDS
+    (first, second), _ = there.asks("sub-1", "sub-2")
+    assert (first and first.handle, second) == ("bayko", AUGUSTSZ)
+    link_cognito_users(here.database, [pool_user("sub-3", "bayko")], shared)
+    there.now += REMEMBERED_SECONDS
+    assert there.asks("sub-1")[0] == [None]
+    server.calls.clear()
+    link_cognito_users(here.database, [pool_user("sub-3", "bayko")], shared)
+    assert server.calls == []
+
+
+def test_who_comes_anew_under_a_handle_is_not_who_had_it(new_process: NewProcess) -> None:
+    here, there = new_process(), new_process()
+    old, _ = here.users.provision(ANNA)
+    here.looks_at("anna")
+    here.asks("sub-anna")
+    with here.database.transaction() as queries:
+        queries._connection.execute("DELETE FROM users WHERE handle = 'anna'")  # type: ignore[attr-defined]
+    new, outcome = here.users.provision(ANNA)
+    assert outcome is Outcome.CREATED
+    assert new != old
+    assert there.looks_at("anna")[0] == there.asks("sub-anna")[0] == [new]
+
+
+def test_what_is_not_ours_is_read_from_postgres(server: MomentoServer, new_process: NewProcess) -> None:
+    new_process(secret="another deployment's secret").asks("sub-1")
+    assert new_process().asks("sub-1") == ([AUGUSTSZ], 1)
+    for text in (b"", b"\xff\xfe", b"null", b'["1","2","3"]'):
+        for key, entry in server.caches["cruddur"].items():
+            server.caches["cruddur"][key] = type(entry)(text, entry.until)
+        assert new_process().asks("sub-1") == ([AUGUSTSZ], 1)
+
+
+FAULTS = [
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.INTERNAL,
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_is_answered_from_postgres_and_warned_of_once(
+    server: MomentoServer, new_process: NewProcess, fault: grpc.StatusCode, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = new_process()
+    process.asks("sub-1")
+    process.now += REMEMBERED_SECONDS
+    server.fault = fault
+    server.calls.clear()
+    assert process.asks("sub-1", "sub-2", "sub-3") == ([AUGUSTSZ, None, None], 3)
+    assert process.looks_at("bayko", "nobody")[1] == 2
+    assert server.calls == ["Get"]
+    assert events(caplog) == ["cache_unavailable"]
+    assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize("call", ["Get", "SetIfNotExists"])
+def test_a_cache_that_hangs_costs_one_request_50_ms_and_the_others_nothing(
+    server: MomentoServer, new_process: NewProcess, call: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = new_process(seconds=0.05)
+    process.users.by_handle("bayko")  # connects to Postgres
+    connect(process)
+    server.slow, server.seconds = {call}, 5
+    caplog.clear()
+    taken = []
+    for handle in ("bayko", "londo", "Augustsz"):
+        began = time.perf_counter()
+        assert process.looks_at(handle)[1] == 1
+        taken.append(time.perf_counter() - began)
+    assert 0.04 < taken[0] < 0.12
+    assert max(taken[1:]) < 0.04
+    assert events(caplog) == ["cache_unavailable"]
+
+
+def test_a_cache_that_is_gone_is_done_without_and_found_again(
+    url: str, new_process: NewProcess, server: MomentoServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="cruddur")
+    away = MomentoServer()
+    away.caches["cruddur"] = {}
+    process = new_process(momento_endpoint=away.url)
+    began = time.perf_counter()
+    assert process.asks("sub-1", "sub-2") == ([AUGUSTSZ, None], 2)
+    assert time.perf_counter() - began < 1
+    with away.serving():
+        until = time.monotonic() + 20
+        while "cache_back" not in events(caplog):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+            process.now += PAUSE_SECONDS
+            process.asks("sub-2")
+        process.now += REMEMBERED_SECONDS
+        process.asks("sub-1")
+        assert new_process(momento_endpoint=away.url).asks("sub-1") == ([AUGUSTSZ], 0)
+    assert [each for each in events(caplog) if each != "cache_used"] == ["cache_unavailable", "cache_back"]
+
+
+def connect(process: Process) -> None:
+    """A connection may take longer than a call may; afterwards it is there."""
+    until = time.monotonic() + 20
+    process.asks("sub-0")
+    while process.cache._away:
+        assert time.monotonic() < until
+        process.now += PAUSE_SECONDS
+        process.asks("sub-0")

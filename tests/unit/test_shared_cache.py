@@ -1,0 +1,317 @@
+"""A cache that may be away and is not trusted: how the application goes on without it, and what it believes."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Event
+from typing import Any
+
+import pytest
+
+from lib.cache import Cache, CacheUnavailable
+from lib.config import ROOT, CacheSettings
+from lib.shared_cache import (
+    LONG_PAUSE_SECONDS,
+    PAUSE_SECONDS,
+    REPORT_SECONDS,
+    Forgiving,
+    Signed,
+    shared_cache,
+)
+
+OUTAGE = CacheUnavailable("server_unavailable", "away", lasting=False)
+REFUSAL = CacheUnavailable("authentication_error", "no such key", lasting=True)
+
+
+class Texts(Cache[str, str]):
+    """A cache of text that fails as the test says, after what it says; `asked` counts the calls that came."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+        self.failure: CacheUnavailable | None = None
+        self.asked = 0
+        self.closed = 0
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    def get(self, key: str) -> str | None:
+        self._begin()
+        return self.texts.get(key)
+
+    def put(self, key: str, value: str) -> None:
+        self._begin()
+        self.texts[key] = value
+
+    def forget(self, key: str) -> None:
+        self._begin()
+        self.texts.pop(key, None)
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def _begin(self) -> None:
+        self.asked += 1
+        failure = self.failure
+        self.meanwhile()
+        if failure:
+            raise failure
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def texts() -> Texts:
+    return Texts()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def cache(texts: Texts, clock: Clock, caplog: pytest.LogCaptureFixture) -> Forgiving:
+    caplog.set_level(logging.INFO, logger="cruddur")
+    return Forgiving(lambda: texts, timer=clock)
+
+
+def events(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, dict[str, Any]]]:
+    return [
+        (record.levelname, record.message, record.__dict__["fields"])
+        for record in caplog.records
+        if record.name == "cruddur"
+    ]
+
+
+def names(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [name for _, name, _ in events(caplog)]
+
+
+def test_a_cache_that_answers_is_asked_each_time(
+    cache: Forgiving, texts: Texts, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache.put("key", "text")
+    assert cache.get("key") == "text"
+    cache.forget("key")
+    assert cache.get("key") is None
+    assert (texts.asked, events(caplog)) == (4, [])
+
+
+def test_an_outage_is_one_warning_and_nobody_waits_for_it(
+    cache: Forgiving, texts: Texts, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    texts.failure = OUTAGE
+    for _ in range(10):
+        assert cache.get("key") is None
+        cache.put("key", "text")
+        cache.forget("key")
+    assert (texts.asked, texts.texts) == (1, {})
+    assert events(caplog) == [("WARNING", "cache_unavailable", {"reason": "server_unavailable"})]
+    for number in range(1, 4):
+        clock.now = number * PAUSE_SECONDS
+        cache.get("key")
+        assert texts.asked == 1 + number
+    assert names(caplog) == ["cache_unavailable"]
+
+
+def test_the_end_of_an_outage_is_told_and_the_next_one_is_warned_of_again(
+    cache: Forgiving, texts: Texts, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    texts.failure = OUTAGE
+    cache.get("key")
+    texts.failure = None
+    clock.now += PAUSE_SECONDS
+    cache.put("key", "text")
+    assert cache.get("key") == "text"
+    texts.failure = OUTAGE
+    cache.get("key")
+    assert names(caplog) == ["cache_unavailable", "cache_back", "cache_unavailable"]
+
+
+def test_a_refusal_is_left_alone_for_longer(
+    cache: Forgiving, texts: Texts, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    texts.failure = REFUSAL
+    cache.get("key")
+    clock.now += LONG_PAUSE_SECONDS - 1
+    cache.get("key")
+    assert texts.asked == 1
+    clock.now += 1
+    cache.get("key")
+    assert texts.asked == 2
+    assert names(caplog).count("cache_unavailable") == 1
+
+
+def test_a_client_that_cannot_be_made_is_an_outage_as_well(caplog: pytest.LogCaptureFixture) -> None:
+    def connect() -> Texts:
+        raise REFUSAL
+
+    cache = Forgiving(connect, timer=Clock())
+    assert [cache.get("key"), cache.get("key")] == [None, None]
+    assert names(caplog) == ["cache_unavailable"]
+
+
+def test_after_a_pause_one_request_tries_and_the_others_go_on(cache: Forgiving, texts: Texts, clock: Clock) -> None:
+    texts.failure = OUTAGE
+    cache.get("key")
+    clock.now += PAUSE_SECONDS
+    trying, going_on = Event(), Event()
+
+    def hang() -> None:
+        trying.set()
+        assert going_on.wait(5)
+
+    texts.meanwhile = hang
+    with ThreadPoolExecutor(1) as threads:
+        trier = threads.submit(cache.get, "key")
+        assert trying.wait(5)
+        assert [cache.get("key") for _ in range(20)] == [None] * 20
+        assert texts.asked == 2
+        going_on.set()
+        assert trier.result() is None
+
+
+def test_many_who_fail_at_once_warn_once(cache: Forgiving, texts: Texts, caplog: pytest.LogCaptureFixture) -> None:
+    texts.failure = OUTAGE
+    barrier = Barrier(8)
+    texts.meanwhile = lambda: barrier.wait(5)
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(cache.get, "abcdefgh")) == [None] * 8
+    assert names(caplog) == ["cache_unavailable"]
+
+
+def test_an_answer_to_a_question_of_before_does_not_end_an_outage(
+    cache: Forgiving, texts: Texts, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail_meanwhile() -> None:
+        texts.meanwhile, texts.failure = (lambda: None), OUTAGE
+        cache.get("another")
+
+    texts.texts["key"] = "text"
+    texts.meanwhile = fail_meanwhile
+    assert cache.get("key") == "text"
+    assert names(caplog) == ["cache_unavailable"]
+    assert cache.get("key") is None
+
+
+def test_a_bug_is_no_outage(cache: Forgiving, texts: Texts) -> None:
+    texts.meanwhile = lambda: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        cache.get("key")
+
+
+def test_many_at_once_make_one_client_and_none_is_made_before_the_first_asks() -> None:
+    made: list[Texts] = []
+
+    def connect() -> Texts:
+        made.append(Texts())
+        return made[-1]
+
+    cache = Forgiving(connect)
+    assert made == []
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(cache.get, "abcdefgh"))
+    assert len(made) == 1
+    cache.close()
+    cache.close()
+    assert made[0].closed == 1
+
+
+def test_what_it_was_used_for_is_logged_once_a_minute_and_at_the_end(
+    cache: Forgiving, texts: Texts, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    texts.texts["key"] = "text"
+    for key in ("key", "key", "another"):
+        cache.get(key)
+    cache.put("key", "text")
+    assert events(caplog) == []
+    clock.now += REPORT_SECONDS
+    cache.get("key")
+    assert events(caplog) == [("INFO", "cache_used", {"hits": 3, "misses": 1, "faults": 0})]
+    texts.failure = OUTAGE
+    cache.get("key")
+    cache.get("key")
+    cache.close()
+    assert events(caplog)[1:] == [
+        ("WARNING", "cache_unavailable", {"reason": "server_unavailable"}),
+        ("INFO", "cache_used", {"hits": 0, "misses": 0, "faults": 1}),
+    ]
+
+
+def test_a_process_that_ends_closes_it(monkeypatch: pytest.MonkeyPatch, texts: Texts) -> None:
+    registered: list[Callable[[], None]] = []
+    monkeypatch.setattr(atexit, "register", registered.append)
+    cache = Forgiving(lambda: texts)
+    assert registered == []
+    cache.get("key")
+    [close] = registered
+    close()
+    assert texts.closed == 1
+
+
+def test_json_is_found_again_by_who_has_the_secret(texts: Texts) -> None:
+    Signed(texts, "a secret").put("key", ["uuid", "änna", "Anna 🐻"])
+    assert Signed(texts, "a secret").get("key") == ["uuid", "änna", "Anna 🐻"]
+    assert Signed(texts, "another secret").get("key") is None
+    assert Signed(texts, "a secret").get("another") is None
+
+
+def test_what_was_put_elsewhere_without_the_secret_or_cut_off_is_nothing(texts: Texts) -> None:
+    cache = Signed(texts, "a secret")
+    cache.put("key", ["uuid", "anna", "Anna"])
+    good = texts.texts["key"]
+    for text in (
+        "",
+        "null",
+        '["uuid", "anna", "Anna"]',
+        good[:-1],
+        good[1:],
+        "\ufffd" * 3,
+        "x" * 100_000,
+        f"{good}.{good}",
+    ):
+        texts.texts["key"] = text
+        assert cache.get("key") is None
+    texts.texts = {"another": good}  # a value that was moved is another's
+    assert cache.get("another") is None
+
+
+def test_forgetting_and_closing_go_through(texts: Texts) -> None:
+    cache = Signed(texts, "a secret")
+    cache.put("key", 1)
+    cache.forget("key")
+    cache.close()
+    assert (texts.texts, texts.closed) == ({}, 1)
+
+
+def test_without_a_key_there_is_nothing_shared_and_nothing_of_momento_is_loaded() -> None:
+    assert shared_cache(CacheSettings(), "a secret") is None
+    code = """
+import json, sys
+import app, lib.users, lib.known_users, lib.shared_cache, lib.invalidation
+from lib.config import CacheSettings
+assert lib.shared_cache.shared_cache(CacheSettings(), "a secret") is None
+print(json.dumps(sorted({"grpc", "momento", "google.protobuf"} & sys.modules.keys())))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []
+
+
+def test_functions_that_know_users_load_neither_signatures_nor_clients() -> None:
+    code = """
+import sys
+import lib.users
+loaded = {"itsdangerous", "grpc", "momento", "psycopg", "boto3", "flask", "jwt"} & sys.modules.keys()
+assert not loaded, loaded
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
