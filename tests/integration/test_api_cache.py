@@ -1,0 +1,97 @@
+"""The API with a cache that its processes share: what it saves, and that nobody notices when it is away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import grpc
+import psycopg
+import pytest
+
+from tests.integration.api import Api, Person, ok, run_api
+from tests.momento_server import KEY, MomentoServer, momento
+
+api = pytest.fixture(scope="module")(run_api)
+
+
+@pytest.fixture
+def server() -> Iterator[MomentoServer]:
+    with momento() as running:
+        yield running
+
+
+@contextmanager
+def process(api: Api, server: MomentoServer, *, key: str = KEY) -> Iterator[Api]:
+    """Another process of the API, which knows nobody yet, beside those that share the cache."""
+    with api.variant(momento_api_key=key, momento_endpoint=server.url) as other:
+        shared = other.app.extensions["backend"].users._known._shared
+        try:
+            yield other
+        finally:
+            shared.close()
+
+
+def profile(api: Api, person: Person) -> int:
+    return api.app.test_client().get(f"/api/users/@{person.user.handle}/short").status_code
+
+
+def connect(api: Api) -> None:
+    """A first connection may take longer than a call may."""
+    shared = api.app.extensions["backend"].users._known._shared._cache
+    until = time.monotonic() + 20
+    while shared.get("anything") is not None or shared._away or not shared._cache:
+        assert time.monotonic() < until
+        shared._next_try = 0.0
+
+
+def test_who_signed_in_at_one_process_is_known_to_the_next(api: Api, server: MomentoServer) -> None:
+    anna = api.sign_up()
+    with process(api, server) as first:
+        connect(first)
+        first.sign_in(anna.user).inbox()
+        assert profile(first, anna) == 200
+    with psycopg.connect(api.settings.database_url) as connection:
+        connection.execute("DELETE FROM users WHERE uuid = %s", (anna.user.uuid,))
+    with process(api, server) as second:
+        connect(second)
+        second.sign_in(anna.user).inbox()  # Postgres would not know her
+        assert profile(second, anna) == 200
+        assert ok(second.sign_in(anna.user).get("/api/unread")) == {"unread_count": 0}
+
+
+def test_who_signs_up_is_let_in_at_once(api: Api, server: MomentoServer) -> None:
+    with process(api, server) as one:
+        connect(one)
+        nobody = one.app.test_client().get("/api/users/@somebody-new/short")
+        assert nobody.status_code == 404
+        anna = one.sign_up("somebody")
+        assert profile(one, anna) == 200
+        anna.inbox()
+
+
+@pytest.mark.parametrize("fault", [None, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAUTHENTICATED])
+def test_a_cache_that_hangs_or_fails_is_one_warning_and_no_request(
+    api: Api, server: MomentoServer, fault: grpc.StatusCode | None
+) -> None:
+    anna, bert = api.couple()
+    with process(api, server) as one:
+        connect(one)
+        server.fault, server.seconds = fault, 0 if fault else 5
+        people = [one.sign_in(person.user) for person in (anna, bert)]
+        for person in people:
+            person.inbox()
+            assert profile(one, person) == 200
+        people[0].write("Hello", to=bert)
+        warnings = [line for line in one.lines() if line["level"] == "warning"]
+        assert [line["event"] for line in warnings] == ["cache_unavailable"]
+        assert KEY not in one.log.getvalue()
+
+
+def test_a_start_with_a_key_that_is_good_nowhere_is_a_start(api: Api, server: MomentoServer) -> None:
+    anna = api.sign_up()
+    with api.variant(momento_api_key="this is no key at all") as one:
+        one.sign_in(anna.user).inbox()
+        assert [line["reason"] for line in one.lines() if line["event"] == "cache_unavailable"] == ["key_unusable"]
+        assert "no key at all" not in one.log.getvalue()
