@@ -8,20 +8,20 @@ from there when it is run again: the same plan gives the same keys and the same 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from types import TracebackType
-from typing import Any, Self
+from operator import itemgetter
+from typing import Any
 
 from lib.clock import tick_after, to_timestamp
 from lib.ddb import keys
 from lib.ddb.conversations import ATTEMPTS, Conversations
 from lib.ddb.errors import Contended, StoreError, StoreUnavailable, translated
 from lib.ddb.items import Conversation, Member, Message, conversation_key
+from lib.ddb.pipeline import Pipeline
 from lib.ddb.sending import KeyTaken, PairTaken, advanced, start_writes
 from lib.ddb.shapes import readable
 from lib.ddb.table import Table, pause
@@ -30,7 +30,7 @@ from lib.users import User
 _BATCH = 25  # items that BatchWriteItem takes
 
 _THREADS = 4
-_WINDOW = 2 * _THREADS
+_WINDOW = 2 * _THREADS  # batches that may be written beside each other
 _FRUITLESS_TRIES = 50
 _THROTTLED = frozenset({"ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"})
 
@@ -74,23 +74,26 @@ class BulkLoader:
         that is there already is passed over, whatever was written in it since. Raises ConversationRefused,
         StoreUnavailable, Contended; ValueError for a sender who is no member.
         """
-        with _Pipeline(each) as pipeline:
+        with Pipeline(each, threads=_THREADS, window=_WINDOW) as pipeline:
             for conversation in conversations:
                 self._load(conversation, pipeline)
             pipeline.drain()
             return pipeline.written
 
-    def _load(self, conversation: NewConversation, pipeline: _Pipeline) -> None:
+    def _load(self, conversation: NewConversation, pipeline: Pipeline) -> None:
         if self._is_whole(conversation):
             return
         batch: list[Message] = []
-        there = 0
-        for state, message in _sent(conversation):
-            if state.seq == 2:  # from here on, messages are written before the transaction
+        latest: dict[str, tuple[int, Message]] = {}
+        there, first_at = 0, ""
+        for seq, message in _numbered(conversation):
+            first_at = first_at or message.created_at
+            latest[message.sender.uuid] = seq, message
+            if seq == 2:  # from here on, messages are written before the transaction
                 there = self._seq_there(conversation)
                 pipeline.done += there
                 del batch[:there]
-            if state.seq > there:
+            if seq > there:
                 batch.append(message)
             if len(batch) > _BATCH:
                 pipeline.submit(partial(self._put, batch[:_BATCH]))
@@ -99,6 +102,7 @@ class BulkLoader:
             *rest, last = batch
             if rest:
                 pipeline.submit(partial(self._put, rest))
+            state = _state(conversation, first_at, latest.values())
             pipeline.submit(partial(self._start, state, last, pipeline.running()))
 
     def _is_whole(self, conversation: NewConversation) -> bool:
@@ -177,68 +181,30 @@ class BulkLoader:
         raise Contended
 
 
-class _Pipeline:
-    """Jobs that run beside each other, a window of them at the most; each returns how many messages it wrote.
-
-    A job begins after all that were submitted before it have begun, and the oldest is waited for first.
-    """
-
-    def __init__(self, each: Callable[[int], object]) -> None:
-        self.done = 0
-        self.written = 0
-        self._each = each
-        self._running: deque[Future[int]] = deque()
-        self._threads = ThreadPoolExecutor(_THREADS)
-
-    def submit(self, job: Callable[[], int]) -> None:
-        """Have a job done; waits for the oldest where there is a window full of them, and raises what that raised."""
-        if len(self._running) == _WINDOW:
-            self._settle()
-        self._running.append(self._threads.submit(job))
-
-    def running(self) -> Sequence[Future[int]]:
-        """The jobs that may not have ended yet; a later one may wait for them."""
-        return tuple(self._running)
-
-    def drain(self) -> None:
-        """Wait for all jobs."""
-        while self._running:
-            self._settle()
-
-    def _settle(self) -> None:
-        count = self._running.popleft().result()
-        self.written += count
-        self.done += count
-        self._each(self.done)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._threads.shutdown(cancel_futures=True)
+def _numbered(conversation: NewConversation) -> Iterator[tuple[int, Message]]:
+    """The messages, each with its number, and later than the one before."""
+    at, uuids = "", {user.uuid for user in conversation.members}
+    for seq, new in enumerate(conversation.messages, start=1):
+        if new.sender.uuid not in uuids:
+            raise ValueError(f"{new.sender.uuid} is no member of the conversation {conversation.group_uuid}")
+        given = to_timestamp(new.at)
+        at = given if given > at else tick_after(at)
+        yield seq, Message(conversation.group_uuid, at, new.uuid, new.text, new.sender, seq)
 
 
-def _sent(conversation: NewConversation) -> Iterator[tuple[Conversation, Message]]:
-    """The messages as the write path would have sent them, each with the state after it."""
+def _state(conversation: NewConversation, first_at: str, latest: Iterable[tuple[int, Message]]) -> Conversation:
+    """The state after all messages. The latest of each sender tells: of those before it, only the number is left."""
     state = Conversation(
         group_uuid=conversation.group_uuid,
         members={user.uuid: Member(user, read_seq=0) for user in conversation.members},
         last_message_at="",
         seq=0,
         version=0,
-        created_at="",
+        created_at=first_at,
     )
-    for new in conversation.messages:
-        if new.sender.uuid not in state.members:
-            raise ValueError(f"{new.sender.uuid} is no member of the conversation {state.group_uuid}")
-        at = to_timestamp(new.at)
-        if at <= state.last_message_at:
-            at = tick_after(state.last_message_at)
-        if not state.seq:
-            state = replace(state, created_at=at)
-        message = Message(state.group_uuid, at, new.uuid, new.text, new.sender, seq=state.seq + 1)
-        state = advanced(state, message)
-        yield state, message
+    for seq, message in sorted(latest, key=itemgetter(0)):
+        state = advanced(replace(state, seq=seq - 1, version=seq - 1), message)
+    return state
 
 
 def _others(group_uuid: str) -> ConversationRefused:
