@@ -16,7 +16,7 @@ RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin
 
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /opt/cruddur
-COPY app.py gunicorn.conf.py openapi.yaml ./
+COPY app.py openapi.yaml serve.py ./
 COPY aws/lambdas/message_stream aws/lambdas/message_stream
 COPY bin bin
 COPY db db
@@ -35,4 +35,4 @@ USER 10001
 EXPOSE 4567
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/api/health-check', timeout=2)"]
-CMD ["gunicorn"]
+CMD ["python", "serve.py"]

@@ -147,9 +147,9 @@ class ApiSettings:
         default="inline",
     )
     log_level: Literal["debug", "info", "warning", "error"] = _setting("least level that is logged", default="info")
-    host: str = _setting("address that gunicorn listens on", default="127.0.0.1")
-    port: int = _setting("port that gunicorn listens on", default=4567)
-    web_concurrency: int = _setting("gunicorn worker processes", default=2, high=256)
+    host: str = _setting("address that the server listens on", default="127.0.0.1")
+    port: int = _setting("port that the server listens on", default=4567)
+    web_concurrency: int = _setting("worker processes of the server", default=2, high=256)
     web_threads: int = _setting("request threads of a worker process", default=8, high=256)
 
 

@@ -1,4 +1,4 @@
-"""The API behind its real server, gunicorn, as a process of its own."""
+"""The API behind its real server, as a process of its own."""
 
 from __future__ import annotations
 
@@ -11,9 +11,16 @@ from lib.local.processes import LOOPBACK, Child, answers, bare_environment, free
 
 
 class ApiServer(Child):
-    """Gunicorn on a free port of the loopback address; what stands behind it, `variables` say, by default nothing."""
+    """The server on a free port of the loopback address; what stands behind it, `variables` say, by default nothing."""
 
-    def __init__(self, log: Path, *, stop_signal: signal.Signals = signal.SIGTERM, **variables: str) -> None:
+    def __init__(
+        self,
+        log: Path,
+        *,
+        application: str = "app:create_app",
+        stop_signal: signal.Signals = signal.SIGTERM,
+        **variables: str,
+    ) -> None:
         self.port = free_port()
         environment = {
             "PORT": str(self.port),
@@ -26,7 +33,7 @@ class ApiServer(Child):
         }
         super().__init__(
             "the API",
-            [sys.executable, "-m", "gunicorn", "--config", ROOT / "gunicorn.conf.py"],
+            [sys.executable, ROOT / "serve.py", application],
             env=bare_environment(**environment),
             ready=answers(f"http://{LOOPBACK}:{self.port}/api/health-check"),
             log=log,

@@ -141,10 +141,10 @@ class LocalStack:
         self._start(worker)
 
     def start_api(self, variables: Mapping[str, str], *, log_to_file: bool) -> None:
-        """Gunicorn with the application, ready. Its log lines go to the terminal unless they are to go to a file."""
+        """The server with the application, ready. Its log lines go to the terminal unless they are to go to a file."""
         api = Child(
             "the API",
-            [sys.executable, "-m", "gunicorn", "--config", ROOT / "gunicorn.conf.py"],
+            [sys.executable, ROOT / "serve.py"],
             env=bare_environment(**variables),
             ready=answers(f"{self.api_url}/api/ready"),
             log=self._log("api") if log_to_file else None,

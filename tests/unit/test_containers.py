@@ -88,7 +88,7 @@ def test_the_image_runs_as_nobody_special_and_checks_its_health() -> None:
     defaults = dict(part.split("=", 1) for part in variables.split())
     assert defaults["HOST"] == "0.0.0.0"  # noqa: S104 - inside a container
     assert instructions("EXPOSE") == [defaults["PORT"]]
-    assert instructions("CMD") == ['["gunicorn"]']
+    assert instructions("CMD") == ['["python", "serve.py"]']
 
 
 def test_the_image_installs_the_runtime_requirements_alone() -> None:

@@ -1,4 +1,4 @@
-"""aws/cfn/service.yaml runs the API with its settings, as the image and gunicorn's configuration want it."""
+"""aws/cfn/service.yaml runs the API with its settings, as the image and the server want it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import yaml
 
 from lib.aws.templates import template
 from lib.config import ROOT, Settings
+from serve import GRACE_SECONDS, KEEP_ALIVE_SECONDS
 from tests.policies import resources
 
 LEFT_OUT = {  # what is for emulators, and an older name
@@ -100,7 +101,7 @@ def test_a_maintenance_container_has_the_scripts_settings_and_a_role_of_its_own(
     assert all((ROOT / each).exists() for each in script["Command"])
 
 
-def test_the_port_is_one_from_the_balancer_to_gunicorn() -> None:
+def test_the_port_is_one_from_the_balancer_to_the_server() -> None:
     ports = {int(ENVIRONMENT["PORT"]), TARGETS["Port"], CONTAINER["PortMappings"][0]["ContainerPort"]}
     ports |= {each["ContainerPort"] for each in SERVICE["LoadBalancers"]}
     ports |= {rule["ToPort"] for rule in resources("network", "AWS::EC2::SecurityGroupIngress").values()} - {443, 5432}
@@ -114,16 +115,12 @@ def test_the_balancer_asks_a_path_that_the_api_has() -> None:
     assert TARGETS["Matcher"] == {"HttpCode": "200"}
 
 
-def test_the_balancer_closes_idle_connections_before_gunicorn_does() -> None:
-    keepalive = re.search(r"^keepalive = (\d+)", (ROOT / "gunicorn.conf.py").read_text(), re.MULTILINE)
-    assert keepalive
-    assert int(attributes(BALANCER, "LoadBalancerAttributes")["idle_timeout.timeout_seconds"]) < int(keepalive[1])
+def test_the_balancer_closes_idle_connections_before_the_server_does() -> None:
+    assert int(attributes(BALANCER, "LoadBalancerAttributes")["idle_timeout.timeout_seconds"]) < KEEP_ALIVE_SECONDS
 
 
-def test_a_container_is_given_the_time_that_gunicorn_takes_to_end() -> None:
-    graceful = re.search(r"^graceful_timeout = (\d+)", (ROOT / "gunicorn.conf.py").read_text(), re.MULTILINE)
-    assert graceful
-    assert int(graceful[1]) < CONTAINER["StopTimeout"]
+def test_a_container_is_given_the_time_that_the_server_takes_to_end() -> None:
+    assert GRACE_SECONDS < CONTAINER["StopTimeout"]
 
 
 def test_the_balancer_is_public_the_containers_are_not_and_each_is_in_its_own_group() -> None:
