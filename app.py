@@ -31,6 +31,7 @@ from lib.users import UserDirectory
 from routes.backend import Backend
 from routes.body import MAX_BODY_BYTES
 from routes.health import health
+from routes.json import OrjsonProvider
 from routes.message_groups import message_groups
 from routes.messages import messages
 from routes.reference import reference
@@ -67,8 +68,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.merge_slashes = False  # `//` is another path, and a redirect would repeat whatever Host was sent
     # One more than is accepted: werkzeug cuts a chunked body off here, and the route must see that there was more.
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
-    app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    app.json = OrjsonProvider(app)
     app.extensions["backend"] = _make_backend(settings)
     for blueprint in (message_groups, messages, users, health, reference):
         app.register_blueprint(blueprint)

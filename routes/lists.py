@@ -16,7 +16,8 @@ _PLACES = ("cursor", "since", "before", "after", "around")
 
 def asked(*names: str) -> dict[str, str | None]:
     """The page that the client asks for, unchecked: its limit and these arguments."""
-    return {name: request.args.get(name) for name in ("limit", *names)}
+    given = request.args
+    return {name: given.get(name) for name in ("limit", *names)}
 
 
 def answer(rows: list[dict[str, Any]], page: Page[Any]) -> Response:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from itsdangerous import BadData, URLSafeSerializer
+from itsdangerous import BadData, Serializer, URLSafeSerializer
+from itsdangerous.encoding import base64_encode
 
 from lib.ddb.errors import CursorInvalid
 
 Purpose = Literal["cursor", "feed"]
 """What it is for: the next page of a list, or what moves in an inbox from then on."""
+
+_SHORT = 128  # bytes: what is no longer, zlib would hardly make shorter, and trying costs more than all the rest
 
 
 class CursorSigner:
@@ -33,5 +36,13 @@ class CursorSigner:
         except BadData as error:
             raise CursorInvalid from error
 
-    def _serializer(self, purpose: Purpose, pk: str) -> URLSafeSerializer:
-        return URLSafeSerializer(self._secret_key, salt=f"{purpose} {pk}")
+    def _serializer(self, purpose: Purpose, pk: str) -> _Compressing:
+        return _Compressing(self._secret_key, salt=f"{purpose} {pk}")
+
+
+class _Compressing(URLSafeSerializer):
+    """Compresses what is long alone; it reads both, as its base does."""
+
+    def dump_payload(self, obj: Any) -> bytes:
+        payload = Serializer.dump_payload(self, obj)
+        return base64_encode(payload) if len(payload) <= _SHORT else super().dump_payload(obj)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from lib.ddb import keys
@@ -223,11 +224,13 @@ def _user_attributes(user: User) -> Item:
 
 
 def _user(item: Item) -> User:
-    return User(
-        uuid=item["user_uuid"]["S"],
-        handle=item["user_handle"]["S"],
-        display_name=item["user_display_name"]["S"],
-    )
+    return _same_user(item["user_uuid"]["S"], item["user_handle"]["S"], item["user_display_name"]["S"])
+
+
+@lru_cache(maxsize=1024)
+def _same_user(uuid: str, handle: str, display_name: str) -> User:
+    """A user who is read again and again, row by row: making one anew costs as much as the rest of a message."""
+    return User(uuid, handle, display_name)
 
 
 def _text(name: str, value: str | None) -> Item:
