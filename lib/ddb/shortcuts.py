@@ -18,6 +18,7 @@ import os
 from typing import Any
 from urllib.parse import urlsplit
 
+import botocore
 import botocore.session
 from botocore.auth import SIGV4_TIMESTAMP
 from botocore.awsrequest import AWSPreparedRequest, HeadersDict
@@ -32,7 +33,7 @@ from lib.ddb.signing import authorization
 from lib.ddb.transport import Transport, origin_of
 from lib.ddb.wire import Answers, Requests
 
-_USER_AGENT = "cruddur-messages"
+_USER_AGENT = f"cruddur-messages Botocore/{botocore.__version__}"
 
 
 def quick_client(config: Config, *, region: str, endpoint_url: str | None) -> Any:
@@ -45,7 +46,7 @@ def quick_client(config: Config, *, region: str, endpoint_url: str | None) -> An
         config=config.merge(Config(user_agent=_USER_AGENT)),
     )
     client._serializer = Requests(client._serializer)
-    client._ruleset_resolver = _Rules(client._ruleset_resolver)
+    client._ruleset_resolver = _Rules(client)
     client._endpoint = _Endpoint(client, _http_session(client, session))
     # What was read to make the client, such as every endpoint of every service: 7 MB that it does not need.
     session.get_component("data_loader")._cache.clear()
@@ -76,8 +77,7 @@ class _Endpoint(Endpoint):  # type: ignore[misc]
     def create_request(self, params: dict[str, Any], operation_model: Any = None) -> AWSPreparedRequest:
         """A request ready to be sent, as `request-created` and botocore's signer would make it."""
         signer, body, url = self._signer, params["body"], params["url"]
-        credentials = signer.get_auth_instance(signer.signing_name, signer.region_name, "v4").credentials
-        if credentials is None:
+        if not (credentials := _credentials(signer)):
             raise NoCredentialsError
         headers = params["headers"] | {"X-Amz-Date": get_current_datetime().strftime(SIGV4_TIMESTAMP)}
         if credentials.token:
@@ -100,14 +100,37 @@ class _Endpoint(Endpoint):  # type: ignore[misc]
 
 
 class _Rules:
-    """The endpoint's rules, asked about the first table of a call alone: they look at no other."""
+    """The endpoint's rules: for each operation, table and account they are asked once, and about no second table."""
 
-    def __init__(self, plain: Any) -> None:
-        self._plain = plain
+    def __init__(self, client: Any) -> None:
+        self._plain = client._ruleset_resolver
+        self._signer = client._request_signer
+        self._found: dict[tuple[str, str, str | None], Any] = {}
 
     def construct_endpoint(self, operation_model: Any, call_args: dict[str, Any], request_context: Any) -> Any:
-        first = {name: value[:1] if isinstance(value, list) else value for name, value in call_args.items()}
-        return self._plain.construct_endpoint(operation_model, first, request_context)
+        table = _first_table(call_args)
+        if table is None:
+            return self._plain.construct_endpoint(operation_model, call_args, request_context)
+        key = operation_model.name, table, getattr(_credentials(self._signer), "account_id", None)
+        if key not in self._found:
+            self._found[key] = self._plain.construct_endpoint(operation_model, call_args, request_context)
+        return self._found[key]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._plain, name)
+
+
+def _first_table(arguments: dict[str, Any]) -> str | None:
+    match arguments:
+        case {"TableName": str(table)}:
+            return table
+        case {"TransactItems": [dict(first), *_]}:
+            match [*first.values()]:
+                case [{"TableName": str(table)}]:
+                    return table
+    return None
+
+
+def _credentials(signer: Any) -> Any:
+    """As they are now: those of a role are renewed in here. None without any."""
+    return signer.get_auth_instance(signer.signing_name, signer.region_name, "v4").credentials

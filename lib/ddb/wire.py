@@ -130,7 +130,10 @@ def _check_of_structure(shape: Shape, made: dict[str, _Check]) -> _Check:
     def check(value: Any) -> bool:
         if type(value) is not dict or not required <= value.keys():
             return False
-        return all(members.get(name, _never)(each) for name, each in value.items())
+        for name, each in value.items():  # noqa: SIM110 – twice as quick as all()
+            if not members.get(name, _never)(each):
+                return False
+        return True
 
     made[shape.name] = check
     for name, member in shape.members.items():
