@@ -22,7 +22,7 @@ ROLES = ("small", "medium", "large")
 _NAMESPACE = UUID("2b7f3f0a-6f0c-4e39-9d7d-0a4f3f3e8f10")
 _LAST = datetime(2026, 1, 4, 19, 0, tzinfo=UTC)
 _STEP = timedelta(seconds=1)
-_TEXT = "This is message {} of many, as long as people write them when they talk of nothing much in the evening."
+_TEXT = "Message {}: as long as one that people write in the evening."  # so that 20 rows and 21 are read for 8 KB
 
 
 @dataclass(frozen=True, slots=True)

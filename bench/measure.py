@@ -20,7 +20,7 @@ from lib.config import ROOT
 from lib.local.processes import EngineError, bare_environment
 
 _SETTLE_SECONDS = 0.1  # what was asked last is answered and logged
-_WARM_UPS = 20
+_WARM_UPS = 60
 _GRACE_SECONDS = 30
 
 

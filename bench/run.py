@@ -69,7 +69,14 @@ def _load(stage: Stage, say: Say) -> None:
     say(f"Loading {total:,} messages …")
     with _progress() as progress:
         task = progress.add_task("Loading", total=total)
-        speed = stage.load(lambda done: progress.update(task, completed=done))
+
+        def each(done: int) -> None:
+            before = progress.tasks[task].completed
+            progress.update(task, completed=done)
+            if progress.disable and done * 10 // total > before * 10 // total:
+                say(f"{done:,}")
+
+        speed = stage.load(each)
     say(f"Loaded at {speed:,.0f} messages a second")
 
 

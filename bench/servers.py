@@ -17,8 +17,8 @@ from bench.cores import place
 from lib.config import ROOT
 from lib.local.processes import LOOPBACK, Child, EngineError, answers, bare_environment, free_port
 
-SERVER = "Server: gunicorn.conf.py, as in production, for the API and for the naive view alike."
-API, NAIVE = "app:create_app()", "bench.naive:create_app()"
+SERVER = "Server: serve.py, as in production, for the API and for the naive view alike."
+API, NAIVE = "app:create_app", "bench.naive:create_app"
 _PROBES = {API: "/api/health-check", NAIVE: "/floor"}
 
 
@@ -40,7 +40,7 @@ class Server(Child):
         self._read = 0
         super().__init__(
             application.partition(":")[0],
-            [sys.executable, "-m", "gunicorn", "--config", ROOT / "gunicorn.conf.py", application],
+            [sys.executable, ROOT / "serve.py", application],
             env=bare_environment(**variables, PORT=str(port), WEB_CONCURRENCY=str(workers)),
             ready=answers(self.url + _PROBES[application]),
             log=log,
@@ -85,6 +85,7 @@ class Server(Child):
         return self._main().children(recursive=True)
 
     def _main(self) -> psutil.Process:
+        self.raise_if_dead()
         if self.pid is None:
             raise EngineError(f"{self.name} does not run")
         return psutil.Process(self.pid)
