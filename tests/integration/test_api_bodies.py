@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from io import BytesIO
+from threading import Event
 from typing import Any
 
 import pytest
@@ -186,6 +187,26 @@ def test_a_content_length_that_lies_is_refused(api: Api, length: str) -> None:
     environ = {"CONTENT_LENGTH": length}
     response = api.sign_up().post_bytes(padded(200), environ_overrides=environ)
     assert refused(response) in (BODY_INVALID, TOO_LARGE)
+
+
+class Stalled(BytesIO):
+    """A body whose rest does not come before its test is over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closing = Event()
+
+    def readinto(self, buffer: Any) -> int:
+        self.closing.wait()
+        return 0
+
+
+def test_a_client_that_stops_in_the_middle_of_a_body_is_refused(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("routes.body.BODY_SECONDS", 0.05)
+    body = Stalled()
+    environ: dict[str, Any] = {"wsgi.input": body, "CONTENT_LENGTH": "100"}
+    assert refused(api.sign_up().post_bytes(b"", environ_overrides=environ)) == (400, ["bad_request"])
+    body.closing.set()
 
 
 def test_a_body_is_not_read_for_who_is_not_signed_in(api: Api) -> None:
