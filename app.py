@@ -16,15 +16,16 @@ from flask.typing import ResponseReturnValue
 from flask_cors import CORS
 from werkzeug.exceptions import BadRequest, HTTPException
 
+from lib import db
 from lib.auth import TokenVerifier
 from lib.cognito import UserInfo
 from lib.config import Settings, load
 from lib.db import Database
+from lib.ddb import usage
 from lib.ddb.cursor import CursorSigner
 from lib.ddb.read_positions import ReadPositions
 from lib.ddb.store import MessageStore, StreamedMessageStore
 from lib.ddb.table import Table, connect
-from lib.ddb.usage import start_metering
 from lib.logs import configure, log
 from lib.shared_cache import shared_cache
 from lib.users import UserDirectory
@@ -112,7 +113,7 @@ def _make_backend(settings: Settings) -> Backend:
 
 def _begin() -> None:
     g.began = time.perf_counter()
-    g.dynamodb = start_metering()
+    g.dynamodb, g.postgres = usage.start_metering(), db.start_metering()
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
     if not request.query_string.isascii():  # RFC 3986; werkzeug fails on bytes that are no UTF-8
@@ -131,6 +132,7 @@ def _finish(response: Response) -> Response:
         user_uuid=g.get("user_uuid"),
         dynamodb_requests=g.dynamodb.requests,
         dynamodb_capacity_units=g.dynamodb.capacity_units,
+        postgres_requests=g.postgres.requests,
     )
     return response
 

@@ -11,6 +11,8 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import cache
 from types import TracebackType
 from typing import Any
@@ -35,6 +37,23 @@ _PING_SECONDS = 1
 FAILURES = (DatabaseUnavailable, NotUnique, psycopg.Error)
 
 
+@dataclass(slots=True)
+class Usage:
+    """A running total: the statements sent, those that check a connection before it is lent included."""
+
+    requests: int = 0
+
+
+_current: ContextVar[Usage] = ContextVar("postgres_usage")
+
+
+def start_metering() -> Usage:
+    """Count from zero in this context (a request, a script) and return the total, which grows with each statement."""
+    usage = Usage()
+    _current.set(usage)
+    return usage
+
+
 class _Connection(psycopg.Connection[Row]):
     """A connection that never waits for ever, and that tells why it could not be made."""
 
@@ -47,6 +66,11 @@ class _Connection(psycopg.Connection[Row]):
         except psycopg.Error as error:
             on_failure(error)
             raise
+
+    def execute(self, *args: Any, **kwargs: Any) -> psycopg.Cursor[Row]:
+        if usage := _current.get(None):
+            usage.requests += 1
+        return super().execute(*args, **kwargs)
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         # A frozen server or a dead network keeps no statement_timeout: this side has to count as well.

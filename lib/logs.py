@@ -14,7 +14,8 @@ import traceback
 from datetime import UTC, datetime
 from types import TracebackType
 
-_LOGGER = "cruddur"
+_logger = logging.getLogger("cruddur")
+_to_json = json.JSONEncoder(default=lambda value: type(value).__name__).encode  # ASCII: any stream can take it
 
 
 class JsonFormatter(logging.Formatter):
@@ -30,7 +31,7 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[0]:
             line["error"] = record.exc_info[0].__name__
             line["at"] = _frames(record.exc_info[2])
-        return json.dumps(line, default=lambda value: type(value).__name__)  # ASCII: any stream can take it
+        return _to_json(line)
 
 
 def configure(level: str) -> None:
@@ -38,13 +39,16 @@ def configure(level: str) -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger(_LOGGER).setLevel(level.upper())
+    _logger.setLevel(level.upper())
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # `flask run` would add a line of its own to each request
 
 
 def log(event: str, *, level: int = logging.INFO, error: BaseException | None = None, **fields: object) -> None:
     """Log an event of this system with its fields."""
-    logging.getLogger(_LOGGER).log(level, event, exc_info=error, extra={"fields": fields})
+    if _logger.isEnabledFor(level):
+        trace = (type(error), error, error.__traceback__) if error else None
+        # Past `Logger.log`, which would look for its caller's file and line.
+        _logger.handle(_logger.makeRecord(_logger.name, level, "", 0, event, (), trace, extra={"fields": fields}))
 
 
 def _frames(trace: TracebackType | None) -> list[str]:

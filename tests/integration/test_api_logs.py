@@ -20,7 +20,7 @@ from tests.integration.api import JSON, Api, Person, aws_error, refused, run_api
 TEXT = "a secret rendezvous at midnight"
 FIELDS = [
     *("time", "level", "event", "method", "route", "status", "ms"),
-    *("request_id", "user_uuid", "dynamodb_requests", "dynamodb_capacity_units"),
+    *("request_id", "user_uuid", "dynamodb_requests", "dynamodb_capacity_units", "postgres_requests"),
 ]
 
 api = pytest.fixture(scope="module")(run_api)
@@ -91,6 +91,16 @@ def test_requests_without_a_user_leave_a_line_too(
     line = logged(api)
     assert (line["method"], line["route"], line["status"], line["user_uuid"]) == (method, route, status, None)
     assert (line["dynamodb_requests"], line["dynamodb_capacity_units"]) == (0, 0)
+
+
+def test_statements_at_postgres_are_those_of_the_request(api: Api) -> None:
+    anna = api.sign_up()
+    anna.inbox()
+    assert logged(api)["postgres_requests"] == 2  # the connection is checked before it is lent
+    anna.inbox()
+    assert logged(api)["postgres_requests"] == 0
+    anna.client.get("/api/ready")
+    assert logged(api)["postgres_requests"] == 2
 
 
 def test_one_requests_cost_is_not_the_nexts(api: Api) -> None:
