@@ -211,17 +211,23 @@ def test_many_who_fail_at_once_warn_once(cache: Forgiving, texts: Texts, caplog:
 
 
 def test_an_answer_to_a_question_of_before_does_not_end_an_outage(
-    cache: Forgiving, texts: Texts, caplog: pytest.LogCaptureFixture
+    cache: Forgiving, texts: Texts, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail_meanwhile() -> None:
         texts.meanwhile, texts.failure = (lambda: None), OUTAGE
         cache.get("another")
+        clock.now += 2 * CALM_SECONDS
 
+    texts.failure = OUTAGE
+    cache.get("key")
+    texts.failure = None
+    for seconds in (PAUSE_SECONDS, CALM_SECONDS):  # an earlier outage has come to its end
+        clock.now += seconds
+        cache.get("key")
     texts.texts["key"] = "text"
     texts.meanwhile = fail_meanwhile
     assert cache.get("key") == "text"
-    assert names(caplog) == ["cache_unavailable"]
-    assert cache.get("key") is None
+    assert names(caplog) == ["cache_unavailable", "cache_back", "cache_unavailable"]
 
 
 def test_a_bug_is_no_outage(cache: Forgiving, texts: Texts) -> None:
