@@ -62,8 +62,8 @@ class CacheSettings:
     momento_auth_token: str = _setting("older name of `MOMENTO_API_KEY`; counts without it", default="", kind="secret")
     momento_cache_name: str = _setting("name of the cache, one for each deployment", default="cruddur")
     momento_ttl_seconds: int = _setting("seconds for which Momento remembers a user", default=600, high=86_400)
-    momento_endpoint: str | None = _setting(
-        "Momento's endpoint, for a key that does not hold it, or an emulator's", default=None, kind="endpoint"
+    momento_endpoint: str = _setting(
+        "Momento's endpoint, for a key that does not hold it, or an emulator's", default="", kind="endpoint"
     )
 
 

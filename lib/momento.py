@@ -80,7 +80,7 @@ class Momento(Cache[str, str]):
 def credentials(settings: CacheSettings) -> CredentialProvider:
     """The key of the settings, and where it is good. Raises CacheUnavailable, lasting."""
     key = settings.momento_api_key or settings.momento_auth_token
-    where = urlsplit(settings.momento_endpoint or "")
+    where = urlsplit(settings.momento_endpoint)
     host = where.hostname or ""
     try:
         if where.scheme == "http":

@@ -116,7 +116,7 @@ def test_bytes_that_are_no_text_are_no_fault(server: MomentoServer, cache: Momen
         (grpc.StatusCode.PERMISSION_DENIED, True),
         (grpc.StatusCode.NOT_FOUND, True),
     ],
-    ids=lambda value: getattr(value, "name", None),
+    ids=lambda value: getattr(value, "name", ""),
 )
 def test_each_fault_is_one_error_after_one_call(
     server: MomentoServer, cache: Momento, status: grpc.StatusCode, lasting: bool, caplog: pytest.LogCaptureFixture
@@ -202,17 +202,17 @@ def test_a_key_of_the_second_version_needs_its_endpoint() -> None:
 @pytest.mark.parametrize(
     ("key", "endpoint"),
     [
-        (GLOBAL_KEY, None),
+        (GLOBAL_KEY, ""),
         (GLOBAL_KEY, f"https://{CELL}:8443"),
-        ("not a key at all", None),
-        (base64.b64encode(b"not json at all!").decode(), None),
-        (base64.b64encode(b'["not an object"]').decode(), None),
-        (base64.b64encode(b'{"endpoint": "half of it"}').decode(), None),
-        (base64.b64encode(b"\xff\xfe\xfd\xfc\xfb\xfa\xf9\xf8\xf7\xf6\xf5\xf4").decode(), None),
-        (jwt.encode({"c": "half of it"}, "a secret of Momento's, which we do not know"), None),
+        ("not a key at all", ""),
+        (base64.b64encode(b"not json at all!").decode(), ""),
+        (base64.b64encode(b'["not an object"]').decode(), ""),
+        (base64.b64encode(b'{"endpoint": "half of it"}').decode(), ""),
+        (base64.b64encode(b"\xff\xfe\xfd\xfc\xfb\xfa\xf9\xf8\xf7\xf6\xf5\xf4").decode(), ""),
+        (jwt.encode({"c": "half of it"}, "a secret of Momento's, which we do not know"), ""),
     ],
 )
-def test_a_key_that_is_good_nowhere_is_told_without_it(key: str, endpoint: str | None) -> None:
+def test_a_key_that_is_good_nowhere_is_told_without_it(key: str, endpoint: str) -> None:
     with pytest.raises(CacheUnavailable) as raised:
         credentials(CacheSettings(momento_api_key=key, momento_endpoint=endpoint))
     assert (raised.value.reason, raised.value.lasting) == ("key_unusable", True)

@@ -77,7 +77,7 @@ def test_a_parameter_takes_what_its_setting_takes() -> None:
         if "AllowedValues" in parameter:
             assert parameter["AllowedValues"] == list(get_args(hints[each.name]))
         if "Default" in parameter:
-            assert parameter["Default"] == (each.default or "")
+            assert parameter["Default"] == each.default
         if "MaxValue" in parameter:
             assert (parameter["MinValue"], parameter["MaxValue"]) == (each.metadata["low"], each.metadata["high"])
 
