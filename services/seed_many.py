@@ -17,7 +17,7 @@ MANY_HANDLES = ("bayko", "londo")
 
 _CONVERSATIONS = UUID("0d1c4b0e-2f7c-4a53-9f0f-8a4f2c5a7d11")
 _LAST_AT = datetime(2025, 12, 1, 12, tzinfo=UTC)
-_APART = timedelta(seconds=30)
+_SPAN = timedelta(days=365)
 
 
 def many_uuid(count: int) -> str:
@@ -35,17 +35,19 @@ def seed_many(
     """
     first, second = (seeded_user(users, handle) for handle in MANY_HANDLES)
     group_uuid = many_uuid(count)
-    conversation = NewConversation(group_uuid, (first, second), _messages(UUID(group_uuid), first, second, count))
+    conversation = NewConversation(group_uuid, (first, second), _messages(group_uuid, first, second, count))
     return BulkLoader(table).load([conversation], each=each)
 
 
-def _messages(group: UUID, first: User, second: User, count: int) -> Iterator[NewMessage]:
-    """The lines of db/conversation.json over and over, each with its number."""
-    lines = read_lines()
-    for number, line in zip(range(1, count + 1), cycle(lines), strict=False):
+def _messages(group_uuid: str, first: User, second: User, count: int) -> Iterator[NewMessage]:
+    """The lines of db/conversation.json over and over within a year, each with its number, also in its uuid."""
+    lines, apart = read_lines(), _SPAN / count
+    senders = cycle([first if line.handle == lines[0].handle else second for line in lines])
+    texts = cycle([line.text for line in lines])
+    for number, sender, text in zip(range(1, count + 1), senders, texts, strict=False):
         yield NewMessage(
-            uuid=str(uuid5(group, str(number))),
-            at=_LAST_AT - (count - number) * _APART,
-            sender=first if line.handle == lines[0].handle else second,
-            text=f"{number}: {line.text}",
+            uuid=f"{group_uuid[:24]}{number:012x}",
+            at=_LAST_AT - (count - number) * apart,
+            sender=sender,
+            text=f"{number}: {text}",
         )
