@@ -48,8 +48,7 @@ def run(plan: Plan, engine: Engine, database_url: str, passed_on: Mapping[str, s
         chosen = ", ".join(f"{name}={value}" for name, value in passed_on.items())
         rounds = f"Each figure is the median of {plan.rounds} rounds of {plan.seconds} s that take turns."
         results = Results([*engine.notes, stage.cores.note, SERVER, *([f"Set: {chosen}."] if chosen else []), rounds])
-        for note in results.notes:
-            say(note)
+        say(results.notes[0])
         _load(stage, say)
         # Engine, Postgres, the keys, and wrk, which is started from here, leave the measured cores.
         running.callback(place, os.getpid(), stage.cores.every)

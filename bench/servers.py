@@ -73,7 +73,7 @@ class Server(Child):
             return None
 
         def mean(field: str) -> float:
-            return float(sum(call.get(field, 0) for call in calls)) / len(calls)
+            return float(sum(call[field] for call in calls)) / len(calls)
 
         return Costs(mean("dynamodb_requests"), mean("dynamodb_capacity_units"), mean("postgres_requests"))
 
