@@ -94,8 +94,12 @@ def test_the_container_is_nobody_special_and_cannot_write_to_its_disk() -> None:
 def test_a_maintenance_container_has_the_scripts_settings_and_a_role_of_its_own() -> None:
     (script,) = MAINTENANCE["ContainerDefinitions"]
     given = {each["Name"]: each["Value"] for each in script["Environment"]}
-    assert given == {name: ENVIRONMENT[name] for name in ("AWS_DEFAULT_REGION", "ALLOWED_REGIONS", "DDB_TABLE")}
-    assert [each["Name"] for each in script["Secrets"]] == ["DATABASE_URL"]
+    momento = {f"MOMENTO_{name}" for name in ("CACHE_NAME", "TTL_SECONDS", "ENDPOINT")}  # who renames, tells the cache
+    assert given == {
+        name: ENVIRONMENT[name] for name in {"AWS_DEFAULT_REGION", "ALLOWED_REGIONS", "DDB_TABLE"} | momento
+    }
+    assert [each.get("Name") for each in script["Secrets"]] == ["DATABASE_URL", None]
+    assert script["Secrets"][-1] == MOMENTO
     assert (script["Image"], script["User"]) == (CONTAINER["Image"], CONTAINER["User"])
     assert MAINTENANCE["TaskRoleArn"] == {"Fn::GetAtt": ["MaintenanceRole", "Arn"]}
     assert all((ROOT / each).exists() for each in script["Command"])
