@@ -5,6 +5,7 @@ Owns the `users` queries; what is remembered of their answers is lib/known_users
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # who needs a User alone, loads neither psycopg nor boto3
     from lib.db import Database, Queries, Row
 
 _MAX_CHARS = 255  # as the table's own check
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,4 +209,4 @@ def _to_user(row: Row) -> User:
 
 def _storable(text: str) -> bool:
     """Whether Postgres can hold this text: no NUL, no lone surrogate, no more than the column takes."""
-    return len(text) <= _MAX_CHARS and not any(char == "\0" or "\ud800" <= char <= "\udfff" for char in text)
+    return len(text) <= _MAX_CHARS and not _UNSTORABLE.search(text)
