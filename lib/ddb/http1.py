@@ -73,7 +73,8 @@ def _read_unusual(received: _Received) -> Answer:
     answer = HTTPResponse(received, method="POST")  # type: ignore[arg-type]
     answer.begin()
     body = answer.read()
-    headers = {name.lower(): ", ".join(answer.headers.get_all(name, [])) for name in answer.headers}
+    lines = {name.lower(): ", ".join(answer.headers.get_all(name, [])) for name in answer.headers}
+    headers = {name: value.replace("\r\n", "") for name, value in lines.items()}  # a header may be folded
     return Answer(answer.status, headers, body, reusable=not answer.will_close)
 
 
