@@ -17,18 +17,25 @@ DYNOXIDE, DYNAMODB_LOCAL, MINISTACK = ENGINES = ("dynoxide", "dynamodb-local", "
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A running engine; `why` says how it came to be chosen, `streams` whether the table keeps its stream."""
+    """A running engine; `why` says how it came to be chosen."""
 
     name: str
     url: str
     why: str
-    streams: bool = True
+
+    @property
+    def streams(self) -> bool:
+        """Whether the table keeps its stream."""
+        return self.name != DYNOXIDE
 
     @property
     def notes(self) -> list[str]:
         """What to know about it beside the figures."""
-        stream = "The table's stream is off: dynoxide gets slower with every record that a stream keeps."
-        return [f"Engine: {self.name}, {self.why}.", *([] if self.streams else [stream])]
+        about = {
+            DYNOXIDE: ["The table's stream is off: dynoxide gets slower with every record that a stream keeps."],
+            DYNAMODB_LOCAL: ["It cannot be told an address: while it runs, it listens on all of this machine's."],
+        }
+        return [f"Engine: {self.name}, {self.why}.", *about.get(self.name, [])]
 
 
 def start_engine(wanted: str | None, folder: Path, *, downloads: Path, running: ExitStack) -> Engine:
@@ -57,4 +64,4 @@ def _start(name: str, why: str, folder: Path, downloads: Path, running: ExitStac
     else:
         raise ValueError(name)
     running.enter_context(child)
-    return Engine(name, child.url, why, streams=name != DYNOXIDE)
+    return Engine(name, child.url, why)
