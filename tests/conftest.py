@@ -20,8 +20,10 @@ import pytest
 from botocore.config import Config
 
 from lib import config
+from lib.config import DynamoDBSettings
 from lib.db import create_database
 from lib.ddb.schema import create_table
+from lib.ddb.table import connect
 from lib.local.dynamodb_local import DynamoDBLocal
 from lib.local.environment import without_developer
 from lib.local.ministack import Ministack
@@ -132,6 +134,19 @@ def fresh_dynamodb_url(request: pytest.FixtureRequest, engine_folder: Path) -> I
 def dynamodb_client(dynamodb_url: str) -> Iterator[Any]:
     """A boto3 client of the engine under test."""
     client = boto3.client("dynamodb", endpoint_url=dynamodb_url, config=Config(max_pool_connections=50))
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module", params=["on", "off"])
+def connected(request: pytest.FixtureRequest, dynamodb_url: str) -> Iterator[Any]:
+    """The program's own client of it, with its shortcuts and without."""
+    settings = DynamoDBSettings(
+        aws_default_region=os.environ["AWS_DEFAULT_REGION"],
+        aws_endpoint_url_dynamodb=dynamodb_url,
+        ddb_shortcuts=request.param,
+    )
+    client = connect(settings, pool_size=50)
     yield client
     client.close()
 

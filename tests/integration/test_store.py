@@ -1,4 +1,4 @@
-"""The store's contract on the engine under test."""
+"""The store's contract on the engine under test, with the client's shortcuts and without."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.stores import NewStore, TableContents, stores_on
 
 
 @pytest.fixture
-def new_store(dynamodb_client: Any, table: str) -> NewStore:
-    return stores_on(dynamodb_client, table)
+def new_store(connected: Any, table: str) -> NewStore:
+    return stores_on(connected, table)
 
 
 @pytest.fixture

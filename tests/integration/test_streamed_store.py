@@ -17,8 +17,8 @@ from tests.streamed import settled_stores_on, streamed_stores_on
 
 
 @pytest.fixture
-def new_store(dynamodb_client: Any, table: str) -> NewStore:
-    return settled_stores_on(dynamodb_client, table)
+def new_store(connected: Any, table: str) -> NewStore:
+    return settled_stores_on(connected, table)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from moto import mock_aws
@@ -18,17 +18,23 @@ TABLE = "messages"
 
 
 @contextmanager
-def moto_client() -> Iterator[Any]:
+def moto_client(shortcuts: Literal["on", "off"] = "on") -> Iterator[Any]:
     """A client of a DynamoDB in this process that holds an empty table."""
     with mock_aws():
-        client = connect(DynamoDBSettings(aws_default_region="us-east-1"))
+        client = connect(DynamoDBSettings(aws_default_region="us-east-1", ddb_shortcuts=shortcuts))
         create_table(client, TABLE)
         yield client
 
 
 @pytest.fixture
-def client() -> Iterator[Any]:
-    with moto_client() as client:
+def shortcuts() -> Literal["on", "off"]:
+    """Whether the client takes its shortcuts; a module may ask for both."""
+    return "on"
+
+
+@pytest.fixture
+def client(shortcuts: Literal["on", "off"]) -> Iterator[Any]:
+    with moto_client(shortcuts) as client:
         yield client
 
 
