@@ -9,11 +9,13 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from flask import Flask, Response, g, jsonify, request
 from flask.typing import ResponseReturnValue
-from flask_cors import CORS
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from lib import db
@@ -29,8 +31,9 @@ from lib.ddb.table import Table, connect
 from lib.logs import configure, log
 from lib.shared_cache import shared_cache
 from lib.users import UserDirectory
-from routes.backend import Backend
+from routes.backend import Backend, backend
 from routes.body import MAX_BODY_BYTES
+from routes.cors import allow
 from routes.health import health
 from routes.json import OrjsonProvider
 from routes.message_groups import message_groups
@@ -42,11 +45,6 @@ from services.newcomers import Newcomers
 from services.readiness import Readiness
 
 RETRY_AFTER_SECONDS = 1
-PREFLIGHT_SECONDS = 3600  # each `since` is another URL, and browsers ask for each
-EXPOSED_HEADERS = [
-    *("ETag", "Feed-Cursor", "Idempotency-Replayed", "Link"),
-    *("Retry-After", "WWW-Authenticate", "X-Request-Id"),
-]
 
 _STATUS = {Invalid: 422, Unauthenticated: 401, Forbidden: 403, NotFound: 404, Conflict: 409, Unavailable: 503}
 _CODES = {
@@ -58,6 +56,26 @@ _CODES = {
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
+class Api(Flask):
+    """Flask, as this application uses it."""
+
+    json_provider_class = OrjsonProvider
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Nothing here is a coroutine, and Flask asks at every call."""
+        return func
+
+
+@dataclass(slots=True)
+class Trace:
+    """A request, as its log line tells of it."""
+
+    request_id: str
+    began: float
+    dynamodb: usage.Usage
+    postgres: db.Usage
+
+
 def create_app(settings: Settings | None = None) -> Flask:
     """The WSGI application. Without settings it reads the environment's; SettingsError names what is wrong with them.
 
@@ -65,22 +83,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     settings = settings or load(Settings)
     configure(settings.log_level)
-    app = Flask(__name__, static_folder=None)
+    app = Api(__name__, static_folder=None)
     app.url_map.merge_slashes = False  # `//` is another path, and a redirect would repeat whatever Host was sent
     # One more than is accepted: werkzeug cuts a chunked body off here, and the route must see that there was more.
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
-    app.json = OrjsonProvider(app)
     app.extensions["backend"] = _make_backend(settings)
     for blueprint in (message_groups, messages, users, health, reference):
         app.register_blueprint(blueprint)
-    CORS(
-        app,
-        resources=r"/api/*",
-        origins=[settings.frontend_url, settings.backend_url],
-        expose_headers=EXPOSED_HEADERS,
-        max_age=PREFLIGHT_SECONDS,
-        always_send=False,
-    )
     app.before_request(_begin)
     app.after_request(_finish)
     app.register_error_handler(ServiceError, _refused)
@@ -112,27 +121,29 @@ def _make_backend(settings: Settings) -> Backend:
 
 
 def _begin() -> None:
-    g.began = time.perf_counter()
-    g.dynamodb, g.postgres = usage.start_metering(), db.start_metering()
     given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+    request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+    g.trace = Trace(request_id, time.perf_counter(), usage.start_metering(), db.start_metering())
     if not request.query_string.isascii():  # RFC 3986; werkzeug fails on bytes that are no UTF-8
         raise BadRequest
 
 
 def _finish(response: Response) -> Response:
-    response.headers["X-Request-Id"] = g.request_id
+    trace: Trace = g.trace
+    settings = backend().settings
+    response.headers["X-Request-Id"] = trace.request_id
+    allow(response, (settings.frontend_url, settings.backend_url))
     log(
         "request",
         method=request.method,
         route=request.url_rule.rule if request.url_rule else None,
         status=response.status_code,
-        ms=round((time.perf_counter() - g.began) * 1000, 1),
-        request_id=g.request_id,
+        ms=round((time.perf_counter() - trace.began) * 1000, 1),
+        request_id=trace.request_id,
         user_uuid=g.get("user_uuid"),
-        dynamodb_requests=g.dynamodb.requests,
-        dynamodb_capacity_units=g.dynamodb.capacity_units,
-        postgres_requests=g.postgres.requests,
+        dynamodb_requests=trace.dynamodb.requests,
+        dynamodb_capacity_units=trace.dynamodb.capacity_units,
+        postgres_requests=trace.postgres.requests,
     )
     return response
 
@@ -149,7 +160,7 @@ def _refused(error: ServiceError) -> ResponseReturnValue:
             error=error,
             codes=error.codes,
             cause=repr(error.__cause__),
-            request_id=g.request_id,
+            request_id=g.trace.request_id,
         )
     return jsonify(error.codes), _STATUS[type(error)], headers
 
@@ -171,5 +182,5 @@ def _not_served(error: HTTPException) -> ResponseReturnValue:
 
 
 def _failed(error: Exception) -> ResponseReturnValue:
-    log("request_failed", level=logging.ERROR, error=error, request_id=g.request_id)
+    log("request_failed", level=logging.ERROR, error=error, request_id=g.trace.request_id)
     return jsonify([Code.INTERNAL_ERROR]), 500

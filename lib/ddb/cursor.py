@@ -23,24 +23,25 @@ class CursorSigner:
     """Signs with the deployment's secret: every process understands every other's cursors."""
 
     def __init__(self, secret_key: str) -> None:
-        self._secret_key = secret_key
+        self._serializer = _Serializer(secret_key)
 
     def sign(self, purpose: Purpose, payload: object, *, pk: str) -> str:
         """The cursor that holds a payload, which is JSON: URL-safe text."""
-        return str(self._serializer(purpose, pk).dumps(payload))
+        return str(self._serializer.dumps(payload, salt=_salt(purpose, pk)))
 
     def verify(self, purpose: Purpose, cursor: str, *, pk: str) -> Any:
         """The payload. Raises CursorInvalid."""
         try:
-            return self._serializer(purpose, pk).loads(cursor)
+            return self._serializer.loads(cursor, salt=_salt(purpose, pk))
         except BadData as error:
             raise CursorInvalid from error
 
-    def _serializer(self, purpose: Purpose, pk: str) -> _Compressing:
-        return _Compressing(self._secret_key, salt=f"{purpose} {pk}")
+
+def _salt(purpose: Purpose, pk: str) -> str:
+    return f"{purpose} {pk}"
 
 
-class _Compressing(URLSafeSerializer):
+class _Serializer(URLSafeSerializer):
     """Compresses what is long alone; it reads both, as its base does."""
 
     def dump_payload(self, obj: Any) -> bytes:
