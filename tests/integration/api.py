@@ -173,7 +173,7 @@ def serve(settings: Settings, issuer: TokenIssuer) -> Iterator[Api]:
         api.dynamodb.close()
 
 
-def run_api(dynamodb_client: Any, dynamodb_url: str, new_database: Callable[[], str]) -> Iterator[Api]:
+def run_api(dynamodb_client: Any, dynamodb_url: str, new_database: Callable[[], str], shortcuts: str) -> Iterator[Api]:
     """The fixture: an application with a table and a database of its own."""
     url, table = new_database(), f"messages-{uuid.uuid4().hex}"
     with Database(url) as database:
@@ -187,6 +187,7 @@ def run_api(dynamodb_client: Any, dynamodb_url: str, new_database: Callable[[], 
                 "AWS_DEFAULT_REGION": "us-east-1",
                 "DDB_TABLE": table,
                 "AWS_ENDPOINT_URL_DYNAMODB": dynamodb_url,
+                "DDB_SHORTCUTS": shortcuts,
                 "AWS_COGNITO_USER_POOL_ID": "us-east-1_Test00001",
                 "AWS_COGNITO_USER_POOL_CLIENT_ID": issuer.client_id,
                 "COGNITO_JWKS_URL": issuer.jwks_url,

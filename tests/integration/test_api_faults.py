@@ -22,6 +22,7 @@ NO_PORT = "http://127.0.0.1:1"
 
 Answer = Callable[[AWSPreparedRequest], AWSResponse | None]
 
+shortcuts = pytest.fixture(scope="module", params=["on", "off"])(lambda request: request.param)
 api = pytest.fixture(scope="module")(run_api)
 
 
