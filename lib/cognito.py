@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -96,15 +96,13 @@ class UserPool:
 
 
 class UserInfo:
-    """What a user's access token, with USER_INFO_SCOPE among its scopes, lets Cognito tell about them."""
+    """What a user's access token, with USER_INFO_SCOPE among its scopes, lets Cognito tell about them.
+
+    The client is made by the first call: a process that meets nobody new does without.
+    """
 
     def __init__(self, settings: CognitoSettings) -> None:
-        limits = Config(
-            connect_timeout=_CONNECT_TIMEOUT_SECONDS,
-            read_timeout=_READ_TIMEOUT_SECONDS,
-            retries={"mode": "standard", "total_max_attempts": _TRIES},
-        )
-        self._client = _connect(settings, limits)
+        self._settings = settings
 
     def attributes(self, access_token: str) -> dict[str, str]:
         """The user's attributes, by their names at Cognito. Raises TokenRevoked, CognitoError."""
@@ -117,15 +115,27 @@ class UserInfo:
             raise CognitoError(f"GetUser: {type(error).__name__}") from error
         return _attributes(user["UserAttributes"])
 
+    @cached_property
+    def _client(self) -> Any:
+        limits = Config(
+            connect_timeout=_CONNECT_TIMEOUT_SECONDS,
+            read_timeout=_READ_TIMEOUT_SECONDS,
+            retries={"mode": "standard", "total_max_attempts": _TRIES},
+        )
+        return _connect(self._settings, limits)
+
 
 def _connect(settings: CognitoSettings, limits: Config) -> Any:
     """A client in the pool's region, which need not be the table's."""
-    return boto3.client(
+    session = botocore.session.get_session()
+    client = session.create_client(
         "cognito-idp",
         region_name=settings.aws_cognito_user_pool_id.partition("_")[0],
         endpoint_url=settings.aws_endpoint_url_cognito_identity_provider,
         config=limits,
     )
+    session.get_component("data_loader")._cache.clear()  # 7 MB of every service's endpoints
+    return client
 
 
 def _to_pool_user(user: dict[str, Any]) -> PoolUser:
