@@ -70,7 +70,8 @@ def outcome(client: Any, operation: str, arguments: dict[str, Any]) -> Outcome:
 @contextmanager
 def both_clients(**settings: Any) -> Iterator[tuple[Any, Any]]:
     """The two clients: with shortcuts, without."""
-    made = [DynamoDBSettings(aws_default_region="us-east-1", ddb_shortcuts=mode, **settings) for mode in ("on", "off")]
+    settings = {"aws_default_region": "us-east-1"} | settings
+    made = [DynamoDBSettings(ddb_shortcuts=mode, **settings) for mode in ("on", "off")]
     with patch("boto3.DEFAULT_SESSION", None):  # it would remember the environment of an earlier test
         on, off = map(connect, made)
     try:

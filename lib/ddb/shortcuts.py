@@ -82,15 +82,15 @@ class _Endpoint(Endpoint):  # type: ignore[misc]
         headers = params["headers"] | {"X-Amz-Date": get_current_datetime().strftime(SIGV4_TIMESTAMP)}
         if credentials.token:
             headers["X-Amz-Security-Token"] = credentials.token
-        origin = origin_of(url)
+        origin, signing = origin_of(url), params["context"].get("signing", {})  # the endpoint may name a region
         headers["Authorization"] = authorization(
             headers,
             body,
             authority=origin.authority,
             path=origin.target,
             credentials=credentials,
-            region=signer.region_name,
-            service=signer.signing_name,
+            region=signing.get("region") or signer.region_name,
+            service=signing.get("signing_name") or signer.signing_name,
         )
         headers["Content-Length"] = str(len(body))
         request = AWSPreparedRequest(params["method"], url, headers, body, False, params["context"])

@@ -95,23 +95,22 @@ PLAYS: dict[str, Play] = {
 
 
 @pytest.mark.parametrize("name", PLAYS)
-@pytest.mark.parametrize("times", [1, TRIES])
-def test_answers_and_failures_are_those_of_botocore(server: ScriptedServer, name: str, times: int) -> None:
-    """The calls after the first find out what it left behind on the connection."""
+def test_answers_and_failures_are_those_of_botocore(server: ScriptedServer, name: str) -> None:
+    """Once and in all tries; the calls after the first find out what it left behind on the connection."""
+    outcomes = []
     with both_clients(aws_endpoint_url_dynamodb=server.url) as clients:
-        outcomes, tokens = [], []
         for client in clients:
-            server.plays[:] = [PLAYS[name]] * times
-            server.requests.clear()
-            called = []
-            for operation, arguments in (("transact_write_items", TRANSACTION), *[("query", QUERY)] * 2):
-                called.append(outcome(client, operation, arguments))
-                time.sleep(0.02)  # a server that hangs up has done so
-            outcomes.append([*called, len(server.requests)])
-            tokens.append({json.loads(body).get("ClientRequestToken") for _, body in server.requests})
+            called: list[object] = []
+            for times in (1, TRIES):
+                server.plays[:] = [PLAYS[name]] * times
+                server.requests.clear()
+                for operation, arguments in (("transact_write_items", TRANSACTION), *[("query", QUERY)] * 2):
+                    called.append(outcome(client, operation, arguments))
+                    time.sleep(0.02)  # a server that hangs up has done so
+                called.append([json.loads(body).get("ClientRequestToken") for _, body in server.requests])
+            outcomes.append(called)
     assert outcomes[0] == outcomes[1]
-    assert tokens[0] == tokens[1] == {TRANSACTION["ClientRequestToken"], None}
-    assert called[-1].error is None
+    assert len(set(outcomes[0][-1])) == 2  # the transaction's, and none
 
 
 def test_an_answer_that_broke_off_within_its_headers_is_tried_again(server: ScriptedServer, quick: Any) -> None:

@@ -365,6 +365,19 @@ def test_endpoints_are_those_that_botocore_chooses(
 EVENTS = ("before-call", "before-send", "before-parse", "response-received", "needs-retry", "after-call")
 
 
+@pytest.mark.parametrize("region", ["us-east-1", "local", "cn-north-1", "us-gov-west-1"])
+def test_requests_are_signed_for_the_region_that_botocore_chooses(region: str) -> None:
+    scopes = []
+    with both_clients(aws_default_region=region) as clients:
+        for client in clients:
+            with answering(client, repeat(said(200, {}))):
+                requests = [*outcome(client, "query", QUERY).requests, *outcome(client, "query", QUERY).requests]
+            signed = [headers_of(request)["authorization"].split(",")[0].split("/")[2:] for request in requests]
+            scopes.append([(request.url, scope) for request, scope in zip(requests, signed, strict=True)])
+    assert scopes[0] == scopes[1]
+    assert scopes[0][0] == scopes[0][1]
+
+
 def test_hooks_are_called_as_by_botocore(clients: Clients) -> None:
     seen: list[str] = []
 
