@@ -1,12 +1,12 @@
 """A DynamoDB client of botocore's with quicker parts in the places of its own; `DDB_SHORTCUTS=off` does without.
 
-What they are, by what they save of a Query of 20 items or of a transaction of six:
-the parser of answers and the serializer of requests (lib/ddb/wire.py), the HTTP session (lib/ddb/transport.py), how a
-request is made and signed (`_Endpoint`, lib/ddb/signing.py), the user agent, which botocore puts together three times
-a call, and the endpoint's rules, of which botocore asks every table name of a call (`_Rules`).
+What they are, beginning with what saves a Query of 20 items most: the parser of answers (lib/ddb/wire.py), the HTTP
+session (lib/ddb/transport.py), how a request is made and signed (`_Endpoint`, lib/ddb/signing.py), the serializer of
+requests, which saves a transaction most (lib/ddb/wire.py), the user agent, which botocore puts together twice a call,
+and the endpoint's rules, which botocore asks anew for each call and by every table name in it (`_Rules`).
 
-All else stays botocore's: credentials, events, retries with their pauses and their quota, checksums, errors. Two of its
-events are not emitted, because nobody is there to listen: `request-created` and `before-sign`.
+All else stays botocore's: credentials, events, retries with their pauses and their quota, checksums, errors. Not all
+events are emitted: `request-created` and those of signing never, `before-endpoint-resolution` for a table's first call.
 
 The places are attributes that botocore does not promise to keep: tests/unit/test_shortcuts.py fails if it does not.
 The public place for a transport, `before-send`, is none: all of its handlers are called, also after one has answered.
