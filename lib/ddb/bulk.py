@@ -14,13 +14,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from operator import itemgetter
-from typing import Any
 
 from lib.clock import tick_after, to_timestamp
 from lib.ddb import keys
 from lib.ddb.conversations import ATTEMPTS, Conversations
-from lib.ddb.errors import Contended, StoreError, StoreUnavailable, translated
-from lib.ddb.items import Conversation, Member, Message, conversation_key
+from lib.ddb.errors import Contended, StoreError, StoreUnavailable
+from lib.ddb.items import Conversation, Item, Member, Message, conversation_key
 from lib.ddb.pipeline import Pipeline
 from lib.ddb.sending import KeyTaken, PairTaken, advanced, start_writes
 from lib.ddb.shapes import readable
@@ -32,7 +31,6 @@ _BATCH = 25  # items that BatchWriteItem takes
 _THREADS = 4
 _WINDOW = 2 * _THREADS  # batches that may be written beside each other
 _FRUITLESS_TRIES = 50
-_THROTTLED = frozenset({"ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"})
 
 
 class ConversationRefused(StoreError):
@@ -137,29 +135,15 @@ class BulkLoader:
 
     def _put(self, messages: Sequence[Message]) -> int:
         """Write a batch; how many messages that were."""
-        requests = [{"PutRequest": {"Item": message.to_item()}} for message in messages]
+        items: Sequence[Item] = [message.to_item() for message in messages]
         fruitless = 0
-        while left := self._unprocessed(requests):
-            fruitless = fruitless + 1 if len(left) == len(requests) else 0
+        while left := self._table.put_batch(items):
+            fruitless = fruitless + 1 if len(left) == len(items) else 0
             if fruitless == _FRUITLESS_TRIES:
                 raise StoreUnavailable("DynamoDB kept refusing a batch of messages for want of capacity")
             pause(fruitless + 1)
-            requests = left
+            items = left
         return len(messages)
-
-    def _unprocessed(self, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """One BatchWriteItem; what capacity did not suffice for."""
-        try:
-            with translated():
-                answer = self._table._client.batch_write_item(
-                    RequestItems={self._table.name: requests}, ReturnConsumedCapacity="TOTAL"
-                )
-        except StoreUnavailable as error:
-            if str(error) in _THROTTLED:
-                return requests
-            raise
-        left: list[dict[str, Any]] = answer["UnprocessedItems"].get(self._table.name, [])
-        return left
 
     def _start(self, state: Conversation, last: Message, batches: Sequence[Future[int]]) -> int:
         """The last message, and with it the state, the guard and both rows, when all before it is written."""

@@ -5,11 +5,12 @@ session (lib/ddb/transport.py), how a request is made and signed (`_Endpoint`, l
 requests, which saves a transaction most (lib/ddb/wire.py), the user agent, which botocore puts together twice a call,
 and the endpoint's rules, which botocore asks anew for each call and by every table name in it (`_Rules`).
 
-All else stays botocore's: credentials, events, retries with their pauses and their quota, checksums, errors. Not all
-events are emitted: `request-created` and those of signing never, `before-endpoint-resolution` for a table's first call.
+All else stays botocore's: credentials, retries with their pauses and their quota, checksums, errors, and events but
+these: `request-created` and those of signing never come, `before-endpoint-resolution` only at a table's first call.
 
-The places are attributes that botocore does not promise to keep: tests/unit/test_shortcuts.py fails if it does not.
-The public place for a transport, `before-send`, is none: all of its handlers are called, also after one has answered.
+The parser is registered as botocore's component. The other places are attributes that botocore does not promise to
+keep: tests/unit/test_shortcuts.py fails if it does not. The public place for a transport, `before-send`, is none: all
+of its handlers are called, also after one has answered.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ _USER_AGENT = f"cruddur-messages Botocore/{botocore.__version__}"
 def quick_client(config: Config, *, region: str, endpoint_url: str | None) -> Any:
     """A DynamoDB client with all shortcuts; behind a proxy, HTTP is left to botocore."""
     session = botocore.session.get_session()
+    session.register_component("response_parser_factory", Answers())
     client = session.create_client(
         "dynamodb",
         region_name=region,
@@ -71,7 +73,7 @@ class _Endpoint(Endpoint):  # type: ignore[misc]
 
     def __init__(self, client: Any, http_session: Any) -> None:
         plain = client._endpoint
-        super().__init__(plain.host, "dynamodb", client.meta.events, Answers(), http_session)
+        super().__init__(plain.host, "dynamodb", client.meta.events, plain._response_parser_factory, http_session)
         self._signer = client._request_signer
 
     def create_request(self, params: dict[str, Any], operation_model: Any = None) -> AWSPreparedRequest:

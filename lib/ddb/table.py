@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from botocore.config import Config
-from botocore.exceptions import ConnectionClosedError
+from botocore.exceptions import ClientError, ConnectionClosedError
 
 from lib.config import DynamoDBSettings
 from lib.ddb.errors import Contended, StoreError, StoreUnavailable, translated
@@ -31,6 +31,8 @@ _PAUSE_SECONDS = 0.01
 _LONGEST_PAUSE_SECONDS = 0.2
 
 ABSENT = "attribute_not_exists(pk)"
+
+_THROTTLING = frozenset({"ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"})
 
 
 class _Throttled(StoreUnavailable):
@@ -115,6 +117,18 @@ class Table:
                 there: Item = error.response["Item"]
                 return there
         return None
+
+    def put_batch(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Put up to 25 items, over whatever is there, each by itself; those that capacity did not suffice for."""
+        puts = [{"PutRequest": {"Item": item}} for item in items]
+        with translated():
+            try:
+                answer = self._client.batch_write_item(RequestItems={self.name: puts}, ReturnConsumedCapacity="TOTAL")
+            except ClientError as error:
+                if error.response["Error"]["Code"] in _THROTTLING:
+                    return items
+                raise
+        return [each["PutRequest"]["Item"] for each in answer["UnprocessedItems"].get(self.name, [])]
 
     def ping(self) -> None:
         """Ask the table for an item that is not there."""
