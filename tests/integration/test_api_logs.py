@@ -190,7 +190,7 @@ def test_what_botocore_refuses_to_send_is_not_repeated(debugged: Api, monkeypatc
 
 
 def test_other_libraries_are_heard_from_warnings_on(debugged: Api) -> None:
-    for name in ("botocore.endpoint", "urllib3.connectionpool", "psycopg", "psycopg.pool", "flask_cors", "werkzeug"):
+    for name in ("botocore.endpoint", "urllib3.connectionpool", "psycopg", "psycopg.pool", "werkzeug"):
         logging.getLogger(name).debug(TEXT)
         logging.getLogger(name).info(TEXT)
     assert debugged.log.getvalue() == ""

@@ -13,7 +13,7 @@ import pytest
 from lib.config import ROOT
 
 LAYERS = ("app", "routes", "services", "lib")  # each may import itself and those after it
-WEB = {"flask", "flask_cors", "werkzeug"}
+WEB = {"flask", "werkzeug"}
 CLIENTS = {"boto3", "botocore", "psycopg", "psycopg_pool"}
 FOREIGN = {"routes": CLIENTS, "services": WEB | CLIENTS, "lib": WEB}
 KEY_PREFIXES = ("MSG#", "GRP#", "CONV#", "PAIR#", "IDEM#")
