@@ -88,11 +88,10 @@ class TokenVerifier:
         A verified token is remembered for up to a minute, never past its `exp`.
         Raises a TokenRejected, or KeysUnavailable.
         """
-        token = bearer_token(authorization)
-        fingerprint = hashlib.sha256(token.encode()).digest()
+        fingerprint = hashlib.sha256((authorization or "").encode()).digest()
         verified = self._remembered.get(fingerprint)
         if verified is None:
-            verified = self._check(token)
+            verified = self._check(bearer_token(authorization))
             self._remembered.put(fingerprint, verified)
         return verified.sub
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from itsdangerous import BadData, Serializer, URLSafeSerializer
+import orjson
+from itsdangerous import BadData, URLSafeSerializer
 from itsdangerous.encoding import base64_encode
 
 from lib.ddb.errors import CursorInvalid
@@ -45,5 +46,5 @@ class _Serializer(URLSafeSerializer):
     """Compresses what is long alone; it reads both, as its base does."""
 
     def dump_payload(self, obj: Any) -> bytes:
-        payload = Serializer.dump_payload(self, obj)
+        payload = orjson.dumps(obj)
         return base64_encode(payload) if len(payload) <= _SHORT else super().dump_payload(obj)
