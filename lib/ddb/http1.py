@@ -25,7 +25,7 @@ class Answer(NamedTuple):
 def read_answer(received: bytes, receive: Callable[[], bytes]) -> Answer:
     """Read to the end of the answer that begins with `received`; `receive` gives no bytes at the connection's end.
 
-    Raises ConnectionError when it ends early, and HTTPException for what is not HTTP.
+    Raises ConnectionError when it ends early, HTTPException for what is not HTTP, ValueError for a length that is none.
     """
     while (end := received.find(_END_OF_HEAD)) < 0:
         if not (more := receive()):
@@ -41,7 +41,7 @@ def read_answer(received: bytes, receive: Callable[[], bytes]) -> Answer:
             raise ConnectionError(f"the connection was closed {missing} bytes before the end of the answer")
         parts.append(more)
         missing -= len(more)
-    reusable = missing == 0 and headers.get("connection", "").lower() != "close"
+    reusable = missing == 0 and "close" not in headers.get("connection", "").lower()
     return Answer(status, headers, b"".join(parts)[:length], reusable)
 
 
@@ -69,13 +69,18 @@ def _read_head(head: bytes) -> tuple[int, dict[str, str], int] | None:
 
 
 def _read_unusual(received: _Received) -> Answer:
-    """An answer in chunks, without a length, of another version, and so on: by the standard library."""
+    """An answer in chunks, without a length, of another version, and so on: by the standard library.
+
+    It reads ahead, and what follows the answer would be lost: the connection is not for use again.
+    """
     answer = HTTPResponse(received, method="POST")  # type: ignore[arg-type]
     answer.begin()
+    if len(set(answer.headers.get_all("content-length", []))) > 1:
+        raise ValueError("the answer has two lengths")
     body = answer.read()
     lines = {name.lower(): ", ".join(answer.headers.get_all(name, [])) for name in answer.headers}
     headers = {name: value.replace("\r\n", "") for name, value in lines.items()}  # a header may be folded
-    return Answer(answer.status, headers, body, reusable=not answer.will_close)
+    return Answer(answer.status, headers, body, reusable=False)
 
 
 class _Received(io.RawIOBase):

@@ -78,8 +78,11 @@ def _plain_client(config: Config, *, region: str, endpoint_url: str | None) -> A
 
 
 def refuse_empty(response_dict: dict[str, Any], **_: Any) -> None:
-    """Raise for an answer that broke off within its headers: it looks like a whole one without a body, and none is."""
-    if not response_dict["body"]:
+    """Raise for an answer that broke off within its headers: it looks like a whole one without a body, and none is.
+
+    A failure of the server may have none, and is tried again.
+    """
+    if not response_dict["body"] and response_dict["status_code"] < 500:
         raise ConnectionClosedError(endpoint_url="DynamoDB")
 
 

@@ -74,7 +74,10 @@ PLAYS: dict[str, Play] = {
     "of HTTP/1.0": end(GOOD.replace(b"HTTP/1.1", b"HTTP/1.0")),
     "after a 100": say(b"HTTP/1.1 100 Continue\r\n\r\n" + GOOD),
     "closing": end(GOOD.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)),
+    "closing, said among others": end(GOOD.replace(b"\r\n", b"\r\nConnection: keep-alive, Close\r\n", 1)),
     "closing without a word": end(GOOD),
+    "two lengths": say(sized(BODY, b"Content-Length: 2")),
+    "the same length twice": say(sized(BODY, b"Content-Length: %d" % len(BODY))),
     "a header twice": say(sized(BODY, b"X-Two: a", b"X-Two: b")),
     "a header in two lines": say(sized(BODY, b"X-Long: a,\r\n b")),
     "a header without a value": say(sized(BODY, b"X-Empty:")),
@@ -83,6 +86,7 @@ PLAYS: dict[str, Play] = {
     "throttled": say(FAULT),
     "failing": say(sized(b"<html>no</html>", status=b"503 Service Unavailable")),
     "failing, as if there were no reason": say(sized(b" ", status=b"500 ")),
+    "failing without a word": say(sized(b"", status=b"500 Internal Server Error")),
     "no answer at all": end(),
     "reset": reset,
     "broken off within the body": end(GOOD[:-3]),
@@ -159,10 +163,38 @@ def test_who_does_not_accept_is_waited_for_in_time() -> None:
 
 
 def test_one_connection_serves_call_after_call(server: ScriptedServer, quick: Any) -> None:
-    server.plays[:] = [say(GOOD), say(CHUNKED), say(FAULT), say(GOOD)]
-    for _ in range(5):
+    server.plays[:] = [say(GOOD), say(FAULT), say(GOOD)]
+    for _ in range(4):
         assert outcome(quick, "query", QUERY).error is None
     assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        CHUNKED + b"junk",
+        b"HTTP/1.1 100 Continue\r\n\r\n" + GOOD + b"junk",
+        GOOD.replace(b"\r\n", b"\r\nConnection: keep-alive, Close\r\n", 1),
+    ],
+)
+def test_what_may_follow_on_a_connection_that_is_in_doubt_is_nobodys_answer(
+    server: ScriptedServer, quick: Any, answer: bytes
+) -> None:
+    def play(connection: socket.socket) -> bool:
+        connection.sendall(answer)
+        if connection.recv(65_536):
+            connection.sendall(sized(b'{"Count": 666}'))
+        return False
+
+    server.plays[:] = [play]
+    assert [quick.query(**QUERY)["Count"] for _ in range(2)] == [1, 1]
+
+
+def test_a_failure_without_a_word_is_tried_again(server: ScriptedServer) -> None:
+    with both_clients(aws_endpoint_url_dynamodb=server.url) as clients:
+        for client in clients:
+            server.plays[:] = [PLAYS["failing without a word"]] * (TRIES - 1)
+            assert outcome(client, "transact_write_items", TRANSACTION).tries == TRIES
 
 
 def test_threads_share_connections_and_never_answers(server: ScriptedServer, quick: Any) -> None:
