@@ -88,10 +88,11 @@ class TokenVerifier:
         A verified token is remembered for up to a minute, never past its `exp`.
         Raises a TokenRejected, or KeysUnavailable.
         """
-        fingerprint = hashlib.sha256((authorization or "").encode()).digest()
+        token = bearer_token(authorization)
+        fingerprint = hashlib.sha256(token.encode()).digest()
         verified = self._remembered.get(fingerprint)
         if verified is None:
-            verified = self._check(bearer_token(authorization))
+            verified = self._check(token)
             self._remembered.put(fingerprint, verified)
         return verified.sub
 
