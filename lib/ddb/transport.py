@@ -117,7 +117,7 @@ class Transport:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if origin.tls:
-                connection = self._tls.wrap_socket(connection, server_hostname=origin.host)
+                connection = self._tls.wrap_socket(connection, server_hostname=origin.host.rstrip("."))
         except BaseException:
             connection.close()
             raise
@@ -145,7 +145,7 @@ class Transport:
         connection.settimeout(self._read_timeout)
         with suppress(BrokenPipeError, ConnectionResetError):  # the server may have answered before it hung up
             connection.sendall(message)
-        return read_answer(connection.recv(_CHUNK_BYTES), receive)
+        return read_answer(receive(), receive)
 
 
 class _Body(io.BytesIO):

@@ -40,7 +40,10 @@ class _Parser(JSONParser):  # type: ignore[misc]
 
 
 def _as_it_is(body: bytes, shape: Shape | None) -> dict[str, Any] | None:
-    """The answer, if botocore's parser would give this JSON's own values."""
+    """The answer, if botocore's parser would give this JSON's own values.
+
+    What botocore does not know of, it drops; here that is done at the top alone.
+    """
     if shape is None or any(mark in body for mark in _marks(shape)):
         return None
     try:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest
+from botocore.exceptions import ReadTimeoutError
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -128,6 +130,27 @@ def test_a_whole_answer_is_waited_for_no_longer_than_for_its_first_byte(server: 
     began = time.monotonic()
     assert outcome(quick, "query", QUERY).error == "ReadTimeoutError"
     assert time.monotonic() - began < TRIES * (READ_SECONDS + 0.3)
+
+
+def test_sending_takes_of_the_time_for_the_answer() -> None:
+    """The server takes the request late, and then says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as threads:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                time.sleep(0.75 * READ_SECONDS)
+                while connection.recv(1 << 20):
+                    pass
+
+        served = threads.submit(serve)
+        transport = Transport(connect_timeout=1, read_timeout=READ_SECONDS, pool_size=1, verify=True)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        began = time.monotonic()
+        with pytest.raises(ReadTimeoutError):
+            transport.send(AWSPreparedRequest("POST", url, {}, bytes(16 << 20), False))
+        assert time.monotonic() - began < 1.5 * READ_SECONDS
+        served.result(10)
 
 
 def test_a_connection_that_was_closed_while_idle_is_not_noticed(server: ScriptedServer) -> None:
@@ -280,6 +303,21 @@ def test_certificates_are_checked_as_by_botocore(
     assert outcomes[0] == outcomes[1] == outcomes[2] == outcomes[3]
     assert outcomes[0].error == error
     assert used == (4 * TRIES if error else 2)
+
+
+def test_a_name_that_ends_in_a_dot_is_in_the_certificate_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = Certificate(tmp_path, ELSEWHERE)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate.path))
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr("socket.getaddrinfo", lambda host, *rest, **named: resolve("127.0.0.1", *rest, **named))
+    with ScriptedServer(certificate.context) as server:
+        url = f"https://{ELSEWHERE.value}.:{server.port}"
+        with both_clients(aws_endpoint_url_dynamodb=url) as clients:
+            outcomes = [outcome(client, "query", QUERY) for client in clients]
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0].error is None
 
 
 def test_certificates_that_are_not_there_are_called_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
