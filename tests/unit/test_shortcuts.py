@@ -316,11 +316,14 @@ def test_signatures_are_those_that_botocore_makes(
 def test_credentials_that_change_are_taken_at_the_next_request(clients: Clients) -> None:
     for client in clients:
         for turn, token in enumerate(["first", "second"]):
-            client._request_signer._credentials = Credentials(f"KEY{turn}", "secret", token)
+            account = str(turn) * 12
+            known = client._request_signer._credentials
+            known.access_key, known.token, known.account_id = f"KEY{turn}", token, account
             with answering(client, [said(200, {})]):
                 [request] = outcome(client, "query", QUERY).requests
             assert headers_of(request)["x-amz-security-token"] == token
             assert f"Credential=KEY{turn}/" in headers_of(request)["authorization"]
+            assert request.url == f"https://{account}.ddb.us-east-1.amazonaws.com/"
 
 
 def test_without_credentials_both_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
