@@ -162,6 +162,15 @@ def test_a_request_that_is_made_from_another_shares_nothing_with_it() -> None:
     assert requests.serialize_to_request(QUERY, model) == third
 
 
+@pytest.mark.parametrize("odd", [{"Limit": 2**70}, {"TableName": "\ud800"}])
+def test_what_only_botocore_can_write_as_json_is_left_to_it(odd: dict[str, Any]) -> None:
+    model = SERVICE.operation_model("Query")
+    plain = create_serializer("json", include_validation=True)
+    quick = Requests(plain)
+    for arguments in (QUERY, QUERY | odd):  # the first teaches it the operation
+        assert serialized(quick, arguments, model) == serialized(plain, arguments, model)
+
+
 def test_what_is_usual_takes_the_shortcuts(monkeypatch: pytest.MonkeyPatch, clients: Clients) -> None:
     """Otherwise the comparisons here would compare botocore with itself."""
     on, _ = clients
