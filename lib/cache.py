@@ -42,9 +42,6 @@ class Cache(ABC, Generic[K, V]):
     def forget(self, key: K) -> None:
         """Remember nothing of this key: it has just changed."""
 
-    def close(self) -> None:  # noqa: B027 - most have nothing to give back
-        """Give back what it holds; nobody asks it any more."""
-
 
 class Memory(Cache[K, V]):
     """A cachetools cache, which decides what is forgotten and when, behind a lock: even its reads change its order."""

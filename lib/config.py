@@ -41,9 +41,8 @@ def _setting(
     high: int = 65_535,
 ) -> Any:
     metadata = {"meaning": meaning, "kind": kind, "low": low, "high": high}
-    if default is MISSING:
-        return field(metadata=metadata)
-    return field(default=default, metadata=metadata)
+    shown = kind not in ("secret", "database_url")  # the latter with its password
+    return field(default=default, metadata=metadata, repr=shown)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +64,11 @@ class CacheSettings:
     momento_endpoint: str = _setting(
         "Momento's endpoint, for a key that does not hold it, or an emulator's", default="", kind="endpoint"
     )
+
+    @property
+    def momento_key(self) -> str:
+        """The key, by whichever name it was given; empty without one."""
+        return self.momento_api_key or self.momento_auth_token
 
 
 @dataclass(frozen=True, kw_only=True)

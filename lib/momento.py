@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from datetime import timedelta
+from functools import cached_property
 from urllib.parse import urlsplit
 
 import jwt
@@ -42,7 +43,7 @@ _LASTING = {
 
 
 class Momento(Cache[str, str]):
-    """The cache that the settings name. Threads share one; it is made after a fork, and connects at the first call.
+    """The cache that the settings name. Threads share one; its client is made by the first call, and so after a fork.
 
     A key that was forgotten holds an empty text for some seconds, and a value is put only where nothing is. So who
     read a row before it changed cannot put back the old one after it was forgotten:
@@ -53,13 +54,9 @@ class Momento(Cache[str, str]):
 
     def __init__(self, settings: CacheSettings, *, seconds: float = SECONDS) -> None:
         logging.getLogger("momentosdk").setLevel(logging.CRITICAL)
+        self._settings = settings
         self._name = settings.momento_cache_name
-        transport = StaticTransportStrategy(StaticGrpcConfiguration(timedelta(seconds=seconds)))
-        self._client = CacheClient(
-            Configuration(transport, FixedCountRetryStrategy(max_attempts=0)),
-            credentials(settings),
-            timedelta(seconds=settings.momento_ttl_seconds),
-        )
+        self._seconds = seconds
 
     def get(self, key: str) -> str | None:
         response = _answered(self._client.get(self._name, key))
@@ -74,26 +71,37 @@ class Momento(Cache[str, str]):
         _answered(self._client.set(self._name, key, _NOTHING, timedelta(seconds=FORGOTTEN_SECONDS)))
 
     def close(self) -> None:
-        self._client.__exit__(None, None, None)
+        """Close the connection; the next who asks makes another."""
+        if client := self.__dict__.pop("_client", None):
+            client.__exit__(None, None, None)
+
+    @cached_property
+    def _client(self) -> CacheClient:
+        transport = StaticTransportStrategy(StaticGrpcConfiguration(timedelta(seconds=self._seconds)))
+        return CacheClient(
+            Configuration(transport, FixedCountRetryStrategy(max_attempts=0)),
+            credentials(self._settings),
+            timedelta(seconds=self._settings.momento_ttl_seconds),
+        )
 
 
 def credentials(settings: CacheSettings) -> CredentialProvider:
     """The key of the settings, and where it is good. Raises CacheUnavailable, lasting."""
-    key = settings.momento_api_key or settings.momento_auth_token
+    if not (key := settings.momento_key):
+        raise CacheUnavailable("key_missing", "MOMENTO_API_KEY is not set: processes share no cache", lasting=True)
     where = urlsplit(settings.momento_endpoint)
     host = where.hostname or ""
     try:
         if where.scheme == "http":
             return CredentialProvider(key, host, host, host, where.port or 80)
         if where.port not in (None, 443):  # the SDK takes TLS for 443 alone, and would send the key in clear
-            raise ValueError("MOMENTO_ENDPOINT takes no other port than 443 with https://")
+            raise ValueError
         if is_global(key):
             return CredentialProvider.from_api_key_v2(key, host)
         return CredentialProvider.from_disposable_token(key)  # the SDK's way for keys that hold their endpoint
-    except (SdkException, ValueError, KeyError, TypeError) as error:
-        reason = "Momento's API key does not say where it is good. Is it whole, and is MOMENTO_ENDPOINT set?"
-        message = str(error) if type(error) is ValueError else reason
-        raise CacheUnavailable("key_unusable", message, lasting=True) from error
+    except (SdkException, ValueError, KeyError, TypeError):
+        message = "Momento's API key leads nowhere. Is it whole, and is MOMENTO_ENDPOINT set, without a port?"
+        raise CacheUnavailable("key_unusable", message, lasting=True) from None  # what there was quotes the key
 
 
 def is_global(key: str) -> bool:

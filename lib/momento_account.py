@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]
@@ -19,7 +18,7 @@ from momento_wire_types import auth_pb2, auth_pb2_grpc, controlclient_pb2, contr
 
 from lib.cache import CacheUnavailable
 from lib.config import CacheSettings
-from lib.momento import credentials, is_global
+from lib.momento import credentials
 
 _SECONDS = 5
 
@@ -44,12 +43,8 @@ class NewKey:
     valid_until: datetime | None
 
 
-class KeyNotRefreshable(Exception):
-    """Keys of the second version are made and withdrawn in Momento's console alone."""
-
-
 class Account:
-    """The account that the settings' key is of. Close it, or use it as a context."""
+    """The account that the settings' key is of."""
 
     def __init__(self, settings: CacheSettings) -> None:
         given = credentials(settings)
@@ -90,12 +85,7 @@ class Account:
             request = controlclient_pb2._ListCachesRequest(next_token=page.next_token)
 
     def refresh_key(self, refresh_token: str) -> NewKey:
-        """A new key with the same permissions; the old one is good until its own time is over.
-
-        Raises KeyNotRefreshable.
-        """
-        if is_global(self._key):
-            raise KeyNotRefreshable
+        """A new key with the same permissions; the old one is good until its own time is over."""
         request = auth_pb2._RefreshApiTokenRequest(api_key=self._key, refresh_token=refresh_token)
         made = self._call(self._auth.RefreshApiToken, request)
         # As the console gives keys out: with the endpoint that they are good at.
@@ -108,12 +98,6 @@ class Account:
 
     def close(self) -> None:
         self._channel.close()
-
-    def __enter__(self) -> Account:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
 
     def _call(self, method: Callable[..., Any], request: Any) -> Any:
         try:

@@ -1,14 +1,13 @@
 """The cache that several processes share, as an application wants it: it may be away, and it is not trusted.
 
-`shared_cache` is the door. Knows neither users nor gRPC: Momento is loaded only where it is configured.
+`shared_cache` is the API's door to it, `Invalidation` that of scripts. Knows no gRPC, and loads Momento only where it
+is configured.
 """
 
 from __future__ import annotations
 
-import atexit
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable
 from threading import Lock
 from typing import Any, TypeVar
@@ -17,29 +16,26 @@ from itsdangerous import BadData, URLSafeSerializer
 
 from lib.cache import Cache, CacheUnavailable
 from lib.config import CacheSettings
+from lib.known_users import REMEMBERED_SECONDS
 from lib.logs import log
 
 PAUSE_SECONDS = 5  # after an outage; each try may cost a request the time of a timeout
 LONG_PAUSE_SECONDS = 300  # after a refusal, which somebody has to do something about
 CALM_SECONDS = 60  # without a fault, until an outage counts as over: reads may work while writes do not
 REPORT_SECONDS = 60
+COUNTED = ("hits", "misses", "faults")  # in the log line `cache_used`
+SCRIPT_SECONDS = 5  # for a call: a script has more time than a request
 
 T = TypeVar("T")
-Connect = Callable[[], Cache[str, str]]
 
 
 def shared_cache(settings: CacheSettings, secret_key: str) -> Cache[str, Any] | None:
     """Momento, or None if no key is set. Opens no connection before it is asked something."""
-    if not is_configured(settings):
+    if not settings.momento_key:
         return None
     from lib.momento import Momento
 
-    return Signed(Forgiving(lambda: Momento(settings)), secret_key)
-
-
-def is_configured(settings: CacheSettings) -> bool:
-    """Whether there is a key of Momento's."""
-    return bool(settings.momento_api_key or settings.momento_auth_token)
+    return Signed(Forgiving(Momento(settings)), secret_key)
 
 
 class Signed(Cache[str, Any]):
@@ -66,9 +62,6 @@ class Signed(Cache[str, Any]):
     def forget(self, key: str) -> None:
         self._cache.forget(key)
 
-    def close(self) -> None:
-        self._cache.close()
-
     def _serializer(self, key: str) -> URLSafeSerializer:
         return URLSafeSerializer(self._secret_key, salt=f"cache {key}")
 
@@ -77,44 +70,33 @@ class Forgiving(Cache[str, str]):
     """A cache that may be away. Then nothing is found and nothing kept, one warning is logged, and nobody waits.
 
     After a pause one request tries it again, while the others go on without; when it has answered for a minute, it is
-    back. `connect` is called by the first who asks: a client must not be made before a process is forked. What it was
-    used for is logged once a minute.
+    back. What it was used for is logged once a minute.
     """
 
-    def __init__(self, connect: Connect, *, timer: Callable[[], float] = time.monotonic) -> None:
-        self._connect = connect
+    def __init__(self, cache: Cache[str, str], *, timer: Callable[[], float] = time.monotonic) -> None:
+        self._cache = cache
         self._timer = timer
         self._lock = Lock()
-        self._cache: Cache[str, str] | None = None
         self._away = False
         self._next_try = 0.0
         self._warned = False
         self._well_since = 0.0
         self._next_report = timer() + REPORT_SECONDS
-        self._counts: Counter[str] = Counter()
+        self._counts = dict.fromkeys(COUNTED, 0)
 
     def get(self, key: str) -> str | None:
-        found, value = self._ask(lambda cache: cache.get(key))
+        found, value = self._ask(lambda: self._cache.get(key))
         if found:
             self._count("misses" if value is None else "hits")
         return value
 
     def put(self, key: str, value: str) -> None:
-        self._ask(lambda cache: cache.put(key, value))
+        self._ask(lambda: self._cache.put(key, value))
 
     def forget(self, key: str) -> None:
-        self._ask(lambda cache: cache.forget(key))
+        self._ask(lambda: self._cache.forget(key))
 
-    def close(self) -> None:
-        """Close the client and log what it was used for; the next who asks makes another."""
-        atexit.unregister(self.close)
-        with self._lock:
-            cache, self._cache = self._cache, None
-            self._report()
-        if cache:
-            cache.close()
-
-    def _ask(self, question: Callable[[Cache[str, str]], T]) -> tuple[bool, T | None]:
+    def _ask(self, question: Callable[[], T]) -> tuple[bool, T | None]:
         """Whether there is an answer, and the answer."""
         with self._lock:
             trying = self._away
@@ -122,20 +104,13 @@ class Forgiving(Cache[str, str]):
                 return False, None
             self._next_try = self._timer() + PAUSE_SECONDS  # for the others, should it be away
         try:
-            answer = question(self._client())
+            answer = question()
         except CacheUnavailable as error:
             self._failed(error)
             return False, None
         if self._warned:
             self._recover(trying)
         return True, answer
-
-    def _client(self) -> Cache[str, str]:
-        with self._lock:
-            if self._cache is None:
-                self._cache = self._connect()
-                atexit.register(self.close)
-            return self._cache
 
     def _failed(self, error: CacheUnavailable) -> None:
         self._count("faults")
@@ -158,12 +133,43 @@ class Forgiving(Cache[str, str]):
     def _count(self, what: str) -> None:
         with self._lock:
             self._counts[what] += 1
-            if self._timer() >= self._next_report:
-                self._report()
+            if self._timer() < self._next_report:
+                return
+            counts, self._counts = self._counts, dict.fromkeys(COUNTED, 0)
+            self._next_report = self._timer() + REPORT_SECONDS
+        log("cache_used", hits=counts["hits"], misses=counts["misses"], faults=counts["faults"])
 
-    def _report(self) -> None:
-        if self._counts:
-            hits, misses, faults = (self._counts[what] for what in ("hits", "misses", "faults"))
-            log("cache_used", hits=hits, misses=misses, faults=faults)
-        self._counts.clear()
-        self._next_report = self._timer() + REPORT_SECONDS
+
+class Invalidation(Cache[str, Any]):
+    """What processes share, for a script that changes users: told what to forget, at once; nothing is found or kept.
+
+    `failure` is why it could not be told, once that is so; it is not asked again.
+    """
+
+    def __init__(self, settings: CacheSettings) -> None:
+        self._settings = settings
+        self._cache: Cache[str, str] | None = None
+        if settings.momento_key:
+            from lib.momento import Momento
+
+            self._cache = Momento(settings, seconds=SCRIPT_SECONDS)
+        self.failure: CacheUnavailable | None = None
+
+    def get(self, key: str) -> None:
+        return None
+
+    def put(self, key: str, value: Any) -> None:
+        pass
+
+    def forget(self, key: str) -> None:
+        if self._cache and not self.failure:
+            try:
+                self._cache.forget(key)
+            except CacheUnavailable as error:
+                self.failure = error
+
+    def report(self) -> list[str]:
+        """What remains to be said, as sentences."""
+        kept = self._settings.momento_ttl_seconds + REMEMBERED_SECONDS
+        wrong = f"What processes share could not be told: some go by the old data for up to {kept} seconds"
+        return [f"{wrong}. {self.failure}"] if self.failure else []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -16,7 +18,6 @@ from tests import scripts
 from tests.momento_server import KEY, MomentoServer, momento
 
 SCRIPTS = ["cache/create", "cache/stats", "cache/rotate"]
-FAR = "https://cell-1.prod.example.com"
 
 
 @pytest.fixture
@@ -125,11 +126,14 @@ def test_stats_adds_up_what_processes_have_logged(
 ) -> None:
     server.caches["cruddur"] = {}
     log = tmp_path / "api.log"
-    log.write_text(
-        '{"event": "request", "status": 200}\n'
-        '{"event": "cache_used", "hits": 40, "misses": 2, "faults": 0}\n'
-        "not JSON at all\n"
-        'api-1  | {"event": "cache_used", "hits": 60, "misses": 1, "faults": 3}\n'
+    log.write_bytes(
+        b'{"event": "request", "status": 200}\n'
+        b'{"event": "cache_used", "hits": 40, "misses": 2, "faults": 0}\n'
+        b"not JSON at all\n"
+        b'{"event": "cache_used", "hits": 5, "mis\n'
+        b'{"event": "cache_used"}\n'
+        b"\x80\n"
+        b'api-1  | {"event": "cache_used", "hits": 60, "misses": 1, "faults": 3}\n'
     )
     assert scripts.load("cache/stats")(["--log", str(log)]) == 0
     assert output.readouterr().out.splitlines()[-1].split() == ["100", "3", "3"]
@@ -167,6 +171,19 @@ def test_rotate_needs_the_refresh_token_that_came_with_the_key(
     assert server.keys == {KEY}
 
 
+def test_rotate_takes_the_end_of_the_input_for_no_answer(
+    server: MomentoServer, monkeypatch: pytest.MonkeyPatch, output: pytest.CaptureFixture[str]
+) -> None:
+    def end(prompt: str) -> str:
+        raise EOFError
+
+    type_in(monkeypatch, "")
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr("getpass.getpass", end)
+    assert scripts.load("cache/rotate")([]) == 1
+    assert output.readouterr().err == "No refresh token was given\n"
+
+
 def test_rotate_says_what_to_do_about_a_key_that_has_no_refresh_token(
     server: MomentoServer, monkeypatch: pytest.MonkeyPatch, output: pytest.CaptureFixture[str]
 ) -> None:
@@ -178,8 +195,8 @@ def test_rotate_says_what_to_do_about_a_key_that_has_no_refresh_token(
 
 
 def test_rotate_elsewhere_has_to_be_meant(monkeypatch: pytest.MonkeyPatch, output: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("MOMENTO_API_KEY", KEY)
-    monkeypatch.setenv("MOMENTO_ENDPOINT", FAR)
+    wrapped = base64.b64encode(json.dumps({"endpoint": "cell-1.prod.example.com", "api_key": KEY}).encode())
+    monkeypatch.setenv("MOMENTO_API_KEY", wrapped.decode())
     for words in ([], ["prod"]):
         type_in(monkeypatch, "cruddur\n")
         assert scripts.load("cache/rotate")(words) == 1

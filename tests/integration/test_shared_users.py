@@ -47,7 +47,8 @@ class Process:
     def __init__(self, url: str, settings: CacheSettings, *, seconds: float, secret: str) -> None:
         self.now = 0.0
         self.database = CountingDatabase(url)
-        self.cache = Forgiving(lambda: Momento(settings, seconds=seconds), timer=self.time)
+        self.momento = Momento(settings, seconds=seconds)
+        self.cache = Forgiving(self.momento, timer=self.time)
         self.users = UserDirectory(self.database, Signed(self.cache, secret), timer=self.time)
 
     def time(self) -> float:
@@ -94,7 +95,7 @@ def new_process(server: MomentoServer, url: str) -> Iterator[NewProcess]:
             given = CacheSettings(**{"momento_api_key": KEY, "momento_endpoint": server.url, **settings})
             process = Process(url, given, seconds=seconds, secret=secret)
             stack.enter_context(process.database)
-            stack.callback(process.cache.close)
+            stack.callback(process.momento.close)
             return process
 
         yield make

@@ -217,6 +217,25 @@ def test_a_key_that_is_good_nowhere_is_told_without_it(key: str, endpoint: str) 
         credentials(CacheSettings(momento_api_key=key, momento_endpoint=endpoint))
     assert (raised.value.reason, raised.value.lasting) == ("key_unusable", True)
     assert key not in str(raised.value)
+    assert (raised.value.__cause__, raised.value.__suppress_context__) == (None, True)
+
+
+def test_without_a_key_it_is_good_nowhere_as_well(server: MomentoServer) -> None:
+    with connected(server, momento_api_key="") as cache:
+        assert (failure(cache).reason, failure(cache).lasting) == ("key_missing", True)
+
+
+def test_a_client_that_was_closed_is_made_anew(server: MomentoServer, cache: Momento) -> None:
+    cache.close()
+    cache.close()
+    wait_for(cache)
+
+
+def test_settings_are_shown_without_what_is_secret() -> None:
+    settings = CacheSettings(momento_api_key=KEY, momento_auth_token=GLOBAL_KEY)
+    assert "cruddur" in repr(settings)
+    assert KEY not in repr(settings)
+    assert GLOBAL_KEY not in repr(settings)
 
 
 def test_the_key_of_today_goes_before_the_older_name(server: MomentoServer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ def test_a_new_key_is_given_out_as_a_setting_takes_it(monkeypatch: pytest.Monkey
         asked.append(request)
         return auth_pb2._RefreshApiTokenResponse(api_key="new", refresh_token="next", endpoint=CELL, valid_until=0)
 
-    with Account(CacheSettings(momento_api_key=wrapped("old", CELL))) as account:
+    with closing(Account(CacheSettings(momento_api_key=wrapped("old", CELL)))) as account:
         monkeypatch.setattr(account, "_call", answer)
         new = account.refresh_key("first")
     [request] = asked
