@@ -71,6 +71,7 @@ PLAYS: dict[str, Play] = {
     "in small parts": say(*(GOOD[start : start + 30] for start in range(0, len(GOOD), 30)), pause=0.002),
     "headers and body apart": say(GOOD[: -len(BODY)], BODY, pause=0.02),
     "in chunks": say(CHUNKED),
+    "in chunks, with a length": say(CHUNKED.replace(b"Transfer-", b"Content-Length: 3\r\nTransfer-")),
     "in chunks, in parts": say(CHUNKED[:70], CHUNKED[70:150], CHUNKED[150:], pause=0.02),
     "without a length": end(b"HTTP/1.1 200 OK\r\n" + HEADERS + b"\r\n" + BODY),
     "of HTTP/1.0": end(GOOD.replace(b"HTTP/1.1", b"HTTP/1.0")),
