@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
 import ssl
@@ -230,6 +231,19 @@ def test_threads_share_connections_and_never_answers(server: ScriptedServer, qui
         assert list(counts) == list(range(1, 201))
     assert server.connections <= 200
     assert sum(map(len, quick._endpoint.http_session._idle.values())) <= 4
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+def test_idle_connections_end_with_their_client(server: ScriptedServer, given_up: bool) -> None:
+    client = connect(settings_for(server.url))
+    client.query(**QUERY)
+    [[idle]] = client._endpoint.http_session._idle.values()
+    if not given_up:
+        client.close()
+    else:
+        del client
+        gc.collect()
+    assert idle.fileno() == -1
 
 
 def test_another_process_does_not_use_its_parents_connections(
