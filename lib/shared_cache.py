@@ -35,7 +35,7 @@ def shared_cache(settings: CacheSettings, secret_key: str) -> Cache[str, Any] | 
         return None
     from lib.momento import Momento
 
-    return Signed(Forgiving(Momento(settings)), secret_key)
+    return Forgiving(Signed(Momento(settings), secret_key))
 
 
 class Signed(Cache[str, Any]):
@@ -66,14 +66,14 @@ class Signed(Cache[str, Any]):
         return URLSafeSerializer(self._secret_key, salt=f"cache {key}")
 
 
-class Forgiving(Cache[str, str]):
+class Forgiving(Cache[str, Any]):
     """A cache that may be away. Then nothing is found and nothing kept, one warning is logged, and nobody waits.
 
     After a pause one request tries it again, while the others go on without; when it has answered for a minute, it is
     back. What it was used for is logged once a minute.
     """
 
-    def __init__(self, cache: Cache[str, str], *, timer: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, cache: Cache[str, Any], *, timer: Callable[[], float] = time.monotonic) -> None:
         self._cache = cache
         self._timer = timer
         self._lock = Lock()
@@ -84,13 +84,13 @@ class Forgiving(Cache[str, str]):
         self._next_report = timer() + REPORT_SECONDS
         self._counts = dict.fromkeys(COUNTED, 0)
 
-    def get(self, key: str) -> str | None:
+    def get(self, key: str) -> Any | None:
         found, value = self._ask(lambda: self._cache.get(key))
         if found:
             self._count("misses" if value is None else "hits")
         return value
 
-    def put(self, key: str, value: str) -> None:
+    def put(self, key: str, value: Any) -> None:
         self._ask(lambda: self._cache.put(key, value))
 
     def forget(self, key: str) -> None:

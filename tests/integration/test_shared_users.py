@@ -15,7 +15,7 @@ from lib.config import CacheSettings
 from lib.db import Database
 from lib.known_users import REMEMBERED_SECONDS
 from lib.momento import FORGOTTEN_SECONDS, Momento
-from lib.shared_cache import PAUSE_SECONDS, Forgiving, Signed
+from lib.shared_cache import PAUSE_SECONDS, REPORT_SECONDS, Forgiving, Signed
 from lib.users import HandleTaken, Outcome, SignUp, User, UserDirectory, link_cognito_users
 from services.seed import seed_users
 from tests.integration.test_users import AUGUSTSZ, pool_user
@@ -48,8 +48,8 @@ class Process:
         self.now = 0.0
         self.database = CountingDatabase(url)
         self.momento = Momento(settings, seconds=seconds)
-        self.cache = Forgiving(self.momento, timer=self.time)
-        self.users = UserDirectory(self.database, Signed(self.cache, secret), timer=self.time)
+        self.cache = Forgiving(Signed(self.momento, secret), timer=self.time)
+        self.users = UserDirectory(self.database, self.cache, timer=self.time)
 
     def time(self) -> float:
         return self.now
@@ -220,17 +220,16 @@ def test_an_id_that_another_user_has_by_now_leads_to_them(server: MomentoServer,
     here, there = new_process(), new_process()
     assert there.asks("sub-1")[0] == [AUGUSTSZ]
     pool = [pool_user("sub-2", "Augustsz"), pool_user("sub-1", "bayko")]
-    shared = Signed(here.cache, SECRET)
-    assert link_cognito_users(here.database, pool, shared).changed == 2
+    assert link_cognito_users(here.database, pool, here.cache).changed == 2
     there.now += REMEMBERED_SECONDS
     server.now += FORGOTTEN_SECONDS
     (first, second), _ = there.asks("sub-1", "sub-2")
     assert (first and first.handle, second) == ("bayko", AUGUSTSZ)
-    link_cognito_users(here.database, [pool_user("sub-3", "bayko")], shared)
+    link_cognito_users(here.database, [pool_user("sub-3", "bayko")], here.cache)
     there.now += REMEMBERED_SECONDS
     assert there.asks("sub-1")[0] == [None]
     server.calls.clear()
-    link_cognito_users(here.database, [pool_user("sub-3", "bayko")], shared)
+    link_cognito_users(here.database, [pool_user("sub-3", "bayko")], here.cache)
     assert server.calls == []
 
 
@@ -247,9 +246,17 @@ def test_who_comes_anew_under_a_handle_is_not_who_had_it(new_process: NewProcess
     assert there.looks_at("anna")[0] == there.asks("sub-anna")[0] == [new]
 
 
-def test_what_is_not_ours_is_read_from_postgres(server: MomentoServer, new_process: NewProcess) -> None:
+def test_what_is_not_ours_is_read_from_postgres(
+    server: MomentoServer, new_process: NewProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="cruddur")
     new_process(secret="another deployment's secret").asks("sub-1")
-    assert new_process().asks("sub-1") == ([AUGUSTSZ], 1)
+    process = new_process()
+    assert process.asks("sub-1") == ([AUGUSTSZ], 1)
+    process.now += REPORT_SECONDS
+    process.asks("sub-1")
+    [used] = [record.__dict__["fields"] for record in caplog.records if record.message == "cache_used"]
+    assert used == {"hits": 0, "misses": 2, "faults": 0}
     for text in (b"", b"\xff\xfe", b"null", b'["1","2","3"]'):
         for key, entry in server.caches["cruddur"].items():
             server.caches["cruddur"][key] = type(entry)(text, entry.until)
