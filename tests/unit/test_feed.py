@@ -212,9 +212,7 @@ def test_the_longest_cursor_fits_a_request_line_and_twice_into_a_proxys_headers(
         reader.groups()
     assert len(reader.position.given) == 160
     cursor = CursorSigner("a secret of the tests").sign("feed", reader.position.to_payload(), pk=PK)
-    assert (
-        2 * len(cursor) < 3500
-    )  # Feed-Cursor and Link; nginx takes 4096 bytes of headers
+    assert 2 * len(cursor) < 3500  # Feed-Cursor and Link; nginx takes 4096 bytes of headers
     assert FeedPosition.from_payload(CursorSigner("a secret of the tests").verify("feed", cursor, pk=PK)) == (
         reader.position
     )
