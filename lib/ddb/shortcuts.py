@@ -30,6 +30,7 @@ from botocore.exceptions import NoCredentialsError
 from botocore.handlers import add_retry_headers
 from botocore.utils import get_environ_proxies
 
+from lib.ddb.lean_data import lean_loader
 from lib.ddb.signing import authorization
 from lib.ddb.transport import Transport, origin_of
 from lib.ddb.wire import Answers, Requests
@@ -41,6 +42,7 @@ def quick_client(config: Config, *, region: str, endpoint_url: str | None) -> An
     """A DynamoDB client with all shortcuts; behind a proxy, HTTP is left to botocore."""
     session = botocore.session.get_session()
     session.register_component("response_parser_factory", Answers())
+    session.register_component("data_loader", lean_loader(session.get_config_variable("data_path")))
     client = session.create_client(
         "dynamodb",
         region_name=region,
