@@ -18,6 +18,7 @@ from typing import Any, Literal
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.loaders import Loader
 
 from lib import config
 from lib.config import DynamoDBSettings
@@ -74,6 +75,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     using = [item for item in items if _ENGINE_FIXTURES & set(getattr(item, "fixturenames", ()))]
     config.hook.pytest_deselected(items=[item for item in items if item not in using])
     items[:] = using
+
+
+@pytest.fixture(scope="session", autouse=True)
+def read_once() -> Iterator[None]:
+    """botocore describes DynamoDB in files of megabytes; here each is read once, and not for every client."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("load_service_model", "load_data_with_path"):
+            patch.setattr(Loader, name, remembered(getattr(Loader, name)))
+        yield
+
+
+def remembered(read: Callable[..., Any]) -> Callable[..., Any]:
+    """The same method of a loader, with one memory for all loaders that read alike."""
+    known: dict[Any, Any] = {}
+
+    def recall(loader: Loader, *args: Any, **options: Any) -> Any:
+        key = (type(loader.file_loader), *loader.search_paths, *args, *options.items())
+        if key not in known:
+            known[key] = read(loader, *args, **options)
+        return known[key]
+
+    return recall
 
 
 @pytest.fixture(autouse=True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
+from unittest.mock import patch
 
 import pytest
 from moto import mock_aws
+from moto.dynamodb.models.table import StreamShard
 
 from lib.config import DynamoDBSettings
 from lib.ddb.schema import create_table
@@ -20,7 +22,7 @@ TABLE = "messages"
 @contextmanager
 def moto_client(shortcuts: Literal["on", "off"] = "on") -> Iterator[Any]:
     """A client of a DynamoDB in this process that holds an empty table."""
-    with mock_aws():
+    with mock_aws(), patch.object(StreamShard, "add", lambda *images: None):
         client = connect(DynamoDBSettings(aws_default_region="us-east-1", ddb_shortcuts=shortcuts))
         create_table(client, TABLE)
         yield client
