@@ -16,6 +16,7 @@ import pytest
 
 from lib.config import ROOT
 from lib.local.processes import LOOPBACK, answers
+from serve import LEAN
 from tests.api_server import ApiServer
 
 SECRET = "a-secret-of-somebody@example.com"
@@ -51,6 +52,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def lines(server: Server) -> list[str]:
     assert server.log is not None
     return server.log.read_text().splitlines()
+
+
+def test_a_worker_is_lean_unless_the_environment_says_otherwise(server: Server, tmp_path: Path) -> None:
+    assert LEAN.items() <= server.worker().environ().items()
+    with Server(tmp_path / "log", MALLOC_ARENA_MAX="2") as other:
+        assert (LEAN | {"MALLOC_ARENA_MAX": "2"}).items() <= other.worker().environ().items()
 
 
 def test_each_line_of_the_log_is_json_and_a_request_leaves_one(server: Server) -> None:
