@@ -7,23 +7,22 @@ state (DESIGN.md section 3). Knows no messages.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Lock
+from contextlib import AbstractContextManager
 
 from cachetools import LRUCache
 
 from lib.cache import Memory
 from lib.ddb.adoption import adopt, inbox_rows, old_groups
-from lib.ddb.errors import Contended, ConversationNotFound
+from lib.ddb.errors import ConversationNotFound
 from lib.ddb.items import Conversation, Item, conversation_key, pair_key
 from lib.ddb.table import Table
+from lib.ddb.turns import Turns
 from lib.users import User
 
 ATTEMPTS = 24
 """How often a write to a conversation is tried on a state that turns out to be an earlier one."""
 
 _TURN_SECONDS = 5.0
-_TURNS = 512
 _REMEMBERED = 4_096
 
 
@@ -34,7 +33,7 @@ class Conversations:
         self._table = table
         self._states: Memory[str, Conversation] = Memory(LRUCache(_REMEMBERED))
         self._adopted_inboxes: Memory[str, bool] = Memory(LRUCache(_REMEMBERED))
-        self._turns = [Lock() for _ in range(_TURNS)]
+        self._turns = Turns()
 
     def known(self, *, group_uuid: str, user: User) -> Conversation:
         """The state of a conversation of this user, possibly an earlier one: only its members are sure to be true.
@@ -89,19 +88,12 @@ class Conversations:
             return str(item["group_uuid"]["S"])
         return self._old_group(user, other) or self._old_group(other, user)  # a row of one side may have been lost
 
-    @contextmanager
-    def turn(self, group_uuid: str) -> Iterator[None]:
-        """One writer a conversation and process: threads that wait here would only cancel each other's transactions.
+    def turn(self, group_uuid: str) -> AbstractContextManager[Iterator[None]]:
+        """One writer a conversation and process: threads that met would only cancel each other's transactions.
 
-        Raises Contended after waiting for five seconds.
+        Gives the tries for which there is time: five seconds, and waiting counts. Raises Contended if it took all.
         """
-        turn = self._turns[hash(group_uuid) % _TURNS]
-        if not turn.acquire(timeout=_TURN_SECONDS):
-            raise Contended
-        try:
-            yield
-        finally:
-            turn.release()
+        return self._turns.of(group_uuid, seconds=_TURN_SECONDS)
 
     def _old_group(self, owner: User, other: User) -> str | None:
         if self._adopted_inboxes.get(owner.uuid):

@@ -11,12 +11,12 @@ from dataclasses import replace
 from functools import partial
 
 from lib.ddb import keys
-from lib.ddb.conversations import ATTEMPTS, Conversations
+from lib.ddb.conversations import Conversations
 from lib.ddb.errors import Contended
 from lib.ddb.items import Conversation, InboxRow, Message
 from lib.ddb.sending import StateChanged, read_writes
 from lib.ddb.shapes import shaped
-from lib.ddb.table import Table, pause
+from lib.ddb.table import Table
 from lib.users import User
 
 # Pages in the search for the other's last message, which may be far down: each is twice the one before.
@@ -71,8 +71,8 @@ class ReadPositions:
 
     def _move(self, state: Conversation, user: User, target: Callable[[Conversation], int]) -> Conversation:
         """Move to where the target is in the state, which was read for this: it decides whether anything is written."""
-        with self._conversations.turn(state.group_uuid):
-            for attempt in range(ATTEMPTS):
+        with self._conversations.turn(state.group_uuid) as tries:
+            for _ in tries:
                 member, read_seq = state.members[user.uuid], target(state)
                 if read_seq == member.read_seq:
                     return state
@@ -82,7 +82,6 @@ class ReadPositions:
                     self._table.transact(read_writes(state, after, owner_uuid=user.uuid))
                 except StateChanged as changed:
                     state = self._conversations.found(changed.item, group_uuid=state.group_uuid, user=user)
-                    pause(attempt)
                 else:
                     self._conversations.remember(after)
                     return after

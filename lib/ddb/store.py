@@ -27,7 +27,7 @@ from lib.ddb.items import Conversation, Member, Message
 from lib.ddb.lists import MessageLists
 from lib.ddb.receipts import Idempotency, Receipt, receipt_key, receipt_write
 from lib.ddb.sending import KeyTaken, PairTaken, StateChanged, advanced, append_writes, start_writes
-from lib.ddb.table import Table, Write, pause, put
+from lib.ddb.table import Table, Write, put
 from lib.users import User
 
 _REMEMBERED = 4_096
@@ -58,17 +58,16 @@ class MessageStore(MessageLists):
 
         Raises ConversationNotFound; AlreadySent; Contended when others kept writing. Each with nothing written.
         """
-        with self.conversations.turn(group_uuid):
+        with self.conversations.turn(group_uuid) as tries:
             state = self.conversations.known(group_uuid=group_uuid, user=sender)
             earliest = ""
-            for attempt in range(ATTEMPTS):
+            for _ in tries:
                 message = self._next_message(state, sender, text, earliest)
                 after = advanced(state, message)
                 try:
                     self._table.transact(self._receipt(idempotency, message) + append_writes(state, after, message))
                 except StateChanged as changed:
                     state = self.conversations.found(changed.item, group_uuid=group_uuid, user=sender)
-                    pause(attempt)
                 except KeyTaken:
                     earliest = tick_after(message.created_at)
                 else:
