@@ -16,7 +16,7 @@ _PLACES = ("cursor", "since", "before", "after", "around")
 
 def asked(*names: str) -> dict[str, str | None]:
     """The page that the client asks for, unchecked: its limit and these arguments."""
-    given = request.args
+    given = request.args.to_dict()  # of several values, the first; a MultiDict makes an exception for what it lacks
     return {name: given.get(name) for name in ("limit", *names)}
 
 

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import botocore
 import botocore.session
 from botocore.auth import SIGV4_TIMESTAMP
-from botocore.awsrequest import AWSPreparedRequest, HeadersDict
+from botocore.awsrequest import AWSPreparedRequest
 from botocore.compat import get_current_datetime
 from botocore.config import Config
 from botocore.endpoint import Endpoint
@@ -30,6 +30,7 @@ from botocore.exceptions import NoCredentialsError
 from botocore.handlers import add_retry_headers
 from botocore.utils import get_environ_proxies
 
+from lib.ddb.headers import Headers
 from lib.ddb.lean_data import lean_loader
 from lib.ddb.signing import authorization
 from lib.ddb.transport import Transport, origin_of
@@ -99,7 +100,7 @@ class _Endpoint(Endpoint):  # type: ignore[misc]
         headers["Content-Length"] = str(len(body))
         request = AWSPreparedRequest(params["method"], url, headers, body, False, params["context"])
         add_retry_headers(request)
-        request.headers = HeadersDict(headers)
+        request.headers = Headers(headers)
         return request
 
 

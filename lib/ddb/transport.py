@@ -32,6 +32,7 @@ from botocore.exceptions import (
 )
 from botocore.httpsession import create_urllib3_context, get_cert_path
 
+from lib.ddb.headers import response
 from lib.ddb.http1 import Answer, read_answer
 
 _CHUNK_BYTES = 65_536
@@ -94,7 +95,7 @@ class Transport:
             self._idle[origin].append(connection)
         else:
             connection.close()
-        return AWSResponse(url, answer.status, answer.headers, _Body(answer.body))
+        return response(url, answer.status, answer.headers, _Body(answer.body))
 
     def _take(self, origin: Origin) -> socket.socket | None:
         if self._process != os.getpid():  # what the parent has open is its own
