@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from bench.load import Request, drive, write_requests
+from bench.load import Load, Request, drive, write_requests
 from bench.servers import Server
 from lib.config import ROOT
 from lib.local.processes import EngineError, bare_environment
@@ -68,8 +68,17 @@ class Scenario:
 class Served:
     """A server under the load of some requests."""
 
-    def __init__(self, server: Server, requests: Sequence[Request], *, clients: int, file: Path) -> None:
+    def __init__(
+        self,
+        server: Server,
+        requests: Sequence[Request],
+        *,
+        clients: int,
+        file: Path,
+        drive: Callable[..., Load] = drive,
+    ) -> None:
         self._server = server
+        self._drive = drive
         self._count = len(requests)
         self._file = write_requests(file, requests)
         self._clients = clients
@@ -78,7 +87,7 @@ class Served:
         """Raises EngineError when the requests are not answered as they should be: nothing of it would count."""
         asked = 0
         for _ in range(_WARM_UPS):
-            load = drive(self._server.url, self._file, clients=self._clients, seconds=1)
+            load = self._drive(self._server.url, self._file, clients=self._clients, seconds=1)
             if load.failed:
                 raise EngineError(f"{self._server.name}: {load.failed} of {load.requests} requests failed")
             asked += load.requests
@@ -89,7 +98,7 @@ class Served:
     def measure(self, seconds: int) -> Sample:
         self._server.skip_log()
         before = self._server.cpu_seconds()
-        load = drive(self._server.url, self._file, clients=self._clients, seconds=seconds)
+        load = self._drive(self._server.url, self._file, clients=self._clients, seconds=seconds)
         time.sleep(_SETTLE_SECONDS)
         cpu = self._server.cpu_seconds() - before
         costs = self._server.costs()

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from bench.dataset import ROLES, Dataset, Talk, last_page, row_above, sort_key
-from bench.load import Request
+from bench.load import Load, Request, drive, drive_to_the_end
 from bench.measure import BareLoop, Scenario, Served, Subject
 from bench.people import UserPool
 from bench.servers import Server
@@ -103,6 +103,7 @@ def _many_clients(cast: Cast) -> Scenario:
     put.naive(f"/messages/{small.group_uuid}")
     put.api(MESSAGES, "messages", [_read(small, cast.pool.token(cast.data.reader))])
     put.api(MIXED, "sends and reads", _mixed(cast, cast.data.cool))
+    put.api(HOT, "sends into one conversation, to the last answer", _sends(cast, [cast.data.hot]), drive_to_the_end)
     put.floor()
     return put.scenario(f"{_MANY} clients, 2 workers")
 
@@ -124,16 +125,18 @@ class _Put:
     def loop(self, operation: str, uuid: str) -> None:
         self._subjects[LOOP] = self._cast.loop(operation, uuid)
 
-    def api(self, key: str, label: str, requests: Sequence[Request]) -> None:
-        self._subjects[key] = self._served(self._cast.api, key, requests)
+    def api(self, key: str, label: str, requests: Sequence[Request], drive: Callable[..., Load] = drive) -> None:
+        self._subjects[key] = self._served(self._cast.api, key, requests, drive)
         self._labels[key] = label
 
     def scenario(self, title: str) -> Scenario:
         return Scenario(self._name, title, self._subjects, {key: self._labels[key] for key in self._subjects})
 
-    def _served(self, server: Server, key: str, requests: Sequence[Request]) -> Served:
+    def _served(
+        self, server: Server, key: str, requests: Sequence[Request], drive: Callable[..., Load] = drive
+    ) -> Served:
         file = self._cast.folder / f"{self._name}-{key}.requests"
-        return Served(server, requests, clients=self._clients, file=file)
+        return Served(server, requests, clients=self._clients, file=file, drive=drive)
 
 
 def _read(talk: Talk, token: str, **query: str) -> Request:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
+import time
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -15,11 +17,12 @@ import pytest
 from bench import engines
 from bench.cores import Cores
 from bench.dataset import PAGE_ROWS, Dataset, Sizes, last_page, row_above
-from bench.load import Request, find_wrk, parse
+from bench.load import Request, drive_to_the_end, find_wrk, parse, write_requests
 from bench.measure import Sample, Scenario, measure
 from bench.results import MEMORY, Measured, Results
 from bench.servers import API, Costs, Server
 from lib.local.processes import EngineError
+from tests.scripted_server import GOOD, ScriptedServer, end, say
 
 SIZES = Sizes((45, 60, 100), (20, 25, 41), cool=3, page=1_000)
 
@@ -69,6 +72,29 @@ def test_without_wrk_the_error_names_the_package(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(EngineError, match="Debian's package is wrk"):
         find_wrk()
+
+
+def test_clients_that_wait_see_what_starves_and_what_fails(tmp_path: Path) -> None:
+    def late(connection: socket.socket) -> None:
+        time.sleep(1.2)  # the load lasts for one second
+        connection.sendall(GOOD)
+
+    requests = [Request("/a", "token", {"message": "one 🍵"}), Request("/b", "token", {"message": "two"})]
+    with ScriptedServer() as server:
+        server.plays = [
+            late,
+            end(),
+            say(GOOD.replace(b"200 OK", b"503 Service Unavailable")),
+        ]
+        server.answer = lambda body: time.sleep(0.01) or GOOD  # type: ignore[func-returns-value]
+        load = drive_to_the_end(server.url, write_requests(tmp_path / "requests", requests), clients=3, seconds=1)
+    assert load.failed == 2
+    assert load.max_ms >= 1200
+    assert load.seconds >= 1.2
+    assert 10 <= load.p50_ms <= load.p95_ms <= load.p99_ms <= load.max_ms
+    assert load.requests == len(server.requests)
+    assert {body for _, body in server.requests} == {b'{"message": "one \\ud83c\\udf75"}', b'{"message": "two"}'}
+    assert all(b"\r\nAuthorization: Bearer token\r\n" in head for head, _ in server.requests)
 
 
 def test_a_ratio_is_taken_within_each_round() -> None:

@@ -24,7 +24,7 @@ SUBJECTS = {
     SEND: (SEND,),
     HOT: ("hot", "cool"),
     ONE_CLIENT: (MESSAGES, INBOX, SEND),
-    MANY_CLIENTS: (MESSAGES, MIXED),
+    MANY_CLIENTS: (MESSAGES, MIXED, HOT),
 }
 
 
@@ -77,6 +77,7 @@ def test_a_run_that_reaches_everything_is_judged_by_every_target() -> None:
         (INBOX, "small", {"p99_ms": 20.1}, "inbox: p99, times p50 at 8 clients"),
         (SEND, SEND, {"p99_ms": 20.1}, "send: p99, times p50 at 8 clients"),
         (MANY_CLIENTS, MIXED, {"max_ms": 2001}, "64 clients: slowest request, ms"),
+        (MANY_CLIENTS, HOT, {"max_ms": 2001}, "64 clients: slowest request, ms"),
         (MANY_CLIENTS, MESSAGES, {"failed": 1}, "64 clients: dropped or failed requests"),
         (HOT, "hot", {"rss_mb": 75.1}, MEMORY),
     ],
