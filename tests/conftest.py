@@ -6,6 +6,7 @@ Cognito is always ministack's, Postgres always the embedded one. Nothing starts 
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -106,6 +107,15 @@ def own_environment() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(saved)
+
+
+@pytest.fixture(autouse=True)
+def own_log_level() -> Iterator[None]:
+    """What a test sets as the level of the log is gone after it; what its module has set stays."""
+    log = logging.getLogger("cruddur")
+    level = log.level
+    yield
+    log.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -61,7 +61,13 @@ class TableContents:
         return [item for page in pages for item in page["Items"]]
 
     def partition(self, pk: str) -> list[Item]:
-        return sorted((item for item in self.items() if item["pk"]["S"] == pk), key=lambda item: item["sk"]["S"])
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": {"S": pk}},
+            ConsistentRead=True,
+        )
+        return [item for page in pages for item in page["Items"]]
 
     def messages(self, group_uuid: str) -> list[Message]:
         return [Message.from_item(item, group_uuid=group_uuid) for item in self.partition(keys.message_pk(group_uuid))]

@@ -156,9 +156,10 @@ class Api:
 
 @contextmanager
 def serve(settings: Settings, issuer: TokenIssuer) -> Iterator[Api]:
-    """An application; its clients and its log handler are gone afterwards."""
+    """An application; its clients, its log handler and its log's level are gone afterwards."""
     log = io.StringIO()
-    root = logging.getLogger()
+    root, own = logging.getLogger(), logging.getLogger("cruddur")
+    level = own.level
     outer = [handler for handler in root.handlers if isinstance(handler.formatter, JsonFormatter)]
     with redirect_stdout(log):
         app = create_app(settings)
@@ -168,6 +169,7 @@ def serve(settings: Settings, issuer: TokenIssuer) -> Iterator[Api]:
         yield api
     finally:
         root.handlers[:] = outer
+        own.setLevel(level)
         app.extensions["backend"].users._database.close()
         app.extensions["backend"].newcomers._user_info._client.close()
         api.dynamodb.close()
