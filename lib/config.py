@@ -39,8 +39,9 @@ def _setting(
     kind: Kind = "text",
     low: int = 1,
     high: int = 65_535,
+    of_stack: bool = True,
 ) -> Any:
-    metadata = {"meaning": meaning, "kind": kind, "low": low, "high": high}
+    metadata = {"meaning": meaning, "kind": kind, "low": low, "high": high, "of_stack": of_stack}
     shown = kind not in ("secret", "database_url")  # the latter with its password
     return field(default=default, metadata=metadata, repr=shown)
 
@@ -50,19 +51,30 @@ class PostgresSettings:
     """Where the users are."""
 
     database_url: str = _setting("Postgres with the users, as a `postgresql://` URL", kind="database_url")
-    database_pool_size: int = _setting("Postgres connections a process keeps at the most", default=8, high=500)
+    database_pool_size: int = _setting(
+        "Postgres connections a process keeps at the most", default=8, high=500, of_stack=False
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class CacheSettings:
     """Where processes share what they know of users."""
 
-    momento_api_key: str = _setting("Momento's API key; empty: processes share no cache", default="", kind="secret")
-    momento_auth_token: str = _setting("older name of `MOMENTO_API_KEY`; counts without it", default="", kind="secret")
-    momento_cache_name: str = _setting("name of the cache, one for each deployment", default="cruddur")
-    momento_ttl_seconds: int = _setting("seconds for which Momento remembers a user", default=600, high=86_400)
+    momento_api_key: str = _setting(
+        "Momento's API key; empty: processes share no cache", default="", kind="secret", of_stack=False
+    )
+    momento_auth_token: str = _setting(
+        "older name of `MOMENTO_API_KEY`; counts without it", default="", kind="secret", of_stack=False
+    )
+    momento_cache_name: str = _setting("name of the cache, one for each deployment", default="cruddur", of_stack=False)
+    momento_ttl_seconds: int = _setting(
+        "seconds for which Momento remembers a user", default=600, high=86_400, of_stack=False
+    )
     momento_endpoint: str = _setting(
-        "Momento's endpoint, for a key that does not hold it, or an emulator's", default="", kind="endpoint"
+        "Momento's endpoint, for a key that does not hold it, or an emulator's",
+        default="",
+        kind="endpoint",
+        of_stack=False,
     )
 
     @property
@@ -96,7 +108,9 @@ class DynamoDBSettings(AwsSettings):
         "DynamoDB endpoint other than AWS's, for an emulator", default=None, kind="endpoint"
     )
     ddb_shortcuts: Literal["on", "off"] = _setting(
-        "`on`: calls of DynamoDB go past the slow parts of botocore; `off`: through all of it", default="on"
+        "`on`: calls of DynamoDB go past the slow parts of botocore; `off`: through all of it",
+        default="on",
+        of_stack=False,
     )
 
 
@@ -128,7 +142,9 @@ class CognitoSettings(AwsSettings):
 class ApiSettings:
     """How the API answers."""
 
-    secret_key: str = _setting("signs the cursors; the same in every process of a deployment", kind="secret")
+    secret_key: str = _setting(
+        "signs cursors and what is shared in the cache; the same in every process of a deployment", kind="secret"
+    )
     frontend_url: str = _setting(
         "origin of the React client, allowed by CORS", default="http://localhost:3000", kind="url"
     )
@@ -150,11 +166,13 @@ class ApiSettings:
         "what moves the inbox rows: `inline`, the message's transaction; `stream`, the stream's function",
         default="inline",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = _setting("least level that is logged", default="info")
-    host: str = _setting("address that the server listens on", default="127.0.0.1")
-    port: int = _setting("port that the server listens on", default=4567)
-    web_concurrency: int = _setting("worker processes of the server", default=2, high=256)
-    web_threads: int = _setting("request threads of a worker process", default=8, high=256)
+    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+        "least level that is logged", default="info", of_stack=False
+    )
+    host: str = _setting("address that the server listens on", default="127.0.0.1", of_stack=False)
+    port: int = _setting("port that the server listens on", default=4567, of_stack=False)
+    web_concurrency: int = _setting("worker processes of the server", default=2, high=256, of_stack=False)
+    web_threads: int = _setting("request threads of a worker process", default=8, high=256, of_stack=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,8 +188,9 @@ def load(section: type[S], environ: Mapping[str, str] | None = None) -> S:
 
     Without `environ`, variables come from the process's environment, then from `.env` in the checkout. When
     neither says which stack is meant, those of the running local stack (`stack.env`, written by bin/dev) are
-    taken, all of them, so that no half of another stack is mixed in. What the files give is exported, because
-    boto3 reads its credentials from the environment. python-dotenv's own switch, PYTHON_DOTENV_DISABLED, keeps
+    taken, all of them, so that no half of another stack is mixed in; what belongs to a process, such as its port,
+    and Momento's are not among them. What the files give is exported, because boto3 reads its credentials from the
+    environment. python-dotenv's own switch, PYTHON_DOTENV_DISABLED, keeps
     `.env` out.
 
     Raises SettingsError that names every missing or malformed variable.

@@ -1,4 +1,4 @@
-"""A user's conversations over HTTP: pattern B, and what the user has read of them (DESIGN.md section 4)."""
+"""A user's conversations over HTTP: pattern B, and what the user has read of them (openapi.yaml)."""
 
 from __future__ import annotations
 

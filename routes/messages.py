@@ -1,4 +1,4 @@
-"""Messages over HTTP: patterns A and C (DESIGN.md section 4)."""
+"""Messages over HTTP: patterns A and C (openapi.yaml)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What a use case can refuse, and the codes that clients see.
 
 A kind of error is a class, because the caller decides by it (app.py gives each its HTTP status); what exactly was
-wrong is a code. The codes are part of the HTTP contract (DESIGN.md section 4): a code is never renamed.
+wrong is a code. The codes are part of the HTTP contract (openapi.yaml): a code is never renamed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The conversations' states: remembered by the process, read when needed, adopted from old data.
 
 What a process remembers may be out of date. Every write is conditional on it, and a refusal carries the current
-state (DESIGN.md section 3). Knows no messages.
+state (docs/data-model.md). Knows no messages.
 """
 
 from __future__ import annotations

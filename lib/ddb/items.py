@@ -1,6 +1,6 @@
 """The items of the table as dataclasses, each with its one conversion to and from DynamoDB's wire form.
 
-The attributes of messages and inbox rows are a contract with deployed tables (DESIGN.md section 2). What old data
+The attributes of messages and inbox rows are a contract with deployed tables (docs/data-model.md). What old data
 lacks (`seq`, `read_seq`, `sender_uuid`) is None here until the conversation is adopted.
 
 Attribute values are read directly: boto3's TypeDeserializer costs more than the rest of a page.

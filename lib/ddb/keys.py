@@ -1,4 +1,4 @@
-"""Partition and sort keys: the only place that knows their formats (DESIGN.md section 2)."""
+"""Partition and sort keys: the only place that knows their formats (docs/data-model.md)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RECEIPT = "IDEM#"
 
 
 class Kind(StrEnum):
-    """The kinds of items, as they are called (DESIGN.md section 2)."""
+    """The kinds of items, as they are called (docs/data-model.md)."""
 
     MESSAGE = "message"
     ROW = "inbox row"

@@ -1,7 +1,7 @@
 """How far each member has read: moved forward by reading and sending, back by marking unread.
 
 A position stands in the conversation's state and, copied by the same transaction, in the member's inbox row; what is
-unread is `seq - read_seq`, so there is no counter that could drift (DESIGN.md section 2).
+unread is `seq - read_seq`, so there is no counter that could drift (docs/data-model.md).
 """
 
 from __future__ import annotations

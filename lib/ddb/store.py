@@ -1,4 +1,4 @@
-"""The four access patterns (DESIGN.md section 1) on the table; A and B, the lists, are those of lib/ddb/lists.py.
+"""The four access patterns (docs/data-model.md) on the table; A and B, the lists, are those of lib/ddb/lists.py.
 
 The usual send is one transaction: it bets on the state that the process remembers. When another process was faster,
 the refusal itself carries the current state. In stream mode it is the message alone, and the function on the table's

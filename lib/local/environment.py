@@ -13,7 +13,7 @@ from lib.local.processes import LOOPBACK
 REGION = "us-east-1"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}  # what emulators take; not secret
 
-_SETTINGS = {each.name.upper() for each in fields(Settings)}
+_SETTINGS = {each.name.upper(): each for each in fields(Settings)}
 _LOCAL_HOSTS = f"{LOOPBACK},localhost"
 
 
@@ -35,8 +35,13 @@ def without_developer(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def write_stack_env(folder: Path, variables: Mapping[str, str]) -> None:
-    """Leave all settings to whoever works with this stack; lib/config.py reads them."""
-    write_private(folder / "stack.env", "".join(f"{name}='{value}'\n" for name, value in variables.items()))
+    """Leave the settings that lead to this stack to whoever works with it; lib/config.py reads them."""
+    lines = [
+        f"{name}='{value}'\n"
+        for name, value in variables.items()
+        if name not in _SETTINGS or _SETTINGS[name].metadata["of_stack"]
+    ]
+    write_private(folder / "stack.env", "".join(lines))
 
 
 def write_private(path: Path, text: str) -> None:

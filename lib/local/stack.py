@@ -25,7 +25,11 @@ from lib.local.postgres import Postgres
 from lib.local.processes import LOOPBACK, Child, EngineError, answers, bare_environment, is_port_taken
 
 DATABASE = "cruddur"
-_PASSED_ON = {each.name.upper() for each in fields(ApiSettings)} - {"HOST", "SECRET_KEY"}
+# Not Momento's: what is local has no place in a cache that others share.
+_PASSED_ON = {each.name.upper() for each in fields(ApiSettings)} - {"HOST", "SECRET_KEY"} | {
+    "DATABASE_POOL_SIZE",
+    "DDB_SHORTCUTS",
+}
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -153,7 +157,7 @@ class LocalStack:
         self._start(api)
 
     def publish(self, variables: Mapping[str, str], users: Sequence[Mapping[str, str]]) -> None:
-        """Write `stack.json` (DESIGN.md section 6) and `stack.env`; both are gone when the stack stops."""
+        """Write `stack.json`, for people and front ends, and `stack.env`; both are gone when the stack stops."""
         description: dict[str, Any] = {
             "api_url": self.api_url,
             "dynamodb_endpoint": variables["AWS_ENDPOINT_URL_DYNAMODB"],

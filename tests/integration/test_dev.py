@@ -16,7 +16,8 @@ from urllib.parse import quote
 import psutil
 import pytest
 
-from lib.local.processes import LOOPBACK, bare_environment
+from lib.config import ROOT
+from lib.local.processes import LOOPBACK, Child, answers, bare_environment, free_port
 from tests.dev import SECONDS, Dev, authorization, call, cognito, eventually, once, processes_of, running, stop_all
 
 GREETING = "The jump gate is open \N{ROCKET}"
@@ -144,6 +145,28 @@ def test_a_running_stack_describes_itself_and_its_curl_line_works_as_pasted(fold
         status, output = once(folder, "true")
         assert status == 1
         assert re.fullmatch(r"\S+ is in use by another ./bin/dev[^\n]+\n", output)
+
+
+def test_a_second_api_beside_it_has_its_stack_and_its_own_port(folder: Path, tmp_path: Path) -> None:
+    with running(folder, DDB_SHORTCUTS="off") as dev:
+        assert b"DDB_SHORTCUTS=off" in _environment_of_the_api(dev)
+        port = free_port()
+        beside = Child(
+            "an API",
+            [sys.executable, ROOT / "serve.py"],
+            env=bare_environment(LOCAL_DIR=str(folder), PORT=str(port), WEB_CONCURRENCY="1"),
+            ready=answers(f"http://{LOOPBACK}:{port}/api/ready"),
+            log=tmp_path / "log",
+        )
+        with beside:
+            user = dev.description["users"][0]
+            bearer = authorization(dev.description, user)
+            assert call(f"http://{LOOPBACK}:{port}/api/message_groups", Authorization=bearer)
+
+
+def _environment_of_the_api(dev: Dev) -> bytes:
+    (api,) = [each for each in psutil.Process(dev.process.pid).children() if "serve.py" in " ".join(each.cmdline())]
+    return Path(f"/proc/{api.pid}/environ").read_bytes()
 
 
 def test_a_part_that_dies_ends_the_stack_with_its_name(folder: Path) -> None:

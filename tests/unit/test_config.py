@@ -13,6 +13,7 @@ from lib import config
 from lib.config import (
     ROOT,
     ApiSettings,
+    CacheSettings,
     CognitoSettings,
     DynamoDBSettings,
     PostgresSettings,
@@ -21,6 +22,7 @@ from lib.config import (
     load,
     local_dir,
 )
+from lib.local.environment import write_stack_env
 from lib.setting_values import is_local
 
 MINIMUM = {
@@ -220,11 +222,31 @@ def test_dotenv_can_be_kept_out(files: Files, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_running_stack_is_taken_as_a_whole(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    files(dotenv={"DDB_TABLE": "from-dotenv"}, stack={**MINIMUM, "DDB_TABLE": "of-the-stack", "PORT": "5000"})
-    monkeypatch.setenv("PORT", "6000")
+    files(
+        dotenv={"DDB_TABLE": "from-dotenv"}, stack={**MINIMUM, "DDB_TABLE": "of-the-stack", "GROUP_UPDATES": "stream"}
+    )
+    monkeypatch.setenv("GROUP_UPDATES", "inline")
     settings = load(Settings)
-    assert (settings.ddb_table, settings.port) == ("of-the-stack", 5000)
+    assert (settings.ddb_table, settings.group_updates) == ("of-the-stack", "stream")
     assert settings.database_url == MINIMUM["DATABASE_URL"]
+
+
+def test_a_running_stack_says_nothing_of_what_belongs_to_a_process_or_to_momento(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files()
+    own = {"PORT": "6000", "DDB_SHORTCUTS": "off", "MOMENTO_API_KEY": "a-key-of-sixteen", "MOMENTO_CACHE_NAME": "staging"}
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    every = {name: "" if each.default in (MISSING, None) else str(each.default) for name, each in DECLARED.items()}
+    write_stack_env(config.local_dir(), {**every, **MINIMUM, "DDB_TABLE": "of-the-stack", "PORT": "5000"})
+    settings = load(DynamoDBSettings)
+    assert (settings.ddb_table, settings.ddb_shortcuts) == ("of-the-stack", "off")
+    assert load(CacheSettings).momento_cache_name == "staging"
+    written = (config.local_dir() / "stack.env").read_text()
+    assert {line.partition("=")[0] for line in written.splitlines()} == {
+        name for name, each in DECLARED.items() if each.metadata["of_stack"]
+    }
 
 
 @pytest.mark.parametrize("anchor", ["DATABASE_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_COGNITO_USER_POOL_ID"])

@@ -21,7 +21,7 @@ steps = st.lists(st.tuples(st.integers(0, PROCESSES - 1), pairs, marks), min_siz
 
 @dataclass
 class Talk:
-    """A conversation by the rules of DESIGN.md: who wrote each message, and how far each has read."""
+    """A conversation by the rules of docs/data-model.md: who wrote each message, and how far each has read."""
 
     group_uuid: str
     senders: list[str] = field(default_factory=list)

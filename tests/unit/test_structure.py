@@ -1,4 +1,4 @@
-"""The shape of the code (DESIGN.md section 5): imports run one way, keys stand in one place, nothing is made early."""
+"""The shape of the code: imports run one way, keys stand in one place, nothing is made early."""
 
 from __future__ import annotations
 
