@@ -235,7 +235,7 @@ def test_a_running_stack_says_nothing_of_what_belongs_to_a_process_or_to_momento
     files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files()
-    own = {"PORT": "6000", "DDB_SHORTCUTS": "off", "MOMENTO_API_KEY": "a-key-of-sixteen", "MOMENTO_CACHE_NAME": "staging"}
+    own = {"PORT": "6000", "DDB_SHORTCUTS": "off", "MOMENTO_API_KEY": "k" * 16, "MOMENTO_CACHE_NAME": "staging"}
     for name, value in own.items():
         monkeypatch.setenv(name, value)
     every = {name: "" if each.default in (MISSING, None) else str(each.default) for name, each in DECLARED.items()}
