@@ -30,8 +30,8 @@ from botocore.exceptions import NoCredentialsError
 from botocore.handlers import add_retry_headers
 from botocore.utils import get_environ_proxies
 
-from lib.ddb.headers import Headers
 from lib.ddb.lean_data import lean_loader
+from lib.ddb.response import Headers
 from lib.ddb.signing import authorization
 from lib.ddb.transport import Transport, origin_of
 from lib.ddb.wire import Answers, Requests

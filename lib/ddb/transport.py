@@ -6,7 +6,6 @@ exceptions that botocore's session fails with, and whoever called decides whethe
 
 from __future__ import annotations
 
-import io
 import os
 import select
 import socket
@@ -17,7 +16,7 @@ from collections import defaultdict, deque
 from contextlib import suppress
 from functools import cached_property, lru_cache
 from http.client import HTTPException
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
@@ -32,8 +31,8 @@ from botocore.exceptions import (
 )
 from botocore.httpsession import create_urllib3_context, get_cert_path
 
-from lib.ddb.headers import response
 from lib.ddb.http1 import Answer, read_answer
+from lib.ddb.response import Response
 
 _CHUNK_BYTES = 65_536
 _SHORTEST_WAIT_SECONDS = 0.001  # a timeout of zero would mean not to wait at all
@@ -95,7 +94,7 @@ class Transport:
             self._idle[origin].append(connection)
         else:
             connection.close()
-        return response(url, answer.status, answer.headers, _Body(answer.body))
+        return Response(url, answer.status, answer.headers, answer.body)
 
     def _take(self, origin: Origin) -> socket.socket | None:
         if self._process != os.getpid():  # what the parent has open is its own
@@ -147,13 +146,6 @@ class Transport:
         with suppress(BrokenPipeError, ConnectionResetError):  # the server may have answered before it hung up
             connection.sendall(message)
         return read_answer(receive(), receive)
-
-
-class _Body(io.BytesIO):
-    """A whole body, as AWSResponse reads it."""
-
-    def stream(self) -> Any:
-        yield self.read()
 
 
 @lru_cache(maxsize=16)

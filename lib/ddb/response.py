@@ -1,8 +1,10 @@
-"""HTTP headers as botocore's HeadersDict has them, which makes an object of a name at each step: this makes none."""
+"""botocore's object for an answer, and its headers, in fewer steps: HeadersDict makes an object of a name at each."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 from botocore.awsrequest import AWSResponse, HeadersDict
@@ -42,8 +44,22 @@ class Headers(HeadersDict):  # type: ignore[misc]
         return Headers(self)
 
 
-def response(url: str, status: int, headers: Mapping[str, str], body: Any) -> AWSResponse:
-    """botocore's object for an answer; `body` has a `stream()`."""
-    made = AWSResponse(url, status, {}, body)
-    made.headers = Headers(headers)
-    return made
+class Response(AWSResponse):  # type: ignore[misc]
+    """A whole answer."""
+
+    def __init__(self, url: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        # Not by the base, which makes a HeadersDict, and reads a body from a stream.
+        self.url = url
+        self.status_code = status
+        self.headers = Headers(headers)
+        self._content = body
+
+    @cached_property
+    def raw(self) -> Any:
+        """The body, for whoever reads it piece by piece."""
+        return _Body(self._content)
+
+
+class _Body(io.BytesIO):
+    def stream(self) -> Iterator[bytes]:
+        yield self.read()

@@ -1,8 +1,9 @@
-"""Headers are botocore's HeadersDict in all that it does."""
+"""Answers and their headers are what botocore makes of them, in all that they do."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from botocore.awsrequest import AWSResponse, HeadersDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.ddb.headers import Headers, response
+from lib.ddb.response import Headers, Response
 
 NAMES = st.sampled_from(["Host", "host", "HOST", "X-Amz-Date", "x-amz-date", "Accept"])
 STEPS = st.lists(
@@ -68,8 +69,22 @@ def test_a_copy_is_its_own() -> None:
 
 
 @pytest.mark.parametrize("name", ["content-type", "Content-Type"])
-def test_a_response_is_botocores_with_these_headers(name: str) -> None:
-    made = response("http://x/", 200, {"content-type": "text/plain"}, None)
-    plain = AWSResponse("http://x/", 200, {"content-type": "text/plain"}, None)
-    assert type(made) is type(plain)
+def test_a_response_is_botocores(name: str) -> None:
+    def given() -> tuple[str, int, dict[str, str]]:
+        return "http://x/", 200, {"content-type": "text/plain; charset=latin-1"}
+
+    body = "ä".encode("latin-1")
+    made, plain = Response(*given(), body), AWSResponse(*given(), _Stream(body))
+    assert isinstance(made, AWSResponse)
     assert (made.url, made.status_code, made.headers[name]) == (plain.url, plain.status_code, plain.headers[name])
+    assert (made.content, made.text) == (plain.content, plain.text) == (body, "ä")
+
+
+def test_a_response_can_be_read_piece_by_piece() -> None:
+    made = Response("http://x/", 200, {}, b"abc")
+    assert (made.raw.read(1), b"".join(made.raw.stream()), made.content) == (b"a", b"bc", b"abc")
+
+
+class _Stream(io.BytesIO):
+    def stream(self) -> Iterator[bytes]:
+        yield self.read()
