@@ -7,6 +7,7 @@ are there.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 
@@ -49,6 +50,7 @@ def main(application: str = "app:create_app") -> None:
     if not LEAN.keys() <= os.environ.keys():
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], LEAN | os.environ)  # noqa: S606
     refuse_taken(settings.host, settings.port)
+    os.register_at_fork(after_in_child=end_at_once)
     Server(
         application,
         factory=True,
@@ -66,6 +68,12 @@ def main(application: str = "app:create_app") -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=GRACE_SECONDS,
     ).serve()
+
+
+def end_at_once() -> None:
+    """Until a worker serves, let SIGTERM end it: the handler that it inherits would only note the signal."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C; SIGTERM follows
 
 
 def refuse_taken(host: str, port: int) -> None:

@@ -9,6 +9,15 @@ from pathlib import Path
 from lib.config import ROOT
 from lib.local.processes import LOOPBACK, Child, answers, bare_environment, free_port
 
+SETTINGS = {
+    "SECRET_KEY": "sixteen characters or more",
+    "DATABASE_URL": "postgresql://127.0.0.1:9/nowhere",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_COGNITO_USER_POOL_ID": "us-east-1_nowhere",
+    "AWS_COGNITO_USER_POOL_CLIENT_ID": "nobody",
+}
+"""What the server needs to start; it leads nowhere."""
+
 
 class ApiServer(Child):
     """The server on a free port of the loopback address; what stands behind it, `variables` say, by default nothing."""
@@ -22,15 +31,7 @@ class ApiServer(Child):
         **variables: str,
     ) -> None:
         self.port = free_port()
-        environment = {
-            "PORT": str(self.port),
-            "SECRET_KEY": "sixteen characters or more",
-            "DATABASE_URL": "postgresql://127.0.0.1:9/nowhere",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_COGNITO_USER_POOL_ID": "us-east-1_nowhere",
-            "AWS_COGNITO_USER_POOL_CLIENT_ID": "nobody",
-            **variables,
-        }
+        environment = SETTINGS | {"PORT": str(self.port), **variables}
         super().__init__(
             "the API",
             [sys.executable, ROOT / "serve.py", application],

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +16,9 @@ import psutil
 import pytest
 
 from lib.config import ROOT
-from lib.local.processes import LOOPBACK, answers
+from lib.local.processes import LOOPBACK, Child, answers, bare_environment, free_port
 from serve import LEAN
-from tests.api_server import ApiServer
+from tests.api_server import SETTINGS, ApiServer
 
 SECRET = "a-secret-of-somebody@example.com"
 GET = b"GET /api/health-check HTTP/1.1\r\nHost: x\r\n"
@@ -52,6 +53,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def lines(server: Server) -> list[str]:
     assert server.log is not None
     return server.log.read_text().splitlines()
+
+
+def test_a_stop_does_not_wait_for_a_worker_that_is_still_starting(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import pathlib, time\npathlib.Path('begun').touch()\ntime.sleep(60)\n")
+    server = Child(
+        "a slow server",
+        [sys.executable, ROOT / "serve.py", "slow:create_app"],
+        env=bare_environment(**SETTINGS, PORT=str(free_port()), PYTHONPATH=str(tmp_path)),
+        ready=(tmp_path / "begun").exists,
+        log=tmp_path / "log",
+        cwd=tmp_path,
+    )
+    with server:
+        began = time.monotonic()
+        server.stop()
+        assert time.monotonic() - began < 5
 
 
 def test_a_worker_is_lean_unless_the_environment_says_otherwise(server: Server, tmp_path: Path) -> None:
