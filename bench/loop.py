@@ -46,7 +46,7 @@ def run(call: Callable[[], object], *, seconds: int) -> Sample:
         times.append((ends - at) * 1000)
         at = ends
     cpu, elapsed = time.process_time() - cpu, ends - began
-    percentiles = statistics.quantiles(times, n=100)
+    percentiles = statistics.quantiles(times, n=100, method="inclusive")
     return Sample(
         requests_per_second=len(times) / elapsed,
         cpu_us=cpu / len(times) * 1e6,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Barrier
 from typing import Any
 
+from lib.ddb.errors import Contended
 from lib.ddb.group_updates import GroupUpdates
 from lib.ddb.items import Message
 from lib.ddb.store import MessageStore
@@ -39,13 +41,17 @@ class People:
                 positions_of(store).mark_read(group_uuid=self.group_uuid, user=reader, seq=number)
 
     def count(self, updates: GroupUpdates, end: Callable[[], bool]) -> None:
-        """What functions do that are told of some messages several times, and of each at least once."""
+        """What functions do that are told of some messages several times, and of each at least once.
+
+        Of a batch that failed because others kept writing, they are told again.
+        """
         chance, is_last = random.Random(1), False  # noqa: S311
         while not is_last:
             is_last = end()  # asked beforehand: the last round sees everything
             told = [message for message in self.written if message.seq is None]
             if some := told if is_last else chance.sample(told, min(len(told), 10)):
-                updates.update(self.group_uuid, some)
+                with suppress(() if is_last else Contended):
+                    updates.update(self.group_uuid, some)
 
 
 def check(contents: TableContents, group_uuid: str, written: list[Message]) -> None:
