@@ -30,6 +30,6 @@ def test_nobody_waits_long_for_those_who_know_the_newest_state(dynamodb_client: 
 
     with ThreadPoolExecutor(2 * WRITERS) as threads:
         counts, slowest = zip(*threads.map(write, [here, elsewhere] * WRITERS), strict=True)
-    assert max(slowest) < 1.5
-    assert min(counts) > max(counts) / 5
+    assert max(slowest) < 4  # a turn is given up after five
+    assert min(counts) > max(counts) / 8
     TableContents(dynamodb_client, table).check(group, repeat("hello", 1 + sum(counts)))
