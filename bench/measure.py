@@ -39,7 +39,7 @@ class Sample:
     p99_ms: float
     max_ms: float
     failed: int = 0
-    rss_mb: float | None = None
+    rss_mib: float | None = None
     dynamodb_requests: float | None = None
     capacity_units: float | None = None
     postgres_requests: float | None = None
@@ -111,7 +111,7 @@ class Served:
             p99_ms=load.p99_ms,
             max_ms=load.max_ms,
             failed=load.failed,
-            rss_mb=self._server.rss_mb(),
+            rss_mib=self._server.rss_mib(),
             dynamodb_requests=costs.dynamodb_requests if costs else None,
             capacity_units=costs.capacity_units if costs else None,
             postgres_requests=costs.postgres_requests if costs else None,

@@ -17,11 +17,11 @@ from lib.console import write, write_table
 
 _COLUMNS = [
     *("", "CPU/naive", "rate/naive", "CPU µs", "±", "req/s", "±", "busy"),
-    *("p50", "p95", "p99", "max", "MB", "DynamoDB", "Postgres", "units", "failed"),
+    *("p50", "p95", "p99", "max", "MiB", "DynamoDB", "Postgres", "units", "failed"),
 ]
 _LEGEND = """
 CPU/naive, rate/naive: CPU time a request, and requests a second, as parts of the naive view's in the same round.
-±: how far the rounds lie apart. busy: of one core. p50 to max: milliseconds. MB: resident memory of a worker.
+±: how far the rounds lie apart. busy: of one core. p50 to max: milliseconds. MiB: resident memory of a worker.
 DynamoDB, Postgres: round trips a call; units: DynamoDB's capacity. failed: dropped, timed out or refused."""
 
 
@@ -99,7 +99,7 @@ def _row(measured: Measured, subject: str) -> list[Any]:
         *(median("requests_per_second", ".0f"), f"{measured.spread(subject, 'requests_per_second'):.0%}"),
         median("busy", ".0%"),
         *(median(name, ".2f") for name in ("p50_ms", "p95_ms", "p99_ms", "max_ms")),
-        *(median(name, ".0f") for name in ("rss_mb",)),
+        *(median(name, ".0f") for name in ("rss_mib",)),
         *(median(name, ".3g") for name in ("dynamodb_requests", "postgres_requests", "capacity_units")),
         sum(sample.failed for sample in measured.samples[subject]),
     ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.measure import Sample
 
-MEMORY = "a worker's memory under load, MB"
+MEMORY = "a worker's memory under load, MiB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Results:
     def note_memory(self) -> None:
         """Make a single figure of the greatest worker of the API."""
         if self.scenarios:
-            self.figures[MEMORY] = max(measured.worst("rss_mb") for measured in self.scenarios.values())
+            self.figures[MEMORY] = max(measured.worst("rss_mib") for measured in self.scenarios.values())
 
 
 def _divided(one: float, other: float) -> float:

@@ -52,9 +52,9 @@ class Server(Child):
         times = [worker.cpu_times() for worker in self._workers()]
         return float(sum(each.user + each.system for each in times))
 
-    def rss_mb(self) -> float:
-        """Resident memory of the largest worker."""
-        return max(worker.memory_info().rss for worker in self._workers()) / 1e6
+    def rss_mib(self) -> float:
+        """Resident memory of the largest worker, in MiB, as top shows it."""
+        return max(worker.memory_info().rss for worker in self._workers()) / 2**20
 
     def skip_log(self) -> None:
         """Count the costs from here on."""

@@ -46,7 +46,7 @@ def test_a_run_gives_a_table_a_plot_and_json_with_sane_figures(
     assert medians[FLOOR]["cpu_us"] < medians[NAIVE]["cpu_us"]
     assert medians[SEND]["dynamodb_requests"] == 1
     assert medians[SEND]["postgres_requests"] == 0
-    assert 20 < medians[SEND]["rss_mb"] < 500
+    assert 20 < medians[SEND]["rss_mib"] < 500
 
     out = capfd.readouterr().out
     assert "a message in one of 3 conversations" in out

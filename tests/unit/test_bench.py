@@ -121,7 +121,7 @@ def test_the_worst_is_that_of_the_api_alone() -> None:
 
 def test_the_memory_is_that_of_the_largest_worker_of_all_scenarios() -> None:
     def of(rss: float) -> Measured:
-        return measured(naive=[sample(rss_mb=90.0)], ours=[sample(dynamodb_requests=1, rss_mb=rss)])
+        return measured(naive=[sample(rss_mib=90.0)], ours=[sample(dynamodb_requests=1, rss_mib=rss)])
 
     results = Results([], {"messages": of(60.0), "inbox": of(70.0)})
     results.note_memory()

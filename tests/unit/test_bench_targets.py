@@ -31,7 +31,7 @@ SUBJECTS = {
 def our_sample(**changes: Any) -> Sample:
     """A round that meets every target."""
     figures = {"requests_per_second": 200, "cpu_us": 450, "busy": 1, "p50_ms": 5, "p95_ms": 8, "p99_ms": 15}
-    costs = {"dynamodb_requests": 1.0, "capacity_units": 2.0, "postgres_requests": 0.0, "rss_mb": 70.0}
+    costs = {"dynamodb_requests": 1.0, "capacity_units": 2.0, "postgres_requests": 0.0, "rss_mib": 70.0}
     return Sample(**{**figures, **costs, "max_ms": 20, **changes})
 
 
@@ -79,7 +79,7 @@ def test_a_run_that_reaches_everything_is_judged_by_every_target() -> None:
         (MANY_CLIENTS, MIXED, {"max_ms": 2001}, "64 clients: slowest request, ms"),
         (MANY_CLIENTS, HOT, {"max_ms": 2001}, "64 clients: slowest request, ms"),
         (MANY_CLIENTS, MESSAGES, {"failed": 1}, "64 clients: dropped or failed requests"),
-        (HOT, "hot", {"rss_mb": 75.1}, MEMORY),
+        (HOT, "hot", {"rss_mib": 75.1}, MEMORY),
     ],
 )
 def test_a_missed_target_is_seen(scenario: str, subject: str, changes: dict[str, Any], expected: str) -> None:
