@@ -43,12 +43,12 @@ LOGGING = {
 
 def main(application: str = "app:create_app") -> None:
     """Serve until SIGTERM or SIGINT. `application` is a factory, as `module:name`."""
+    if not LEAN.keys() <= os.environ.keys():
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], LEAN | os.environ)  # noqa: S606
     try:
         settings = load(Settings)
     except SettingsError as error:
         sys.exit(str(error))
-    if not LEAN.keys() <= os.environ.keys():
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], LEAN | os.environ)  # noqa: S606
     refuse_taken(settings.host, settings.port)
     os.register_at_fork(after_in_child=end_at_once)
     Server(

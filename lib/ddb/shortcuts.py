@@ -3,14 +3,15 @@
 What they are, beginning with what saves a Query of 20 items most: the parser of answers (lib/ddb/wire.py), the HTTP
 session (lib/ddb/transport.py), how a request is made and signed (`_Endpoint`, lib/ddb/signing.py), the serializer of
 requests, which saves a transaction most (lib/ddb/wire.py), the user agent, which botocore puts together twice a call,
-and the endpoint's rules, which botocore asks anew for each call and by every table name in it (`_Rules`).
+and the endpoint's rules, which botocore asks anew for each call and by every table name in it (`_Rules`). What is
+read to make the client is read lean (lib/ddb/lean_data.py), which saves memory.
 
 All else stays botocore's: credentials, retries with their pauses and their quota, checksums, errors, and events but
 these: `request-created` and those of signing never come, `before-endpoint-resolution` only at a table's first call.
 
-The parser is registered as botocore's component. The other places are attributes that botocore does not promise to
-keep: tests/unit/test_shortcuts.py fails if it does not. The public place for a transport, `before-send`, is none: all
-of its handlers are called, also after one has answered.
+The parser and the reader are registered as botocore's components. The other places are attributes that botocore does
+not promise to keep: tests/unit/test_shortcuts.py fails if it does not. The public place for a transport, `before-send`,
+is none: all of its handlers are called, also after one has answered.
 """
 
 from __future__ import annotations
@@ -53,8 +54,6 @@ def quick_client(config: Config, *, region: str, endpoint_url: str | None) -> An
     client._serializer = Requests(client._serializer)
     client._ruleset_resolver = _Rules(client)
     client._endpoint = _Endpoint(client, _http_session(client, session))
-    # What was read to make the client, such as every endpoint of every service: 7 MB that it does not need.
-    session.get_component("data_loader")._cache.clear()
     return client
 
 

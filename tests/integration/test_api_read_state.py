@@ -20,10 +20,8 @@ def talk(anna: Person, bert: Person, count: int) -> str:
 
 
 def read(person: Person, group: str, body: Any) -> TestResponse:
-    path, data = (
-        f"/api/message_groups/{group}/read",
-        json.dumps(body),
-    )  # orjson would refuse what a client may well send
+    data = json.dumps(body)  # orjson would refuse what a client may well send
+    path = f"/api/message_groups/{group}/read"
     return person.client.post(path, data=data, content_type="application/json", headers=person.headers)
 
 
