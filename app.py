@@ -20,14 +20,15 @@ from werkzeug.exceptions import BadRequest, HTTPException
 
 from lib import db
 from lib.auth import TokenVerifier
+from lib.aws import metering
+from lib.aws.dynamodb_client import DynamoDBClient
 from lib.cognito import UserInfo
 from lib.config import Settings, load
 from lib.db import Database
-from lib.ddb import usage
 from lib.ddb.cursor import CursorSigner
 from lib.ddb.read_positions import ReadPositions
 from lib.ddb.store import MessageStore, StreamedMessageStore
-from lib.ddb.table import Table, connect
+from lib.ddb.table import Table
 from lib.logs import configure, log
 from lib.shared_cache import shared_cache
 from lib.users import UserDirectory
@@ -72,7 +73,7 @@ class Trace:
 
     request_id: str
     began: float
-    dynamodb: usage.Usage
+    dynamodb: metering.Usage
     postgres: db.Usage
 
 
@@ -100,7 +101,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 def _make_backend(settings: Settings) -> Backend:
     database = Database(settings.database_url, pool_size=settings.database_pool_size)
-    table = Table(connect(settings, pool_size=settings.web_threads), settings.ddb_table)
+    table = Table(DynamoDBClient(settings, pool_size=settings.web_threads), settings.ddb_table)
     directory = UserDirectory(database, shared_cache(settings, settings.secret_key))
     window = timedelta(seconds=settings.feed_window_seconds)
     store_of = {"inline": MessageStore, "stream": StreamedMessageStore}[settings.group_updates]
@@ -123,7 +124,7 @@ def _make_backend(settings: Settings) -> Backend:
 def _begin() -> None:
     given = request.headers.get("X-Request-Id", "")
     request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
-    g.trace = Trace(request_id, time.perf_counter(), usage.start_metering(), db.start_metering())
+    g.trace = Trace(request_id, time.perf_counter(), metering.start_metering(), db.start_metering())
     if not request.query_string.isascii():  # RFC 3986; werkzeug fails on bytes that are no UTF-8
         raise BadRequest
 
@@ -142,7 +143,8 @@ def _finish(response: Response) -> Response:
         request_id=trace.request_id,
         user_uuid=g.get("user_uuid"),
         dynamodb_requests=trace.dynamodb.requests,
-        dynamodb_capacity_units=trace.dynamodb.capacity_units,
+        dynamodb_read_units=trace.dynamodb.read_units,
+        dynamodb_write_units=trace.dynamodb.write_units,
         postgres_requests=trace.postgres.requests,
     )
     return response
@@ -182,5 +184,6 @@ def _not_served(error: HTTPException) -> ResponseReturnValue:
 
 
 def _failed(error: Exception) -> ResponseReturnValue:
-    log("request_failed", level=logging.ERROR, error=error, request_id=g.trace.request_id)
+    code = getattr(error, "code", None)  # DynamoDB's, where it rejected a request
+    log("request_failed", level=logging.ERROR, error=error, code=code, request_id=g.trace.request_id)
     return jsonify([Code.INTERNAL_ERROR]), 500

@@ -18,10 +18,11 @@ from bench.scenarios import Cast
 from bench.servers import API, NAIVE, Server
 from lib.config import Settings, load
 from lib.db import create_database
+from lib.ddb.admin import connect
 from lib.ddb.bulk import BulkLoader
 from lib.ddb.cursor import CursorSigner
 from lib.ddb.schema import create_table
-from lib.ddb.table import Table, connect
+from lib.ddb.table import Table
 from lib.local.environment import CREDENTIALS, REGION
 from lib.local.processes import LOOPBACK
 

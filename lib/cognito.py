@@ -11,18 +11,25 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import botocore.session
+import orjson
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.session import get_session
 
+from lib.aws.connections import Connections
+from lib.aws.endpoints import ca_bundle, endpoint_url
+from lib.aws.errors import NoAnswer
 from lib.config import CognitoSettings
+from lib.deadline import pause
 
 _PAGE = 60  # the most that ListUsers gives at once
 
-# A try takes at most two seconds, as a request waits for it.
-_CONNECT_TIMEOUT_SECONDS = 0.5
-_READ_TIMEOUT_SECONDS = 1.5
 _TRIES = 2
+_TRY_SECONDS = 2.0  # a request of ours waits for it
+_GET_USER = {
+    "Content-Type": "application/x-amz-json-1.1",
+    "X-Amz-Target": "AWSCognitoIdentityProviderService.GetUser",
+}
 
 USER_INFO_SCOPE = "aws.cognito.signin.user.admin"
 _TOKEN_REFUSALS = frozenset(
@@ -84,8 +91,14 @@ class UserPool:
 
     @cached_property
     def _client(self) -> Any:
-        limits = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "max_attempts": 3})
-        return _connect(self._settings, limits)
+        import boto3  # for scripts; the API has no use for it
+
+        return boto3.client(
+            "cognito-idp",
+            region_name=_region(self._settings),
+            endpoint_url=self._settings.aws_endpoint_url_cognito_identity_provider,
+            config=Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "max_attempts": 3}),
+        )
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -96,46 +109,40 @@ class UserPool:
 
 
 class UserInfo:
-    """What a user's access token, with USER_INFO_SCOPE among its scopes, lets Cognito tell about them.
+    """What a user's access token, with USER_INFO_SCOPE among its scopes, lets Cognito tell about them."""
 
-    The client is made by the first call: a process that meets nobody new does without.
-    """
+    @property
+    def host(self) -> str:
+        """Where it asks."""
+        return self._connections.host
 
     def __init__(self, settings: CognitoSettings) -> None:
-        self._settings = settings
+        session, region = get_session(), _region(settings)
+        configured = settings.aws_endpoint_url_cognito_identity_provider
+        url = endpoint_url(session, "cognito-idp", region, configured=configured)
+        self._connections = Connections(url, pool_size=1, ca_bundle=ca_bundle(session))
 
     def attributes(self, access_token: str) -> dict[str, str]:
         """The user's attributes, by their names at Cognito. Raises TokenRevoked, CognitoError."""
-        try:
-            user = self._client.get_user(AccessToken=access_token)
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            raise (TokenRevoked if code in _TOKEN_REFUSALS else CognitoError)(f"GetUser: {code}") from error
-        except BotoCoreError as error:
-            raise CognitoError(f"GetUser: {type(error).__name__}") from error
-        return _attributes(user["UserAttributes"])
-
-    @cached_property
-    def _client(self) -> Any:
-        limits = Config(
-            connect_timeout=_CONNECT_TIMEOUT_SECONDS,
-            read_timeout=_READ_TIMEOUT_SECONDS,
-            retries={"mode": "standard", "total_max_attempts": _TRIES},
-        )
-        return _connect(self._settings, limits)
+        body = orjson.dumps({"AccessToken": access_token})
+        for attempt in range(_TRIES):
+            try:
+                status, _, content = self._connections.post(_GET_USER, body, seconds=_TRY_SECONDS)
+                answer = orjson.loads(content)
+                if status == 200:
+                    return _attributes(answer["UserAttributes"])
+                code = str(answer["__type"]).rpartition("#")[2]
+            except (NoAnswer, ValueError, KeyError, TypeError) as error:
+                status, code = 503, type(error).__name__
+            if status < 500:
+                break
+            pause(attempt)
+        raise (TokenRevoked if code in _TOKEN_REFUSALS else CognitoError)(f"GetUser: {code}")
 
 
-def _connect(settings: CognitoSettings, limits: Config) -> Any:
-    """A client in the pool's region, which need not be the table's."""
-    session = botocore.session.get_session()
-    client = session.create_client(
-        "cognito-idp",
-        region_name=settings.aws_cognito_user_pool_id.partition("_")[0],
-        endpoint_url=settings.aws_endpoint_url_cognito_identity_provider,
-        config=limits,
-    )
-    session.get_component("data_loader")._cache.clear()  # 7 MB of every service's endpoints
-    return client
+def _region(settings: CognitoSettings) -> str:
+    """The pool's region, which need not be the table's."""
+    return settings.aws_cognito_user_pool_id.partition("_")[0]
 
 
 def _to_pool_user(user: dict[str, Any]) -> PoolUser:

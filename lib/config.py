@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_type_hints
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
-from lib.setting_values import Kind, is_local, parse
+from lib.setting_values import Kind, is_local, parse, proxy_for
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -107,11 +108,6 @@ class DynamoDBSettings(AwsSettings):
     aws_endpoint_url_dynamodb: str | None = _setting(
         "DynamoDB endpoint other than AWS's, for an emulator", default=None, kind="endpoint"
     )
-    ddb_shortcuts: Literal["on", "off"] = _setting(
-        "`on`: calls of DynamoDB go past the slow parts of botocore; `off`: through all of it",
-        default="on",
-        of_stack=False,
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +174,20 @@ class ApiSettings:
 @dataclass(frozen=True, kw_only=True)
 class Settings(CacheSettings, PostgresSettings, DynamoDBSettings, CognitoSettings, ApiSettings):
     """Everything that the API needs."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        urls = (self.aws_endpoint_url_dynamodb, self.aws_endpoint_url_cognito_identity_provider)
+        for url, service in zip(urls, ("dynamodb", "cognito-idp"), strict=True):
+            refuse_proxy(url or f"https://{service}.{self.aws_default_region}.amazonaws.com")
+
+
+def refuse_proxy(url: str) -> None:
+    """Raise SettingsError if the environment sends requests to this URL through a proxy, which the API does not."""
+    if name := proxy_for(url):
+        raise SettingsError(
+            [f"{name} is set, but AWS is called without a proxy: add {urlsplit(url).hostname} to NO_PROXY"]
+        )
 
 
 S = TypeVar("S")

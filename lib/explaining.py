@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from lib.aws.metering import Usage
 from lib.console import one_line, write, write_folded
 from lib.ddb import keys, partiql
 from lib.ddb.calls import Call
 from lib.ddb.changes import Change, changes
 from lib.ddb.items import Item, key_of
-from lib.ddb.usage import Usage
 from lib.ddb.wording import filled, options
 
 _SHOWN = 8  # writes of a call, and items that changed; more of them are alike

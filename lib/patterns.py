@@ -11,14 +11,13 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from lib import console
+from lib.aws.metering import start_metering
 from lib.config import ApiSettings, DynamoDBSettings, SettingsError, load
-from lib.ddb.admin import open_table
+from lib.ddb.admin import connect, open_table
 from lib.ddb.calls import record
 from lib.ddb.cursor import CursorSigner
 from lib.ddb.lists import Page
 from lib.ddb.store import MessageStore
-from lib.ddb.table import connect
-from lib.ddb.usage import start_metering
 from lib.ddb.wording import describe_query
 
 T = TypeVar("T")

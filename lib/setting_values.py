@@ -9,6 +9,7 @@ import re
 from dataclasses import Field
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 Kind = Literal["text", "url", "endpoint", "database_url", "secret"]
 
@@ -32,6 +33,14 @@ def is_local(url: str | None) -> bool:
     if host is None:
         return parts.scheme.startswith("postgres")
     return host in ("localhost", "127.0.0.1", "::1") or host.endswith(".test")
+
+
+def proxy_for(url: str) -> str | None:
+    """The variable of the environment that names a proxy for this URL, if one does."""
+    parts = urlsplit(url)
+    if parts.scheme not in getproxies() or proxy_bypass(parts.netloc):
+        return None
+    return f"{parts.scheme}_proxy".upper()
 
 
 def parse(text: str, hint: Any, declared: Field[Any]) -> Any:

@@ -12,11 +12,11 @@ from uuid import UUID
 
 from lib.clock import Clock, now
 from lib.db import Database
-from lib.ddb.conversations import ATTEMPTS
 from lib.ddb.errors import Contended
 from lib.ddb.items import Item, Key
 from lib.ddb.sending import StateChanged
-from lib.ddb.table import Table, pause
+from lib.ddb.table import Table
+from lib.deadline import pause
 from lib.doctor.diagnosis import Diagnosis, without_state
 from lib.doctor.findings import Code, Finding, found
 from lib.doctor.pairs import Pair, PairReading, mend_pair, pair_findings, read_pair
@@ -30,6 +30,7 @@ from lib.users import User
 T = TypeVar("T")
 
 _USERS_A_PAGE = 10_000
+_ATTEMPTS = 24
 
 Progress = Callable[[str, int, int | None], object]
 """Told what is being done, how much of it is done, and of how much, if that is known."""
@@ -131,7 +132,7 @@ class Doctor:
 
     def _mend(self, reading: Reading, findings: list[Finding]) -> list[Finding]:
         """Take steps until there is none to take; what is left."""
-        for attempt in range(ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             if not any(finding.mendable for finding in findings):
                 break
             try:
@@ -156,7 +157,7 @@ class Doctor:
         findings = left = pair_findings(self._reader, reading)
         # Of several, what was adopted just now may be newer than what the guard names, with nothing wrong.
         wanted = self._fix and (findings or reading.outdated)
-        for attempt in range(ATTEMPTS if wanted else 0):
+        for attempt in range(_ATTEMPTS if wanted else 0):
             try:
                 mend_pair(self._table, reading)
             except (Moved, Contended):

@@ -22,10 +22,11 @@ from botocore.config import Config
 from botocore.loaders import Loader
 
 from lib import config
+from lib.aws.dynamodb_client import DynamoDBClient
 from lib.config import DynamoDBSettings
 from lib.db import create_database
+from lib.ddb import admin
 from lib.ddb.schema import create_table
-from lib.ddb.table import connect
 from lib.local.dynamodb_local import DynamoDBLocal
 from lib.local.environment import without_developer
 from lib.local.ministack import Ministack
@@ -171,15 +172,13 @@ def dynamodb_client(dynamodb_url: str) -> Iterator[Any]:
     client.close()
 
 
-@pytest.fixture(scope="module", params=["on", "off"])
+@pytest.fixture(scope="module", params=["own", "boto3"])
 def connected(request: pytest.FixtureRequest, dynamodb_url: str) -> Iterator[Any]:
-    """The program's own client of it, with its shortcuts and without."""
+    """The program's own client of it, and the one of its scripts."""
     settings = DynamoDBSettings(
-        aws_default_region=os.environ["AWS_DEFAULT_REGION"],
-        aws_endpoint_url_dynamodb=dynamodb_url,
-        ddb_shortcuts=request.param,
+        aws_default_region=os.environ["AWS_DEFAULT_REGION"], aws_endpoint_url_dynamodb=dynamodb_url
     )
-    client = connect(settings, pool_size=50)
+    client = DynamoDBClient(settings, pool_size=50) if request.param == "own" else admin.connect(settings)
     yield client
     client.close()
 

@@ -132,7 +132,7 @@ class ReadPositionContract:
         def watched(pk: str, *, limit: int, before: str | None) -> object:
             pages.append(limit)
             if len(pages) <= 2:
-                with store.conversations.turn(group):  # free for who wants to write meanwhile
+                with store.conversations.lock(group):  # free for who wants to write meanwhile
                     elsewhere.send(group_uuid=group, sender=BERT, text="meanwhile")
             return newest(pk, limit=limit, before=before)
 

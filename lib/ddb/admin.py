@@ -11,9 +11,14 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
+import boto3
 from boto3.dynamodb.types import TypeDeserializer
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
 
+from lib.aws.connections import CONNECT_SECONDS
+from lib.aws.dynamodb_client import TRIES, TRY_SECONDS
+from lib.aws.metering import meter
 from lib.config import DynamoDBSettings
 from lib.console import one_line
 from lib.ddb.errors import StoreError, StoreUnavailable, translated
@@ -24,6 +29,33 @@ FAILURES = (StoreError, BotoCoreError, ClientError)
 """For scripts, which report a refused call in one line as well."""
 
 _ITEMS_PER_PAGE = 1_000
+
+
+def connect(settings: DynamoDBSettings) -> Any:
+    """A boto3 client of DynamoDB, which makes every call; its tries are those of the API's own client."""
+    config = Config(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=TRY_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": TRIES},
+    )
+    client = boto3.client(
+        "dynamodb",
+        region_name=settings.aws_default_region,
+        endpoint_url=settings.aws_endpoint_url_dynamodb,
+        config=config,
+    )
+    client.meta.events.register("before-parse.dynamodb", refuse_empty)
+    meter(client)
+    return client
+
+
+def refuse_empty(response_dict: dict[str, Any], **_: Any) -> None:
+    """Raise for an answer that broke off within its headers: boto3 takes it for a whole one without a body.
+
+    A failure of the server may have none, and is tried again.
+    """
+    if not response_dict["body"] and response_dict["status_code"] < 500:
+        raise ConnectionClosedError(endpoint_url="DynamoDB")
 
 
 def where(settings: DynamoDBSettings) -> str:

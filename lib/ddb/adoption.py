@@ -18,11 +18,11 @@ from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, PairGua
 from lib.ddb.schema import MESSAGE_GROUP_INDEX
 from lib.ddb.sending import rows_of
 from lib.ddb.shapes import readable, shaped
-from lib.ddb.table import ABSENT, Table, Write, delete, put
+from lib.ddb.table import ABSENT, WRITE_SECONDS, Table, Write, delete, put
+from lib.deadline import tries
 from lib.users import User
 
 _WRITES_PER_TRANSACTION = 100
-_ATTEMPTS = 8
 
 
 class _Adopted(StoreError):
@@ -131,7 +131,7 @@ def _number(table: Table, group_uuid: str, found: _Findings, unread_from: str | 
 
 
 def _written(table: Table, state: Conversation, found: _Findings) -> Conversation:
-    for _ in range(_ATTEMPTS):
+    for _ in tries(WRITE_SECONDS):
         try:
             table.transact(_writes(state, found))
         except _PairHasAnother as another:

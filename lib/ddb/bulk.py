@@ -17,13 +17,14 @@ from operator import itemgetter
 
 from lib.clock import tick_after, to_timestamp
 from lib.ddb import keys
-from lib.ddb.conversations import ATTEMPTS, Conversations
+from lib.ddb.conversations import Conversations
 from lib.ddb.errors import Contended, StoreError, StoreUnavailable
 from lib.ddb.items import Conversation, Item, Member, Message, conversation_key
 from lib.ddb.pipeline import Pipeline
 from lib.ddb.sending import KeyTaken, PairTaken, advanced, start_writes
 from lib.ddb.shapes import readable
-from lib.ddb.table import Table, pause
+from lib.ddb.table import WRITE_SECONDS, Table
+from lib.deadline import pause, tries
 from lib.users import User
 
 _BATCH = 25  # items that BatchWriteItem takes
@@ -149,7 +150,7 @@ class BulkLoader:
         """The last message, and with it the state, the guard and both rows, when all before it is written."""
         for batch in batches:
             batch.result()
-        for _ in range(ATTEMPTS):
+        for _ in tries(WRITE_SECONDS):
             try:
                 self._table.transact(start_writes(state, last))
             except PairTaken as taken:  # since this load began

@@ -1,29 +1,29 @@
 """The conversations' states: remembered by the process, read when needed, adopted from old data.
 
-What a process remembers may be out of date. Every write is conditional on it, and a refusal carries the current
-state (docs/data-model.md). Knows no messages.
+What a process remembers may be out of date. Every write is conditional on the state that it starts from, and a
+refusal carries the current one (docs/data-model.md). Knows no messages.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
+from threading import Lock
+from weakref import WeakValueDictionary
 
-from cachetools import LRUCache
+from cachetools import LRUCache, TTLCache
 
 from lib.cache import Memory
 from lib.ddb.adoption import adopt, inbox_rows, old_groups
-from lib.ddb.errors import ConversationNotFound
+from lib.ddb.errors import Contended, ConversationNotFound
 from lib.ddb.items import Conversation, Item, conversation_key, pair_key
-from lib.ddb.table import Table
-from lib.ddb.turns import Turns
+from lib.ddb.table import WRITE_SECONDS, Table
+from lib.deadline import deadline, seconds_left
 from lib.users import User
 
-ATTEMPTS = 24
-"""How often a write to a conversation is tried on a state that turns out to be an earlier one."""
-
-_TURN_SECONDS = 5.0
 _REMEMBERED = 4_096
+_OWN_SECONDS = 1
+_SHARED_SECONDS = 60
 
 
 class Conversations:
@@ -33,7 +33,11 @@ class Conversations:
         self._table = table
         self._states: Memory[str, Conversation] = Memory(LRUCache(_REMEMBERED))
         self._adopted_inboxes: Memory[str, bool] = Memory(LRUCache(_REMEMBERED))
-        self._turns = Turns()
+        # What this process wrote itself a moment ago, unless others write to the conversation as well.
+        self._own: Memory[str, Conversation] = Memory(TTLCache(_REMEMBERED, _OWN_SECONDS))
+        self._shared: Memory[str, bool] = Memory(TTLCache(_REMEMBERED, _SHARED_SECONDS))
+        self._guard = Lock()
+        self._locks: WeakValueDictionary[str, Lock] = WeakValueDictionary()
 
     def known(self, *, group_uuid: str, user: User) -> Conversation:
         """The state of a conversation of this user, possibly an earlier one: only its members are sure to be true.
@@ -44,6 +48,14 @@ class Conversations:
         if state is None:
             return self.current(group_uuid=group_uuid, user=user)
         return _of_member(state, user)
+
+    def to_write(self, *, group_uuid: str, user: User) -> Conversation:
+        """The state that a write starts from: read, unless this process is sure to know it.
+
+        A read costs a fiftieth of a refused transaction. Raises ConversationNotFound, also for who is no member.
+        """
+        own = None if self._shared.get(group_uuid) else self._own.get(group_uuid)
+        return _of_member(own, user) if own else self.current(group_uuid=group_uuid, user=user)
 
     def current(self, *, group_uuid: str, user: User) -> Conversation:
         """The state as it is in the table. Raises ConversationNotFound, also for who is no member."""
@@ -66,8 +78,16 @@ class Conversations:
         return _of_member(state, user)
 
     def remember(self, state: Conversation) -> None:
-        """Take this for the conversation's state from now on."""
+        """Take a state that was read for the conversation's from now on."""
+        known = self._states.get(state.group_uuid)
+        if known and known.version != state.version:
+            self._shared.put(state.group_uuid, True)
         self._states.put(state.group_uuid, state)
+
+    def remember_own(self, state: Conversation) -> None:
+        """Take a state that this process wrote for the conversation's from now on."""
+        self._states.put(state.group_uuid, state)
+        self._own.put(state.group_uuid, state)
 
     def members(self, *, group_uuid: str) -> list[User]:
         """Who talks in a conversation, for who looks at it from outside; empty if it is not there.
@@ -88,12 +108,21 @@ class Conversations:
             return str(item["group_uuid"]["S"])
         return self._old_group(user, other) or self._old_group(other, user)  # a row of one side may have been lost
 
-    def turn(self, group_uuid: str) -> AbstractContextManager[Iterator[None]]:
+    @contextmanager
+    def lock(self, group_uuid: str) -> Iterator[None]:
         """One writer a conversation and process: threads that met would only cancel each other's transactions.
 
-        Gives the tries for which there is time: five seconds, and waiting counts. Raises Contended if it took all.
+        Waiting for the lock and all that happens in it have five seconds. Raises Contended if waiting took all.
         """
-        return self._turns.of(group_uuid, seconds=_TURN_SECONDS)
+        with self._guard:
+            lock = self._locks.setdefault(group_uuid, Lock())
+        with deadline(WRITE_SECONDS):
+            if not lock.acquire(timeout=max(0.0, seconds_left())):
+                raise Contended
+            try:
+                yield
+            finally:
+                lock.release()
 
     def _old_group(self, owner: User, other: User) -> str | None:
         if self._adopted_inboxes.get(owner.uuid):

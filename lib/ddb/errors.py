@@ -1,27 +1,25 @@
-"""What can go wrong at the table. botocore's errors become these here, and nowhere else."""
+"""What can go wrong at the table. The errors of the DynamoDB clients become these here, and nowhere else."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
+from lib.aws.errors import THROTTLING, NoAnswer
+
 # Refusals that say nothing about the request: the service, the account or the deployment is the cause.
-_NOT_OUR_REQUEST = frozenset(
-    {
-        "AccessDeniedException",
-        "ExpiredTokenException",
-        "InvalidSignatureException",
-        "LimitExceededException",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "ResourceNotFoundException",
-        "ThrottlingException",
-        "TransactionInProgressException",
-        "UnrecognizedClientException",
-    }
-)
+_NOT_OUR_REQUEST = THROTTLING | {
+    "AccessDeniedException",
+    "ExpiredTokenException",
+    "InvalidSignatureException",
+    "LimitExceededException",
+    "ResourceNotFoundException",
+    "TransactionInProgressException",
+    "UnrecognizedClientException",
+}
 
 
 class StoreError(Exception):
@@ -29,7 +27,31 @@ class StoreError(Exception):
 
 
 class StoreUnavailable(StoreError):
-    """DynamoDB cannot be reached, throttles, or refuses this deployment, after the client's own retries."""
+    """DynamoDB cannot be reached, throttles, or refuses this deployment. A write may have been made all the same."""
+
+
+class Throttled(StoreUnavailable):
+    """Capacity was short for one of the items: nothing was written."""
+
+
+class RequestRejected(StoreError):
+    """DynamoDB calls the request wrong, which is a bug of ours. `code` is DynamoDB's."""
+
+    def __init__(self, code: str, message: str = "") -> None:
+        super().__init__(f"{code}: {message}" if message else code)
+        self.code = code
+
+
+class WriteRefused(StoreError):
+    """A condition of a write failed: nothing was written by this try.
+
+    `uncertain` says that an earlier try of the same writes had no answer, and may be what the condition met.
+    """
+
+    uncertain = False
+
+    def __init__(self, item: Any = None) -> None:
+        super().__init__()
 
 
 class SchemaMismatch(StoreError):
@@ -41,7 +63,7 @@ class ConversationNotFound(StoreError):
 
 
 class Contended(StoreError):
-    """Others kept writing to the same items until the retries ran out; nothing was written."""
+    """Others kept writing to the same items until the time was up; nothing was written."""
 
 
 class CursorInvalid(StoreError):
@@ -49,16 +71,23 @@ class CursorInvalid(StoreError):
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Turn botocore's failures into StoreUnavailable; what is a mistake of ours stays what it is."""
+def translated(*, but: Collection[str] = ()) -> Iterator[None]:
+    """Turn the failures of a DynamoDB client into StoreUnavailable or RequestRejected, named by DynamoDB's code.
+
+    A ClientError with one of the codes `but` stays what it is.
+    """
     try:
         yield
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         code = error.response["Error"]["Code"]
+        if code in but:
+            raise
         if status >= 500 or code in _NOT_OUR_REQUEST:
             raise StoreUnavailable(code) from error
-        raise
+        raise RequestRejected(code, error.response["Error"].get("Message", "")) from error
+    except NoAnswer as error:
+        raise StoreUnavailable(str(error)) from error
     except ParamValidationError:
         raise
     except BotoCoreError as error:

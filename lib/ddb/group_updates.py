@@ -15,12 +15,12 @@ from itertools import islice
 from lib.clock import tick_after
 from lib.ddb import keys
 from lib.ddb.adoption import adopt
-from lib.ddb.conversations import ATTEMPTS
 from lib.ddb.errors import Contended, ConversationNotFound
 from lib.ddb.items import Conversation, Message, conversation_key
 from lib.ddb.sending import KeyTaken, MessageChanged, StateChanged, advanced, number_writes
 from lib.ddb.shapes import readable
-from lib.ddb.table import Table, pause
+from lib.ddb.table import WRITE_SECONDS, Table
+from lib.deadline import tries
 
 MESSAGES_AT_ONCE = 95
 """A transaction has 100 items: beside the messages, the state, and for each of two rows a Delete and a Put."""
@@ -42,9 +42,7 @@ class GroupUpdates:
         there is none, or a sender is no member of it; Contended when others kept writing to it; StoreUnavailable.
         """
         first, last = min(message.created_at for message in new), max(message.created_at for message in new)
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                pause(attempt)
+        for _ in tries(WRITE_SECONDS):
             state = self._state(group_uuid, witness=new[0], unread_from=first)
             if not {message.sender.uuid for message in new} <= state.members.keys():
                 raise ConversationNotFound
@@ -91,7 +89,7 @@ class GroupUpdates:
     def _transact(self, before: Conversation, messages: Sequence[Message]) -> Conversation:
         """The state after these messages, which are in the order of their keys."""
         after = reduce(advanced, messages, before)
-        for _ in range(ATTEMPTS):
+        for _ in tries(WRITE_SECONDS):
             last = messages[-1] if after.last_message_at > before.last_message_at else self._shown(after, messages)
             try:
                 self._table.transact(number_writes(before, after, messages, last=last))

@@ -16,7 +16,8 @@ from lib.ddb.errors import Contended
 from lib.ddb.items import Conversation, InboxRow, Message
 from lib.ddb.sending import StateChanged, read_writes
 from lib.ddb.shapes import shaped
-from lib.ddb.table import Table
+from lib.ddb.table import WRITE_SECONDS, Table
+from lib.deadline import tries
 from lib.users import User
 
 # Pages in the search for the other's last message, which may be far down: each is twice the one before.
@@ -71,8 +72,8 @@ class ReadPositions:
 
     def _move(self, state: Conversation, user: User, target: Callable[[Conversation], int]) -> Conversation:
         """Move to where the target is in the state, which was read for this: it decides whether anything is written."""
-        with self._conversations.turn(state.group_uuid) as tries:
-            for _ in tries:
+        with self._conversations.lock(state.group_uuid):
+            for _ in tries(WRITE_SECONDS):
                 member, read_seq = state.members[user.uuid], target(state)
                 if read_seq == member.read_seq:
                     return state
@@ -83,7 +84,7 @@ class ReadPositions:
                 except StateChanged as changed:
                     state = self._conversations.found(changed.item, group_uuid=state.group_uuid, user=user)
                 else:
-                    self._conversations.remember(after)
+                    self._conversations.remember_own(after)
                     return after
         raise Contended
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lib.ddb import keys
-from lib.ddb.errors import StoreError
+from lib.ddb.errors import WriteRefused
 from lib.ddb.items import EXPIRES_AT, Item, Message
 from lib.ddb.table import ABSENT, Write
 
 RECEIPT_SECONDS = 24 * 60 * 60
 
 
-class AlreadySent(StoreError):
+class AlreadySent(WriteRefused):
     """The sender has used this Idempotency-Key within its time; nothing was written now."""
 
     def __init__(self, receipt: Receipt) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from lib.clock import sortable
-from lib.ddb.errors import StoreError
+from lib.ddb.errors import StoreError, WriteRefused
 from lib.ddb.items import (
     Conversation,
     InboxRow,
@@ -28,7 +28,7 @@ from lib.ddb.items import (
 from lib.ddb.table import ABSENT, Write, delete, put
 
 
-class StateChanged(StoreError):
+class StateChanged(WriteRefused):
     """Another write came first; `item` is the conversation's current state, empty if it has none."""
 
     def __init__(self, item: Item) -> None:
@@ -36,7 +36,7 @@ class StateChanged(StoreError):
         self.item = item
 
 
-class PairTaken(StoreError):
+class PairTaken(WriteRefused):
     """The pair talks already, in `group_uuid`."""
 
     def __init__(self, item: Item) -> None:
@@ -44,18 +44,12 @@ class PairTaken(StoreError):
         self.group_uuid: str = item["group_uuid"]["S"]
 
 
-class KeyTaken(StoreError):
+class KeyTaken(WriteRefused):
     """An item with this timestamp is there already: the next microsecond is tried."""
 
-    def __init__(self, item: Item) -> None:
-        super().__init__()
 
-
-class MessageChanged(StoreError):
+class MessageChanged(WriteRefused):
     """A message that was to get its number is counted by now, or gone."""
-
-    def __init__(self, item: Item) -> None:
-        super().__init__()
 
 
 def advanced(state: Conversation, message: Message) -> Conversation:

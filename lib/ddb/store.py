@@ -1,8 +1,8 @@
 """The four access patterns (docs/data-model.md) on the table; A and B, the lists, are those of lib/ddb/lists.py.
 
-The usual send is one transaction: it bets on the state that the process remembers. When another process was faster,
-the refusal itself carries the current state. In stream mode it is the message alone, and the function on the table's
-stream does D (lib/ddb/group_updates.py).
+The usual send reads the conversation's state and writes one transaction on condition that the state is still the
+same. When another process was faster, the refusal itself carries the current state. In stream mode a send is the
+message alone, and the function on the table's stream does D (lib/ddb/group_updates.py).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from lib.cache import Memory
 from lib.clock import Clock, now, tick_after, to_timestamp
 from lib.config import ApiSettings
 from lib.ddb import keys
-from lib.ddb.conversations import ATTEMPTS
 from lib.ddb.cursor import CursorSigner
-from lib.ddb.errors import Contended, ConversationNotFound
-from lib.ddb.items import Conversation, Member, Message
+from lib.ddb.errors import Contended, ConversationNotFound, StoreError, Throttled, WriteRefused
+from lib.ddb.items import Conversation, Member, Message, message_key
 from lib.ddb.lists import MessageLists
 from lib.ddb.receipts import Idempotency, Receipt, receipt_key, receipt_write
 from lib.ddb.sending import KeyTaken, PairTaken, StateChanged, advanced, append_writes, start_writes
-from lib.ddb.table import Table, Write, put
+from lib.ddb.table import WRITE_SECONDS, Table, Write, put
+from lib.deadline import deadline, pause, tries
 from lib.users import User
 
 _REMEMBERED = 4_096
@@ -36,8 +36,8 @@ _REMEMBERED = 4_096
 class MessageStore(MessageLists):
     """The conversations of one table; one a process, safe to share between threads.
 
-    Every method raises StoreUnavailable. `clock` and `new_uuid` are replaced where the times and the names are
-    given, as in seeding.
+    Every method raises StoreUnavailable: after it, a message may have been written all the same. A send has five
+    seconds. `clock` and `new_uuid` are replaced where the times and the names are given, as in seeding.
     """
 
     def __init__(
@@ -58,22 +58,26 @@ class MessageStore(MessageLists):
 
         Raises ConversationNotFound; AlreadySent; Contended when others kept writing. Each with nothing written.
         """
-        with self.conversations.turn(group_uuid) as tries:
-            state = self.conversations.known(group_uuid=group_uuid, user=sender)
-            earliest = ""
-            for _ in tries:
-                message = self._next_message(state, sender, text, earliest)
+        with self.conversations.lock(group_uuid):
+            state = self.conversations.to_write(group_uuid=group_uuid, user=sender)
+            message_uuid, earliest = self._new_uuid(), ""
+            for attempt in tries(WRITE_SECONDS):
+                message = self._next_message(state, sender, text, message_uuid, earliest)
                 after = advanced(state, message)
                 try:
-                    self._table.transact(self._receipt(idempotency, message) + append_writes(state, after, message))
+                    self._write(append_writes(state, after, message), message, idempotency)
                 except StateChanged as changed:
                     state = self.conversations.found(changed.item, group_uuid=group_uuid, user=sender)
+                    refusal: StoreError = Contended()
                 except KeyTaken:
-                    earliest = tick_after(message.created_at)
+                    earliest, refusal = tick_after(message.created_at), Contended()
+                except (Contended, Throttled) as error:
+                    refusal = error
+                    pause(attempt)
                 else:
-                    self.conversations.remember(after)
+                    self.conversations.remember_own(after)
                     return message
-        raise Contended
+        raise refusal
 
     def send_to_user(
         self, *, sender: User, receiver: User, text: str, idempotency: Idempotency | None = None
@@ -83,10 +87,11 @@ class MessageStore(MessageLists):
         Raises AlreadySent, Contended, each with nothing written.
         """
         pair = keys.pair_pk(sender.uuid, receiver.uuid)
-        if remembered := self._groups.get(pair):
-            with suppress(ConversationNotFound):  # the table was made anew since
-                return self.send(group_uuid=remembered, sender=sender, text=text, idempotency=idempotency)
-        message = self._send_to_pair(sender, receiver, text, idempotency)
+        with deadline(WRITE_SECONDS):
+            if remembered := self._groups.get(pair):
+                with suppress(ConversationNotFound):  # the table was made anew since
+                    return self.send(group_uuid=remembered, sender=sender, text=text, idempotency=idempotency)
+            message = self._send_to_pair(sender, receiver, text, idempotency)
         self._groups.put(pair, message.group_uuid)
         return message
 
@@ -106,9 +111,10 @@ class MessageStore(MessageLists):
         return self.send(group_uuid=group_uuid, sender=sender, text=text, idempotency=idempotency)
 
     def _start(self, sender: User, receiver: User, text: str, idempotency: Idempotency | None) -> Message:
-        group_uuid, created_at = self._new_uuid(), to_timestamp(self._clock())
-        for _ in range(ATTEMPTS):
-            message = Message(group_uuid, created_at, self._new_uuid(), text, sender, seq=1)
+        group_uuid, message_uuid, earliest = self._new_uuid(), self._new_uuid(), ""
+        for attempt in tries(WRITE_SECONDS):
+            created_at = max(to_timestamp(self._clock()), earliest)
+            message = Message(group_uuid, created_at, message_uuid, text, sender, seq=1)
             state = Conversation(
                 group_uuid=group_uuid,
                 members={sender.uuid: Member(sender, read_seq=1), receiver.uuid: Member(receiver, read_seq=0)},
@@ -118,23 +124,39 @@ class MessageStore(MessageLists):
                 created_at=created_at,
             )
             try:
-                self._table.transact(self._receipt(idempotency, message) + start_writes(state, message))
+                self._write(start_writes(state, message), message, idempotency)
             except KeyTaken:
-                created_at = tick_after(created_at)
+                earliest = tick_after(created_at)
+                refusal: StoreError = Contended()
+            except (Contended, Throttled) as error:
+                refusal = error
+                pause(attempt)
             else:
-                self.conversations.remember(state)
+                self.conversations.remember_own(state)
                 return message
-        raise Contended
+        raise refusal
 
-    def _receipt(self, idempotency: Idempotency | None, answer: Message) -> list[Write]:
-        if idempotency is None:
-            return []
-        return [receipt_write(idempotency, answer, now=int(self._clock().timestamp()))]
+    def _write(self, writes: list[Write], message: Message, idempotency: Idempotency | None) -> None:
+        """Make the writes that hold a message, with the receipt if it is to be sent once.
 
-    def _next_message(self, state: Conversation, sender: User, text: str, earliest: str) -> Message:
+        A refusal after a lost answer may be due to the message itself: then it is written, and nothing is raised.
+        """
+        if idempotency is not None:
+            writes = [receipt_write(idempotency, message, now=int(self._clock().timestamp())), *writes]
+        try:
+            self._table.transact_once(writes)
+        except WriteRefused as refused:
+            if not (refused.uncertain and self._is_written(message)):
+                raise
+
+    def _is_written(self, message: Message) -> bool:
+        item = self._table.get(message_key(message.group_uuid, message.created_at))
+        return item is not None and item.get("message_uuid") == {"S": message.uuid}
+
+    def _next_message(self, state: Conversation, sender: User, text: str, message_uuid: str, earliest: str) -> Message:
         # Later than the last message and than every key already tried, whatever this server's clock says.
         created_at = max(to_timestamp(self._clock()), tick_after(state.last_message_at), earliest)
-        return Message(state.group_uuid, created_at, self._new_uuid(), text, sender, seq=state.seq + 1)
+        return Message(state.group_uuid, created_at, message_uuid, text, sender, seq=state.seq + 1)
 
 
 class StreamedMessageStore(MessageStore):
@@ -150,23 +172,20 @@ class StreamedMessageStore(MessageStore):
 
         Raises ConversationNotFound; AlreadySent; Contended when every key was taken. Each with nothing written.
         """
-        state = self.conversations.known(group_uuid=group_uuid, user=sender)
-        earliest = self._earliest.get(group_uuid) or ""
-        for _ in range(ATTEMPTS):
-            message = replace(self._next_message(state, sender, text, earliest), seq=None)
-            earliest = tick_after(message.created_at)
-            if self._is_written(message, idempotency):
-                self._earliest.put(group_uuid, earliest)
-                return message
-        raise Contended
-
-    def _is_written(self, message: Message, idempotency: Idempotency | None) -> bool:
-        """Write a message, unless its key is taken."""
-        if idempotency is None:
-            there = self._table.create(message.to_item())
-            return there is None or there["message_uuid"]["S"] == message.uuid
-        try:
-            self._table.transact([*self._receipt(idempotency, message), put(message.to_item(), KeyTaken)])
-        except KeyTaken:
-            return False
-        return True
+        message_uuid, earliest = self._new_uuid(), self._earliest.get(group_uuid) or ""
+        with deadline(WRITE_SECONDS):
+            state = self.conversations.known(group_uuid=group_uuid, user=sender)
+            for attempt in tries(WRITE_SECONDS):
+                message = self._next_message(state, sender, text, message_uuid, earliest)
+                message, earliest = replace(message, seq=None), tick_after(message.created_at)
+                try:
+                    self._write([put(message.to_item(), KeyTaken)], message, idempotency)
+                except KeyTaken:
+                    refusal: StoreError = Contended()
+                except (Contended, Throttled) as error:
+                    refusal = error
+                    pause(attempt)
+                else:
+                    self._earliest.put(group_uuid, earliest)
+                    return message
+        raise refusal

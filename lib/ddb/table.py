@@ -1,42 +1,31 @@
-"""One DynamoDB table as a handful of calls: get, query, transact. Knows wire forms and retries, but no item's meaning.
+"""One DynamoDB table as a handful of calls: get, query, write. Knows wire forms and retries, but no item's meaning.
 
-Reads are strongly consistent, except on the index, which cannot be. Every call asks for its consumed capacity.
+Reads are strongly consistent, except on the index, which cannot be. Every call asks for its consumed capacity. The
+client is lib/aws/dynamodb_client.py's or boto3's.
 """
 
 from __future__ import annotations
 
-import random
-import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.config import Config
-from botocore.exceptions import ClientError, ConnectionClosedError
+from botocore.exceptions import ClientError
 
-from lib.config import DynamoDBSettings
-from lib.ddb.errors import Contended, StoreError, StoreUnavailable, translated
+from lib.aws.errors import THROTTLING
+from lib.ddb.errors import Contended, RequestRejected, StoreError, StoreUnavailable, Throttled, WriteRefused, translated
 from lib.ddb.items import Item
-from lib.ddb.shortcuts import quick_client
-from lib.ddb.usage import meter
+from lib.deadline import pause, tries
 
-# A try takes at most two seconds: half of one to connect, the rest to answer.
-CONNECT_TIMEOUT_SECONDS = 0.5
-READ_TIMEOUT_SECONDS = 1.5
-TRIES = 3
-
-# A transaction that meets another one is cancelled, not queued: it is tried again after a random pause.
-CONFLICT_TRIES = 8
-_PAUSE_SECONDS = 0.01
-_LONGEST_PAUSE_SECONDS = 0.2
+WRITE_SECONDS = 5.0
+"""How long a write is tried while others have its items, or nobody knows what became of it."""
 
 ABSENT = "attribute_not_exists(pk)"
 
-_THROTTLING = frozenset({"ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"})
-
-
-class _Throttled(StoreUnavailable):
-    """Capacity was short for one of a transaction's items: nothing was written."""
+_REFUSALS = frozenset(
+    {"ConditionalCheckFailedException", "TransactionCanceledException", "TransactionConflictException"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,41 +38,6 @@ class Write:
 
     request: dict[str, dict[str, Any]]
     on_failure: Callable[[Item], StoreError] = lambda item: StoreError("an unconditional write was refused")
-
-
-def connect(settings: DynamoDBSettings, *, pool_size: int = 10) -> Any:
-    """A DynamoDB client with bounded timeouts and retries; one a process. It connects at its first call.
-
-    The client's own retries resend a transaction under the same ClientRequestToken, so a lost answer cannot turn
-    into a second message.
-    """
-    config = Config(
-        connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        read_timeout=READ_TIMEOUT_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": TRIES},
-        max_pool_connections=pool_size,
-        tcp_keepalive=True,
-    )
-    make = quick_client if settings.ddb_shortcuts == "on" else _plain_client
-    client = make(config, region=settings.aws_default_region, endpoint_url=settings.aws_endpoint_url_dynamodb)
-    client.meta.events.register("before-parse.dynamodb", refuse_empty)
-    meter(client)
-    return client
-
-
-def _plain_client(config: Config, *, region: str, endpoint_url: str | None) -> Any:
-    import boto3  # a third of this module's time to import, and only this needs it
-
-    return boto3.client("dynamodb", region_name=region, endpoint_url=endpoint_url, config=config)
-
-
-def refuse_empty(response_dict: dict[str, Any], **_: Any) -> None:
-    """Raise for an answer that broke off within its headers: it looks like a whole one without a body, and none is.
-
-    A failure of the server may have none, and is tried again.
-    """
-    if not response_dict["body"] and response_dict["status_code"] < 500:
-        raise ConnectionClosedError(endpoint_url="DynamoDB")
 
 
 class Table:
@@ -102,25 +56,6 @@ class Table:
         item: Item | None = answer.get("Item")
         return item
 
-    def create(self, item: Item) -> Item | None:
-        """Put an item where none is, by itself; the item that is there already, None if this one was written.
-
-        A try that is repeated because its answer was lost may find its own item there.
-        """
-        with translated():
-            try:
-                self._client.put_item(
-                    TableName=self.name,
-                    Item=item,
-                    ConditionExpression=ABSENT,
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                    ReturnConsumedCapacity="TOTAL",
-                )
-            except self._client.exceptions.ConditionalCheckFailedException as error:
-                there: Item = error.response["Item"]
-                return there
-        return None
-
     def put_batch(self, items: Sequence[Item]) -> Sequence[Item]:
         """Put up to 25 items, over whatever is there, each by itself; those that capacity did not suffice for."""
         puts = [{"PutRequest": {"Item": item}} for item in items]
@@ -128,7 +63,7 @@ class Table:
             try:
                 answer = self._client.batch_write_item(RequestItems={self.name: puts}, ReturnConsumedCapacity="TOTAL")
             except ClientError as error:
-                if error.response["Error"]["Code"] in _THROTTLING:
+                if error.response["Error"]["Code"] in THROTTLING:
                     return items
                 raise
         return [each["PutRequest"]["Item"] for each in answer["UnprocessedItems"].get(self.name, [])]
@@ -166,19 +101,51 @@ class Table:
         )
 
     def transact(self, writes: Sequence[Write]) -> None:
-        """Make all writes or none.
+        """Make all writes or none; try again while others have the items.
 
-        Raises the error of the first write whose condition failed; Contended when other transactions kept having
-        the items, and StoreUnavailable when capacity stayed short, over all tries.
+        Raises the error of the first write whose condition failed; Contended or Throttled when the time was up.
         """
-        for attempt in range(CONFLICT_TRIES):
-            if attempt:
-                pause(attempt)
+        token = str(uuid.uuid4())
+        for attempt in tries(WRITE_SECONDS):
             try:
-                return self._transact_once(writes)
-            except (Contended, _Throttled) as error:
-                cancelled = error
-        raise cancelled
+                return self.transact_once(writes, token=token)
+            except (Contended, Throttled) as error:
+                refusal = error
+                pause(attempt)
+        raise refusal
+
+    def transact_once(self, writes: Sequence[Write], *, token: str | None = None) -> None:
+        """Make all writes or none; send them again, under the same token, only while their outcome is unknown.
+
+        Raises the error of the first write whose condition failed; Contended when another write has one of the items
+        or Throttled, both with nothing written.
+        """
+        token, uncertain = token or str(uuid.uuid4()), False
+        for attempt in tries(WRITE_SECONDS):
+            try:
+                return self._send(writes, token)
+            except ClientError as error:
+                uncertain = uncertain or _was_retried(error)
+                refusal = _refusal(error.response, writes)
+                if not (uncertain and isinstance(refusal, Contended | Throttled)):
+                    if isinstance(refusal, WriteRefused):
+                        refusal.uncertain = uncertain
+                    raise refusal from error
+                pause(attempt)
+        raise StoreUnavailable("no try's answer said what became of the write")
+
+    def _send(self, writes: Sequence[Write], token: str) -> None:
+        """One call. Raises ClientError where a condition, another write or short capacity refused it."""
+        [(action, arguments), *others] = [next(iter(write.request.items())) for write in writes]
+        with translated(but=_REFUSALS):
+            if action == "Put" and not others:  # half the price of a transaction
+                self._client.put_item(TableName=self.name, ReturnConsumedCapacity="TOTAL", **arguments)
+            else:
+                self._client.transact_write_items(
+                    TransactItems=[_with_table(write.request, self.name) for write in writes],
+                    ClientRequestToken=token,
+                    ReturnConsumedCapacity="TOTAL",
+                )
 
     def _page(self, pk: str, limit: int, side: str, bound: str | None) -> tuple[list[Item], bool]:
         """One Query, for one item more than the limit: a LastEvaluatedKey at the limit does not say if any follows."""
@@ -196,21 +163,6 @@ class Table:
         items: list[Item] = answer["Items"]
         # A page also ends at 1 MB, and then LastEvaluatedKey does say that something may follow.
         return items[:limit], len(items) > limit or "LastEvaluatedKey" in answer
-
-    def _transact_once(self, writes: Sequence[Write]) -> None:
-        with translated():
-            try:
-                self._client.transact_write_items(
-                    TransactItems=[_with_table(write.request, self.name) for write in writes],
-                    ReturnConsumedCapacity="TOTAL",
-                )
-            except self._client.exceptions.TransactionCanceledException as error:
-                raise _reason(error.response["CancellationReasons"], writes) from error
-
-
-def pause(attempt: int) -> None:
-    """Wait before the next attempt: a random part of a span that doubles (full jitter)."""
-    time.sleep(random.uniform(0, min(_LONGEST_PAUSE_SECONDS, _PAUSE_SECONDS * 2**attempt)))  # noqa: S311
 
 
 def put(item: Item, on_failure: Callable[[Item], StoreError]) -> Write:
@@ -230,13 +182,22 @@ def _with_table(request: dict[str, dict[str, Any]], table: str) -> dict[str, dic
     return {action: {"TableName": table, **arguments} for action, arguments in request.items()}
 
 
-def _reason(reasons: Sequence[dict[str, Any]], writes: Sequence[Write]) -> Exception:
-    for write, reason in zip(writes, reasons, strict=True):
+def _was_retried(error: ClientError) -> bool:
+    """Whether the client had sent the request before: what became of that, the last answer does not say."""
+    return bool(error.response.get("ResponseMetadata", {}).get("RetryAttempts"))
+
+
+def _refusal(response: dict[str, Any], writes: Sequence[Write]) -> StoreError:
+    """What a refused call means. A single Put gives its only reason as the error itself."""
+    code = response["Error"]["Code"]
+    single = [{"Code": code.removesuffix("Exception"), "Item": response.get("Item", {})}]
+    reasons = response.get("CancellationReasons", single)
+    for write, reason in zip(writes, reasons, strict=False):
         if reason["Code"] == "ConditionalCheckFailed":
             return write.on_failure(reason.get("Item", {}))
     codes = {reason["Code"] for reason in reasons} - {"None"}
     if codes <= {"TransactionConflict"}:
         return Contended()
     if codes <= {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}:
-        return _Throttled(", ".join(sorted(codes)))
-    return ValueError(f"a transaction was not valid: {', '.join(sorted(codes))}")  # no retry mends it
+        return Throttled(", ".join(sorted(codes)))
+    return RequestRejected(", ".join(sorted(codes)))  # no retry mends it

@@ -15,10 +15,10 @@ from typing import Any
 from lib.clock import Clock, from_timestamp
 from lib.ddb import keys
 from lib.ddb.adoption import indexed
-from lib.ddb.conversations import ATTEMPTS
 from lib.ddb.errors import Contended, translated
 from lib.ddb.items import Conversation, Item, Key, Message, conversation_key, inbox_row_key, key_of, pair_key
-from lib.ddb.table import Table, pause
+from lib.ddb.table import WRITE_SECONDS, Table
+from lib.deadline import pause, tries
 from lib.doctor.shapes import GROUP, counts, kind_of, problems, readable, text, whole
 
 PENDING = timedelta(minutes=1)
@@ -187,14 +187,13 @@ class Reader:
 
     def _together(self, places: Sequence[Item]) -> list[Item | None]:
         gets = [{"Get": {"TableName": self._table.name, "Key": key}} for key in places]
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                pause(attempt)
+        for attempt in tries(WRITE_SECONDS):
             with translated():
                 try:
                     answer = self._client.transact_get_items(TransactItems=gets, ReturnConsumedCapacity="TOTAL")
                 except self._client.exceptions.TransactionCanceledException:
-                    continue  # somebody was writing one of them
+                    pause(attempt)  # somebody was writing one of them
+                    continue
             return [response.get("Item") for response in answer["Responses"]]
         raise Contended
 

@@ -28,7 +28,6 @@ DATABASE = "cruddur"
 # Not Momento's: what is local has no place in a cache that others share.
 _PASSED_ON = {each.name.upper() for each in fields(ApiSettings)} - {"HOST", "SECRET_KEY"} | {
     "DATABASE_POOL_SIZE",
-    "DDB_SHORTCUTS",
 }
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

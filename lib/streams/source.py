@@ -14,9 +14,11 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from lib.aws.connections import CONNECT_SECONDS
+from lib.aws.dynamodb_client import TRIES
 from lib.config import DynamoDBSettings
+from lib.ddb.admin import refuse_empty
 from lib.ddb.errors import StoreUnavailable, translated
-from lib.ddb.table import CONNECT_TIMEOUT_SECONDS, TRIES, refuse_empty
 from lib.streams.records import Record, to_event
 
 _READ_TIMEOUT_SECONDS = 5  # an answer has up to 1 MB
@@ -44,7 +46,7 @@ def connect_streams(settings: DynamoDBSettings) -> Any:
         region_name=settings.aws_default_region,
         endpoint_url=settings.aws_endpoint_url_dynamodb,
         config=Config(
-            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            connect_timeout=CONNECT_SECONDS,
             read_timeout=_READ_TIMEOUT_SECONDS,
             retries={"mode": "standard", "total_max_attempts": TRIES},
             account_id_endpoint_mode="disabled",  # else a stream's ARN can lead to an endpoint that does not exist

@@ -13,10 +13,11 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
+from http.client import HTTPMessage
 from typing import Any
+from unittest.mock import patch
 
 import psycopg
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
@@ -27,6 +28,7 @@ from lib.db import Database
 from lib.ddb.schema import create_table
 from lib.logs import JsonFormatter
 from lib.users import User
+from tests.stores import TableContents
 from tests.tokens import TokenIssuer
 
 JSON = dict[str, Any]
@@ -87,14 +89,22 @@ class Call:
     body: JSON
 
 
+Answer = tuple[int, HTTPMessage, bytes]
+"""Status, headers and body, as they come from the wire."""
+
+
 @dataclass(frozen=True)
 class Api:
-    """An application made with `settings`; `dynamodb` is its client, `log` what it has logged."""
+    """An application made with `settings`; `dynamodb` is its client, `log` what it has logged.
+
+    `boto3` is another client of the same DynamoDB, which makes every call.
+    """
 
     app: Flask
     settings: Settings
     issuer: TokenIssuer
     log: io.StringIO
+    boto3: Any
 
     @property
     def dynamodb(self) -> Any:
@@ -125,37 +135,33 @@ class Api:
 
     def items(self) -> list[JSON]:
         """Every item of the table, in the order of the keys."""
-        pages = self.dynamodb.get_paginator("scan").paginate(TableName=self.settings.ddb_table, ConsistentRead=True)
-        items = [item for page in pages for item in page["Items"]]
+        items = TableContents(self.boto3, self.settings.ddb_table).items()
         return sorted(items, key=lambda item: (item["pk"]["S"], item["sk"]["S"]))
 
     @contextmanager
-    def wire(self, answer: Callable[[AWSPreparedRequest], AWSResponse | None] = lambda _: None) -> Iterator[list[Call]]:
+    def wire(self, answer: Callable[[Call], Answer | None] = lambda _: None) -> Iterator[list[Call]]:
         """Record every try of a DynamoDB request; `answer` may answer it in the engine's place, or raise."""
         calls: list[Call] = []
+        connections = self.dynamodb.connections
+        send = connections.post
 
-        def before_send(request: AWSPreparedRequest, **_: Any) -> AWSResponse | None:
-            target = request.headers["X-Amz-Target"]
-            operation = (target.decode() if isinstance(target, bytes) else target).rpartition(".")[2]
-            calls.append(Call(operation, json.loads(request.body)))
-            return answer(request)
+        def post(headers: dict[str, str], body: bytes, *, seconds: float) -> Answer:
+            call = Call(headers["X-Amz-Target"].rpartition(".")[2], json.loads(body))
+            calls.append(call)
+            return answer(call) or send(headers, body, seconds=seconds)
 
-        events = self.dynamodb.meta.events
-        events.register("before-send.dynamodb", before_send)
-        try:
+        with patch.object(connections, "post", post):
             yield calls
-        finally:
-            events.unregister("before-send.dynamodb", before_send)
 
     @contextmanager
     def variant(self, **changes: Any) -> Iterator[Api]:
         """Another application on the same table, users and issuer, with other settings."""
-        with serve(replace(self.settings, **changes), self.issuer) as other:
+        with serve(replace(self.settings, **changes), self.issuer, self.boto3) as other:
             yield other
 
 
 @contextmanager
-def serve(settings: Settings, issuer: TokenIssuer) -> Iterator[Api]:
+def serve(settings: Settings, issuer: TokenIssuer, boto3: Any) -> Iterator[Api]:
     """An application; its clients, its log handler and its log's level are gone afterwards."""
     log = io.StringIO()
     root, own = logging.getLogger(), logging.getLogger("cruddur")
@@ -164,18 +170,17 @@ def serve(settings: Settings, issuer: TokenIssuer) -> Iterator[Api]:
     with redirect_stdout(log):
         app = create_app(settings)
     app.test_client_class = StrictClient
-    api = Api(app, settings, issuer, log)
+    api = Api(app, settings, issuer, log, boto3)
     try:
         yield api
     finally:
         root.handlers[:] = outer
         own.setLevel(level)
         app.extensions["backend"].users._database.close()
-        app.extensions["backend"].newcomers._user_info._client.close()
         api.dynamodb.close()
 
 
-def run_api(dynamodb_client: Any, dynamodb_url: str, new_database: Callable[[], str], shortcuts: str) -> Iterator[Api]:
+def run_api(dynamodb_client: Any, dynamodb_url: str, new_database: Callable[[], str]) -> Iterator[Api]:
     """The fixture: an application with a table and a database of its own."""
     url, table = new_database(), f"messages-{uuid.uuid4().hex}"
     with Database(url) as database:
@@ -189,7 +194,6 @@ def run_api(dynamodb_client: Any, dynamodb_url: str, new_database: Callable[[], 
                 "AWS_DEFAULT_REGION": "us-east-1",
                 "DDB_TABLE": table,
                 "AWS_ENDPOINT_URL_DYNAMODB": dynamodb_url,
-                "DDB_SHORTCUTS": shortcuts,
                 "AWS_COGNITO_USER_POOL_ID": "us-east-1_Test00001",
                 "AWS_COGNITO_USER_POOL_CLIENT_ID": issuer.client_id,
                 "COGNITO_JWKS_URL": issuer.jwks_url,
@@ -197,7 +201,7 @@ def run_api(dynamodb_client: Any, dynamodb_url: str, new_database: Callable[[], 
                 "SECRET_KEY": "a secret of these tests",
             },
         )
-        with serve(settings, issuer) as api:
+        with serve(settings, issuer, dynamodb_client) as api:
             yield api
     dynamodb_client.delete_table(TableName=table)
 
@@ -214,15 +218,9 @@ def refused(response: TestResponse) -> tuple[int, list[str]]:
     return response.status_code, response.json
 
 
-class Body(io.BytesIO):
-    """An answer's body, read as botocore reads it."""
-
-    def stream(self) -> Iterator[bytes]:
-        yield self.read()
-
-
-def aws_error(status: int, code: str, **fields: Any) -> Callable[[AWSPreparedRequest], AWSResponse]:
+def aws_error(status: int, code: str, **fields: Any) -> Callable[[Call], Answer]:
     """What answers a DynamoDB request with an error, for `Api.wire`."""
     body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "made up by a test", **fields}
-    headers = {"Content-Type": "application/x-amz-json-1.0"}
-    return lambda request: AWSResponse(request.url, status, headers, Body(json.dumps(body).encode()))
+    headers = HTTPMessage()
+    headers["Content-Type"] = "application/x-amz-json-1.0"
+    return lambda call: (status, headers, json.dumps(body).encode())

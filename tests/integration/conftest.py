@@ -15,12 +15,6 @@ from tests.deployed import Account, open_account
 
 
 @pytest.fixture(scope="session")
-def shortcuts() -> str:
-    """Whether the API's DynamoDB client takes its shortcuts; a module may ask for both."""
-    return "on"
-
-
-@pytest.fixture(scope="session")
 def cognito_client(ministack_url: str) -> Iterator[Any]:
     """A boto3 client of Cognito."""
     client = boto3.client("cognito-idp", endpoint_url=ministack_url)

@@ -20,7 +20,8 @@ from tests.integration.api import JSON, Api, Person, aws_error, refused, run_api
 TEXT = "a secret rendezvous at midnight"
 FIELDS = [
     *("time", "level", "event", "method", "route", "status", "ms"),
-    *("request_id", "user_uuid", "dynamodb_requests", "dynamodb_capacity_units", "postgres_requests"),
+    *("request_id", "user_uuid", "dynamodb_requests", "dynamodb_read_units"),
+    *("dynamodb_write_units", "postgres_requests"),
 ]
 
 api = pytest.fixture(scope="module")(run_api)
@@ -66,11 +67,11 @@ def test_each_request_leaves_one_line(api: Api) -> None:
     assert re.fullmatch(r"[0-9a-f-]{36}", line["request_id"])
     assert line["user_uuid"] == anna.user.uuid
     assert line["dynamodb_requests"] == 4
-    assert line["dynamodb_capacity_units"] >= 5  # the new items; what a transaction adds, engines count differently
+    assert line["dynamodb_write_units"] >= 5  # the new items; what a transaction adds, engines count differently
     bert.messages(sent["message_group_uuid"])
     line = logged(api)
     assert (line["method"], line["route"]) == ("GET", "/api/messages/<message_group_uuid>")
-    assert (line["dynamodb_requests"], line["dynamodb_capacity_units"]) == (1, 1)
+    assert (line["dynamodb_requests"], line["dynamodb_read_units"], line["dynamodb_write_units"]) == (1, 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_requests_without_a_user_leave_a_line_too(
     api.app.test_client().open(path, method=method)
     line = logged(api)
     assert (line["method"], line["route"], line["status"], line["user_uuid"]) == (method, route, status, None)
-    assert (line["dynamodb_requests"], line["dynamodb_capacity_units"]) == (0, 0)
+    assert (line["dynamodb_requests"], line["dynamodb_read_units"], line["dynamodb_write_units"]) == (0, 0, 0)
 
 
 def test_statements_at_postgres_are_those_of_the_request(api: Api) -> None:
@@ -181,11 +182,24 @@ def test_a_bug_before_the_user_is_known_is_logged_as_well(debugged: Api, monkeyp
     assert_discreet(debugged, anna)
 
 
-def test_what_botocore_refuses_to_send_is_not_repeated(debugged: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_sent_is_not_repeated(debugged: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lib.ddb.store.to_timestamp", lambda moment: [TEXT])
     anna, bert = debugged.couple()
     assert anna.post({"message": TEXT, "handle": bert.user.handle}).status_code == 500
-    assert debugged.lines()[-2]["error"] == "ParamValidationError"
+    assert debugged.lines()[-2]["error"] == "TypeError"
+    assert_discreet(debugged, anna, bert)
+
+
+def test_a_request_that_dynamodb_rejects_is_named_by_its_code(debugged: Api) -> None:
+    anna, bert = debugged.couple()
+    with debugged.wire(aws_error(400, "ValidationException", Item=TEXT)):
+        assert anna.post({"message": TEXT, "handle": bert.user.handle}).status_code == 500
+    event = debugged.lines()[-2]
+    assert (event["event"], event["error"], event["code"]) == (
+        "request_failed",
+        "RequestRejected",
+        "ValidationException",
+    )
     assert_discreet(debugged, anna, bert)
 
 

@@ -15,6 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from lib import console, lessons
+from lib.ddb.conversations import Conversations
 from lib.ddb.group_updates import GroupUpdates
 from lib.ddb.store import MessageStore, StreamedMessageStore
 from lib.ddb.table import Table
@@ -235,19 +236,19 @@ def test_a_table_that_is_not_there_is_told_in_a_line(
 
 def test_a_refused_call_is_told(run: Run, seeded: MessageStore, monkeypatch: pytest.MonkeyPatch) -> None:
     first = iter([True])
-    transact = MessageStore.send
+    to_write = Conversations.to_write
 
-    def overtaken(store: MessageStore, **arguments: Any) -> Any:
+    def overtaken(conversations: Conversations, **arguments: Any) -> Any:
+        state = to_write(conversations, **arguments)
         if next(first, False):  # another process writes between this one's look at the state and its send
-            store.conversations.known(group_uuid=CONVERSATION_UUID, user=arguments["sender"])
-            transact(seeded, **{**arguments, "text": "from elsewhere"})
-        return transact(store, **arguments)
+            seeded.send(group_uuid=CONVERSATION_UUID, sender=arguments["user"], text="from elsewhere")
+        return state
 
-    monkeypatch.setattr(MessageStore, "send", overtaken)
+    monkeypatch.setattr(Conversations, "to_write", overtaken)
     status, data, _ = run("explain", "D")
     assert status == 0
-    assert "2 TransactWriteItems, 6 writes, all or none: refused, TransactionCanceledException" in data
-    assert any(line.startswith("3 TransactWriteItems, 6 writes, all or none: ") for line in data)
+    assert "3 TransactWriteItems, 6 writes, all or none: refused, TransactionCanceledException" in data
+    assert any(line.startswith("4 TransactWriteItems, 6 writes, all or none: ") for line in data)
 
 
 @pytest.mark.parametrize("pattern", ["C", "D"])

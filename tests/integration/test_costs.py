@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
+from lib.aws.dynamodb_client import DynamoDBClient
+from lib.aws.metering import start_metering
 from lib.config import DynamoDBSettings
 from lib.ddb.cursor import CursorSigner
 from lib.ddb.group_updates import GroupUpdates
 from lib.ddb.items import Message
 from lib.ddb.read_positions import ReadPositions
 from lib.ddb.store import MessageStore, StreamedMessageStore
-from lib.ddb.table import Table, connect
-from lib.ddb.usage import start_metering
+from lib.ddb.table import Table
 from lib.users import User
 from tests import documents
 from tests.conftest import engine_scope
@@ -143,7 +144,7 @@ CALLS: dict[str, Callable[[Bench], Call]] = {
 @pytest.fixture(scope=engine_scope)
 def metered(dynamodb_url: str) -> Iterator[Any]:
     """A client as the API has it."""
-    client = connect(DynamoDBSettings(aws_default_region="us-east-1", aws_endpoint_url_dynamodb=dynamodb_url))
+    client = DynamoDBClient(DynamoDBSettings(aws_default_region="us-east-1", aws_endpoint_url_dynamodb=dynamodb_url))
     yield client
     client.close()
 

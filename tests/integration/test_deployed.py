@@ -119,7 +119,7 @@ def test_the_table_refuses_its_deletion(deployed: Deployment) -> None:
 def test_the_api_runs_on_what_was_deployed(deployed: Deployment) -> None:
     with closing(deployed.account.client("cognito-idp")) as cognito:
         anna, bert = (sign_up(deployed, cognito, name) for name in ("anna", "bert"))
-    with serve(settings(deployed), cast(TokenIssuer, None)) as api:
+    with serve(settings(deployed), cast(TokenIssuer, None), None) as api:
         writer, reader = (Person(user, api.app.test_client(), token) for user, token in (anna, bert))
         first = writer.write("Hello Bert", to=reader)
         second = reader.answer("Hello Anna", group=first["message_group_uuid"])

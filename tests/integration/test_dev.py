@@ -148,8 +148,8 @@ def test_a_running_stack_describes_itself_and_its_curl_line_works_as_pasted(fold
 
 
 def test_a_second_api_beside_it_has_its_stack_and_its_own_port(folder: Path, tmp_path: Path) -> None:
-    with running(folder, DDB_SHORTCUTS="off") as dev:
-        assert b"DDB_SHORTCUTS=off" in _environment_of_the_api(dev)
+    with running(folder, FEED_WINDOW_SECONDS="11") as dev:
+        assert b"FEED_WINDOW_SECONDS=11" in _environment_of_the_api(dev)
         port = free_port()
         beside = Child(
             "an API",

@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
+from lib.aws.dynamodb_client import DynamoDBClient
+from lib.aws.metering import start_metering
 from lib.clock import from_timestamp, to_timestamp
 from lib.config import ROOT, DynamoDBSettings
 from lib.db import Database
 from lib.ddb.cursor import CursorSigner
 from lib.ddb.items import InboxRow, Message
 from lib.ddb.store import MessageStore
-from lib.ddb.table import Table, connect
-from lib.ddb.usage import start_metering
+from lib.ddb.table import Table
 from lib.users import User, UserDirectory
 from services.seed import CONVERSATION_UUID, HANDLES, SeedRefused, seed_conversation, seed_users
 
@@ -114,7 +115,7 @@ def test_a_second_run_adds_nothing_at_the_cost_of_one_read(
 ) -> None:
     seed()
     store.send(group_uuid=CONVERSATION_UUID, sender=person(users, BAYKO), text="written since")
-    metered = connect(DynamoDBSettings(aws_default_region="us-east-1", aws_endpoint_url_dynamodb=dynamodb_url))
+    metered = DynamoDBClient(DynamoDBSettings(aws_default_region="us-east-1", aws_endpoint_url_dynamodb=dynamodb_url))
     usage = start_metering()
     assert seed_conversation(Table(metered, table), users) == 0
     assert usage.requests == 1

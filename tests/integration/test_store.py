@@ -1,4 +1,4 @@
-"""The store's contract on the engine under test, with the client's shortcuts and without."""
+"""The store's contract on the engine under test, by the program's own client and by boto3."""
 
 from __future__ import annotations
 

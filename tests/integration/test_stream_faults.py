@@ -75,9 +75,8 @@ class Function:
         self._chance = chance
         self._module = load_handler("message_stream")
         self._crashes = 0
-        events = self._module._updates()._table._client.meta.events
-        events.register("before-send.dynamodb", self._crash)
-        events.register("after-call.dynamodb", self._crash)
+        self._connections = self._module._updates()._table._client.connections
+        self._send, self._connections.post = self._connections.post, self._post
         self.dead: Records = []
 
     def deliver(self, records: Records) -> None:
@@ -110,7 +109,13 @@ class Function:
             yield records[at : at + size]
             at += size
 
-    def _crash(self, **_: Any) -> None:
+    def _post(self, *arguments: Any, **named: Any) -> Any:
+        self._crash()
+        answer = self._send(*arguments, **named)
+        self._crash()
+        return answer
+
+    def _crash(self) -> None:
         if self._crashes < CRASHES and self._chance.random() < 0.1:
             self._crashes += 1
             raise Crash

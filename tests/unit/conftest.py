@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -12,31 +12,25 @@ from moto import mock_aws
 from moto.dynamodb.models.table import StreamShard
 
 from lib.config import DynamoDBSettings
+from lib.ddb.admin import connect
 from lib.ddb.schema import create_table
-from lib.ddb.table import connect
 from tests.stores import NewStore, TableContents, stores_on
 
 TABLE = "messages"
 
 
 @contextmanager
-def moto_client(shortcuts: Literal["on", "off"] = "on") -> Iterator[Any]:
+def moto_client() -> Iterator[Any]:
     """A client of a DynamoDB in this process that holds an empty table."""
     with mock_aws(), patch.object(StreamShard, "add", lambda *images: None):
-        client = connect(DynamoDBSettings(aws_default_region="us-east-1", ddb_shortcuts=shortcuts))
+        client = connect(DynamoDBSettings(aws_default_region="us-east-1"))
         create_table(client, TABLE)
         yield client
 
 
 @pytest.fixture
-def shortcuts() -> Literal["on", "off"]:
-    """Whether the client takes its shortcuts; a module may ask for both."""
-    return "on"
-
-
-@pytest.fixture
-def client(shortcuts: Literal["on", "off"]) -> Iterator[Any]:
-    with moto_client(shortcuts) as client:
+def client() -> Iterator[Any]:
+    with moto_client() as client:
         yield client
 
 

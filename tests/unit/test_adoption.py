@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from lib.aws.metering import start_metering
 from lib.ddb import adoption
 from lib.ddb.errors import ConversationNotFound, StoreError
 from lib.ddb.items import InboxRow, Item, conversation_key
-from lib.ddb.usage import start_metering
 from lib.users import User
 from tests.old_data import GROUP, TIMES, old_conversation, old_message, old_row
 from tests.stores import ANNA, BERT, CARL, NewStore, TableContents, all_pages

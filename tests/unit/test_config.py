@@ -235,13 +235,13 @@ def test_a_running_stack_says_nothing_of_what_belongs_to_a_process_or_to_momento
     files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files()
-    own = {"PORT": "6000", "DDB_SHORTCUTS": "off", "MOMENTO_API_KEY": "k" * 16, "MOMENTO_CACHE_NAME": "staging"}
+    own = {"PORT": "6000", "DATABASE_POOL_SIZE": "3", "MOMENTO_API_KEY": "k" * 16, "MOMENTO_CACHE_NAME": "staging"}
     for name, value in own.items():
         monkeypatch.setenv(name, value)
     every = {name: "" if each.default in (MISSING, None) else str(each.default) for name, each in DECLARED.items()}
     write_stack_env(config.local_dir(), {**every, **MINIMUM, "DDB_TABLE": "of-the-stack", "PORT": "5000"})
-    settings = load(DynamoDBSettings)
-    assert (settings.ddb_table, settings.ddb_shortcuts) == ("of-the-stack", "off")
+    assert load(DynamoDBSettings).ddb_table == "of-the-stack"
+    assert load(PostgresSettings).database_pool_size == 3
     assert load(CacheSettings).momento_cache_name == "staging"
     written = (config.local_dir() / "stack.env").read_text()
     assert {line.partition("=")[0] for line in written.splitlines()} == {

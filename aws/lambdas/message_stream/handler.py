@@ -9,9 +9,10 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from lib.aws.dynamodb_client import DynamoDBClient
 from lib.config import DynamoDBSettings, load
 from lib.ddb.group_updates import GroupUpdates
-from lib.ddb.table import Table, connect
+from lib.ddb.table import Table
 from lib.logs import configure
 from services.update_group import StreamRecord, update_groups
 
@@ -26,7 +27,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, list[dict[str, 
 def _updates() -> GroupUpdates:
     configure("info")
     settings = load(DynamoDBSettings)
-    return GroupUpdates(Table(connect(settings), settings.ddb_table))
+    return GroupUpdates(Table(DynamoDBClient(settings), settings.ddb_table))
 
 
 def _record(record: dict[str, Any]) -> StreamRecord:

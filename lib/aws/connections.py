@@ -1,0 +1,143 @@
+"""Kept-alive HTTP/1.1 connections to one endpoint of AWS, by the standard library's client. Knows no service.
+
+A request is sent once: the caller decides whether to try again. Nothing is sent through a proxy.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import ssl
+import time
+import weakref
+from collections import deque
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse
+from typing import Any
+from urllib.parse import urlsplit
+
+from lib.aws.errors import NoAnswer
+from lib.config import refuse_proxy
+
+CONNECT_SECONDS = 0.5
+
+
+class Connections:
+    """The connections of a process to one URL; safe to share between threads, and after a fork."""
+
+    def __init__(self, url: str, *, pool_size: int, ca_bundle: str) -> None:
+        """`ca_bundle` is a file of certificates to trust. Raises SettingsError where a proxy is set for the URL."""
+        refuse_proxy(url)
+        parts = urlsplit(url)
+        self.host, self.path = parts.netloc, parts.path or "/"
+        self._name = (parts.hostname or "").rstrip(".")
+        self._port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._tls = ssl.create_default_context(cafile=ca_bundle) if parts.scheme == "https" else None
+        if self._tls:
+            self._tls.sslsocket_class = _TimedTlsSocket
+        self._idle: deque[_Connection] = deque()
+        self._pool_size = pool_size
+        self._process = os.getpid()
+        weakref.finalize(self, _close_all, self._idle)
+
+    def post(self, headers: dict[str, str], body: bytes, *, seconds: float) -> tuple[int, HTTPMessage, bytes]:
+        """Send a request; status, headers and body of the answer, whole within so many seconds. Raises NoAnswer."""
+        end = time.monotonic() + seconds
+        try:
+            connection = self._take() or self._open(min(CONNECT_SECONDS, seconds))
+        except OSError as error:
+            raise NoAnswer(type(error).__name__) from error
+        try:
+            connection.sock.end = end
+            connection.request("POST", self.path, body, headers)
+            answer = connection.getresponse()
+            content = answer.read()
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, OSError | HTTPException | ValueError):
+                raise NoAnswer(type(error).__name__) from error
+            raise
+        if answer.will_close or len(self._idle) >= self._pool_size:
+            connection.close()
+        else:
+            self._idle.append(connection)
+        return answer.status, answer.headers, content
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        _close_all(self._idle)
+
+    def _take(self) -> _Connection | None:
+        """The idle connection that was used last, unless the other end has closed it or sent what nobody asked for."""
+        if self._process != os.getpid():  # the parent goes on using its connections
+            self._process = os.getpid()
+            self.close()
+        with suppress(IndexError):
+            while connection := self._idle.pop():
+                readable = select.poll()
+                readable.register(connection.sock, select.POLLIN)
+                if not readable.poll(0):
+                    return connection
+                connection.close()
+        return None
+
+    def _open(self, seconds: float) -> _Connection:
+        connection = _Connection(self._name, self._port, timeout=seconds)
+        connection.connect()
+        plain = _TimedSocket(fileno=connection.sock.detach())
+        plain.end = time.monotonic() + seconds
+        try:
+            connection.sock = self._tls.wrap_socket(plain, server_hostname=self._name) if self._tls else plain
+        except BaseException:
+            plain.close()
+            raise
+        return connection
+
+
+def _close_all(idle: deque[_Connection]) -> None:
+    with suppress(IndexError):
+        while connection := idle.pop():
+            connection.close()
+
+
+class _Connection(HTTPConnection):
+    """A connection that sends head and body of a request together; its socket is a timed one."""
+
+    sock: Any
+    _unsent = b""
+
+    def send(self, data: Any) -> None:
+        self._unsent += data
+
+    def getresponse(self) -> HTTPResponse:
+        data, self._unsent = self._unsent, b""
+        self.sock.sendall(data)
+        return super().getresponse()
+
+
+class _Timed:
+    """A socket for exchanges that each have one end: a timeout would begin anew with every byte."""
+
+    end = 0.0
+
+    def sendall(self, *arguments: Any) -> None:
+        self._set_timeout()
+        super().sendall(*arguments)  # type: ignore[misc]
+
+    def recv_into(self, *arguments: Any) -> Any:
+        self._set_timeout()
+        return super().recv_into(*arguments)  # type: ignore[misc]
+
+    def _set_timeout(self) -> None:
+        if (seconds := self.end - time.monotonic()) <= 0:
+            raise TimeoutError
+        self.settimeout(seconds)  # type: ignore[attr-defined]
+
+
+class _TimedSocket(_Timed, socket.socket):
+    pass
+
+
+class _TimedTlsSocket(_Timed, ssl.SSLSocket):
+    pass

@@ -1,0 +1,123 @@
+"""A DynamoDB client for the five calls that the API, the stream function and the loader make.
+
+Its methods take and give plain JSON as boto3's methods of these names do, and raise botocore's ClientError, so that
+lib/ddb/table.py works with either. Credentials are found and renewed by botocore. Knows no item.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+import zlib
+from datetime import UTC, datetime
+from functools import partialmethod
+from typing import Any
+
+import orjson
+from botocore.exceptions import ClientError, NoCredentialsError
+from botocore.session import get_session
+
+from lib.aws import metering
+from lib.aws.connections import Connections
+from lib.aws.endpoints import ca_bundle, endpoint_url
+from lib.aws.errors import THROTTLING, NoAnswer
+from lib.aws.sigv4 import authorization
+from lib.config import DynamoDBSettings
+from lib.deadline import seconds_left
+
+TRIES = 3
+TRY_SECONDS = 2.0
+_FIRST_PAUSE_SECONDS = 0.05
+_CONTENT_TYPE = "application/x-amz-json-1.0"
+
+_PASSING = THROTTLING | {"TransactionInProgressException"}
+
+
+class DynamoDBClient:
+    """One a process, safe to share between threads. It connects at its first call.
+
+    A call has three tries of two seconds each, within the deadline of the work at hand. After a pause it tries again
+    where there was no whole answer, a status of 5xx, or no capacity; a transaction with the same ClientRequestToken.
+    Calls raise ClientError, NoAnswer, NoCredentialsError.
+    """
+
+    def __init__(self, settings: DynamoDBSettings, *, pool_size: int = 10) -> None:
+        """Raises SettingsError where a proxy is configured for the endpoint."""
+        self._session = get_session()
+        self._region = settings.aws_default_region
+        url = endpoint_url(self._session, "dynamodb", self._region, configured=settings.aws_endpoint_url_dynamodb)
+        self.connections = Connections(url, pool_size=pool_size, ca_bundle=ca_bundle(self._session))
+
+    def _call(self, operation: str, **request: Any) -> dict[str, Any]:
+        body = orjson.dumps(request)
+        for attempt in range(TRIES):
+            try:
+                return self._send(operation, body, retries=attempt)
+            except NoAnswer as error:
+                failure: Exception = error
+            except ClientError as error:
+                if not _is_passing(error):
+                    raise
+                failure = error
+            pause = random.uniform(0, _FIRST_PAUSE_SECONDS * 2**attempt)  # noqa: S311
+            if attempt + 1 == TRIES or pause > seconds_left():
+                break
+            time.sleep(pause)
+        raise failure
+
+    get_item = partialmethod(_call, "GetItem")
+    query = partialmethod(_call, "Query")
+    put_item = partialmethod(_call, "PutItem")
+    batch_write_item = partialmethod(_call, "BatchWriteItem")
+
+    def transact_write_items(self, **request: Any) -> dict[str, Any]:
+        return self._call("TransactWriteItems", **{"ClientRequestToken": str(uuid.uuid4())} | request)
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self.connections.close()
+
+    def _send(self, operation: str, body: bytes, *, retries: int) -> dict[str, Any]:
+        metering.count_request()
+        seconds = max(0.0, min(TRY_SECONDS, seconds_left()))
+        status, headers, content = self.connections.post(self._headers(operation, body), body, seconds=seconds)
+        if headers.get("x-amz-crc32") not in (None, str(zlib.crc32(content))):
+            raise NoAnswer("wrong checksum")
+        try:
+            answer: dict[str, Any] = orjson.loads(content)
+        except ValueError as error:
+            raise NoAnswer(f"no JSON, status {status}") from error
+        if headers.get("Content-Type") != _CONTENT_TYPE or not (status == 200 or "__type" in answer):
+            raise NoAnswer(f"no answer of DynamoDB, status {status}")  # a proxy may have answered in its place
+        if status == 200:
+            metering.count_units(operation, answer)
+            return answer
+        answer["Error"] = {"Code": answer["__type"].rpartition("#")[2], "Message": ""}  # the message may quote an item
+        answer["ResponseMetadata"] = {"HTTPStatusCode": status, "RetryAttempts": retries}
+        raise ClientError(answer, operation)
+
+    def _headers(self, operation: str, body: bytes) -> dict[str, str]:
+        found = self._session.get_credentials()
+        if found is None:
+            raise NoCredentialsError
+        credentials = found.get_frozen_credentials()  # renews them when they are about to expire
+        headers = {
+            "Host": self.connections.host,
+            "Content-Type": _CONTENT_TYPE,
+            "X-Amz-Date": datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
+            "X-Amz-Target": f"DynamoDB_20120810.{operation}",
+        }
+        if credentials.token:
+            headers["X-Amz-Security-Token"] = credentials.token
+        path, region = self.connections.path, self._region
+        headers["Authorization"] = authorization(
+            headers, body, path=path, credentials=credentials, region=region, service="dynamodb"
+        )
+        return headers
+
+
+def _is_passing(error: ClientError) -> bool:
+    """Whether the next try may fare better."""
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    return status >= 500 or error.response["Error"]["Code"] in _PASSING

@@ -1,0 +1,56 @@
+"""What the current request costs at DynamoDB: the tries sent, and the capacity units consumed."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+_WRITES = frozenset({"BatchWriteItem", "DeleteItem", "PutItem", "TransactWriteItems", "UpdateItem"})
+
+
+@dataclass(slots=True)
+class Usage:
+    """Running totals. `requests` counts every try that leaves the process, retries included."""
+
+    requests: int = 0
+    read_units: float = 0.0
+    write_units: float = 0.0
+
+    @property
+    def capacity_units(self) -> float:
+        """All units, as a script shows them."""
+        return self.read_units + self.write_units
+
+
+_current: ContextVar[Usage] = ContextVar("dynamodb_usage")
+
+
+def start_metering() -> Usage:
+    """Count from zero in this context (a request, a script) and return the totals, which grow as calls are made."""
+    usage = Usage()
+    _current.set(usage)
+    return usage
+
+
+def count_request() -> None:
+    """Count a try that is sent now."""
+    if usage := _current.get(None):
+        usage.requests += 1
+
+
+def count_units(operation: str, answer: dict[str, Any]) -> None:
+    """Count what an answer says that its call has consumed."""
+    if usage := _current.get(None):
+        consumed = answer.get("ConsumedCapacity", [])
+        units = sum(part["CapacityUnits"] for part in (consumed if isinstance(consumed, list) else [consumed]))
+        if operation in _WRITES:
+            usage.write_units += units
+        else:
+            usage.read_units += units
+
+
+def meter(client: Any) -> None:
+    """Make a boto3 client count its tries and units, as the API's own client does."""
+    client.meta.events.register("before-send.dynamodb", lambda **_: count_request())
+    client.meta.events.register("after-call.dynamodb", lambda parsed, model, **_: count_units(model.name, parsed))

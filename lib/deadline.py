@@ -1,0 +1,46 @@
+"""How long the work at hand may still take: one limit for all the tries, pauses and time-outs in it."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import count
+
+_FIRST_PAUSE_SECONDS = 0.01
+_LONGEST_PAUSE_SECONDS = 0.2
+
+_end: ContextVar[float] = ContextVar("deadline", default=math.inf)
+
+
+@contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """Limit the work inside the `with` block to so many seconds; an outer deadline that ends sooner stays."""
+    token = _end.set(min(_end.get(), time.monotonic() + seconds))
+    try:
+        yield
+    finally:
+        _end.reset(token)
+
+
+def seconds_left() -> float:
+    """Seconds until the deadline: infinite without one, negative after it."""
+    return _end.get() - time.monotonic()
+
+
+def tries(seconds: float) -> Iterator[int]:
+    """Number the tries for which there is time, from 0 and at least one: so many seconds, or the deadline's rest."""
+    end = time.monotonic() + min(seconds, seconds_left())
+    for attempt in count():
+        yield attempt
+        if time.monotonic() > end:
+            return
+
+
+def pause(attempt: int) -> None:
+    """Wait after a try: a random part of a span that doubles with each, so that two who met do not meet again."""
+    longest = min(_FIRST_PAUSE_SECONDS * 2**attempt, _LONGEST_PAUSE_SECONDS, max(0.0, seconds_left()))
+    time.sleep(random.uniform(0, longest))  # noqa: S311
