@@ -177,9 +177,8 @@ class Settings(CacheSettings, PostgresSettings, DynamoDBSettings, CognitoSetting
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        urls = (self.aws_endpoint_url_dynamodb, self.aws_endpoint_url_cognito_identity_provider)
-        for url, service in zip(urls, ("dynamodb", "cognito-idp"), strict=True):
-            refuse_proxy(url or f"https://{service}.{self.aws_default_region}.amazonaws.com")
+        refuse_proxy(self.aws_endpoint_url_dynamodb or f"https://dynamodb.{self.aws_default_region}.amazonaws.com")
+        refuse_proxy(self.aws_endpoint_url_cognito_identity_provider or self.cognito_issuer)
 
 
 def refuse_proxy(url: str) -> None:

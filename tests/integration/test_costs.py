@@ -86,6 +86,13 @@ def send(bench: Bench, text: str = SHORT, **options: Any) -> Call:
     return lambda: bench.send(text, **options)
 
 
+def send_as_another_process(bench: Bench) -> Call:
+    bench.talk(1)
+    other = Bench(bench.table)
+    other.group_uuid = bench.group_uuid
+    return other.send
+
+
 def send_streamed(bench: Bench, **options: Any) -> Call:
     bench.talk(1)
     bench.send_streamed()
@@ -126,6 +133,7 @@ CALLS: dict[str, Callable[[Bench], Call]] = {
     "B, 20 conversations, 100 characters": inbox,
     "C+D, the first message, 100 characters": first,
     "C+D, in a conversation, 100 characters": send,
+    "C+D, in a conversation that others write to, 100 characters": send_as_another_process,
     "C+D, in a conversation, 100 characters, with a key": lambda bench: send(bench, idempotency=IDEMPOTENCY),
     "C+D, in a conversation, 1024 letters": lambda bench: send(bench, "x" * 1024),
     "C+D, in a conversation, 1024 emoji": lambda bench: send(bench, "😀" * 1024),

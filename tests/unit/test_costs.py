@@ -27,6 +27,8 @@ def test_the_costs_follow_from_the_documented_rules() -> None:
         start, append, keyed, mark = write_costs(text)
         assert costs[f"C+D, in a conversation, {characters}"] == append
         if characters == "100 characters":
+            read = units(size(STATE.to_item()), 4)
+            assert costs["C+D, in a conversation that others write to, 100 characters"] == f"{read} + {append}"
             assert costs["C+D, the first message, 100 characters"] == f"1 + 1 + 1 + {start}"
             assert costs["C+D, in a conversation, 100 characters, with a key"] == keyed
             assert costs["mark read"] == f"1 + {mark}"
@@ -53,7 +55,8 @@ def test_the_prices_follow_from_the_capacity_units() -> None:
     milliseconds = {1: 40, 10: 45, 50: 80}
     costs = {row[0]: row[2] for row in table(PERFORMANCE, "Call")}
     inline = sum(split(costs["C+D, in a conversation, 100 characters"]))
-    expected = [price("–", writes=inline, reads=0, seconds=0, calls=0)]
+    # The stream's function is called for messages that have their number as well.
+    expected = [price("–", writes=inline, reads=reads, seconds=0.002, calls=1) for reads in (0, 1, 1)]
     for count, duration in milliseconds.items():
         messages = "message" if count == 1 else "messages"
         read, messages_read, *written = split(costs[f"D, in stream mode, {count} {messages} of 100 characters"])
