@@ -1,4 +1,4 @@
-"""A proxy on loopback, in front of an engine that speaks DynamoDB, which loses what it is told to lose.
+"""A proxy on loopback, in front of an engine that speaks DynamoDB, which loses and garbles what it is told to.
 
 It carries whole requests and whole answers, so that a test can say what had happened when the connection broke.
 """
@@ -16,7 +16,7 @@ from contextlib import closing, suppress
 from enum import StrEnum
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from lib.local.processes import LOOPBACK
@@ -34,11 +34,36 @@ class Cut(StrEnum):
     WITHIN = "within the answer"
 
 
+class Stall(StrEnum):
+    """How the answer is late, once the engine has done it; the connection stays until the client ends it."""
+
+    SILENT = "it never comes"
+    DRIBBLE = "it comes by one byte a second"
+
+
+Say = Callable[[bytes, Callable[[], bytes]], bytes]
+"""What is said in the engine's place, from the request's body; calling the second argument lets the engine do it.
+
+The connection stays open after it, unless nothing is said, or it has `Connection: close`.
+"""
+
+
+Fault = Cut | Stall | Say
+
+
+class Seen(NamedTuple):
+    """A request that arrived, and what became of it: None if it was forwarded and answered."""
+
+    operation: str
+    body: bytes
+    fault: Fault | None
+
+
 class LossyProxy(ThreadingHTTPServer):
     """Forwards to `engine_url` while it is open as a context manager; leaving it waits for what it has forwarded.
 
-    `choose` is asked at each request, with the name of its operation, where to cut. `cuts` counts what it chose, and
-    `broken` the connections that `cut_all` broke.
+    `choose` is asked at each request, with the name of its operation, where to cut or what to say. `seen` are the
+    requests, `cuts` counts what was chosen, and `broken` the connections that `cut_all` broke.
     """
 
     daemon_threads = False  # closing waits for them
@@ -49,8 +74,9 @@ class LossyProxy(ThreadingHTTPServer):
         self.url = f"http://{LOOPBACK}:{self.server_port}"
         self.engine = urlsplit(engine_url).netloc
         self.random = random.Random(seed)  # noqa: S311
-        self.choose: Callable[[str], Cut | None] = lambda operation: None
-        self.cuts: Counter[tuple[str, Cut]] = Counter()
+        self.choose: Callable[[str], Fault | None] = lambda operation: None
+        self.cuts: Counter[tuple[str, Fault]] = Counter()
+        self.seen: list[Seen] = []
         self.broken = 0
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -62,9 +88,10 @@ class LossyProxy(ThreadingHTTPServer):
                 hang_up(connection)
             self.broken += len(self._open)
 
-    def cut(self, operation: str) -> Cut | None:
+    def cut(self, operation: str, body: bytes) -> Fault | None:
         with self._lock:
             cut = self.choose(operation)
+            self.seen.append(Seen(operation, body, cut))
             if cut:
                 self.cuts[operation, cut] += 1
             return cut
@@ -104,9 +131,11 @@ class _Handler(BaseHTTPRequestHandler):
         if len(body) < length:  # who sent it is gone
             self.close_connection = True
             return
-        cut = self.server.cut(self.headers["X-Amz-Target"].partition(".")[2])
-        if cut is None:
-            self.wfile.write(self._answer(body))
+        cut = self.server.cut(self.headers["X-Amz-Target"].partition(".")[2], body)
+        if not isinstance(cut, Cut | Stall):
+            said = cut(body, lambda: self._answer(body)) if cut else self._answer(body)
+            self.close_connection = not said or b"\r\nConnection: close\r\n" in said
+            self.wfile.write(said)
             return
         self.close_connection = True
         if cut is Cut.BEFORE:
@@ -120,6 +149,13 @@ class _Handler(BaseHTTPRequestHandler):
         elif cut is Cut.WITHIN:
             answer = self._answer(body)
             self.wfile.write(answer[: self.server.random.randrange(1, len(answer))])
+        elif cut is Stall.SILENT:
+            self._answer(body)
+            self.connection.recv(1)
+        elif cut is Stall.DRIBBLE:
+            for byte in self._answer(body):
+                self.wfile.write(bytes([byte]))
+                time.sleep(1)
         else:
             raise AssertionError(cut)
         hang_up(self.connection)
