@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
 
-_SHORTEST_TRY_SECONDS = 0.05  # with less time, a try would only leave it unknown whether something was written
+_SHORTEST_TRY_SECONDS = 0.2  # with less time, a try would only leave it unknown whether something was written
 _FIRST_PAUSE_SECONDS = 0.01
 _LONGEST_PAUSE_SECONDS = 0.2
 

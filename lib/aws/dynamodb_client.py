@@ -88,7 +88,8 @@ class DynamoDBClient:
             answer: dict[str, Any] = orjson.loads(content)
         except ValueError as error:
             raise NoAnswer(f"no JSON, status {status}") from error
-        if headers.get("Content-Type") != _CONTENT_TYPE or not (status == 200 or "__type" in answer):
+        is_whole = isinstance(answer, dict) and (status == 200 or "__type" in answer)
+        if headers.get("Content-Type") != _CONTENT_TYPE or not is_whole:
             raise NoAnswer(f"no answer of DynamoDB, status {status}")  # a proxy may have answered in its place
         if status == 200:
             metering.count_units(operation, answer)

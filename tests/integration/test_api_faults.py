@@ -28,10 +28,10 @@ api = pytest.fixture(scope="module")(run_api)
 
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries follow each other at once, and a write is given up after 0.2 s."""
+    """Retries follow each other at once, and a write is given up after half a second."""
     monkeypatch.setattr("lib.aws.dynamodb_client._FIRST_PAUSE_SECONDS", 0)
     for module in ("table", "store", "conversations"):
-        monkeypatch.setattr(f"lib.ddb.{module}.WRITE_SECONDS", 0.2)
+        monkeypatch.setattr(f"lib.ddb.{module}.WRITE_SECONDS", 0.5)
 
 
 @pytest.fixture
