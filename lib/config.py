@@ -177,8 +177,10 @@ class Settings(CacheSettings, PostgresSettings, DynamoDBSettings, CognitoSetting
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        refuse_proxy(self.aws_endpoint_url_dynamodb or f"https://dynamodb.{self.aws_default_region}.amazonaws.com")
-        refuse_proxy(self.aws_endpoint_url_cognito_identity_provider or self.cognito_issuer)
+        every = os.environ.get("AWS_ENDPOINT_URL")
+        dynamodb = f"https://dynamodb.{self.aws_default_region}.amazonaws.com"
+        refuse_proxy(self.aws_endpoint_url_dynamodb or every or dynamodb)
+        refuse_proxy(self.aws_endpoint_url_cognito_identity_provider or every or self.cognito_issuer)
 
 
 def refuse_proxy(url: str) -> None:

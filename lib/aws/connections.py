@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lib.aws.errors import NoAnswer
-from lib.config import refuse_proxy
+from lib.config import SettingsError, refuse_proxy
 
 CONNECT_SECONDS = 0.5
 
@@ -31,9 +31,12 @@ class Connections:
         refuse_proxy(url)
         parts = urlsplit(url)
         self.host, self.path = parts.netloc, parts.path or "/"
-        self._name = (parts.hostname or "").rstrip(".")
+        self._name = parts.hostname or ""
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._tls = ssl.create_default_context(cafile=ca_bundle) if parts.scheme == "https" else None
+        try:
+            self._tls = ssl.create_default_context(cafile=ca_bundle) if parts.scheme == "https" else None
+        except OSError as error:
+            raise SettingsError([f"the CA bundle {ca_bundle} cannot be read: {error.strerror or error}"]) from error
         if self._tls:
             self._tls.sslsocket_class = _TimedTlsSocket
         self._idle: deque[_Connection] = deque()
@@ -45,20 +48,21 @@ class Connections:
         """Send a request; status, headers and body of the answer, whole within so many seconds. Raises NoAnswer."""
         end = time.monotonic() + seconds
         try:
-            connection = self._take() or self._open(min(CONNECT_SECONDS, seconds))
+            connection = self._take() or self._open(end)
         except OSError as error:
             raise NoAnswer(type(error).__name__) from error
         try:
             connection.sock.end = end
-            connection.request("POST", self.path, body, headers)
+            connection.request("POST", self.path, body, {"Host": self.host} | headers)
             answer = connection.getresponse()
             content = answer.read()
         except BaseException as error:
             connection.close()
+            self.close()  # what cut this one off may have cut off the idle ones
             if isinstance(error, OSError | HTTPException | ValueError):
                 raise NoAnswer(type(error).__name__) from error
             raise
-        if answer.will_close or len(self._idle) >= self._pool_size:
+        if answer.will_close or answer.status < 200 or len(self._idle) >= self._pool_size:
             connection.close()
         else:
             self._idle.append(connection)
@@ -71,24 +75,28 @@ class Connections:
     def _take(self) -> _Connection | None:
         """The idle connection that was used last, unless the other end has closed it or sent what nobody asked for."""
         if self._process != os.getpid():  # the parent goes on using its connections
-            self._process = os.getpid()
             self.close()
+            self._process = os.getpid()
         with suppress(IndexError):
             while connection := self._idle.pop():
                 readable = select.poll()
                 readable.register(connection.sock, select.POLLIN)
-                if not readable.poll(0):
+                if not (readable.poll(0) or connection.sock.pending()):
                     return connection
                 connection.close()
         return None
 
-    def _open(self, seconds: float) -> _Connection:
-        connection = _Connection(self._name, self._port, timeout=seconds)
+    def _open(self, end: float) -> _Connection:
+        def seconds_left() -> float:
+            return max(0.001, end - time.monotonic())
+
+        connection = _Connection(self._name, self._port, timeout=min(CONNECT_SECONDS, seconds_left()))
         connection.connect()
         plain = _TimedSocket(fileno=connection.sock.detach())
-        plain.end = time.monotonic() + seconds
+        plain.settimeout(seconds_left())  # for the handshake
         try:
-            connection.sock = self._tls.wrap_socket(plain, server_hostname=self._name) if self._tls else plain
+            name = self._name.rstrip(".")
+            connection.sock = self._tls.wrap_socket(plain, server_hostname=name) if self._tls else plain
         except BaseException:
             plain.close()
             raise
@@ -136,7 +144,8 @@ class _Timed:
 
 
 class _TimedSocket(_Timed, socket.socket):
-    pass
+    def pending(self) -> int:
+        return 0
 
 
 class _TimedTlsSocket(_Timed, ssl.SSLSocket):

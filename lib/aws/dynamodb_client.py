@@ -15,7 +15,7 @@ from functools import partialmethod
 from typing import Any
 
 import orjson
-from botocore.exceptions import ClientError, NoCredentialsError
+from botocore.exceptions import ClientError, CredentialRetrievalError, NoCredentialsError
 from botocore.session import get_session
 
 from lib.aws import metering
@@ -88,7 +88,7 @@ class DynamoDBClient:
             answer: dict[str, Any] = orjson.loads(content)
         except ValueError as error:
             raise NoAnswer(f"no JSON, status {status}") from error
-        is_whole = isinstance(answer, dict) and (status == 200 or "__type" in answer)
+        is_whole = isinstance(answer, dict) and (status == 200 or isinstance(answer.get("__type"), str))
         if headers.get("Content-Type") != _CONTENT_TYPE or not is_whole:
             raise NoAnswer(f"no answer of DynamoDB, status {status}")  # a proxy may have answered in its place
         if status == 200:
@@ -102,7 +102,10 @@ class DynamoDBClient:
         found = self._session.get_credentials()
         if found is None:
             raise NoCredentialsError
-        credentials = found.get_frozen_credentials()  # renews them when they are about to expire
+        try:
+            credentials = found.get_frozen_credentials()  # renews them when they are about to expire
+        except (ClientError, RuntimeError) as error:  # STS refuses; what it gave has ended
+            raise CredentialRetrievalError(provider=found.method, error_msg=type(error).__name__) from error
         headers = {
             "Host": self.connections.host,
             "Content-Type": _CONTENT_TYPE,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 
+from botocore.endpoint_provider import EndpointProvider
 from botocore.httpsession import get_cert_path
 from botocore.session import Session
 
@@ -13,12 +13,13 @@ def endpoint_url(session: Session, service: str, region: str, *, configured: str
     """The URL that is configured for the service or for all of AWS; else the region's own, https on port 443."""
     if url := configured or os.environ.get("AWS_ENDPOINT_URL"):
         return url
-    partitions = session.get_data("partitions")["partitions"]
-    matching = (each["outputs"] for each in partitions if re.match(each["regionRegex"], region))
-    partition = next(matching, partitions[0]["outputs"])
-    name = f"{service}-fips" if session.get_config_variable("use_fips_endpoint") else service
-    suffix = "dualStackDnsSuffix" if session.get_config_variable("use_dualstack_endpoint") else "dnsSuffix"
-    return f"https://{name}.{region}.{partition[suffix]}"
+    loader = session.get_component("data_loader")
+    rules = loader.load_service_model(service, "endpoint-rule-set-1")
+    wanted = {
+        "UseFIPS": bool(session.get_config_variable("use_fips_endpoint")),
+        "UseDualStack": bool(session.get_config_variable("use_dualstack_endpoint")),
+    }
+    return str(EndpointProvider(rules, loader.load_data("partitions")).resolve_endpoint(Region=region, **wanted).url)
 
 
 def ca_bundle(session: Session) -> str:

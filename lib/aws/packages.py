@@ -27,7 +27,7 @@ from lib.config import ROOT
 
 HANDLERS = ROOT / "aws" / "lambdas"
 
-FUNCTIONS = {"message_stream": set(), "post_confirmation": {"secretsmanager"}}
+FUNCTIONS = {"message_stream": {"dynamodb"}, "post_confirmation": {"secretsmanager"}}
 """Each function, and the services of AWS that it calls."""
 
 RUNTIME = (3, 11)  # aws/cfn/messaging.yaml says so as well

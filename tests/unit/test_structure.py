@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ CLIENTS = {"boto3", "botocore", "psycopg", "psycopg_pool"}
 FOREIGN = {"routes": CLIENTS, "services": WEB | CLIENTS, "lib": WEB}
 KEY_PREFIXES = ("MSG#", "GRP#", "CONV#", "PAIR#", "IDEM#")
 LONGEST = 250
+DOCUMENTED = r"os\._exit$|\w+_pb2\._[A-Z]|getattr\._base_executable$"  # messages of Momento's are called so
 
 # Imports every module of the program with no setting in the environment and every way out of the process closed.
 IMPORT_ALL = """
@@ -122,6 +124,60 @@ def test_a_key_format_is_found_in_an_f_string_and_not_in_a_docstring() -> None:
 @pytest.mark.parametrize("path", programs(), ids=str)
 def test_a_file_can_be_read_in_one_sitting(path: Path) -> None:
     assert len((ROOT / path).read_text().splitlines()) <= LONGEST
+
+
+def defined(tree: ast.AST) -> set[str]:
+    """The names that code gives: to functions, classes and variables, and to what it keeps in `self`."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self":
+            names.add(node.attr)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Name):
+            names.add(node.id if isinstance(node, ast.Name) else node.name)
+    return names
+
+
+DEFINED = set().union(*(defined(parse(path)) for path in programs()))
+
+
+def foreign_private_names(tree: ast.AST) -> Iterator[str]:
+    """Names with one leading underscore that are not the module's own; nor, behind `self`, the program's."""
+    own = defined(tree)
+    for node in ast.walk(tree):
+        taken: list[tuple[str, object]] = []
+        if isinstance(node, ast.Attribute):
+            taken = [(ast.unparse(node.value), node.attr)]
+        elif isinstance(node, ast.ImportFrom):
+            taken = [(str(node.module), alias.name) for alias in node.names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "setattr", "attrgetter"):
+            taken = [("getattr", each.value) for each in node.args if isinstance(each, ast.Constant)]
+        for receiver, name in taken:
+            private = re.fullmatch(r"_[^_]\w*(?<!_)", str(name))  # `_value_` of an Enum is documented
+            if private and name not in (own | DEFINED if receiver == "self" else own):
+                yield f"{receiver}.{name}"
+
+
+@pytest.mark.parametrize("path", [*programs(), *(path.relative_to(ROOT) for path in ROOT.glob("*.py"))], ids=str)
+def test_nothing_private_of_a_library_is_used(path: Path) -> None:
+    assert [name for name in foreign_private_names(parse(path)) if not re.match(DOCUMENTED, name)] == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "client._endpoint.x()",
+        "client._endpoint = 1",
+        "self._client._endpoint",
+        "super()._do_parse(self._x)",
+        "getattr(client, '_endpoint')",
+        "from botocore.parsers import _text",
+        "class C(B):\n    def f(self):\n        self.x = self._send_request",
+    ],
+)
+def test_a_private_name_of_a_library_is_found(code: str) -> None:
+    assert list(foreign_private_names(ast.parse(code)))
+    own = "class A:\n    def __init__(self, other):\n        self._x = other._x + self._f()\n    def _f(self): ..."
+    assert list(foreign_private_names(ast.parse(own))) == []
 
 
 def test_importing_makes_no_client_and_needs_no_setting() -> None:
