@@ -2,6 +2,7 @@
 
 `--engine` says what speaks DynamoDB: `ministack` (the default), `dynamodb-local`, or the URL of a running one.
 Cognito is always ministack's, Postgres always the embedded one. Nothing starts for tests that do not ask.
+Without `--engine` and `-m bench`, the search path leads to Python and coreutils alone, wherever the tests run.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from lib.local.environment import without_developer
 from lib.local.ministack import Ministack
 from lib.local.postgres import Postgres
 from lib.local.processes import answers
+from tests.fresh_machine import search_path
 
 _ENGINE_FIXTURES = {"dynamodb_url", "fresh_dynamodb_url"}
 _ENGINES = config.local_dir() / "engines"  # downloads are kept between runs
@@ -64,6 +66,8 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(number, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(without_developer(saved), LOCAL_DIR=folder)
+    if engine == "ministack" and config.getoption("markexpr") != "bench":
+        os.environ["PATH"] = search_path(Path(folder) / "path")
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from lib.config import ROOT
 
 # bin/dev is beside bin/python, bin/db/create a folder below it, and so on.
-LAUNCHER = re.compile(r"""#!/usr/bin/env -S sh -c 'exec "\$\{0%/\*\}/(\.\./)*python" "\$0" "\$@"'\n""")
+LAUNCHER = re.compile(r"""#!/usr/bin/env -S /bin/sh -c 'exec "\$\{0%/\*\}/(\.\./)*python" "\$0" "\$@"'\n""")
 
 
 def names() -> list[str]:

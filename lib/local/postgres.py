@@ -22,7 +22,6 @@ import psycopg
 from lib.local.processes import Child, EngineError, as_user, bare_environment
 
 _SUPERUSER = "postgres"
-_SYSTEM_USER = "pgserver"  # the package's name for it: Postgres refuses to run as root
 _LONGEST_SOCKET_FOLDER = 80  # a unix socket's path has 103 bytes on macOS, 107 on Linux
 
 
@@ -36,7 +35,7 @@ class Postgres(Child):
         self._data = folder / "data"
         self._log = log
         self._programs = _programs()
-        self._uid = _system_user() if os.geteuid() == 0 else None
+        self._uid = _unprivileged_user(self._data) if os.geteuid() == 0 else None
         self._sockets = _socket_folder(folder)
         settings = {
             "listen_addresses": "",  # no TCP at all
@@ -120,16 +119,13 @@ def _socket_folder(folder: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix="cruddur-"))
 
 
-def _system_user() -> int:
-    try:
-        return pwd.getpwnam(_SYSTEM_USER).pw_uid
-    except KeyError:
-        subprocess.run(["useradd", "--system", "--user-group", _SYSTEM_USER], check=True, capture_output=True)  # noqa: S603, S607
-        return pwd.getpwnam(_SYSTEM_USER).pw_uid
+def _unprivileged_user(data: Path) -> int:
+    """Who runs Postgres, which refuses to run as root: whoever has the data, and nobody where there is none yet."""
+    return data.stat().st_uid if data.exists() else pwd.getpwnam("nobody").pw_uid
 
 
 def _let_in(programs: Path, *folders: Path) -> None:
-    """Let the system user reach the programs and its folders, which may lie below a closed home; as root only."""
+    """Let that user reach the programs and its folders, which may lie below a closed home; as root only."""
     for each in {parent for folder in (programs, *folders) for parent in folder.parents}:
         _widen(each, stat.S_IXOTH)  # to pass, not to list
     if not (programs / "postgres").stat().st_mode & stat.S_IXOTH:  # installed under a strict umask

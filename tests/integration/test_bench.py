@@ -21,6 +21,8 @@ from bench.targets import judge
 from lib.config import ROOT
 from tests.dev import eventually, processes_of
 
+pytestmark = pytest.mark.bench
+
 TINY = Plan(Sizes((21, 22, 23), (1, 2, 3), cool=3, page=2), rounds=1, seconds=1, cold_runs=1, only=[SEND])
 """A send is the longest way through all of it; the other scenarios differ in their requests alone."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from lib.errors import DatabaseUnavailable
 from lib.local.cognito import LocalPool, ensure_user
 from lib.local.postgres import Postgres
 from tests import scripts
+from tests.fresh_machine import search_path
 
 SEEDED = {"Augustsz", "bayko", "londo"}
 FAR = "postgresql://me:pa55word@db.example.com/cruddur"
@@ -174,20 +175,12 @@ def test_sessions_lists_who_is_connected(url: str) -> None:
     assert "SELECT pid, application_name, state" in sessions[0]
 
 
-@pytest.mark.parametrize("installed", [True, False])
-def test_connect_opens_psql(installed: bool, url: str, tmp_path: Any) -> None:
+def test_connect_opens_psql(url: str, tmp_path: Path) -> None:
     scripts.run("db/setup")
     # Without the system's psql, the one that the embedded Postgres brings is taken.
-    variables = {} if installed else {"PATH": path_without_psql(tmp_path)}
+    variables = {"PATH": search_path(tmp_path / "path")}
     done = scripts.run("db/connect", "--", "-Atc", "SELECT count(*) FROM users", **variables)
     assert (done.returncode, done.stdout) == (0, "3\n"), done.stderr
-
-
-def path_without_psql(folder: Any) -> str:
-    for program in ("env", "sh"):
-        (folder / program).symlink_to(f"/usr/bin/{program}")
-    (folder / "python3").symlink_to(sys.executable)
-    return str(folder)
 
 
 def test_connect_says_when_there_is_no_psql(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -132,15 +133,21 @@ def test_a_running_stack_describes_itself_and_its_curl_line_works_as_pasted(fold
             assert (folder / name).stat().st_mode & 0o777 == 0o600
 
         (curl,) = re.findall(r"^curl .*$", dev.output, re.MULTILINE)
+        # The shell makes the words; a `curl` that shows them stands in for a program that not every machine has.
+        (folder / "curl").write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
+        (folder / "curl").chmod(0o755)
         pasted = subprocess.run(
             ["/bin/sh", "-c", curl],
             cwd="/",
-            env=bare_environment(CRUDDUR_PYTHON=sys.executable),
+            env=bare_environment(CRUDDUR_PYTHON=sys.executable, PATH=f"{folder}:{os.environ['PATH']}"),
             capture_output=True,
             text=True,
             check=True,
         )
-        assert isinstance(json.loads(pasted.stdout)[0]["message"], str)
+        silent, option, header, url = json.loads(pasted.stdout)
+        assert (silent, option) == ("-s", "-H")
+        name, _, value = header.partition(": ")
+        assert isinstance(call(url, **{name: value})[0]["message"], str)
 
         status, output = once(folder, "true")
         assert status == 1
@@ -221,7 +228,7 @@ raise SystemExit(3)
 
 
 def test_once_passes_a_signal_on_and_gives_the_status_of_a_shell(folder: Path) -> None:
-    dev = Dev(folder, "--once", "--", "sh", "-c", "echo waiting; exec sleep 60")
+    dev = Dev(folder, "--once", "--", "/bin/sh", "-c", "echo waiting; exec sleep 60")
     assert eventually(lambda: "waiting" in dev.output, or_ended=dev.process), dev.output
     assert dev.stop(signal.SIGTERM) == 128 + signal.SIGTERM
     assert processes_of(folder) == []
