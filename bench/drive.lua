@@ -1,21 +1,39 @@
--- How wrk asks: the requests of a file one after the other, round and round, and its findings as one line of JSON.
--- A line of the file is method, path, token and JSON body, with tabs between; bench/load.py writes it.
+-- What wrk asks for: the requests of a file in random order, round and round; and its findings as one line of JSON.
+-- A line of the file is method, path, token and JSON body, with tabs between; bench/wrk.py writes it. Each thread
+-- has the server at one of the PORTS. STOP_AFTER so many seconds no client asks again, and only answers are awaited.
 
 requests, sent = {}, 0
-local threads = {}
+local threads, ports = {}, {}
+for port in os.getenv("PORTS"):gmatch("%d+") do ports[#ports + 1] = port end
 
 function setup(thread)
    threads[#threads + 1] = thread
+   thread:set("seed", os.time() * #ports + #threads)
+   thread.addr = wrk.lookup(wrk.host, ports[#threads])[1]
 end
 
 function init(args)
+   math.randomseed(seed)
    for line in io.lines(args[1]) do
       local method, path, token, body = line:match("^(%u+)\t(%S+)\t(%S*)\t(.*)$")
       local headers = {}
       if token ~= "" then headers["Authorization"] = "Bearer " .. token end
       if body ~= "" then headers["Content-Type"] = "application/json" else body = nil end
-      requests[#requests + 1] = wrk.format(method, path, headers, body)
+      table.insert(requests, math.random(#requests + 1), wrk.format(method, path, headers, body))
    end
+end
+
+local stop_after = tonumber(os.getenv("STOP_AFTER"))
+if stop_after then
+   local ffi = require("ffi")
+   ffi.cdef("typedef struct { long sec, usec; } timeval; int gettimeofday(timeval *, void *);")
+   local function now()
+      local value = ffi.new("timeval")
+      ffi.C.gettimeofday(value, nil)
+      return tonumber(value.sec) + tonumber(value.usec) / 1e6
+   end
+   local stop = now() + stop_after
+   function delay() return now() < stop and 0 or 1e6 end  -- milliseconds
 end
 
 function request()

@@ -2,55 +2,58 @@
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-from bench.measure import Sample
 
 MEMORY = "a worker's memory under load, MiB"
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """One round of one subject; what it does not tell is None. `busy` is the part of one core that its workers used."""
+
+    requests_per_second: float
+    cpu_us: float
+    busy: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    max_ms: float
+    failed: int = 0
+    rss_mib: float | None = None
+    dynamodb_requests: float | None = None
+    dynamodb_read_units: float | None = None
+    dynamodb_write_units: float | None = None
+    postgres_requests: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
-    """A scenario's samples by subject, round by round. A field that a subject does not have is NaN."""
+    """A scenario's samples by subject, round by round."""
 
     title: str
-    labels: Mapping[str, str]
-    samples: Mapping[str, list[Sample]]
+    labels: dict[str, str]
+    samples: dict[str, list[Sample]]
+
+    def values(self, subject: str, name: str) -> list[float]:
+        """A field of a subject, round by round; NaN for what it does not tell."""
+        values = [getattr(sample, name) for sample in self.samples[subject]]
+        return [math.nan if value is None else value for value in values]
 
     def median(self, subject: str, name: str) -> float:
-        """Of a sample's field over the rounds."""
-        return statistics.median(self._values(subject, name))
+        """Of a field over the rounds."""
+        return statistics.median(self.values(subject, name))
 
-    def ratio(self, subject: str, name: str, *, to: str) -> float:
-        """The median of the rounds' ratios: the two sides of each were measured within seconds of one another."""
-        pairs = zip(self._values(subject, name), self._values(to, name), strict=True)
-        return statistics.median(_divided(one, other) for one, other in pairs)
-
-    def tail(self, subject: str) -> float:
-        """How many times its p50 the p99 is, in the median."""
-        pairs = zip(self._values(subject, "p99_ms"), self._values(subject, "p50_ms"), strict=True)
-        return statistics.median(_divided(p99, p50) for p99, p50 in pairs)
-
-    def spread(self, subject: str, name: str) -> float:
-        """How far the rounds lie apart, as a part of their median."""
-        values = self._values(subject, name)
-        return _divided(max(values) - min(values), statistics.median(values))
+    def ratio(self, subject: str, name: str, to: str, of: str | None = None) -> float:
+        """The median of the rounds' ratios, to another subject's same field or to `of`: each was measured at once."""
+        pairs = zip(self.values(subject, name), self.values(to, of or name), strict=True)
+        return statistics.median(one / other if other else math.inf for one, other in pairs)
 
     def worst(self, name: str) -> float:
-        """The greatest value of any round of the API's."""
-        return max(max(self._values(subject, name)) for subject in self.own)
-
-    @property
-    def own(self) -> list[str]:
-        """The subjects that are the API: those whose log tells what a call costs."""
-        return [key for key, samples in self.samples.items() if samples[0].dynamodb_requests is not None]
-
-    def _values(self, subject: str, name: str) -> list[float]:
-        values: list[Any] = [getattr(sample, name) for sample in self.samples[subject]]
-        return [float("nan") if value is None else value for value in values]
+        """The greatest value of any round of the API: of the subjects whose log tells what a call costs."""
+        own = [key for key, samples in self.samples.items() if samples[0].dynamodb_requests is not None]
+        return max(max(self.values(subject, name)) for subject in own)
 
 
 @dataclass(slots=True)
@@ -60,12 +63,3 @@ class Results:
     notes: list[str]
     scenarios: dict[str, Measured] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
-
-    def note_memory(self) -> None:
-        """Make a single figure of the greatest worker of the API."""
-        if self.scenarios:
-            self.figures[MEMORY] = max(measured.worst("rss_mib") for measured in self.scenarios.values())
-
-
-def _divided(one: float, other: float) -> float:
-    return one / other if other else float("inf")

@@ -1,27 +1,38 @@
-"""A whole run, from the load of the table to the verdicts; what it finds out is in a Results."""
+"""A whole run, from the load of the table to its figures.
+
+Subjects take turns, for several short rounds, so that a machine that drifts drifts for all of them.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import statistics
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from bench.cold import measure_cold
-from bench.cores import place
 from bench.dataset import FULL, QUICK, Dataset, Sizes
-from bench.engines import Engine
-from bench.measure import Scenario, measure
-from bench.results import Measured, Results
-from bench.scenarios import COLD, NAMES, PINNED, SPREAD, Cast
-from bench.servers import SERVER
-from bench.stage import Stage, set_up
-from lib.console import talk
+from bench.environment import API, Environment, Server, halved, place, set_up
+from bench.results import MEMORY, Measured, Results, Sample
+from bench.scenarios import NAMES, SCENARIOS, STARTUP, Scenario, Subject
+from bench.startup import measure_startup
+from bench.wrk import drive
+from lib.config import ROOT
+from lib.local.processes import EngineError, bare_environment
 
-_SPREAD_WORKERS = 2
+Say = Callable[[str], object]
+
+_COSTS = ("dynamodb_requests", "dynamodb_read_units", "dynamodb_write_units", "postgres_requests")
+_SETTLE_SECONDS = 0.1  # what was asked last is answered and logged
+_WARM_UPS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,81 +42,126 @@ class Plan:
     sizes: Sizes
     rounds: int
     seconds: int
-    cold_runs: int
+    startups: int
     only: Collection[str] = NAMES
 
 
-FULL_PLAN = Plan(FULL, rounds=5, seconds=3, cold_runs=5)
-QUICK_PLAN = Plan(QUICK, rounds=3, seconds=1, cold_runs=3)
-
-Say = Callable[[str], object]
+FULL_PLAN = Plan(FULL, rounds=5, seconds=3, startups=5)
+QUICK_PLAN = Plan(QUICK, rounds=3, seconds=1, startups=3)
 
 
-def run(plan: Plan, engine: Engine, database_url: str, passed_on: Mapping[str, str], folder: Path, say: Say) -> Results:
+def run(
+    plan: Plan, endpoint_url: str, database_url: str, passed_on: Mapping[str, str], folder: Path, say: Say
+) -> Results:
     """Everything of the plan on this engine and this empty database. Files go below `folder`. Raises EngineError."""
+    results = Results([f"Each figure is the median of {plan.rounds} rounds of {plan.seconds} s that take turns."])
+    results.notes += [f"Set: {name}={value}" for name, value in passed_on.items()]
+    cores = sorted(os.sched_getaffinity(0))
     with ExitStack() as running:
-        stage = set_up(engine, database_url, Dataset(plan.sizes), passed_on, folder, running)
-        chosen = ", ".join(f"{name}={value}" for name, value in passed_on.items())
-        rounds = f"Each figure is the median of {plan.rounds} rounds of {plan.seconds} s that take turns."
-        results = Results([*engine.notes, stage.cores.note, SERVER, *([f"Set: {chosen}."] if chosen else []), rounds])
-        say(results.notes[0])
-        _load(stage, say)
-        # Engine, Postgres, the keys, and wrk, which is started from here, leave the measured cores.
-        running.callback(place, os.getpid(), stage.cores.every)
-        place(os.getpid(), stage.cores.neighbours)
-        _measure(plan, stage, results, PINNED, say, workers=1, own_cores=True)
-        place(os.getpid(), stage.cores.every)
-        _measure(plan, stage, results, SPREAD, say, workers=_SPREAD_WORKERS, own_cores=False)
-        results.note_memory()
-        if COLD in plan.only:
-            say("Cold starts …")
-            results.figures |= measure_cold(stage, runs=plan.cold_runs, say=say)
-        return results
+        environment = set_up(endpoint_url, database_url, Dataset(plan.sizes), passed_on, folder, running)
+        _load(environment, say)
+        running.callback(place, os.getpid(), cores)
+        chosen = [name for name in SCENARIOS if name in plan.only]
+        for setup, names in groupby(chosen, key=lambda name: SCENARIOS[name].setup):
+            count, workers, own_cores = setup
+            measured, others = halved(cores) if own_cores else (cores, cores)
+            place(os.getpid(), others)  # with the engine, Postgres, the keys, and wrk, which is started from here
+            with environment.servers(count, workers, measured) as servers:
+                for name in names:
+                    say(f"{SCENARIOS[name].title} …")
+                    results.scenarios[name] = _measured(plan, SCENARIOS[name], environment, servers, measured)
+        if chosen:
+            results.figures[MEMORY] = max(each.worst("rss_mib") for each in results.scenarios.values())
+    if STARTUP in plan.only:
+        say("Startup times …")
+        results.figures |= measure_startup(folder, runs=plan.startups, say=say)
+    return results
 
 
-def _load(stage: Stage, say: Say) -> None:
-    total = stage.data.messages
+def _load(environment: Environment, say: Say) -> None:
+    total, tenths = environment.data.count, 0
     say(f"Loading {total:,} messages …")
-    with _progress() as progress:
-        task = progress.add_task("Loading", total=total)
 
-        def each(done: int) -> None:
-            before = progress.tasks[task].completed
-            progress.update(task, completed=done)
-            if progress.disable and done * 10 // total > before * 10 // total:
-                say(f"{done:,}")
+    def each(done: int) -> None:
+        nonlocal tenths
+        if done * 10 // total > tenths:
+            tenths = done * 10 // total
+            say(f"{done:,}")
 
-        speed = stage.load(each)
-    say(f"Loaded at {speed:,.0f} messages a second")
+    environment.load_table(each)
 
 
-def _measure(
-    plan: Plan,
-    stage: Stage,
-    results: Results,
-    scenarios: Mapping[str, Callable[[Cast], Scenario]],
-    say: Say,
-    *,
-    workers: int,
-    own_cores: bool,
-) -> None:
-    chosen = {name: scenarios[name] for name in scenarios if name in plan.only}
-    if not chosen:
-        return
-    with stage.cast(workers=workers, own_cores=own_cores) as cast:
-        for name, scenario_of in chosen.items():
-            scenario = scenario_of(cast)
-            say(f"{scenario.title} …")
-            results.scenarios[name] = _measured(plan, scenario)
+def _measured(
+    plan: Plan, scenario: Scenario, environment: Environment, servers: Mapping[str, list[Server]], cores: list[int]
+) -> Measured:
+    subjects = scenario.subjects(environment, servers[API][0].url)
+    rounds: dict[str, Callable[[], Sample]] = {}
+    for key, subject in subjects.items():
+        if subject.partition:
+            rounds[key] = partial(_loop_round, subject, environment, cores, plan.seconds)
+        else:
+            served = Served(
+                subject, servers[subject.application], environment.folder / f"{key}.requests", scenario.clients
+            )
+            served.warm_up()
+            rounds[key] = partial(served.round, plan.seconds)
+    samples: dict[str, list[Sample]] = {key: [] for key in subjects}
+    for _ in range(plan.rounds):
+        for key, measure in rounds.items():
+            samples[key].append(measure())
+    return Measured(scenario.title, {key: subject.label for key, subject in subjects.items()}, samples)
 
 
-def _measured(plan: Plan, scenario: Scenario) -> Measured:
-    with _progress() as progress:
-        task = progress.add_task("Measuring", total=plan.rounds * len(scenario.subjects))
-        samples = measure(scenario, rounds=plan.rounds, seconds=plan.seconds, each=lambda: progress.advance(task))
-    return Measured(scenario.title, scenario.labels, samples)
+class Served:
+    """Servers under the load of a subject's requests."""
+
+    def __init__(self, subject: Subject, servers: list[Server], file: Path, clients: int) -> None:
+        file.write_text("".join(f"{request.line()}\n" for request in subject.requests))
+        self._subject, self._servers = subject, servers
+        urls = [server.url for server in servers]
+        self._load = partial(drive, urls, file, clients=clients, to_the_end=subject.to_the_end)
+
+    def warm_up(self) -> None:
+        """Ask for everything once. Raises EngineError when something is not answered as it should be."""
+        asked, label = 0, self._subject.label
+        for _ in range(_WARM_UPS):
+            load = self._load(seconds=1)
+            if load.failed:
+                raise EngineError(f"{label}: {load.failed} of {load.requests} requests failed")
+            asked += load.requests
+            if asked >= len(self._subject.requests):
+                return
+        raise EngineError(f"{label}: {asked} requests in {_WARM_UPS} s are too few")
+
+    def round(self, seconds: int) -> Sample:
+        self._logged()  # what was before this round
+        before = self._cpu_seconds()
+        load = self._load(seconds=seconds)
+        time.sleep(_SETTLE_SECONDS)
+        cpu = self._cpu_seconds() - before
+        logged = self._logged()
+        return Sample(
+            requests_per_second=load.requests / load.seconds,
+            cpu_us=cpu / max(load.requests, 1) * 1e6,
+            busy=cpu / load.seconds,
+            **load.times,
+            failed=load.failed,
+            rss_mib=max(server.rss_mib() for server in self._servers),
+            **({name: statistics.fmean(line[name] for line in logged) for name in _COSTS} if logged else {}),
+        )
+
+    def _cpu_seconds(self) -> float:
+        return sum(server.cpu_seconds() for server in self._servers)
+
+    def _logged(self) -> list[dict[str, Any]]:
+        return [line for server in self._servers for line in server.logged_requests()]
 
 
-def _progress() -> Progress:
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-    return Progress(*columns, console=talk, transient=True, disable=not talk.is_terminal)
+def _loop_round(subject: Subject, environment: Environment, cores: list[int], seconds: int) -> Sample:
+    command = [sys.executable, "-m", "bench.boto3_baseline", subject.partition, str(seconds), *map(str, cores)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=bare_environment(**environment.variables), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise EngineError(f"the bare loop ended with status {done.returncode}\n{done.stderr}")
+    return Sample(**json.loads(done.stdout))

@@ -1,187 +1,131 @@
-"""What is measured: the requests of each scenario, and whom they are put to."""
+"""What is measured: the requests of each scenario, and who answers them."""
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import urlencode
+from functools import partial
+from urllib.parse import urlsplit
 
-from bench.dataset import ROLES, Dataset, Talk, last_page, row_above, sort_key
-from bench.load import Load, Request, drive, drive_to_the_end
-from bench.measure import BareLoop, Scenario, Served, Subject
-from bench.people import UserPool
-from bench.servers import Server
+from bench.dataset import SIZES, Conversation, user
+from bench.environment import API, BASELINE, Environment
+from bench.wrk import Request
 from lib.ddb import keys
-from lib.ddb.cursor import CursorSigner
-from lib.users import User
 
-MESSAGES, INBOX, SEND, HOT = "messages", "inbox", "send", "hot"
-ONE_CLIENT, MANY_CLIENTS, COLD = "one-client", "many-clients", "cold"
-NAMES = (MESSAGES, INBOX, SEND, HOT, ONE_CLIENT, MANY_CLIENTS, COLD)
+MESSAGES, INBOX, SEND, PROCESSES = "messages", "inbox", "send", "processes"
+MANY_CLIENTS, STARTUP = "many-clients", "startup"
+NAMES = (MESSAGES, INBOX, SEND, PROCESSES, MANY_CLIENTS, STARTUP)
 
-NAIVE, FLOOR, LOOP, FAR, MIXED = "naive", "floor", "loop", "far", "mixed"
-"""Keys of subjects; those of three sizes are dataset.ROLES."""
+NAIVE, FLOOR, LOOP, FAR, MIXED, BUSY = "naive", "floor", "loop", "far", "mixed", "busy"
+"""Keys of subjects; those of three sizes are dataset.SIZES."""
 
-_SOME, _MANY = 8, 64
-_FLOOR = [Request("/floor")]
-_BASELINES = {NAIVE: "the naive view", FLOOR: "the server's floor", LOOP: "a bare boto3 loop"}
+_OFTEN = 100  # conversations: a process that has them to itself writes to each several times a second
 
 
 @dataclass(frozen=True, slots=True)
-class Cast:
-    """Who takes part: the two servers, makers of the bare loop, the data, who signs in, and where files go."""
+class Subject:
+    """Requests for the servers of an application; or, with `partition`, the bare boto3 loop instead."""
 
-    api: Server
-    naive: Server
-    loop: Callable[[str, str], BareLoop]
-    data: Dataset
-    pool: UserPool
-    cursors: CursorSigner
-    folder: Path
+    label: str
+    requests: Sequence[Request] = ()
+    application: str = API
+    to_the_end: bool = False
+    partition: str = ""
 
 
-def _messages(cast: Cast) -> Scenario:
-    talks, data = cast.data.talks, cast.data
-    token = cast.pool.token(data.reader)
-    put = _Put(cast, MESSAGES, clients=_SOME)
-    put.naive(f"/messages/{talks['small'].group_uuid}")
-    for role in ROLES:
-        put.api(role, f"first page of {talks[role].count:,} messages", [_read(talks[role], token)])
-    page = min(data.sizes.page, last_page(talks["large"].count))
-    put.api(FAR, f"page {page:,} of the last", [_read(talks["large"], token, cursor=_message_cursor(cast, page))])
-    put.floor()
-    put.loop("messages", talks["small"].group_uuid)
-    return put.scenario(f"GET /api/messages/<uuid>, 20 rows, {_SOME} clients")
+Subjects = dict[str, Subject]
+"""By key, in the order in which they take turns; the naive view, which all are held against, is the first."""
 
 
-def _inbox(cast: Cast) -> Scenario:
-    inboxes = cast.data.inboxes
-    put = _Put(cast, INBOX, clients=_SOME)
-    put.naive(f"/message_groups/{inboxes['small'].owner.uuid}")
-    for role in ROLES:
-        put.api(role, f"first page of {inboxes[role].count:,} rows", [_list(cast, inboxes[role].owner)])
-    page = min(cast.data.sizes.page, last_page(inboxes["large"].count))
-    put.api(FAR, f"page {page:,} of the last", [_list(cast, inboxes["large"].owner, cursor=_inbox_cursor(cast, page))])
-    put.floor()
-    put.loop("inbox", inboxes["small"].owner.uuid)
-    return put.scenario(f"GET /api/message_groups, 20 rows, {_SOME} clients")
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Subjects, how many servers of so many workers answer, and how many clients ask.
+
+    `subjects` are made when the API runs, at a URL. Scenarios with the same `setup` share their servers.
+    """
+
+    title: str
+    subjects: Callable[[Environment, str], Subjects]
+    servers: int = 1
+    workers: int = 1
+    clients: int = 8
+    own_cores: bool = True
+
+    @property
+    def setup(self) -> tuple[int, int, bool]:
+        return self.servers, self.workers, self.own_cores
 
 
-def _send(cast: Cast) -> Scenario:
-    put = _Put(cast, SEND, clients=_SOME)
-    put.naive(f"/messages/{cast.data.talks['small'].group_uuid}")
-    put.api(SEND, f"a message in one of {len(cast.data.cool):,} conversations", _sends(cast, cast.data.cool))
-    put.floor()
-    put.loop("send", cast.data.loop.group_uuid)
-    return put.scenario(f"POST /api/messages, six items, {_SOME} clients; the naive view reads, as above")
+def _messages(environment: Environment, url: str) -> Subjects:
+    small, *_ = conversations = environment.data.conversations
+    subjects = _baselines(environment)
+    for size, conversation in zip(SIZES, conversations, strict=True):
+        request = _read(environment, conversation)
+        subjects[size] = Subject(f"first page of {conversation.count:,} messages", [request])
+    return subjects | _far_and_loop(environment, url, request, keys.message_pk(small.uuid))
 
 
-def _hot(cast: Cast) -> Scenario:
-    put = _Put(cast, HOT, clients=_SOME)
-    put.naive(f"/messages/{cast.data.talks['small'].group_uuid}")
-    put.api("hot", "one conversation, sends and reads", _mixed(cast, [cast.data.hot]))
-    put.api("cool", f"{len(cast.data.cool):,} conversations, sends and reads", _mixed(cast, cast.data.cool))
-    put.floor()
-    return put.scenario(f"sends and reads in turn, {_SOME} clients; the naive view reads, as above")
+def _inbox(environment: Environment, url: str) -> Subjects:
+    small = user("small").uuid
+    subjects = _baselines(environment, f"/message_groups/{small}")
+    for size, count in environment.data.inboxes.items():
+        request = Request("/api/message_groups", environment.token(user(size)))
+        subjects[size] = Subject(f"first page of {count:,} rows", [request])
+    return subjects | _far_and_loop(environment, url, request, keys.inbox_pk(small))
 
 
-def _one_client(cast: Cast) -> Scenario:
-    put = _Put(cast, ONE_CLIENT, clients=1)
-    small = cast.data.talks["small"]
-    put.naive(f"/messages/{small.group_uuid}")
-    put.api(MESSAGES, "messages", [_read(small, cast.pool.token(cast.data.reader))])
-    put.api(INBOX, "inbox", [_list(cast, cast.data.inboxes["small"].owner)])
-    put.api(SEND, "a message sent", _sends(cast, cast.data.cool[:20]))
-    put.floor()
-    return put.scenario("1 client")
+def _sends(environment: Environment, url: str, count: int | None = None) -> Subjects:
+    active = environment.data.active[:count]
+    label = f"a message in one of {len(active):,} conversations"
+    return _baselines(environment) | {SEND: Subject(label, [_send(environment, each) for each in active])}
 
 
-def _many_clients(cast: Cast) -> Scenario:
-    put = _Put(cast, MANY_CLIENTS, clients=_MANY)
-    small = cast.data.talks["small"]
-    put.naive(f"/messages/{small.group_uuid}")
-    put.api(MESSAGES, "messages", [_read(small, cast.pool.token(cast.data.reader))])
-    put.api(MIXED, "sends and reads", _mixed(cast, cast.data.cool))
-    put.api(HOT, "sends into one conversation, to the last answer", _sends(cast, [cast.data.hot]), drive_to_the_end)
-    put.floor()
-    return put.scenario(f"{_MANY} clients, 2 workers")
+def _many_clients(environment: Environment, url: str) -> Subjects:
+    data = environment.data
+    mixed = [request for each in data.active for request in (_send(environment, each), _read(environment, each))]
+    busy = [_send(environment, data.busy)]
+    return _baselines(environment) | {
+        MESSAGES: Subject("messages", [_read(environment, data.conversations[0])]),
+        MIXED: Subject("sends and reads", mixed),
+        BUSY: Subject("sends into one conversation, to the last answer", busy, to_the_end=True),
+    }
 
 
-class _Put:
-    """Collects the subjects of a scenario, in the order in which they take turns."""
-
-    def __init__(self, cast: Cast, name: str, *, clients: int) -> None:
-        self._cast, self._name, self._clients = cast, name, clients
-        self._subjects: dict[str, Subject] = {}
-        self._labels = dict(_BASELINES)
-
-    def naive(self, path: str) -> None:
-        self._subjects[NAIVE] = self._served(self._cast.naive, NAIVE, [Request(path)])
-
-    def floor(self) -> None:
-        self._subjects[FLOOR] = self._served(self._cast.naive, FLOOR, _FLOOR)
-
-    def loop(self, operation: str, uuid: str) -> None:
-        self._subjects[LOOP] = self._cast.loop(operation, uuid)
-
-    def api(self, key: str, label: str, requests: Sequence[Request], drive: Callable[..., Load] = drive) -> None:
-        self._subjects[key] = self._served(self._cast.api, key, requests, drive)
-        self._labels[key] = label
-
-    def scenario(self, title: str) -> Scenario:
-        return Scenario(self._name, title, self._subjects, {key: self._labels[key] for key in self._subjects})
-
-    def _served(
-        self, server: Server, key: str, requests: Sequence[Request], drive: Callable[..., Load] = drive
-    ) -> Served:
-        file = self._cast.folder / f"{self._name}-{key}.requests"
-        return Served(server, requests, clients=self._clients, file=file, drive=drive)
+def _baselines(environment: Environment, naive_path: str | None = None) -> Subjects:
+    path = naive_path or f"/messages/{environment.data.conversations[0].uuid}"
+    return {
+        NAIVE: Subject("the naive view", [Request(path)], BASELINE),
+        FLOOR: Subject("the server's floor", [Request("/floor")], BASELINE),
+    }
 
 
-def _read(talk: Talk, token: str, **query: str) -> Request:
-    return Request(f"/api/messages/{talk.group_uuid}{_query(query)}", token)
+def _far_and_loop(environment: Environment, url: str, first: Request, partition: str) -> Subjects:
+    """The far page of the list that begins with this page, found by its links; and the bare boto3 loop."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    path, page = first.path, environment.data.page
+    for _ in range(page - 1):
+        request = urllib.request.Request(url + path, headers={"Authorization": f"Bearer {first.token}"})  # noqa: S310
+        with direct.open(request, timeout=10) as response:
+            link = urlsplit(response.headers["Link"].partition("<")[2].partition(">")[0])
+        path = f"{link.path}?{link.query}"
+    far = Subject(f"page {page:,} of the last", [Request(path, first.token)])
+    return {FAR: far, LOOP: Subject("a bare boto3 loop", partition=partition)}
 
 
-def _list(cast: Cast, owner: User, **query: str) -> Request:
-    return Request(f"/api/message_groups{_query(query)}", cast.pool.token(owner))
+def _read(environment: Environment, conversation: Conversation) -> Request:
+    return Request(f"/api/messages/{conversation.uuid}", environment.token(conversation.members[0]))
 
 
-def _sends(cast: Cast, talks: Sequence[Talk]) -> list[Request]:
-    return [_send_one(talk, cast.pool.token(talk.members[0])) for talk in talks]
+def _send(environment: Environment, conversation: Conversation) -> Request:
+    body = {"message_group_uuid": conversation.uuid, "message": "A message of the load"}
+    return Request("/api/messages", environment.token(conversation.members[0]), body)
 
 
-def _mixed(cast: Cast, talks: Sequence[Talk]) -> list[Request]:
-    """In each conversation the one sends and the other reads."""
-    requests = []
-    for talk in talks:
-        sender, reader = (cast.pool.token(member) for member in talk.members)
-        requests += [_send_one(talk, sender), _read(talk, reader)]
-    return requests
-
-
-def _send_one(talk: Talk, token: str) -> Request:
-    return Request("/api/messages", token, {"message_group_uuid": talk.group_uuid, "message": "A message of the load"})
-
-
-def _message_cursor(cast: Cast, page: int) -> str:
-    talk = cast.data.talks["large"]
-    end = sort_key(talk.at(row_above(talk.count, page)))
-    return cast.cursors.sign("cursor", end, pk=keys.message_pk(talk.group_uuid))
-
-
-def _inbox_cursor(cast: Cast, page: int) -> str:
-    inbox = cast.data.inboxes["large"]
-    end = sort_key(inbox.at(row_above(inbox.count, page)))
-    return cast.cursors.sign("cursor", end, pk=keys.inbox_pk(inbox.owner.uuid))
-
-
-def _query(query: dict[str, str]) -> str:
-    return f"?{urlencode(query)}" if query else ""
-
-
-PINNED = {MESSAGES: _messages, INBOX: _inbox, SEND: _send, HOT: _hot, ONE_CLIENT: _one_client}
-"""Run on one worker with cores of its own."""
-
-SPREAD = {MANY_CLIENTS: _many_clients}
-"""Run on two workers and all cores, as in production."""
+SCENARIOS = {
+    MESSAGES: Scenario("GET /api/messages/<uuid>, 20 rows", _messages),
+    INBOX: Scenario("GET /api/message_groups, 20 rows", _inbox),
+    SEND: Scenario("POST /api/messages in one process; the naive view reads", partial(_sends, count=_OFTEN)),
+    PROCESSES: Scenario("POST /api/messages at random in four processes; the naive view reads", _sends, servers=4),
+    MANY_CLIENTS: Scenario("64 clients, two workers, all cores", _many_clients, workers=2, clients=64, own_cores=False),
+}

@@ -13,51 +13,51 @@ import pytest
 
 from bench import report
 from bench.dataset import Sizes
-from bench.engines import Engine
-from bench.plot import write_plot
 from bench.run import Plan, run
-from bench.scenarios import FLOOR, LOOP, NAIVE, SEND
+from bench.scenarios import FLOOR, LOOP, MESSAGES, NAIVE, PROCESSES, SEND
 from bench.targets import judge
 from lib.config import ROOT
 from tests.dev import eventually, processes_of
 
 pytestmark = pytest.mark.bench
 
-TINY = Plan(Sizes((21, 22, 23), (1, 2, 3), cool=3, page=2), rounds=1, seconds=1, cold_runs=1, only=[SEND])
-"""A send is the longest way through all of it; the other scenarios differ in their requests alone."""
+TINY = Plan(
+    Sizes((21, 22, 41), (1, 2, 3), active=20, page=3), rounds=1, seconds=1, startups=1, only=[MESSAGES, PROCESSES]
+)
+"""The other scenarios differ in their requests alone."""
 
 
-def test_a_run_gives_a_table_a_plot_and_json_with_sane_figures(
+def test_run_gives_a_table_a_plot_and_json_with_sane_figures(
     dynamodb_url: str, new_database: Callable[[], str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     said: list[str] = []
-    results = run(TINY, Engine("engine", dynamodb_url, "of the tests"), new_database(), {}, tmp_path, said.append)
+    results = run(TINY, dynamodb_url, new_database(), {}, tmp_path, said.append)
     verdicts = list(judge(results))
     report.print_results(results, verdicts)
     report.write_json(results, verdicts, tmp_path / "run.json")
-    write_plot(results, tmp_path / "run.svg")
+    report.write_plot(results, tmp_path / "run.svg")
 
-    subjects = json.loads((tmp_path / "run.json").read_text())["scenarios"][SEND]["subjects"]
-    assert list(subjects) == [NAIVE, SEND, FLOOR, LOOP]
-    medians = {key: subject["medians"] for key, subject in subjects.items()}
-    for key, figures in medians.items():
-        assert figures["requests_per_second"] > 1, key
-        assert 10 < figures["cpu_us"] < 100_000, key
-        assert 0 < figures["p50_ms"] <= figures["p95_ms"] <= figures["p99_ms"] <= figures["max_ms"], key
-        assert figures["failed"] == 0, key
-    assert medians[FLOOR]["cpu_us"] < medians[NAIVE]["cpu_us"]
-    assert medians[SEND]["dynamodb_requests"] == 1
-    assert medians[SEND]["postgres_requests"] == 0
-    assert 20 < medians[SEND]["rss_mib"] < 500
+    scenarios = json.loads((tmp_path / "run.json").read_text())["scenarios"]
+    subjects = {**scenarios[PROCESSES]["samples"], **scenarios[MESSAGES]["samples"]}
+    assert list(subjects) == [NAIVE, FLOOR, SEND, "small", "medium", "large", "far", LOOP]
+    for key, [sample] in subjects.items():
+        assert sample["requests_per_second"] > 1, key
+        assert 10 < sample["cpu_us"] < 100_000, key
+        assert 0 < sample["p50_ms"] <= sample["p95_ms"] <= sample["p99_ms"] <= sample["max_ms"], key
+        assert sample["failed"] == 0, key
+    assert subjects[FLOOR][0]["cpu_us"] < subjects[NAIVE][0]["cpu_us"]
+    assert subjects[SEND][0]["dynamodb_write_units"] == 16
+    assert subjects["far"][0]["dynamodb_read_units"] == 1
+    assert 20 < subjects[SEND][0]["rss_mib"] < 500
 
     out = capfd.readouterr().out
-    assert "a message in one of 3 conversations" in out
-    assert "send: round trips" in out
-    assert {"Loading 197 messages …", "197"} <= set(said)
+    assert "a message in one of 20 conversations" in out
+    assert "processes: transactions a message" in out
+    assert {"Loading 510 messages …", "510"} <= set(said)
     assert (tmp_path / "run.svg").read_text().count("<rect") > len(subjects)
 
 
-def test_a_benchmark_that_is_interrupted_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_interrupted_benchmark_leaves_nothing_behind(tmp_path: Path) -> None:
     log = tmp_path / "said"
     environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
     with log.open("wb") as file:
