@@ -9,7 +9,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,15 +104,15 @@ class Environment:
         claims = access_claims(_sub(user), issuer=_ISSUER, client_id=_CLIENT_ID)
         return self.key.sign(claims | {"exp": claims["iat"] + _TOKEN_SECONDS})
 
-    def load_table(self, each: Callable[[int], object]) -> None:
-        """Make and fill the table. `each` is told how many messages are there."""
+    def load_table(self) -> None:
+        """Make and fill the table."""
         settings = load(Settings, self.variables)
         with closing(boto3.client("dynamodb", endpoint_url=settings.aws_endpoint_url_dynamodb)) as client:
             create_table(client, settings.ddb_table)
             # An engine gets slower with every record that a stream keeps.
             client.update_table(TableName=settings.ddb_table, StreamSpecification={"StreamEnabled": False})
         with closing(connect(settings)) as client:
-            BulkLoader(Table(client, settings.ddb_table)).load(self.data.plan(), each=each)
+            BulkLoader(Table(client, settings.ddb_table)).load(self.data.plan())
 
     @contextmanager
     def servers(self, count: int, workers: int, cores: list[int]) -> Iterator[dict[str, list[Server]]]:

@@ -59,7 +59,8 @@ def run(
     cores = sorted(os.sched_getaffinity(0))
     with ExitStack() as running:
         environment = set_up(endpoint_url, database_url, Dataset(plan.sizes), passed_on, folder, running)
-        _load(environment, say)
+        say(f"Loading {environment.data.count:,} messages …")
+        environment.load_table()
         running.callback(place, os.getpid(), cores)
         chosen = [name for name in SCENARIOS if name in plan.only]
         for setup, names in groupby(chosen, key=lambda name: SCENARIOS[name].setup):
@@ -78,60 +79,44 @@ def run(
     return results
 
 
-def _load(environment: Environment, say: Say) -> None:
-    total, tenths = environment.data.count, 0
-    say(f"Loading {total:,} messages …")
-
-    def each(done: int) -> None:
-        nonlocal tenths
-        if done * 10 // total > tenths:
-            tenths = done * 10 // total
-            say(f"{done:,}")
-
-    environment.load_table(each)
-
-
 def _measured(
     plan: Plan, scenario: Scenario, environment: Environment, servers: Mapping[str, list[Server]], cores: list[int]
 ) -> Measured:
     subjects = scenario.subjects(environment, servers[API][0].url)
-    rounds: dict[str, Callable[[], Sample]] = {}
+    rounds: dict[str, Callable[[int], Sample]] = {}
     for key, subject in subjects.items():
         if subject.partition:
-            rounds[key] = partial(_loop_round, subject, environment, cores, plan.seconds)
+            rounds[key] = partial(_loop_round, subject, environment, cores)
         else:
-            served = Served(
-                subject, servers[subject.application], environment.folder / f"{key}.requests", scenario.clients
-            )
-            served.warm_up()
-            rounds[key] = partial(served.round, plan.seconds)
+            file = environment.folder / f"{key}.requests"
+            rounds[key] = Served(subject, servers[subject.application], file, scenario.clients).round
     samples: dict[str, list[Sample]] = {key: [] for key in subjects}
     for _ in range(plan.rounds):
         for key, measure in rounds.items():
-            samples[key].append(measure())
+            samples[key].append(measure(plan.seconds))
     return Measured(scenario.title, {key: subject.label for key, subject in subjects.items()}, samples)
 
 
 class Served:
-    """Servers under the load of a subject's requests."""
+    """Servers under the load of a subject's requests, which are asked once before the first round.
+
+    Raises EngineError when one of those is not answered as it should be.
+    """
 
     def __init__(self, subject: Subject, servers: list[Server], file: Path, clients: int) -> None:
         file.write_text("".join(f"{request.line()}\n" for request in subject.requests))
-        self._subject, self._servers = subject, servers
         urls = [server.url for server in servers]
+        self._servers = servers
         self._load = partial(drive, urls, file, clients=clients, to_the_end=subject.to_the_end)
-
-    def warm_up(self) -> None:
-        """Ask for everything once. Raises EngineError when something is not answered as it should be."""
-        asked, label = 0, self._subject.label
+        asked = 0
         for _ in range(_WARM_UPS):
             load = self._load(seconds=1)
-            if load.failed:
-                raise EngineError(f"{label}: {load.failed} of {load.requests} requests failed")
             asked += load.requests
-            if asked >= len(self._subject.requests):
+            if load.failed:
+                raise EngineError(f"{subject.label}: {load.failed} of {load.requests} requests failed")
+            if asked >= len(subject.requests):
                 return
-        raise EngineError(f"{label}: {asked} requests in {_WARM_UPS} s are too few")
+        raise EngineError(f"{subject.label}: {asked} requests in {_WARM_UPS} s are too few")
 
     def round(self, seconds: int) -> Sample:
         self._logged()  # what was before this round

@@ -53,7 +53,7 @@ def test_run_gives_a_table_a_plot_and_json_with_sane_figures(
     out = capfd.readouterr().out
     assert "a message in one of 20 conversations" in out
     assert "processes: transactions a message" in out
-    assert {"Loading 510 messages …", "510"} <= set(said)
+    assert "Loading 510 messages …" in said
     assert (tmp_path / "run.svg").read_text().count("<rect") > len(subjects)
 
 
