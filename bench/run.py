@@ -106,7 +106,7 @@ class Served:
     def __init__(self, subject: Subject, servers: list[Server], file: Path, clients: int) -> None:
         file.write_text("".join(f"{request.line()}\n" for request in subject.requests))
         urls = [server.url for server in servers]
-        self._servers = servers
+        self._servers, self._lead_in = servers, subject.lead_in
         self._load = partial(drive, urls, file, clients=clients, to_the_end=subject.to_the_end)
         asked = 0
         for _ in range(_WARM_UPS):
@@ -119,6 +119,8 @@ class Served:
         raise EngineError(f"{subject.label}: {asked} requests in {_WARM_UPS} s are too few")
 
     def round(self, seconds: int) -> Sample:
+        if self._lead_in:
+            self._load(seconds=1)
         self._logged()  # what was before this round
         before = self._cpu_seconds()
         load = self._load(seconds=seconds)

@@ -20,17 +20,21 @@ NAMES = (MESSAGES, INBOX, SEND, PROCESSES, MANY_CLIENTS, STARTUP)
 NAIVE, FLOOR, LOOP, FAR, MIXED, BUSY = "naive", "floor", "loop", "far", "mixed", "busy"
 """Keys of subjects; those of three sizes are dataset.SIZES."""
 
-_OFTEN = 100  # conversations: a process that has them to itself writes to each several times a second
+_OFTEN = 32  # conversations: a process that has them to itself writes to each several times a second
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Requests for the servers of an application; or, with `partition`, the bare boto3 loop instead."""
+    """Requests for the servers of an application; or, with `partition`, the bare boto3 loop instead.
+
+    With `lead_in`, each round follows a second of the same load: what was written last was written just now.
+    """
 
     label: str
     requests: Sequence[Request] = ()
     application: str = API
     to_the_end: bool = False
+    lead_in: bool = False
     partition: str = ""
 
 
@@ -78,7 +82,8 @@ def _inbox(environment: Environment, url: str) -> Subjects:
 def _sends(environment: Environment, url: str, count: int | None = None) -> Subjects:
     active = environment.data.active[:count]
     label = f"a message in one of {len(active):,} conversations"
-    return _baselines(environment) | {SEND: Subject(label, [_send(environment, each) for each in active])}
+    requests = [_send(environment, each) for each in active]
+    return _baselines(environment) | {SEND: Subject(label, requests, lead_in=count is not None)}
 
 
 def _many_clients(environment: Environment, url: str) -> Subjects:
