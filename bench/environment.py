@@ -20,11 +20,12 @@ import psutil
 import psycopg
 
 from bench.dataset import Dataset
+from lib.aws.dynamodb_client import DynamoDBClient
 from lib.config import ROOT, Settings, load
 from lib.db import Database, create_database
 from lib.ddb.bulk import BulkLoader
 from lib.ddb.schema import create_table
-from lib.ddb.table import Table, connect
+from lib.ddb.table import Table
 from lib.local.dynoxide import Dynoxide
 from lib.local.environment import CREDENTIALS, REGION
 from lib.local.ministack import Ministack
@@ -111,7 +112,7 @@ class Environment:
             create_table(client, settings.ddb_table)
             # An engine gets slower with every record that a stream keeps.
             client.update_table(TableName=settings.ddb_table, StreamSpecification={"StreamEnabled": False})
-        with closing(connect(settings)) as client:
+        with closing(DynamoDBClient(settings)) as client:
             BulkLoader(Table(client, settings.ddb_table)).load(self.data.plan())
 
     @contextmanager
