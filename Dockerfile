@@ -16,7 +16,7 @@ RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin
 
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /opt/cruddur
-COPY app.py openapi.yaml serve.py ./
+COPY app.py asgi.py openapi.yaml serve.py ./
 COPY aws/lambdas/message_stream aws/lambdas/message_stream
 COPY bin bin
 COPY db db
@@ -24,9 +24,8 @@ COPY lib lib
 COPY routes routes
 COPY services services
 
-# Python's modules come without bytecode, and nothing writes it where the API runs. serve.py asks for the kind without
-# docstrings, the scripts for the usual one.
-RUN /opt/venv/bin/python -m compileall -q -o 0 -o 2 /usr/local/lib/python3.11 /opt/venv/lib .
+# Python's modules come without bytecode, and nothing writes it where the API runs.
+RUN /opt/venv/bin/python -m compileall -q /usr/local/lib/python3.11 /opt/venv/lib .
 
 ENV PATH=/opt/venv/bin:$PATH \
     CRUDDUR_PYTHON=/opt/venv/bin/python \

@@ -9,13 +9,12 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
-from flask import Flask, Response, g, jsonify, request
+from flask import Flask, Response, abort, g, jsonify, request
 from flask.typing import ResponseReturnValue
+from flask_cors import CORS
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from lib import db
@@ -32,9 +31,8 @@ from lib.ddb.table import Table
 from lib.logs import configure, log
 from lib.shared_cache import shared_cache
 from lib.users import UserDirectory
-from routes.backend import Backend, backend
-from routes.body import MAX_BODY_BYTES
-from routes.cors import allow
+from routes.backend import Backend
+from routes.body import MAX_BODY_BYTES, REFUSED
 from routes.health import health
 from routes.json import OrjsonProvider
 from routes.message_groups import message_groups
@@ -46,11 +44,17 @@ from services.newcomers import Newcomers
 from services.readiness import Readiness
 
 RETRY_AFTER_SECONDS = 1
+PREFLIGHT_SECONDS = 3600  # each `since` is another URL, and browsers ask for each
+EXPOSED_HEADERS = (
+    *("ETag", "Feed-Cursor", "Idempotency-Replayed", "Link"),
+    *("Retry-After", "WWW-Authenticate", "X-Request-Id"),
+)
 
 _STATUS = {Invalid: 422, Unauthenticated: 401, Forbidden: 403, NotFound: 404, Conflict: 409, Unavailable: 503}
 _CODES = {
     404: Code.NOT_FOUND,
     405: Code.METHOD_NOT_ALLOWED,
+    408: Code.BODY_TOO_SLOW,
     413: Code.BODY_TOO_LARGE,
     415: Code.CONTENT_TYPE_UNSUPPORTED,
 }
@@ -61,10 +65,6 @@ class Api(Flask):
     """Flask, as this application uses it."""
 
     json_provider_class = OrjsonProvider
-
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Nothing here is a coroutine, and Flask asks at every call."""
-        return func
 
 
 @dataclass(slots=True)
@@ -93,10 +93,24 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.register_blueprint(blueprint)
     app.before_request(_begin)
     app.after_request(_finish)
+    _allow_origins(app, settings.frontend_url, settings.backend_url)
     app.register_error_handler(ServiceError, _refused)
     app.register_error_handler(HTTPException, _not_served)
     app.register_error_handler(Exception, _failed)
     return app
+
+
+def _allow_origins(app: Flask, *origins: str) -> None:
+    """Let pages of these origins, and of no other, read the answers (CORS)."""
+    CORS(
+        app,
+        origins=re.compile(rf"(?:{'|'.join(map(re.escape, origins))})\Z", re.IGNORECASE),
+        methods=["DELETE", "GET", "HEAD", "POST"],
+        expose_headers=EXPOSED_HEADERS,
+        max_age=PREFLIGHT_SECONDS,
+        vary_header=False,  # it would be missing where a request has no Origin: see _finish
+        intercept_exceptions=False,  # the handlers here answer all of them
+    )
 
 
 def _make_backend(settings: Settings) -> Backend:
@@ -125,15 +139,16 @@ def _begin() -> None:
     given = request.headers.get("X-Request-Id", "")
     request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
     g.trace = Trace(request_id, time.perf_counter(), metering.start_metering(), db.start_metering())
+    if REFUSED in request.environ:
+        abort(request.environ[REFUSED])
     if not request.query_string.isascii():  # RFC 3986; werkzeug fails on bytes that are no UTF-8
         raise BadRequest
 
 
 def _finish(response: Response) -> Response:
     trace: Trace = g.trace
-    settings = backend().settings
     response.headers["X-Request-Id"] = trace.request_id
-    allow(response, (settings.frontend_url, settings.backend_url))
+    response.headers["Vary"] = "Origin"
     log(
         "request",
         method=request.method,

@@ -1,88 +1,270 @@
-"""Serves the API by granian, with the settings that the application reads: `python serve.py`, here and in production.
+"""Serves the API by uvicorn, with the settings that the application reads: `python serve.py`, here and in production.
 
-Headers are read by the server's own loop and bodies by the application: a request takes a thread when its headers
-are there.
+One process starts the workers and starts those again that end. uvicorn's own supervisor does not serve: it waits for
+workers that are still importing when it is told to stop, and they outlive its SIGKILL.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
 import os
+import resource
 import signal
 import socket
 import sys
+import time
+from collections import OrderedDict
+from collections.abc import Collection
+from functools import partial
 
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
-from granian.server import Server
+import uvicorn
+import uvloop
+from httptools import HttpParserError
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.importer import import_from_string
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from asgi import Application
 from lib.config import Settings, SettingsError, load
+from lib.logs import configure
 
 KEEP_ALIVE_SECONDS = 75  # longer than a load balancer's usual 60 s, so that it is never we who close first
+HEAD_SECONDS = 5  # from a connection's begin, or its next request's, until the headers are there
 GRACE_SECONDS = 10  # what a request in flight gets when the server is told to stop
-CONNECTIONS = 1000  # of a worker; most of them wait for their next request
-MAX_HEAD_BYTES = 64 * 1024  # of a request: its line and its headers
+RESTART_SECONDS = 0.2  # before a worker that has ended is started again
+HELP_SECONDS = 0.2  # how long a connection waits for a worker that is stuck
+UNREAD_SECONDS = 30  # for which a client may leave an answer unread
+CONNECTIONS = 2500  # of a worker; most of them wait for their next request
+MAX_HEAD_BYTES, MAX_HEADERS = 32 * 1024, 100
+MAX_REQUEST_BYTES = 2 * 1024 * 1024  # with the framing of its chunks; asgi.py takes less of a body
 
-# What makes a worker a fifth smaller; it is read when a program or a library starts.
-LEAN = {
-    # The threads of a worker share the GIL: they gain nothing by heaps of their own.
-    "MALLOC_ARENA_MAX": "1",  # glibc's
-    "MALLOC_TRIM_THRESHOLD_": "1048576",  # bytes; what a request frees, the next one needs
-    "_RJEM_MALLOC_CONF": "narenas:1,lg_tcache_max:10",  # granian's
-    "PYTHONOPTIMIZE": "2",  # no docstrings,
-    "PYTHONNODEBUGRANGES": "1",  # and no columns in tracebacks, which nobody reads here
-}
+_STOP = {signal.SIGTERM, signal.SIGINT}
+_logger = logging.getLogger("uvicorn.error")
 
-# One JSON line a request is written by the application. The server's errors join them.
-LOGGING = {
-    "formatters": {"json": {"()": "lib.logs.JsonFormatter"}},
-    "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "json"}},
-    "loggers": {"_granian": {"handlers": ["stdout"], "propagate": False}},
-}
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's, with what it has no settings for: limits of a request, and who has to go when there are too many.
+
+    What follows a request is not read before its answer, and ends the connection after it: so nothing is answered
+    in another's place, and nothing can be hidden behind a request.
+    """
+
+    waiting: OrderedDict[Connection, None] = OrderedDict()  # for their clients, the longest first
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.received = 0  # bytes of the request that is not whole
+        self.refusal, self.refused = 400, False
+        self.head_due = self.loop.time() + HEAD_SECONDS
+        self.expect_head()
+        self.waiting[self] = None
+        if len(self.connections) > CONNECTIONS:
+            longest, _ = self.waiting.popitem(last=False)
+            if longest is self:
+                self.refuse(503, b"retry-after: 1\r\n")
+            else:
+                longest.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.waiting.pop(self, None)
+
+    def data_received(self, data: bytes) -> None:
+        if self.refused:
+            return
+        if self.is_answering():
+            self.cycle.keep_alive = False
+            return
+        if not self.received:
+            self.head_due = self.loop.time() + HEAD_SECONDS
+        self.received += len(data)
+        super().data_received(data)
+        if self.received > MAX_REQUEST_BYTES:
+            self.transport.abort()
+        elif self.cycle is None or self.cycle.response_complete:  # the headers are not whole
+            if self.received > MAX_HEAD_BYTES or len(self.headers or ()) > MAX_HEADERS:
+                self.refuse(431)
+            self.expect_head()
+
+    def expect_head(self) -> None:
+        self.timeout_keep_alive_task = self.loop.call_at(self.head_due, self.timeout_keep_alive_handler)
+
+    def on_message_begin(self) -> None:
+        if self.is_answering():
+            raise HttpParserError
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        length = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if length > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
+            self.refusal = 431
+            raise HttpParserError
+        super().on_headers_complete()
+        if self.parser.should_upgrade():  # then the parser takes the body for what is spoken next
+            self.cycle.keep_alive = False
+        self.headers = []  # for trailers, which nobody reads
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self.received = 0
+        self.waiting.pop(self, None)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self.waiting[self] = None
+
+    def is_answering(self) -> bool:
+        """Whether a request is there as a whole, and its answer is not."""
+        return self.cycle is not None and not (self.cycle.more_body or self.cycle.response_complete)
+
+    def send_400_response(self, msg: str) -> None:
+        if self.is_answering():
+            self.cycle.keep_alive = False
+        else:
+            self.refuse(self.refusal)
+
+    def refuse(self, status: int, headers: bytes = b"") -> None:
+        self.transport.write(STATUS_LINE[status] + headers + b"content-length: 0\r\nconnection: close\r\n\r\n")
+        self.transport.write_eof()
+        self.refused = True
+        self.loop.call_later(1, self.transport.abort)  # at once, it would take the answer from who still sends
 
 
 def main(application: str = "app:create_app") -> None:
-    """Serve until SIGTERM or SIGINT. `application` is a factory, as `module:name`."""
-    if not LEAN.keys() <= os.environ.keys():
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], LEAN | os.environ)  # noqa: S606
+    """Serve until SIGTERM or SIGINT. `application` is a factory of a WSGI application, as `module:name`."""
     try:
         settings = load(Settings)
     except SettingsError as error:
         sys.exit(str(error))
-    refuse_taken(settings.host, settings.port)
-    os.register_at_fork(after_in_child=end_at_once)
-    Server(
-        application,
-        factory=True,
-        interface=Interfaces.WSGI,
-        address=settings.host,
-        port=settings.port,
-        workers=settings.web_concurrency,
-        blocking_threads=settings.web_threads,
-        backpressure=CONNECTIONS,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=KEEP_ALIVE_SECONDS * 1000, max_buffer_size=MAX_HEAD_BYTES),
-        websockets=False,
-        log_level=LogLevels.error,
-        log_dictconfig=LOGGING,
-        respawn_failed_workers=True,
-        workers_kill_timeout=GRACE_SECONDS,
-    ).serve()
+    configure(settings.log_level)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard if 0 <= hard < 2 * CONNECTIONS else 2 * CONNECTIONS, hard))
+    sys.exit(supervise(settings, application, listen(settings.host, settings.port, settings.web_concurrency)))
 
 
-def end_at_once() -> None:
-    """Until a worker serves, let SIGTERM end it: the handler that it inherits would only note the signal."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C; SIGTERM follows
-
-
-def refuse_taken(host: str, port: int) -> None:
-    """End here if somebody listens there: the workers share the port (SO_REUSEPORT), and would share it with them."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def listen(host: str, port: int, count: int) -> list[socket.socket]:
+    """A socket for each worker; the kernel spreads connections over them. Ends here if somebody else listens there."""
+    create = partial(socket.create_server, (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
-        socket.create_server((host, port), family=family).close()
+        create().close()  # sharing, as below, would share with somebody else too
+        listeners = [create(reuse_port=True, backlog=2048) for _ in range(count)]
     except OSError as error:
         sys.exit(f"cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}")
+    for each in listeners:
+        each.setblocking(False)
+        if sys.platform == "linux":
+            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
+    return listeners
+
+
+def supervise(settings: Settings, application: str, listeners: list[socket.socket]) -> int:
+    """Keep a worker at each socket until SIGTERM or SIGINT, and return the exit status."""
+    signals = {*_STOP, signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # they are waited for
+    alive = os.pipe()  # this process alone holds the second end: it is closed when this process ends, however it does
+    workers: dict[int, socket.socket] = {}
+    idle, failed = listeners, False
+    while not failed:
+        for listener in idle:
+            workers[start(settings, application, listener, listeners, alive)] = listener
+        if signal.sigwait(signals) in _STOP:
+            break
+        codes = ended(workers)
+        failed = STARTUP_FAILURE in codes.values()
+        idle = [workers.pop(pid) for pid in codes]
+        if signal.sigtimedwait(_STOP, RESTART_SECONDS):
+            break
+    for listener in listeners:
+        listener.close()
+    for pid in workers:
+        os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + GRACE_SECONDS + 2
+    while workers and (left := deadline - time.monotonic()) > 0:
+        signal.sigtimedwait({signal.SIGCHLD}, left)
+        for pid in ended(workers):
+            del workers[pid]
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    return int(failed)
+
+
+def ended(workers: Collection[int]) -> dict[int, int]:
+    """The exit statuses of the workers that have ended since they were last asked for."""
+    codes: dict[int, int] = {}
+    while len(codes) < len(workers):
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            break
+        if pid in workers:  # as a container's first process, this one has others' children too
+            codes[pid] = os.waitstatus_to_exitcode(status)
+    return codes
+
+
+def start(
+    settings: Settings,
+    application: str,
+    listener: socket.socket,
+    listeners: list[socket.socket],
+    alive: tuple[int, int],
+) -> int:
+    """Start a worker, and return its process id."""
+    if pid := os.fork():
+        return pid
+    code = STARTUP_FAILURE
+    try:
+        os.close(alive[1])
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C; SIGTERM follows
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        served = Application(import_from_string(application)(), threads=settings.web_threads)
+        code = 1
+        uvloop.run(serve(served, listener, [each for each in listeners if each is not listener], alive[0]))
+    except BaseException:
+        _logger.exception("the worker failed")
+    finally:
+        os._exit(code)  # without waiting for requests that hang
+
+
+async def serve(application: Application, listener: socket.socket, others: list[socket.socket], alive: int) -> None:
+    """Serve, as one of the workers, until SIGTERM or the end of the process that started it."""
+    config = uvicorn.Config(
+        application,
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,  # the application logs a line of JSON a request
+        log_config=None,
+        log_level="error",
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    server = uvicorn.Server(config)
+    loop = asyncio.get_running_loop()
+    connection = partial(Connection, config, server.server_state, {})
+
+    def stop() -> None:
+        loop.remove_reader(alive)
+        server.should_exit = True
+
+    async def help_others() -> None:
+        """Take over what waits for a worker that is stuck, or not there."""
+        while not server.should_exit:
+            await asyncio.sleep(HELP_SECONDS)
+            for each in others:
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        await loop.connect_accepted_socket(connection, each.accept()[0])
+        for each in others:
+            each.close()
+
+    loop.add_reader(alive, stop)
+    helping = loop.create_task(help_others())
+    await server.serve([listener])
+    await helping
 
 
 if __name__ == "__main__":

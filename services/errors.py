@@ -21,6 +21,7 @@ class Code(StrEnum):
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     CONTENT_TYPE_UNSUPPORTED = "content_type_unsupported"
+    BODY_TOO_SLOW = "body_too_slow"
     BODY_TOO_LARGE = "body_too_large"
     BODY_INVALID = "body_invalid"
     BAD_REQUEST = "bad_request"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 from io import BytesIO
-from threading import Event
 from typing import Any
 
 import pytest
 
+from routes.body import REFUSED
 from tests.integration.api import Api, ok, refused, run_api
 
 LIMIT = 16 * 1024
@@ -189,24 +189,15 @@ def test_a_content_length_that_lies_is_refused(api: Api, length: str) -> None:
     assert refused(response) in (BODY_INVALID, TOO_LARGE)
 
 
-class Stalled(BytesIO):
-    """A body whose rest does not come before its test is over."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.closing = Event()
-
-    def readinto(self, buffer: Any) -> int:
-        self.closing.wait()
-        return 0
-
-
-def test_a_client_that_stops_in_the_middle_of_a_body_is_refused(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("routes.body.BODY_SECONDS", 0.05)
-    body = Stalled()
-    environ: dict[str, Any] = {"wsgi.input": body, "CONTENT_LENGTH": "100"}
+def test_a_body_that_is_shorter_than_it_says_is_refused(api: Api) -> None:
+    environ: dict[str, Any] = {"wsgi.input": BytesIO(b"{"), "CONTENT_LENGTH": "100"}
     assert refused(api.sign_up().post_bytes(b"", environ_overrides=environ)) == (400, ["bad_request"])
-    body.closing.set()
+
+
+def test_what_the_server_refuses_is_answered_as_any_error(api: Api) -> None:
+    response = api.app.test_client().get("/api/nothing", environ_overrides={REFUSED: 408})
+    assert refused(response) == (408, ["body_too_slow"])
+    assert api.lines()[-1]["status"] == 408
 
 
 def test_a_body_is_not_read_for_who_is_not_signed_in(api: Api) -> None:

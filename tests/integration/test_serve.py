@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -16,8 +17,8 @@ import psutil
 import pytest
 
 from lib.config import ROOT
-from lib.local.processes import LOOPBACK, Child, answers, bare_environment, free_port
-from serve import LEAN
+from lib.local.processes import LOOPBACK, Child, EngineError, answers, bare_environment, free_port
+from serve import CONNECTIONS
 from tests.api_server import SETTINGS, ApiServer
 
 SECRET = "a-secret-of-somebody@example.com"
@@ -50,6 +51,25 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+def slow(folder: Path, statement: str) -> Server:
+    """A server with an application that does this."""
+    (folder / "slow.py").write_text(
+        "import time\n"
+        "def make():\n"
+        "    def application(environ, start_response):\n"
+        "        start_response('200 OK', [])\n"
+        f"        {statement}\n"
+        "    return application\n"
+    )
+    return Server(folder / "log", application="slow:make", PYTHONPATH=str(folder))
+
+
+def reply(connection: socket.socket) -> bytes:
+    """One answer, of which the head and the body may come apart."""
+    answer = connection.recv(4096)
+    return answer + connection.recv(4096) if answer.endswith(b"\r\n\r\n") else answer
+
+
 def lines(server: Server) -> list[str]:
     assert server.log is not None
     return server.log.read_text().splitlines()
@@ -71,12 +91,6 @@ def test_a_stop_does_not_wait_for_a_worker_that_is_still_starting(tmp_path: Path
         assert time.monotonic() - began < 5
 
 
-def test_a_worker_is_lean_unless_the_environment_says_otherwise(server: Server, tmp_path: Path) -> None:
-    assert LEAN.items() <= server.worker().environ().items()
-    with Server(tmp_path / "log", MALLOC_ARENA_MAX="2") as other:
-        assert (LEAN | {"MALLOC_ARENA_MAX": "2"}).items() <= other.worker().environ().items()
-
-
 def test_each_line_of_the_log_is_json_and_a_request_leaves_one(server: Server) -> None:
     before = len(lines(server))
     server.says(GET + b"Connection: close\r\n\r\n")
@@ -92,35 +106,169 @@ def test_malformed_request_is_refused_and_its_content_stays_out_of_the_log(serve
     assert SECRET not in "\n".join(lines(server))
 
 
-def test_too_many_headers_are_refused(server: Server) -> None:
-    assert server.says(GET + b"X: x\r\n" * 200 + b"\r\n").startswith(b"HTTP/1.1 431")
+@pytest.mark.parametrize(
+    "head",
+    [GET + b"X: x\r\n" * 200, GET + b"X: " + b"x" * 40_000, b"GET /" + b"x" * 300_000 + b" HTTP/1.1\r\nHost: x\r\n"],
+)
+@pytest.mark.parametrize("end", [b"", b"\r\n\r\n"])
+def test_a_head_that_is_too_large_is_refused(server: Server, head: bytes, end: bytes) -> None:
+    assert server.says(head + end).startswith(b"HTTP/1.1 431")
 
 
 @pytest.mark.parametrize(
-    "head", [GET + b"X-Half-A-Header", b"POST /api/messages HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"]
+    ("head", "status"),
+    [
+        (b"GET /api/health-check HTTP/1.1\r\n", 400),
+        (GET + b"Host: y\r\n", 400),
+        (b"GET /api/health-check HTTP/1.0\r\n", 200),
+        (b"GET http://x/api/health-check HTTP/1.1\r\nHost: x\r\n", 200),
+        (b"GET /api/health-check HTTP/9.9\r\nHost: x\r\n", 400),
+        (b"GET /api/h%C3%A9 HTTP/1.1\r\nHost: x\r\n", 404),
+        (b"GET /api/h\xc3\xa9 HTTP/1.1\r\nHost: x\r\n", 400),
+        (b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n", 400),
+        (b"OPTIONS * HTTP/1.1\r\nHost: x\r\n", 404),
+        (b"NO-METHOD / HTTP/1.1\r\nHost: x\r\n", 400),
+        (GET + b"X Y: z\r\n", 400),
+        (GET + b"X: y\r\n z\r\n", 400),
+        (GET + b"X: y\0z\r\n", 400),
+    ],
 )
-def test_clients_that_stop_in_the_middle_keep_nobody_waiting(server: Server, head: bytes) -> None:
-    silent = [server.connect() for _ in range(40)]
-    try:
-        for connection in silent:
-            connection.sendall(head)
-        began = time.monotonic()
-        assert server.says(GET + b"Connection: close\r\n\r\n").startswith(b"HTTP/1.1 200")
-        assert time.monotonic() - began < 2
-    finally:
-        for connection in silent:
-            connection.close()
+def test_what_http_says_of_a_head_is_kept_to(server: Server, head: bytes, status: int) -> None:
+    answer = server.says(head + b"Connection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 %d" % status)
 
 
-def test_a_worker_that_dies_is_replaced(server: Server) -> None:
-    dead = server.worker()
-    dead.kill()
+HIDDEN = GET.replace(b"health-check", b"hidden") + b"\r\n"
+POST = b"POST /api/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+CHUNKED, SIZED = b"Transfer-Encoding: chunked\r\n", b"Content-Length: 5\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        POST + SIZED + CHUNKED + b"\r\n0\r\n\r\n",
+        POST + CHUNKED + SIZED + b"\r\n0\r\n\r\n",
+        POST + SIZED + b"Content-Length: 6\r\n\r\nhello",
+        POST + SIZED + SIZED + b"\r\nhello",
+        POST + b"Content-Length: +5\r\n\r\nhello",
+        POST + b"Content-Length: 5, 5\r\n\r\nhello",
+        POST + b"Content-Length : 5\r\n\r\nhello",
+        POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        POST + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        POST + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+        POST + CHUNKED + b"\r\n-5\r\nhello\r\n0\r\n\r\n",
+        POST + CHUNKED + b"\r\n5\r\nhelloX\r\n0\r\n\r\n",
+        POST + CHUNKED + b"\r\n5\nhello\n0\n\n",
+        POST + b"Connection: Upgrade\r\nUpgrade: h2c\r\n" + SIZED + b"\r\n",
+    ],
+)
+def test_a_request_whose_length_is_in_doubt_is_refused_and_hides_none(server: Server, request_: bytes) -> None:
+    before = len(lines(server))
+    answer = server.says(request_ + HIDDEN)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert [line for line in lines(server)[before:] if json.loads(line)["status"] != 400] == []
+
+
+def test_what_follows_a_request_before_its_answer_is_not_run(server: Server) -> None:
+    before = len(lines(server))
+    answer = server.says(GET + b"\r\n" + HIDDEN * 1000)
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"connection: close" in answer
+    assert [json.loads(line)["status"] for line in lines(server)[before:]] == [200]
+
+
+def test_a_connection_serves_one_request_after_the_other(server: Server) -> None:
+    requests = [GET + b"\r\n", POST + SIZED + b"\r\nhello", POST + CHUNKED + b"\r\n1\r\nx\r\n0\r\nX: y\r\n\r\n"] * 2
+    with server.connect() as connection:
+        for request_ in requests:
+            connection.sendall(request_)
+            assert reply(connection).startswith((b"HTTP/1.1 200", b"HTTP/1.1 401"))
+
+
+def test_trailers_are_no_headers(tmp_path: Path) -> None:
+    with slow(tmp_path, "return [environ.get('HTTP_X_REQUEST_ID', 'none').encode()]") as server:
+        body = b"Connection: close\r\n\r\n1\r\nx\r\n0\r\nX-Request-Id: y\r\n\r\n"
+        assert server.says(POST + CHUNKED + body).endswith(b"none")
+
+
+@pytest.mark.parametrize("size", [b"20000", b"2000000", b"99999999999999"])
+def test_who_asks_before_sending_is_told_that_it_is_too_much(server: Server, size: bytes) -> None:
+    with server.connect() as connection:
+        connection.sendall(POST + b"Expect: 100-continue\r\nContent-Length: " + size + b"\r\n\r\n")
+        expected = b"HTTP/1.1 100" if size == b"20000" else b"HTTP/1.1 401"
+        assert connection.recv(4096).startswith(expected)
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 50\r\n\r\n", CHUNKED + b"\r\n32\r\n"])
+def test_half_a_body_runs_nothing(server: Server, framing: bytes) -> None:
+    before = len(lines(server))
+    with server.connect() as connection:
+        connection.sendall(POST + framing + b'{"message"')
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(4096) == b""
+    server.says(GET + b"Connection: close\r\n\r\n")
+    assert [json.loads(line)["route"] for line in lines(server)[before:]] == ["/api/health-check"]
+
+
+def test_workers_that_die_are_replaced_however_often(server: Server) -> None:
     healthy = answers(f"http://{LOOPBACK}:{server.port}/api/health-check")
-    deadline = time.monotonic() + 10
-    while not healthy() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert healthy()
-    assert server.worker() != dead
+    for _ in range(6):
+        dead = server.worker()
+        dead.kill()
+        assert healthy()  # who asks meanwhile waits for the next worker
+        assert server.worker() != dead
+    cpu = psutil.Process(server.pid).cpu_times()
+    assert cpu.user + cpu.system < 2
+
+
+def test_an_application_that_cannot_be_made_ends_the_server(tmp_path: Path) -> None:
+    server = Server(tmp_path / "log", application="nothing:like_it")
+    with pytest.raises(EngineError, match="ended with status 1"):
+        server.start()
+    assert json.loads(lines(server)[0])["error"] == "ImportFromStringError"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_workers_end_with_their_server(tmp_path: Path, number: signal.Signals) -> None:
+    with Server(tmp_path / "log") as server:
+        worker = server.worker()
+        assert server.pid is not None
+        os.kill(server.pid, number)
+        worker.wait(3)
+        with pytest.raises(ConnectionRefusedError):
+            server.connect()
+
+
+def test_who_would_wait_for_a_worker_that_is_stuck_is_served_by_another(tmp_path: Path) -> None:
+    with ApiServer(tmp_path / "log", WEB_CONCURRENCY="2") as server:
+        stuck, _ = psutil.Process(server.pid).children()
+        healthy = answers(f"http://{LOOPBACK}:{server.port}/api/health-check")
+        stuck.suspend()
+        began = time.monotonic()
+        assert all(healthy() for _ in range(20))
+        assert time.monotonic() - began < 8
+        stuck.resume()
+
+
+def test_more_clients_than_a_worker_takes_push_out_the_idle_or_are_refused(tmp_path: Path) -> None:
+    with (
+        slow(tmp_path, "time.sleep(4 * (environ['PATH_INFO'] == '/slow')); return [b'done']") as server,
+        contextlib.ExitStack() as stack,
+    ):
+        idle = [stack.enter_context(server.connect()) for _ in range(CONNECTIONS)]
+        busy = stack.enter_context(server.connect())
+        busy.sendall(GET.replace(b"/api/health-check", b"/slow") + b"\r\n")
+        assert idle[0].recv(4096) == b""
+        for connection in idle[1:]:
+            connection.sendall(GET + b"\r\n")
+        time.sleep(1.5)
+        refused = server.says(GET + b"Connection: close\r\n\r\n")
+        assert refused.startswith(b"HTTP/1.1 503")
+        assert b"retry-after: 1\r\n" in refused
+        for connection in (busy, *idle[1:]):
+            assert reply(connection).startswith(b"HTTP/1.1 200")
+        assert server.says(GET + b"Connection: close\r\n\r\n").endswith(b"done")
 
 
 def test_a_port_that_somebody_has_is_not_shared(server: Server) -> None:
@@ -129,23 +277,23 @@ def test_a_port_that_somebody_has_is_not_shared(server: Server) -> None:
     assert f"cannot listen on {LOOPBACK} port {server.port}" in done.stderr
 
 
-def test_a_request_in_flight_is_answered_before_the_server_ends(tmp_path: Path) -> None:
-    (tmp_path / "slow.py").write_text(
-        "import time\n"
-        "def make():\n"
-        "    def application(environ, start):\n"
-        "        start('200 OK', [])\n"
-        "        time.sleep(1)\n"
-        "        return [b'done']\n"
-        "    return application\n"
-    )
-    with Server(tmp_path / "log", application="slow:make", PYTHONPATH=str(tmp_path)) as server:
+def test_a_stop_lets_requests_in_flight_finish_and_takes_no_others(tmp_path: Path) -> None:
+    with slow(tmp_path, "time.sleep(1); return [b'done']") as server:
         assert server.pid is not None
-        with server.connect() as connection, connection.makefile("rb") as answer:
-            connection.sendall(GET + b"Connection: close\r\n\r\n")
+        with server.connect() as connection, server.connect() as idle, server.connect() as half:
+            connection.sendall(GET + b"\r\n")
+            half.sendall(POST + SIZED + b"\r\n{")
             time.sleep(0.2)
             os.kill(server.pid, signal.SIGTERM)
-            assert answer.read().endswith(b"done")
+            time.sleep(0.3)
+            with pytest.raises(ConnectionRefusedError):
+                server.connect()
+            assert idle.recv(4096) == b""
+            assert reply(connection).endswith(b"done")
+            assert reply(half).endswith(b"done")  # by this application; the API's answer is a 408
+        began = time.monotonic()
+        server.stop()
+        assert time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])

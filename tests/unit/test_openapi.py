@@ -13,8 +13,8 @@ import schemathesis
 from flask import Flask
 from flask.testing import FlaskClient
 
+from app import EXPOSED_HEADERS
 from lib.openapi import Node, document, example, operations, resolve
-from routes.cors import EXPOSED_HEADERS
 from services.errors import Code
 from tests.documents import README, table
 from tests.unit import test_app, test_docs

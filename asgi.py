@@ -1,0 +1,153 @@
+"""Serves a WSGI application over ASGI: a request takes a thread when it is there as a whole, and not before.
+
+The event loop receives the body, within a time and a size, so a client that is slow or stops costs nobody a thread.
+What is refused here goes to the application all the same, with its status in the environ: the application logs
+and answers it as every other error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from functools import lru_cache
+from io import BytesIO
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from routes.body import MAX_BODY_BYTES, REFUSED
+
+BODY_SECONDS = 5.0  # for all of a body
+MAX_READ_BYTES = 1024 * 1024  # of a body that is too large: who still sends would not see the answer
+
+Environ = dict[str, Any]
+WsgiApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
+
+
+class Application:
+    """An ASGI application that lets a WSGI application answer, in a bounded number of threads.
+
+    They are daemons: a request that hangs does not keep the process from ending.
+    """
+
+    def __init__(self, wsgi: WsgiApp, *, threads: int) -> None:
+        self._wsgi = wsgi
+        self._queue: SimpleQueue[tuple[asyncio.Future[Answer | BaseException], Environ]] = SimpleQueue()
+        for _ in range(threads):
+            Thread(target=self._work, daemon=True).start()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        environ, whole = _environ(scope), True
+        hosts = [name for name, _ in scope["headers"]].count(b"host")
+        if hosts > 1 or (hosts == 0 and scope["http_version"] != "1.0"):  # RFC 9112, section 3.2
+            environ[REFUSED] = 400
+        if "CONTENT_LENGTH" in environ or environ.pop("HTTP_TRANSFER_ENCODING", None):
+            try:
+                async with asyncio.timeout(BODY_SECONDS):
+                    whole = await _receive_body(environ, receive)
+            except TimeoutError:
+                environ[REFUSED], whole = 408, False
+            except ConnectionError:
+                return
+        future: asyncio.Future[Answer | BaseException] = asyncio.get_running_loop().create_future()
+        self._queue.put((future, environ))
+        answer = await future
+        if isinstance(answer, BaseException):
+            raise answer
+        status, headers, body = answer
+        if not whole:
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    def _work(self) -> None:
+        while True:
+            future, environ = self._queue.get()
+            try:
+                outcome: Answer | BaseException = self._answer(environ)
+            except BaseException as error:
+                outcome = error
+            future.get_loop().call_soon_threadsafe(_settle, future, outcome)
+
+    def _answer(self, environ: Environ) -> Answer:
+        started: list[Any] = []
+        body: list[bytes] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[..., None]:
+            started[:] = status, headers
+            return body.append
+
+        chunks = self._wsgi(environ, start_response)
+        try:
+            body.extend(chunks)
+        finally:
+            if hasattr(chunks, "close"):
+                chunks.close()
+        status, headers = started
+        names = {name.lower() for name, _ in headers}
+        if "content-length" not in names and environ["REQUEST_METHOD"] != "HEAD" and status[:3] not in ("204", "304"):
+            headers.append(("Content-Length", str(sum(map(len, body)))))
+        encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        return int(status[:3]), encoded, b"".join(body)
+
+
+def _settle(future: asyncio.Future[Answer | BaseException], outcome: Answer | BaseException) -> None:
+    if not future.cancelled():
+        future.set_result(outcome)
+
+
+async def _receive_body(environ: Environ, receive: Receive) -> bool:
+    """Put the body into the environ; whether it is there as a whole. Raises ConnectionError if the client is gone."""
+    declared = int(environ.get("CONTENT_LENGTH") or 0)
+    body, size, more = bytearray(), 0, True
+    while more and max(size, declared) <= MAX_READ_BYTES:
+        event = await receive()
+        if event["type"] == "http.disconnect":
+            raise ConnectionError
+        body += event.get("body", b"")
+        size += len(event.get("body", b""))
+        more = event.get("more_body", False)
+        del body[MAX_BODY_BYTES + 1 :]
+    if not more and size < declared:
+        environ[REFUSED] = 400
+    environ["CONTENT_LENGTH"] = str(max(size, declared))  # of a body that is too large, the application sees it here
+    environ["wsgi.input"] = BytesIO(body)
+    return not more
+
+
+def _environ(scope: Scope) -> Environ:
+    server, client = scope.get("server") or ("", None), scope.get("client")
+    environ: Environ = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(scope["raw_path"]).decode("latin-1"),
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "SERVER_NAME": server[0],
+        "SERVER_PORT": str(server[1]),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "REMOTE_ADDR": client[0] if client else "",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope["scheme"],
+        "wsgi.input": BytesIO(),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    for name, value in scope["headers"]:
+        key = _key(name)
+        text = value.decode("latin-1")
+        environ[key] = f"{environ[key]},{text}" if key in environ else text
+    return environ
+
+
+@lru_cache(maxsize=256)
+def _key(name: bytes) -> str:
+    key = name.decode("latin-1").upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
