@@ -122,7 +122,7 @@ async def _receive_body(environ: Environ, receive: Receive) -> bool:
 
 
 def _environ(scope: Scope) -> Environ:
-    server, client = scope.get("server") or ("", None), scope.get("client")
+    server, client = scope["server"], scope["client"]
     environ: Environ = {
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": "",
@@ -131,7 +131,7 @@ def _environ(scope: Scope) -> Environ:
         "SERVER_NAME": server[0],
         "SERVER_PORT": str(server[1]),
         "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
-        "REMOTE_ADDR": client[0] if client else "",
+        "REMOTE_ADDR": client[0],
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope["scheme"],
         "wsgi.input": BytesIO(),
@@ -141,13 +141,16 @@ def _environ(scope: Scope) -> Environ:
         "wsgi.run_once": False,
     }
     for name, value in scope["headers"]:
-        key = _key(name)
-        text = value.decode("latin-1")
-        environ[key] = f"{environ[key]},{text}" if key in environ else text
+        if key := _key(name):
+            text = value.decode("latin-1")
+            environ[key] = f"{environ[key]},{text}" if key in environ else text
     return environ
 
 
 @lru_cache(maxsize=256)
-def _key(name: bytes) -> str:
+def _key(name: bytes) -> str | None:
+    """Where the environ has a header; None for one whose name would pass for another's there."""
+    if b"_" in name:
+        return None
     key = name.decode("latin-1").upper().replace("-", "_")
     return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"

@@ -51,6 +51,7 @@ class Connection(HttpToolsProtocol):
     in another's place, and nothing can be hidden behind a request.
     """
 
+    limit = CONNECTIONS
     waiting: OrderedDict[Connection, None] = OrderedDict()  # for their clients, the longest first
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -60,7 +61,7 @@ class Connection(HttpToolsProtocol):
         self.head_due = self.loop.time() + HEAD_SECONDS
         self.expect_head()
         self.waiting[self] = None
-        if len(self.connections) > CONNECTIONS:
+        if len(self.connections) > self.limit:
             longest, _ = self.waiting.popitem(last=False)
             if longest is self:
                 self.refuse(503, b"retry-after: 1\r\n")
@@ -70,6 +71,8 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self.waiting.pop(self, None)
+        if self.timeout_keep_alive_task:
+            self.timeout_keep_alive_task.cancel()
 
     def data_received(self, data: bytes) -> None:
         if self.refused:
@@ -97,8 +100,10 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        length = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if length > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
+        size = self.received  # that of the head at the most
+        if size > MAX_HEAD_BYTES:
+            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
             self.refusal = 431
             raise HttpParserError
         super().on_headers_complete()
@@ -140,7 +145,9 @@ def main(application: str = "app:create_app") -> None:
         sys.exit(str(error))
     configure(settings.log_level)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard if 0 <= hard < 2 * CONNECTIONS else 2 * CONNECTIONS, hard))
+    files = 2 * CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, 2 * CONNECTIONS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    Connection.limit = files // 2
     sys.exit(supervise(settings, application, listen(settings.host, settings.port, settings.web_concurrency)))
 
 
@@ -255,7 +262,7 @@ async def serve(application: Application, listener: socket.socket, others: list[
         while not server.should_exit:
             await asyncio.sleep(HELP_SECONDS)
             for each in others:
-                with contextlib.suppress(BlockingIOError):
+                with contextlib.suppress(OSError):  # nobody waits there, or who did is gone
                     while True:
                         await loop.connect_accepted_socket(connection, each.accept()[0])
         for each in others:

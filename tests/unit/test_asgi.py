@@ -138,6 +138,16 @@ def test_an_old_client_needs_no_host() -> None:
     assert ask(told, headers=[HOST, HOST], version="1.0")[1]["body"] == b"(400, None)"
 
 
+def test_a_header_does_not_pass_for_another() -> None:
+    headers = [HOST, (b"content_length", b"nine"), (b"x_request_id", b"a"), (b"x-request-id", b"b")]
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        assert environ["HTTP_X_REQUEST_ID"] == "b"
+        return told(environ, start_response)
+
+    assert ask(application, headers=headers)[1]["body"] == b"(None, None)"
+
+
 def test_of_a_body_that_is_too_large_only_the_size_is_kept() -> None:
     read: list[bytes] = []
 
