@@ -13,7 +13,7 @@ import time
 import weakref
 from collections import deque
 from contextlib import suppress
-from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -44,8 +44,11 @@ class Connections:
         self._process = os.getpid()
         weakref.finalize(self, _close_all, self._idle)
 
-    def post(self, headers: dict[str, str], body: bytes, *, seconds: float) -> tuple[int, HTTPMessage, bytes]:
-        """Send a request; status, headers and body of the answer, whole within so many seconds. Raises NoAnswer."""
+    def post(self, headers: dict[str, str], body: bytes, *, seconds: float) -> tuple[int, dict[str, str], bytes]:
+        """Send a request; status, headers and body of the answer, whole within so many seconds. Raises NoAnswer.
+
+        The headers' names are in lower case.
+        """
         end = time.monotonic() + seconds
         try:
             connection = self._take() or self._open(end)
@@ -66,7 +69,7 @@ class Connections:
             connection.close()
         else:
             self._idle.append(connection)
-        return answer.status, answer.headers, content
+        return answer.status, {name.lower(): value for name, value in answer.headers.items()}, content
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -109,8 +112,29 @@ def _close_all(idle: deque[_Connection]) -> None:
             connection.close()
 
 
+class _Answer(HTTPResponse):
+    """An answer whose usual head is read at once; the library's parser takes a third of a call's time."""
+
+    def begin(self) -> None:
+        head, end, _ = self.fp.peek().partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        length, status = fields.get("content-length", ""), first[9:12]
+        is_usual = end and first.startswith("HTTP/1.1 ") and status[:1] in ("2", "4", "5") and status != "204"
+        is_plain = len(fields) == len(lines) and not any(line[:1].isspace() for line in lines)
+        if not (is_usual and is_plain and length.isdecimal() and "transfer-encoding" not in fields):
+            return super().begin()
+        self.fp.read(len(head) + len(end))
+        self.version, self.status, self.length = 11, int(status), int(length)
+        self.chunked, self.will_close = False, "close" in fields.get("connection", "").lower()
+        self.headers = self.msg = fields  # type: ignore[assignment]
+        return None
+
+
 class _Connection(HTTPConnection):
     """A connection that sends head and body of a request together; its socket is a timed one."""
+
+    response_class = _Answer
 
     sock: Any
     _unsent = b""

@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
-from http.client import HTTPMessage
 from typing import Any
 from unittest.mock import patch
 
@@ -89,7 +88,7 @@ class Call:
     body: JSON
 
 
-Answer = tuple[int, HTTPMessage, bytes]
+Answer = tuple[int, dict[str, str], bytes]
 """Status, headers and body, as they come from the wire."""
 
 
@@ -221,6 +220,5 @@ def refused(response: TestResponse) -> tuple[int, list[str]]:
 def aws_error(status: int, code: str, **fields: Any) -> Callable[[Call], Answer]:
     """What answers a DynamoDB request with an error, for `Api.wire`."""
     body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "made up by a test", **fields}
-    headers = HTTPMessage()
-    headers["Content-Type"] = "application/x-amz-json-1.0"
+    headers = {"content-type": "application/x-amz-json-1.0"}
     return lambda call: (status, headers, json.dumps(body).encode())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator
-from http.client import HTTPMessage
 from itertools import repeat
 from threading import Event, Thread
 from typing import Any
@@ -129,11 +128,11 @@ def test_a_deployment_that_may_not_use_its_table_says_so_as_unavailable(api: Api
 def test_an_answer_that_broke_off_within_its_headers_is_a_503_and_not_an_empty_one(api: Api) -> None:
     anna, bert = api.couple()
     group = anna.write("hello", to=bert)["message_group_uuid"]
-    with api.variant() as cold, cold.wire(lambda call: (200, HTTPMessage(), b"")):
+    with api.variant() as cold, cold.wire(lambda call: (200, {}, b"")):
         reader = cold.sign_in(anna.user)
         assert_unavailable(reader.get("/api/message_groups"))  # a Query
         assert_unavailable(reader.get(f"/api/messages/{group}"))  # a GetItem
-    with api.wire(lambda call: (400, HTTPMessage(), b"")):
+    with api.wire(lambda call: (400, {}, b"")):
         assert_unavailable(anna.post({"message": "lost", "message_group_uuid": group}))
 
 
