@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from lib.aws.dynamodb_client import DynamoDBClient
+from lib.aws.metering import start_metering
 from lib.local.environment import CREDENTIALS
 from lib.local.processes import LOOPBACK
 from tests.api_server import ApiServer
 from tests.integration.api import Api, Person, run_api
-from tests.stores import TableContents
+from tests.stores import ANNA, BERT, TableContents, stores_on
 
 MESSAGES = 200
 
@@ -58,6 +60,18 @@ def test_a_message_takes_one_transaction_and_at_most_one_read(
     assert reads <= most_reads * MESSAGES
     assert requests - reads <= 1.05 * MESSAGES  # each read costs one unit, so the others are transactions
     assert writes == MESSAGES * write_units(api, anna, group)
+
+
+def test_sixteen_processes_take_no_more(api: Api) -> None:
+    """A store for each, with a memory of its own, because sixteen servers take long to start."""
+    settings = api.settings
+    stores = [stores_on(client, settings.ddb_table)() for client in map(DynamoDBClient, repeat(settings, 16))]
+    group = stores[0].send_to_user(sender=ANNA, receiver=BERT, text="hello").group_uuid
+    chance, usage = random.Random(1), start_metering()  # noqa: S311
+    for _ in range(2 * MESSAGES):
+        chance.choice(stores).send(group_uuid=group, sender=chance.choice([ANNA, BERT]), text="a message")
+    assert usage.read_units <= 2 * MESSAGES
+    assert usage.requests - usage.read_units <= 1.05 * 2 * MESSAGES
 
 
 def warm_up(servers: list[ApiServer], *people: Person) -> None:
