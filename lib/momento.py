@@ -21,7 +21,7 @@ from momento import CacheClient, CredentialProvider
 from momento.config import Configuration
 from momento.config.transport.transport_strategy import StaticGrpcConfiguration, StaticTransportStrategy
 from momento.errors import MomentoErrorCode, SdkException
-from momento.responses import CacheGet
+from momento.responses import CacheGet, CreateCache
 from momento.responses.mixins import ErrorResponseMixin
 from momento.responses.response import Response
 from momento.retry import FixedCountRetryStrategy
@@ -70,6 +70,10 @@ class Momento(Cache[str, str]):
     def forget(self, key: str) -> None:
         _answered(self._client.set(self._name, key, _NOTHING, timedelta(seconds=FORGOTTEN_SECONDS)))
 
+    def create(self) -> bool:
+        """Create the cache in the account that the key is of; False if it was there."""
+        return isinstance(_answered(self._client.create_cache(self._name)), CreateCache.Success)
+
     def close(self) -> None:
         """Close the connection; the next who asks makes another."""
         if client := self.__dict__.pop("_client", None):
@@ -96,7 +100,7 @@ def credentials(settings: CacheSettings) -> CredentialProvider:
             return CredentialProvider(key, host, host, host, where.port or 80)
         if where.port not in (None, 443):  # the SDK takes TLS for 443 alone, and would send the key in clear
             raise ValueError
-        if is_global(key):
+        if _is_global(key):
             return CredentialProvider.from_api_key_v2(key, host)
         return CredentialProvider.from_disposable_token(key)  # the SDK's way for keys that hold their endpoint
     except (SdkException, ValueError, KeyError, TypeError):
@@ -104,7 +108,7 @@ def credentials(settings: CacheSettings) -> CredentialProvider:
         raise CacheUnavailable("key_unusable", message, lasting=True) from None  # what there was quotes the key
 
 
-def is_global(key: str) -> bool:
+def _is_global(key: str) -> bool:
     """Whether a key is of the second version, which is good at any endpoint and so holds none."""
     try:
         return jwt.decode(key, options={"verify_signature": False}).get("t") == "g"

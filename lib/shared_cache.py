@@ -21,9 +21,6 @@ from lib.logs import log
 
 PAUSE_SECONDS = 5  # after an outage; each try may cost a request the time of a timeout
 LONG_PAUSE_SECONDS = 300  # after a refusal, which somebody has to do something about
-CALM_SECONDS = 60  # without a fault, until an outage counts as over: reads may work while writes do not
-REPORT_SECONDS = 60
-COUNTED = ("hits", "misses", "faults")  # in the log line `cache_used`
 SCRIPT_SECONDS = 5  # for a call: a script has more time than a request
 
 T = TypeVar("T")
@@ -69,8 +66,7 @@ class Signed(Cache[str, Any]):
 class Forgiving(Cache[str, Any]):
     """A cache that may be away. Then nothing is found and nothing kept, one warning is logged, and nobody waits.
 
-    After a pause one request tries it again, while the others go on without; when it has answered for a minute, it is
-    back. What it was used for is logged once a minute.
+    After a pause one request tries it again, while the others go on without; when it answers, it is back.
     """
 
     def __init__(self, cache: Cache[str, Any], *, timer: Callable[[], float] = time.monotonic) -> None:
@@ -79,16 +75,9 @@ class Forgiving(Cache[str, Any]):
         self._lock = Lock()
         self._away = False
         self._next_try = 0.0
-        self._warned = False
-        self._well_since = 0.0
-        self._next_report = timer() + REPORT_SECONDS
-        self._counts = dict.fromkeys(COUNTED, 0)
 
     def get(self, key: str) -> Any | None:
-        found, value = self._ask(lambda: self._cache.get(key))
-        if found:
-            self._count("misses" if value is None else "hits")
-        return value
+        return self._ask(lambda: self._cache.get(key))
 
     def put(self, key: str, value: Any) -> None:
         self._ask(lambda: self._cache.put(key, value))
@@ -96,48 +85,28 @@ class Forgiving(Cache[str, Any]):
     def forget(self, key: str) -> None:
         self._ask(lambda: self._cache.forget(key))
 
-    def _ask(self, question: Callable[[], T]) -> tuple[bool, T | None]:
-        """Whether there is an answer, and the answer."""
+    def _ask(self, question: Callable[[], T]) -> T | None:
         with self._lock:
             trying = self._away
             if trying and self._timer() < self._next_try:
-                return False, None
+                return None
             self._next_try = self._timer() + PAUSE_SECONDS  # for the others, should it be away
         try:
             answer = question()
         except CacheUnavailable as error:
             self._failed(error)
-            return False, None
-        if self._warned:
-            self._recover(trying)
-        return True, answer
+            return None
+        if trying:
+            self._away = False
+            log("cache_back")
+        return answer
 
     def _failed(self, error: CacheUnavailable) -> None:
-        self._count("faults")
         with self._lock:
-            first, self._warned, self._away = not self._warned, True, True
+            first, self._away = not self._away, True
             self._next_try = self._timer() + (LONG_PAUSE_SECONDS if error.lasting else PAUSE_SECONDS)
         if first:
             log("cache_unavailable", level=logging.WARNING, reason=error.reason)
-
-    def _recover(self, tried: bool) -> None:
-        with self._lock:
-            if tried:
-                self._away, self._well_since = False, self._timer()
-            over = self._warned and not self._away and self._timer() >= self._well_since + CALM_SECONDS
-            if over:
-                self._warned = False
-        if over:
-            log("cache_back")
-
-    def _count(self, what: str) -> None:
-        with self._lock:
-            self._counts[what] += 1
-            if self._timer() < self._next_report:
-                return
-            counts, self._counts = self._counts, dict.fromkeys(COUNTED, 0)
-            self._next_report = self._timer() + REPORT_SECONDS
-        log("cache_used", hits=counts["hits"], misses=counts["misses"], faults=counts["faults"])
 
 
 class Invalidation(Cache[str, Any]):

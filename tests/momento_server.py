@@ -14,8 +14,6 @@ from typing import Any
 
 import grpc
 from momento_wire_types import (
-    auth_pb2,
-    auth_pb2_grpc,
     cacheclient_pb2,
     cacheclient_pb2_grpc,
     controlclient_pb2,
@@ -36,9 +34,7 @@ class Entry:
     until: float
 
 
-class MomentoServer(
-    cacheclient_pb2_grpc.ScsServicer, controlclient_pb2_grpc.ScsControlServicer, auth_pb2_grpc.AuthServicer
-):
+class MomentoServer(cacheclient_pb2_grpc.ScsServicer, controlclient_pb2_grpc.ScsControlServicer):
     """What Momento does with the calls that this system makes; any other is UNIMPLEMENTED.
 
     `calls` are the names of those that came, `keys` the API keys that are good.
@@ -52,7 +48,6 @@ class MomentoServer(
         self.fault: grpc.StatusCode | None = None
         self.slow: set[str] = set()
         self.seconds = 0.0
-        self.refresh_token = "a-refresh-token"
         self.port = free_port()
         self._stopping = Event()
 
@@ -68,7 +63,6 @@ class MomentoServer(
         server = grpc.server(threads, options=[("grpc.so_reuseport", 0)])
         cacheclient_pb2_grpc.add_ScsServicer_to_server(self, server)
         controlclient_pb2_grpc.add_ScsControlServicer_to_server(self, server)
-        auth_pb2_grpc.add_AuthServicer_to_server(self, server)
         assert server.add_insecure_port(f"127.0.0.1:{self.port}") == self.port
         server.start()
         try:
@@ -111,32 +105,6 @@ class MomentoServer(
         self.caches[request.cache_name] = {}
         return controlclient_pb2._CreateCacheResponse()
 
-    def ListCaches(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """One a page, so that pages are turned."""
-        self._admit("ListCaches", context)
-        names = sorted(self.caches)
-        at = int(request.next_token or 0)
-        limits = controlclient_pb2._CacheLimits(
-            max_traffic_rate=100, max_throughput_kbps=1000, max_item_size_kb=1024, max_ttl_seconds=86400
-        )
-        return controlclient_pb2._ListCachesResponse(
-            cache=[controlclient_pb2._Cache(cache_name=name, cache_limits=limits) for name in names[at : at + 1]],
-            next_token=str(at + 1) if at + 1 < len(names) else "",
-        )
-
-    def RefreshApiToken(self, request: Any, context: Any) -> Any:  # noqa: N802
-        self._admit("RefreshApiToken", context, key=request.api_key)
-        if request.refresh_token != self.refresh_token:
-            context.abort(grpc.StatusCode.PERMISSION_DENIED, "no such refresh token")
-        self.refresh_token = "the-next-refresh-token"
-        self.keys.add("the-next-api-key")
-        return auth_pb2._RefreshApiTokenResponse(
-            api_key="the-next-api-key",
-            refresh_token=self.refresh_token,
-            endpoint="cell-1.prod.example.com",
-            valid_until=1_800_000_000,
-        )
-
     def _begin(self, call: str, context: Any) -> dict[bytes, Entry]:
         """The cache that a call means."""
         self._admit(call, context)
@@ -145,13 +113,13 @@ class MomentoServer(
             context.abort(grpc.StatusCode.NOT_FOUND, "no such cache")
         return self.caches[name]
 
-    def _admit(self, call: str, context: Any, *, key: str | None = None) -> None:
+    def _admit(self, call: str, context: Any) -> None:
         self.calls.append(call)
         if not self.slow or call in self.slow:
             self._stopping.wait(self.seconds)
         if self.fault:
             context.abort(self.fault, "as the test wants it")
-        if (key or dict(context.invocation_metadata()).get("authorization")) not in self.keys:
+        if dict(context.invocation_metadata()).get("authorization") not in self.keys:
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "no such key")
 
     def _live(self, cache: dict[bytes, Entry], key: bytes) -> Entry | None:

@@ -15,15 +15,7 @@ import pytest
 
 from lib.cache import Cache, CacheUnavailable
 from lib.config import ROOT, CacheSettings
-from lib.shared_cache import (
-    CALM_SECONDS,
-    LONG_PAUSE_SECONDS,
-    PAUSE_SECONDS,
-    REPORT_SECONDS,
-    Forgiving,
-    Signed,
-    shared_cache,
-)
+from lib.shared_cache import LONG_PAUSE_SECONDS, PAUSE_SECONDS, Forgiving, Signed, shared_cache
 
 OUTAGE = CacheUnavailable("server_unavailable", "away", lasting=False)
 REFUSAL = CacheUnavailable("authentication_error", "no such key", lasting=True)
@@ -91,7 +83,7 @@ def events(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, dict[str, A
 
 def names(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What was logged of outages."""
-    return [name for _, name, _ in events(caplog) if name != "cache_used"]
+    return [name for _, name, _ in events(caplog)]
 
 
 def test_a_cache_that_answers_is_asked_each_time(
@@ -130,27 +122,10 @@ def test_the_end_of_an_outage_is_told_and_the_next_one_is_warned_of_again(
     clock.now += PAUSE_SECONDS
     cache.put("key", "text")
     assert cache.get("key") == "text"
-    assert names(caplog) == ["cache_unavailable"]
-    clock.now += CALM_SECONDS
-    cache.put("key", "text")
     assert names(caplog) == ["cache_unavailable", "cache_back"]
     texts.failure = OUTAGE
     cache.put("key", "text")
     assert names(caplog) == ["cache_unavailable", "cache_back", "cache_unavailable"]
-
-
-def test_a_cache_that_can_be_read_and_not_written_is_one_outage(
-    texts: Texts, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    cache = Forgiving(texts, timer=clock)
-    for _ in range(10):
-        texts.failure = None
-        cache.get("key")
-        texts.failure = REFUSAL
-        cache.put("key", "text")
-        clock.now += LONG_PAUSE_SECONDS
-    assert texts.asked == 20
-    assert names(caplog) == ["cache_unavailable"]
 
 
 def test_a_refusal_is_left_alone_for_longer(
@@ -197,50 +172,22 @@ def test_many_who_fail_at_once_warn_once(cache: Forgiving, texts: Texts, caplog:
 
 
 def test_an_answer_to_a_question_of_before_does_not_end_an_outage(
-    cache: Forgiving, texts: Texts, clock: Clock, caplog: pytest.LogCaptureFixture
+    cache: Forgiving, texts: Texts, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail_meanwhile() -> None:
         texts.meanwhile, texts.failure = (lambda: None), OUTAGE
         cache.get("another")
-        clock.now += 2 * CALM_SECONDS
 
-    texts.failure = OUTAGE
-    cache.get("key")
-    texts.failure = None
-    for seconds in (PAUSE_SECONDS, CALM_SECONDS):  # an earlier outage has come to its end
-        clock.now += seconds
-        cache.get("key")
     texts.texts["key"] = "text"
     texts.meanwhile = fail_meanwhile
     assert cache.get("key") == "text"
-    assert names(caplog) == ["cache_unavailable", "cache_back", "cache_unavailable"]
+    assert (cache.get("key"), names(caplog)) == (None, ["cache_unavailable"])
 
 
 def test_a_bug_is_no_outage(cache: Forgiving, texts: Texts) -> None:
     texts.meanwhile = lambda: 1 / 0
     with pytest.raises(ZeroDivisionError):
         cache.get("key")
-
-
-def test_what_it_was_used_for_is_logged_once_a_minute(
-    cache: Forgiving, texts: Texts, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    texts.texts["key"] = "text"
-    for key in ("key", "key", "another"):
-        cache.get(key)
-    cache.put("key", "text")
-    assert events(caplog) == []
-    clock.now += REPORT_SECONDS
-    cache.get("key")
-    assert events(caplog) == [("INFO", "cache_used", {"hits": 3, "misses": 1, "faults": 0})]
-    texts.failure = OUTAGE
-    clock.now += REPORT_SECONDS
-    cache.get("key")
-    cache.get("key")
-    assert events(caplog)[1:] == [
-        ("INFO", "cache_used", {"hits": 0, "misses": 0, "faults": 1}),
-        ("WARNING", "cache_unavailable", {"reason": "server_unavailable"}),
-    ]
 
 
 def test_json_is_found_again_by_who_has_the_secret(texts: Texts) -> None:
