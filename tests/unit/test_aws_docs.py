@@ -9,7 +9,7 @@ import pytest
 
 from lib.aws.templates import STACKS
 from lib.config import ROOT
-from tests.documents import AWS, table
+from tests.documents import AWS
 from tests.unit.test_templates import BY_HAND
 
 POLICIES = sorted((ROOT / "aws/policies").glob("*.json"))
@@ -31,22 +31,3 @@ def test_each_stack_and_each_policy_is_named() -> None:
 @pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.stem)
 def test_a_policy_is_short_enough_for_an_organization(path: Path) -> None:
     assert len(path.read_text()) <= LONGEST_POLICY
-
-
-def test_every_guardrail_of_the_checklist_has_its_answer() -> None:
-    answered = [row[0] for row in table(AWS, "Guardrail")]
-    assert answered == [
-        "VPC endpoint",
-        "Region of residence",
-        "SCP",
-        "CloudTrail",
-        "Config",
-        "Deletion protection",
-        "Roles, temporary credentials",
-        "DAX",
-        "Site-to-Site VPN",
-        "Client-side encryption",
-        "Encryption at rest",
-        "Encryption in transit",
-        "No sensitive data in DynamoDB",
-    ]
