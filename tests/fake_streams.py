@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from lib.streams.records import Record, sequence_number
+from lib.streams.records import Record
 from lib.streams.stopping import Stop
 from tests.clocks import FrozenTime
 
@@ -37,9 +37,7 @@ class FakeStreams:
         self.arn = ARN
         self.shards: dict[str, FakeShard] = {}
         self.away = False
-        self.lost_code = "TrimmedDataAccessException"  # what a sequence number that is not there is answered with
         self.empty_pages = 0  # that many answers are empty although records follow
-        self.reads = 0
         self._time = time
         self.page_size = page_size
         self._number = 0
@@ -72,28 +70,14 @@ class FakeStreams:
         last = {"LastEvaluatedShardId": rest[1]} if len(rest) > 2 else {}
         return {"StreamDescription": {"StreamArn": StreamArn, "Shards": shards, **last}}
 
-    def get_shard_iterator(
-        self,
-        *,
-        StreamArn: str,  # noqa: N803
-        ShardId: str,  # noqa: N803
-        ShardIteratorType: str,  # noqa: N803
-        SequenceNumber: str = "",  # noqa: N803
-    ) -> dict[str, str]:
+    def get_shard_iterator(self, *, StreamArn: str, ShardId: str, ShardIteratorType: str) -> dict[str, str]:  # noqa: N803
         self._check()
         self._check_arn(StreamArn)
-        shard = self._shard(ShardId)
-        if ShardIteratorType == "TRIM_HORIZON":
-            return self._iterator(ShardId, shard.trimmed)
-        assert ShardIteratorType == "AFTER_SEQUENCE_NUMBER"
-        numbers = [sequence_number(record) for record in shard.records]
-        if SequenceNumber not in numbers[shard.trimmed :]:
-            raise _error(self.lost_code)
-        return self._iterator(ShardId, numbers.index(SequenceNumber) + 1)
+        assert ShardIteratorType == "TRIM_HORIZON"
+        return self._iterator(ShardId, self._shard(ShardId).trimmed)
 
     def get_records(self, *, ShardIterator: str) -> dict[str, Any]:  # noqa: N803
         self._check()
-        self.reads += 1
         arn, shard_id, start, issued = ShardIterator.split("|")
         self._check_arn(arn)
         if self._time.monotonic() - float(issued) >= ITERATOR_SECONDS:

@@ -162,8 +162,8 @@ def test_nobody_elses_pool_gets_users_with_a_known_password(
     assert stack.written() == before
 
 
-def test_the_stream_worker_finds_the_table_by_the_setups_folder_alone(stack: Stack, tmp_path: Path) -> None:
+def test_the_stream_worker_finds_the_table_by_the_setups_folder_alone(stack: Stack) -> None:
     settings = {**environment("stream-worker"), "LOCAL_DIR": str(stack.folder)}
-    done = scripts.run("ddb/stream-worker", "--once", "--checkpoints", str(tmp_path / "checkpoints"), **settings)
+    done = scripts.run("ddb/stream-worker", "--once", **settings)
     assert (done.returncode, done.stderr) == (0, "")
-    assert stack.variables["DDB_TABLE"] in (tmp_path / "checkpoints").read_text()
+    assert f"table/{stack.variables['DDB_TABLE']}/stream" in done.stdout

@@ -79,22 +79,6 @@ def test_hadolint_has_nothing_to_say() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_the_image_runs_as_nobody_special_and_checks_its_health() -> None:
-    assert instructions("USER") == ["10001"]
-    assert "--uid 10001" in DOCKERFILE
-    (check,) = instructions("HEALTHCHECK")
-    assert "/api/health-check" in check
-    (variables,) = instructions("ENV")
-    defaults = dict(part.split("=", 1) for part in variables.split())
-    assert defaults["HOST"] == "0.0.0.0"  # noqa: S104 - inside a container
-    assert instructions("EXPOSE") == [defaults["PORT"]]
-    assert instructions("CMD") == ['["python", "serve.py"]']
-
-
-def test_the_image_installs_the_runtime_requirements_alone() -> None:
-    assert set(re.findall(r"requirements[\w-]*\.txt", DOCKERFILE)) == {"requirements-runtime.txt"}
-
-
 def test_what_the_image_copies_is_exactly_what_its_build_may_see() -> None:
     sources = {"requirements-runtime.txt"}
     for copy in instructions("COPY"):
@@ -136,29 +120,15 @@ def test_compose_sets_all_that_cannot_be_learned_by_the_setup() -> None:
     assert {each.split()[0] for each in raised.value.problems} == (LEARNED | {"SECRET_KEY"}) - {"COGNITO_JWKS_URL"}
 
 
-def test_the_api_gets_its_settings_from_the_folder_that_the_setup_fills() -> None:
-    assert environment("api") == {"LOCAL_DIR": environment("setup")["LOCAL_DIR"]}
-    (written,), (read,) = SERVICES["setup"]["volumes"], SERVICES["api"]["volumes"]
-    assert written == f"stack:{environment('setup')['LOCAL_DIR']}"
-    assert read == f"{written}:ro"
-    assert f"--mode=0700 {environment('setup')['LOCAL_DIR']}" in DOCKERFILE
-    assert SERVICES["api"]["image"] == SERVICES["setup"]["image"]
-
-
-def test_the_stream_worker_runs_in_its_profile_alone_and_keeps_its_place_in_the_setups_folder() -> None:
-    worker, setup = SERVICES["stream-worker"], SERVICES["setup"]
-    assert worker["profiles"] == ["stream"]
-    assert [name for name, service in SERVICES.items() if "profiles" in service] == ["stream-worker"]
-    assert (worker["image"], worker["volumes"]) == (setup["image"], setup["volumes"])
-    assert environment("stream-worker") == environment("api")
-    assert worker["healthcheck"] == {"disable": True}  # the image's asks an API
-    [script] = worker["command"]
+def test_the_api_and_the_worker_get_their_settings_from_the_folder_that_the_setup_fills() -> None:
+    folder = environment("setup")["LOCAL_DIR"]
+    assert SERVICES["setup"]["volumes"] == [f"stack:{folder}"]
+    assert f"--mode=0700 {folder}" in DOCKERFILE
+    for name in ("api", "stream-worker"):
+        assert environment(name) == {"LOCAL_DIR": folder}
+        assert SERVICES[name]["volumes"] == [f"stack:{folder}:ro"]
+    [script] = SERVICES["stream-worker"]["command"]
     assert os.access(ROOT / script, os.X_OK)
-
-
-@pytest.mark.parametrize(("given", "mode"), [({}, "inline"), ({"GROUP_UPDATES": "stream"}, "stream")])
-def test_the_callers_mode_reaches_the_api_by_the_setup(given: dict[str, str], mode: str) -> None:
-    assert environment("setup", **given)["GROUP_UPDATES"] == mode
 
 
 def test_every_address_in_the_network_is_a_local_one_with_a_service_behind_it() -> None:
@@ -207,15 +177,6 @@ def test_the_cognito_service_sets_only_what_ministack_reads() -> None:
     assert package.origin is not None
     sources = "".join(path.read_text() for path in Path(package.origin).parent.rglob("*.py"))
     assert [name for name in environment("cognito") if f'"{name}"' not in sources] == []
-
-
-def test_services_wait_for_what_they_need() -> None:
-    for name in ("api", "stream-worker"):
-        assert SERVICES[name]["depends_on"] == {"setup": {"condition": "service_completed_successfully"}}
-    engines = {"postgres", "dynamodb", "cognito"}
-    assert SERVICES["setup"]["depends_on"] == {name: {"condition": "service_healthy"} for name in engines}
-    assert all("test" in SERVICES[name]["healthcheck"] for name in engines)
-    assert SERVICES["setup"]["restart"] == "no"
 
 
 @pytest.mark.parametrize("service", ["postgres", "dynamodb", "cognito"])
