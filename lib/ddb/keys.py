@@ -38,10 +38,6 @@ def kind(pk: str) -> Kind | None:
     return next((kind for prefix, kind in _KINDS.items() if pk.startswith(prefix)), None)
 
 
-NEW_MESSAGES = {"eventName": ["INSERT"], "dynamodb": {"Keys": {"pk": {"S": [{"prefix": _MESSAGE}]}}}}
-"""The changes of the table that are new messages, as a pattern of Lambda's event filters."""
-
-
 def message_pk(group_uuid: str) -> str:
     """Partition of a conversation's messages, `MSG#5ae290ed-…`; their sort key is created_at."""
     return _MESSAGE + group_uuid

@@ -13,10 +13,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lib.ddb import keys
 from lib.ddb.errors import StoreUnavailable
 from lib.logs import log
-from lib.streams.records import Record, matches, sequence_number
+from lib.streams.records import Record, is_new_message, sequence_number
 from lib.streams.source import StreamSource
 from lib.streams.stopping import Stop
 
@@ -106,7 +105,7 @@ class StreamWorker:
         self._iterators[shard_id] = None  # should it be too old, or the stream another
         records, following = self._source.read(self._stream_arn, shard_id, iterator)
         self._iterators[shard_id] = iterator
-        wanted = [record for record in records if matches(keys.NEW_MESSAGES, record)]
+        wanted = [record for record in records if is_new_message(record)]
         for start in range(0, len(wanted), self._batch_size):
             self._deliver(shard_id, wanted[start : start + self._batch_size])
         if self._stop.asked:  # maybe in the middle: who drains the stream reads these records again

@@ -6,7 +6,6 @@ import time
 from dataclasses import replace
 from typing import Any
 
-import jwt
 import psycopg
 import pytest
 
@@ -45,15 +44,7 @@ def test_a_bad_header_is_challenged(api: Api, authorization: str, code: str, err
     ("claims", "code"),
     [
         ({"exp": 1}, "token_expired"),
-        ({"nbf": 2**40}, "token_invalid"),
-        ({"iss": "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_Another"}, "token_invalid"),
-        ({"client_id": "another"}, "token_invalid"),
-        ({"client_id": None, "aud": "3n4b5urk1ft4fl3mg5e62d9ado", "token_use": "id"}, "token_invalid"),
         ({"token_use": "id"}, "token_invalid"),
-        ({"exp": None}, "token_invalid"),
-        ({"exp": "soon"}, "token_invalid"),
-        ({"sub": None}, "token_invalid"),
-        ({"sub": 7}, "token_invalid"),
         ({"headers": {"kid": "unknown"}}, "token_invalid"),
     ],
 )
@@ -63,19 +54,6 @@ def test_a_token_that_is_not_good_is_challenged(api: Api, claims: dict[str, Any]
     response = anna.client.get(INBOX, headers={"Authorization": authorization})
     assert refused(response) == (401, [code])
     assert response.headers["WWW-Authenticate"] == challenge("invalid_token", code)
-
-
-def test_a_token_without_signature_is_challenged(api: Api) -> None:
-    claims = jwt.decode(api.sign_up().authorization.split()[1], options={"verify_signature": False})
-    token = jwt.encode(claims, None, algorithm="none", headers={"kid": "first"})
-    response = api.app.test_client().get(INBOX, headers={"Authorization": f"Bearer {token}"})
-    assert refused(response) == (401, ["token_invalid"])
-
-
-def test_the_schemes_case_makes_no_difference(api: Api) -> None:
-    anna = api.sign_up()
-    authorization = anna.authorization.replace("Bearer", "bearer")
-    assert ok(anna.client.get(INBOX, headers={"Authorization": authorization})) == []
 
 
 @pytest.mark.parametrize("sub", ["unknown", "a\0b", "\ud7ff", "x" * 300])

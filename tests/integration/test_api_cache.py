@@ -61,16 +61,6 @@ def test_who_signed_in_at_one_process_is_known_to_the_next(api: Api, server: Mom
         assert ok(second.sign_in(anna.user).get("/api/unread")) == {"unread_count": 0}
 
 
-def test_who_signs_up_is_let_in_at_once(api: Api, server: MomentoServer) -> None:
-    with process(api, server) as one:
-        connect(one)
-        nobody = one.app.test_client().get("/api/users/@somebody-new/short")
-        assert nobody.status_code == 404
-        anna = one.sign_up("somebody")
-        assert profile(one, anna) == 200
-        anna.inbox()
-
-
 @pytest.mark.parametrize("fault", [None, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAUTHENTICATED])
 def test_a_cache_that_hangs_or_fails_is_one_warning_and_no_request(
     api: Api, server: MomentoServer, fault: grpc.StatusCode | None

@@ -79,6 +79,13 @@ def test_hadolint_has_nothing_to_say() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
+def test_the_image_listens_where_it_says_and_asks_a_path_of_the_api_for_its_health() -> None:
+    (variables,), (check,) = instructions("ENV"), instructions("HEALTHCHECK")
+    defaults = dict(part.split("=", 1) for part in variables.split())
+    assert (defaults["HOST"], instructions("EXPOSE")) == ("0.0.0.0", [defaults["PORT"]])  # noqa: S104 - in a container
+    assert "/api/health-check" in check
+
+
 def test_what_the_image_copies_is_exactly_what_its_build_may_see() -> None:
     sources = {"requirements-runtime.txt"}
     for copy in instructions("COPY"):

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import app
 from lib.config import ROOT, Settings
+from lib.doctor.findings import Code as Finding
 from services import errors
 from services.errors import Code
-from tests.documents import DATA_MODEL, DOCUMENTS, EACH, README, anchors, blocks, table
+from tests.documents import DATA_MODEL, DOCTOR, DOCUMENTS, EACH, README, anchors, blocks, table
 from tests.examples import examples, size
 
 
@@ -59,6 +60,11 @@ def test_the_table_of_errors_has_every_code_with_its_statuses() -> None:
     listed = {(int(status), code.strip("`")) for status, code, _ in table(README, "Status")}
     assert listed == set(_answers())
     assert {code for _, code in listed} == set(Code)
+
+
+def test_the_table_of_findings_is_that_of_the_code() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \| (.+) \|$", DOCTOR.read_text(), re.MULTILINE)
+    assert rows == [(code.value, code.meaning, code.fix) for code in Finding]
 
 
 def test_every_script_is_named_in_the_readme() -> None:

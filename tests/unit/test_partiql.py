@@ -96,46 +96,6 @@ def test_a_query_as_a_statement() -> None:
     assert select({**query, "ScanIndexForward": False}).text == f"{statement.text}\nORDER BY sk DESC"
 
 
-@pytest.mark.parametrize(
-    ("action", "arguments", "text", "parameters"),
-    [
-        (
-            "Put",
-            {"Item": {**KEY, "seq": {"N": "1"}}, "ConditionExpression": ABSENT},
-            f"INSERT INTO {TABLE} VALUE {{'pk': ?, 'sk': ?, 'seq': ?}}",
-            [{"S": "P"}, {"S": "S"}, {"N": "1"}],
-        ),
-        ("Delete", {"Key": KEY}, f"DELETE FROM {TABLE} WHERE pk = ? AND sk = ?", [{"S": "P"}, {"S": "S"}]),
-        (
-            "Update",
-            {
-                "Key": KEY,
-                "UpdateExpression": "SET a = :a, b = :b",
-                "ConditionExpression": "attribute_exists(pk) AND attribute_not_exists(a)",
-                "ExpressionAttributeValues": {":a": {"N": "1"}, ":b": {"S": "x"}},
-            },
-            f"UPDATE {TABLE} SET a = ? SET b = ? WHERE pk = ? AND sk = ? AND pk IS NOT MISSING AND a IS MISSING",
-            [{"N": "1"}, {"S": "x"}, {"S": "P"}, {"S": "S"}],
-        ),
-        (
-            "Update",
-            {
-                "Key": KEY,
-                "UpdateExpression": "SET a = :a",
-                "ConditionExpression": "a = :old OR b = :old",
-                "ExpressionAttributeValues": {":a": {"N": "2"}, ":old": {"N": "1"}},
-            },
-            f"UPDATE {TABLE} SET a = ? WHERE pk = ? AND sk = ? AND (a = ? OR b = ?)",
-            [{"N": "2"}, {"S": "P"}, {"S": "S"}, {"N": "1"}, {"N": "1"}],
-        ),
-    ],
-)
-def test_a_write_as_a_statement(
-    action: str, arguments: dict[str, Any], text: str, parameters: list[dict[str, str]]
-) -> None:
-    assert write(action, {"TableName": "cruddur-messages", **arguments}) == Statement(text, parameters)
-
-
 @pytest.mark.parametrize("condition", [{}, {"ConditionExpression": f"{ABSENT} OR expires_at <= :now"}])
 def test_a_put_that_may_replace_an_item_has_no_statement(condition: dict[str, str]) -> None:
     assert write("Put", {"TableName": "cruddur-messages", "Item": KEY, **condition}) is None

@@ -18,7 +18,6 @@ WEB = {"flask", "werkzeug"}
 CLIENTS = {"boto3", "botocore", "psycopg", "psycopg_pool"}
 FOREIGN = {"routes": CLIENTS, "services": WEB | CLIENTS, "lib": WEB}
 KEY_PREFIXES = ("MSG#", "GRP#", "CONV#", "PAIR#", "IDEM#")
-LONGEST = 250
 DOCUMENTED = r"os\._exit$|\w+_pb2\._[A-Z]|getattr\._base_executable$"  # messages of Momento's are called so
 
 # Imports every module of the program with no setting in the environment and every way out of the process closed.
@@ -119,11 +118,6 @@ def test_key_formats_stand_in_one_module(path: Path) -> None:
 
 def test_a_key_format_is_found_in_an_f_string_and_not_in_a_docstring() -> None:
     assert list(texts(ast.parse('"""GRP#"""\nkey = f"MSG#{group}"'))) == ["MSG#"]
-
-
-@pytest.mark.parametrize("path", programs(), ids=str)
-def test_a_file_can_be_read_in_one_sitting(path: Path) -> None:
-    assert len((ROOT / path).read_text().splitlines()) <= LONGEST
 
 
 def defined(tree: ast.AST) -> set[str]:
