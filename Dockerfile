@@ -24,7 +24,7 @@ COPY lib lib
 COPY routes routes
 COPY services services
 
-# Python's modules come without bytecode, and nothing writes it where the API runs.
+# The image's modules have no bytecode, and the API's user cannot write it.
 RUN /opt/venv/bin/python -m compileall -q /usr/local/lib/python3.11 /opt/venv/lib .
 
 ENV PATH=/opt/venv/bin:$PATH \

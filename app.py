@@ -69,7 +69,7 @@ class Api(Flask):
 
 @dataclass(slots=True)
 class Trace:
-    """A request, as its log line tells of it."""
+    """What the log line of a request needs."""
 
     request_id: str
     began: float
@@ -183,7 +183,7 @@ def _refused(error: ServiceError) -> ResponseReturnValue:
 
 
 def _challenge(code: Code) -> str:
-    """RFC 6750 section 3: no error is named to who sent no token."""
+    """RFC 6750 section 3: omit `error` when the request had no token."""
     if code is Code.TOKEN_MISSING:
         return 'Bearer realm="cruddur"'
     kind = "invalid_request" if code is Code.TOKEN_MALFORMED else "invalid_token"

@@ -1,8 +1,8 @@
-"""Serves a WSGI application over ASGI: a request takes a thread when it is there as a whole, and not before.
+"""Serves a WSGI application over ASGI: a request takes a thread only once it has arrived whole.
 
-The event loop receives the body, within a time and a size, so a client that is slow or stops costs nobody a thread.
-What is refused here goes to the application all the same, with its status in the environ: the application logs
-and answers it as every other error.
+The event loop receives the body, within a time and a size, so a slow client holds no thread.
+A refused request still reaches the application, with its status in the environ, and is logged and answered like any
+error.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from urllib.parse import unquote_to_bytes
 from routes.body import MAX_BODY_BYTES, REFUSED
 
 BODY_SECONDS = 5.0  # for all of a body
-MAX_READ_BYTES = 1024 * 1024  # of a body that is too large: who still sends would not see the answer
+MAX_READ_BYTES = 1024 * 1024  # read this much of a too large body, so that the client sees the answer
 
 Environ = dict[str, Any]
 WsgiApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
@@ -116,7 +116,7 @@ async def _receive_body(environ: Environ, receive: Receive) -> bool:
         del body[MAX_BODY_BYTES + 1 :]
     if not more and size < declared:
         environ[REFUSED] = 400
-    environ["CONTENT_LENGTH"] = str(max(size, declared))  # of a body that is too large, the application sees it here
+    environ["CONTENT_LENGTH"] = str(max(size, declared))  # by this the application rejects a too large body
     environ["wsgi.input"] = BytesIO(body)
     return not more
 
@@ -149,7 +149,7 @@ def _environ(scope: Scope) -> Environ:
 
 @lru_cache(maxsize=256)
 def _key(name: bytes) -> str | None:
-    """Where the environ has a header; None for one whose name would pass for another's there."""
+    """The environ's key of a header; None for a name with an underscore, which could imitate another."""
     if b"_" in name:
         return None
     key = name.decode("latin-1").upper().replace("-", "_")

@@ -1,7 +1,7 @@
-"""Serves the API by uvicorn, with the settings that the application reads: `python serve.py`, here and in production.
+"""Serves the API with uvicorn and the application's settings: `python serve.py`, locally and in production.
 
-One process starts the workers and starts those again that end. uvicorn's own supervisor does not serve: it waits for
-workers that are still importing when it is told to stop, and they outlive its SIGKILL.
+One process starts the workers and restarts any that end. uvicorn's own supervisor cannot be used: at a stop it waits
+for importing workers, and workers survive when it is killed.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ from asgi import Application
 from lib.config import Settings, SettingsError, load
 from lib.logs import configure
 
-KEEP_ALIVE_SECONDS = 75  # longer than a load balancer's usual 60 s, so that it is never we who close first
-HEAD_SECONDS = 5  # from a connection's begin, or its next request's, until the headers are there
+KEEP_ALIVE_SECONDS = 75  # longer than a load balancer's usual 60 s, so that the load balancer closes first
+HEAD_SECONDS = 5  # to receive the headers, from connecting or from a request's first byte
 GRACE_SECONDS = 10  # what a request in flight gets when the server is told to stop
 RESTART_SECONDS = 0.2  # before a worker that has ended is started again
-HELP_SECONDS = 0.2  # how long a connection waits for a worker that is stuck
+HELP_SECONDS = 0.2  # until another worker accepts a stuck worker's connections
 UNREAD_SECONDS = 30  # for which a client may leave an answer unread
 CONNECTIONS = 2500  # of a worker; most of them wait for their next request
 MAX_HEAD_BYTES, MAX_HEADERS = 32 * 1024, 100
-MAX_REQUEST_BYTES = 2 * 1024 * 1024  # with the framing of its chunks; asgi.py takes less of a body
+MAX_REQUEST_BYTES = 2 * 1024 * 1024  # chunk framing included; asgi.py reads less
 
 _STOP = {signal.SIGTERM, signal.SIGINT}
 _logger = logging.getLogger("uvicorn.error")
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's, with what it has no settings for: limits of a request, and who has to go when there are too many.
+    """uvicorn's connection with limits that uvicorn lacks: a request's size and time, and the number of connections.
 
-    What follows a request is not read before its answer, and ends the connection after it: so nothing is answered
-    in another's place, and nothing can be hidden behind a request.
+    It ignores data sent before the answer and then closes, so no pipelined request can be smuggled or answered out of
+    place.
     """
 
     limit = CONNECTIONS
-    waiting: OrderedDict[Connection, None] = OrderedDict()  # for their clients, the longest first
+    waiting: OrderedDict[Connection, None] = OrderedDict()  # idle connections, the longest idle first
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -100,14 +100,14 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        size = self.received  # that of the head at the most
+        size = self.received  # at least the head's size
         if size > MAX_HEAD_BYTES:
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
             self.refusal = 431
             raise HttpParserError
         super().on_headers_complete()
-        if self.parser.should_upgrade():  # then the parser takes the body for what is spoken next
+        if self.parser.should_upgrade():  # the parser treats the body as the new protocol
             self.cycle.keep_alive = False
         self.headers = []  # for trailers, which nobody reads
 
@@ -121,7 +121,7 @@ class Connection(HttpToolsProtocol):
         self.waiting[self] = None
 
     def is_answering(self) -> bool:
-        """Whether a request is there as a whole, and its answer is not."""
+        """Whether a whole request still waits for its answer."""
         return self.cycle is not None and not (self.cycle.more_body or self.cycle.response_complete)
 
     def send_400_response(self, msg: str) -> None:
@@ -134,7 +134,8 @@ class Connection(HttpToolsProtocol):
         self.transport.write(STATUS_LINE[status] + headers + b"content-length: 0\r\nconnection: close\r\n\r\n")
         self.transport.write_eof()
         self.refused = True
-        self.loop.call_later(1, self.transport.abort)  # at once, it would take the answer from who still sends
+        # Closing at once could drop the answer of a client that still sends.
+        self.loop.call_later(1, self.transport.abort)
 
 
 def main(application: str = "app:create_app") -> None:
@@ -152,10 +153,10 @@ def main(application: str = "app:create_app") -> None:
 
 
 def listen(host: str, port: int, count: int) -> list[socket.socket]:
-    """A socket for each worker; the kernel spreads connections over them. Ends here if somebody else listens there."""
+    """A socket for each worker; the kernel spreads connections over them. Exits if the port is in use."""
     create = partial(socket.create_server, (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
-        create().close()  # sharing, as below, would share with somebody else too
+        create().close()  # reuse_port alone would share the port with another program
         listeners = [create(reuse_port=True, backlog=2048) for _ in range(count)]
     except OSError as error:
         sys.exit(f"cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}")
@@ -170,7 +171,7 @@ def supervise(settings: Settings, application: str, listeners: list[socket.socke
     """Keep a worker at each socket until SIGTERM or SIGINT, and return the exit status."""
     signals = {*_STOP, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # they are waited for
-    alive = os.pipe()  # this process alone holds the second end: it is closed when this process ends, however it does
+    alive = os.pipe()  # its write end closes when this process ends, even by SIGKILL
     workers: dict[int, socket.socket] = {}
     idle, failed = listeners, False
     while not failed:
@@ -198,7 +199,7 @@ def supervise(settings: Settings, application: str, listeners: list[socket.socke
 
 
 def ended(workers: Collection[int]) -> dict[int, int]:
-    """The exit statuses of the workers that have ended since they were last asked for."""
+    """The exit statuses of workers that ended since the last call."""
     codes: dict[int, int] = {}
     while len(codes) < len(workers):
         pid, status = os.waitpid(-1, os.WNOHANG)
@@ -258,11 +259,11 @@ async def serve(application: Application, listener: socket.socket, others: list[
         server.should_exit = True
 
     async def help_others() -> None:
-        """Take over what waits for a worker that is stuck, or not there."""
+        """Accept connections that wait at a stuck or missing worker."""
         while not server.should_exit:
             await asyncio.sleep(HELP_SECONDS)
             for each in others:
-                with contextlib.suppress(OSError):  # nobody waits there, or who did is gone
+                with contextlib.suppress(OSError):  # no connection waits, or its client left
                     while True:
                         await loop.connect_accepted_socket(connection, each.accept()[0])
         for each in others:

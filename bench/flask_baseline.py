@@ -1,4 +1,4 @@
-"""The naive view, which the API is held against, and the server's floor.
+"""Two baselines: a naive Flask view, and the server's floor.
 
 The naive view is what one writes first: a shared boto3 client, one `query`, `json.dumps`. It has no sign-in, no
 membership, no page but the first, no log line.

@@ -98,7 +98,7 @@ def _measured(
 
 
 class Served:
-    """Servers under the load of a subject's requests, which are asked once before the first round.
+    """Servers under the load of a subject's requests, which are sent before the first round.
 
     Raises EngineError when one of those is not answered as it should be.
     """

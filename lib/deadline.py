@@ -33,7 +33,7 @@ def seconds_left() -> float:
 
 
 def tries(seconds: float) -> Iterator[int]:
-    """Number the tries for which there is time, from 0 and at least one: so many seconds, or the deadline's rest."""
+    """Yield 0, 1, 2, … (at least 0) until so many seconds or the deadline are over."""
     end = time.monotonic() + min(seconds, seconds_left())
     for attempt in count():
         yield attempt
@@ -42,6 +42,6 @@ def tries(seconds: float) -> Iterator[int]:
 
 
 def pause(attempt: int) -> None:
-    """Wait after a try: a random part of a span that doubles with each, so that two who met do not meet again."""
+    """Wait after a try: exponential backoff with full jitter."""
     longest = min(_FIRST_PAUSE_SECONDS * 2**attempt, _LONGEST_PAUSE_SECONDS, max(0.0, seconds_left()))
     time.sleep(random.uniform(0, longest))  # noqa: S311

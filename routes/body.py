@@ -20,7 +20,7 @@ def json_body() -> object:
         raise UnsupportedMediaType
     try:
         data = request.get_data(cache=False)
-    except OSError as error:  # of `flask run`, for chunks that are none
+    except OSError as error:  # `flask run` raises it for malformed chunks
         raise BadRequest from error
     if len(data) > MAX_BODY_BYTES:
         raise RequestEntityTooLarge

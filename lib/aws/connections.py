@@ -27,7 +27,9 @@ class Connections:
     """The connections of a process to one URL; safe to share between threads, and after a fork."""
 
     def __init__(self, url: str, *, pool_size: int, ca_bundle: str) -> None:
-        """`ca_bundle` is a file of certificates to trust. Raises SettingsError where a proxy is set for the URL."""
+        """`ca_bundle` is a file of certificates to trust. Raises SettingsError if a proxy is set or the file is
+        unreadable.
+        """
         refuse_proxy(url)
         parts = urlsplit(url)
         self.host, self.path = parts.netloc, parts.path or "/"
@@ -61,7 +63,7 @@ class Connections:
             content = answer.read()
         except BaseException as error:
             connection.close()
-            self.close()  # what cut this one off may have cut off the idle ones
+            self.close()  # the idle ones have probably failed too
             if isinstance(error, OSError | HTTPException | ValueError):
                 raise NoAnswer(type(error).__name__) from error
             raise
@@ -76,7 +78,7 @@ class Connections:
         _close_all(self._idle)
 
     def _take(self) -> _Connection | None:
-        """The idle connection that was used last, unless the other end has closed it or sent what nobody asked for."""
+        """The idle connection that was used last, unless the server closed it or sent unexpected data."""
         if self._process != os.getpid():  # the parent goes on using its connections
             self.close()
             self._process = os.getpid()
@@ -149,7 +151,7 @@ class _Connection(HTTPConnection):
 
 
 class _Timed:
-    """A socket for exchanges that each have one end: a timeout would begin anew with every byte."""
+    """A socket with a deadline for each exchange: a plain timeout restarts at every read."""
 
     end = 0.0
 

@@ -37,13 +37,13 @@ _PASSING = THROTTLING | {"TransactionInProgressException"}
 class DynamoDBClient:
     """One a process, safe to share between threads. It connects at its first call.
 
-    A call has three tries of two seconds each, within the deadline of the work at hand. After a pause it tries again
-    where there was no whole answer, a status of 5xx, or no capacity; a transaction with the same ClientRequestToken.
-    Calls raise ClientError, NoAnswer, NoCredentialsError.
+    A call has three tries of two seconds each, within the deadline of the work at hand. It retries after a missing
+    answer, a 5xx, short capacity or TransactionInProgress. The tries of a transaction share a ClientRequestToken.
+    Calls raise ClientError, NoAnswer, BotoCoreError.
     """
 
     def __init__(self, settings: DynamoDBSettings, *, pool_size: int = 10) -> None:
-        """Raises SettingsError where a proxy is configured for the endpoint."""
+        """Raises SettingsError if a proxy is set or the CA bundle is unreadable."""
         self._session = get_session()
         self._region = settings.aws_default_region
         url = endpoint_url(self._session, "dynamodb", self._region, configured=settings.aws_endpoint_url_dynamodb)
@@ -104,7 +104,7 @@ class DynamoDBClient:
             raise NoCredentialsError
         try:
             credentials = found.get_frozen_credentials()  # renews them when they are about to expire
-        except (ClientError, RuntimeError) as error:  # STS refuses; what it gave has ended
+        except (ClientError, RuntimeError) as error:  # STS refused, or the credentials expired
             raise CredentialRetrievalError(provider=found.method, error_msg=type(error).__name__) from error
         headers = {
             "Host": self.connections.host,
@@ -122,6 +122,6 @@ class DynamoDBClient:
 
 
 def _is_passing(error: ClientError) -> bool:
-    """Whether the next try may fare better."""
+    """Whether a retry may succeed."""
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
     return status >= 500 or error.response["Error"]["Code"] in _PASSING

@@ -32,7 +32,7 @@ _ITEMS_PER_PAGE = 1_000
 
 
 def connect(settings: DynamoDBSettings) -> Any:
-    """A boto3 client of DynamoDB, which makes every call; its tries are those of the API's own client."""
+    """A boto3 client for all operations, with the API client's tries."""
     config = Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=TRY_SECONDS,
@@ -50,9 +50,9 @@ def connect(settings: DynamoDBSettings) -> Any:
 
 
 def refuse_empty(response_dict: dict[str, Any], **_: Any) -> None:
-    """Raise for an answer that broke off within its headers: boto3 takes it for a whole one without a body.
+    """Raise for an answer cut off in its headers, which boto3 accepts as empty.
 
-    A failure of the server may have none, and is tried again.
+    A 5xx may be empty; boto3 retries it.
     """
     if not response_dict["body"] and response_dict["status_code"] < 500:
         raise ConnectionClosedError(endpoint_url="DynamoDB")

@@ -1,4 +1,4 @@
-"""The conversations' states: remembered by the process, read when needed, adopted from old data.
+"""The conversations' states: cached by the process, read when needed, adopted from old data.
 
 What a process remembers may be out of date. Every write is conditional on the state that it starts from, and a
 refusal carries the current one (docs/data-model.md). Knows no messages.
@@ -40,7 +40,7 @@ class Conversations:
         self._locks: WeakValueDictionary[str, Lock] = WeakValueDictionary()
 
     def known(self, *, group_uuid: str, user: User) -> Conversation:
-        """The state of a conversation of this user, possibly an earlier one: only its members are sure to be true.
+        """The state of a conversation of this user, possibly stale: only its members are reliable.
 
         Raises ConversationNotFound, also for who is no member.
         """
@@ -52,7 +52,8 @@ class Conversations:
     def to_write(self, *, group_uuid: str, user: User) -> Conversation:
         """The state that a write starts from: read, unless this process is sure to know it.
 
-        A read costs a fiftieth of a refused transaction. Raises ConversationNotFound, also for who is no member.
+        A read costs an eightieth of a refused transaction. Raises ConversationNotFound, also if the user is not a
+        member.
         """
         own = None if self._shared.get(group_uuid) else self._own.get(group_uuid)
         return _of_member(own, user) if own else self.current(group_uuid=group_uuid, user=user)
@@ -78,19 +79,19 @@ class Conversations:
         return _of_member(state, user)
 
     def remember(self, state: Conversation) -> None:
-        """Take a state that was read for the conversation's from now on."""
+        """Cache a state that was read."""
         known = self._states.get(state.group_uuid)
         if known and known.version != state.version:
             self._shared.put(state.group_uuid, True)
         self._states.put(state.group_uuid, state)
 
     def remember_own(self, state: Conversation) -> None:
-        """Take a state that this process wrote for the conversation's from now on."""
+        """Cache a state that this process wrote."""
         self._states.put(state.group_uuid, state)
         self._own.put(state.group_uuid, state)
 
     def members(self, *, group_uuid: str) -> list[User]:
-        """Who talks in a conversation, for who looks at it from outside; empty if it is not there.
+        """The members of a conversation, without a membership check; empty if it is not there.
 
         Of one that nobody has adopted: the users whom its inbox rows show.
         """
@@ -110,9 +111,9 @@ class Conversations:
 
     @contextmanager
     def lock(self, group_uuid: str) -> Iterator[None]:
-        """One writer a conversation and process: threads that met would only cancel each other's transactions.
+        """Hold the conversation's lock inside the `with` block: a process has one writer a conversation.
 
-        Waiting for the lock and all that happens in it have five seconds. Raises Contended if waiting took all.
+        Waiting and the block share five seconds. Raises Contended if waiting took all.
         """
         with self._guard:
             lock = self._locks.setdefault(group_uuid, Lock())

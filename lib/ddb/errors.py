@@ -45,7 +45,7 @@ class RequestRejected(StoreError):
 class WriteRefused(StoreError):
     """A condition of a write failed: nothing was written by this try.
 
-    `uncertain` says that an earlier try of the same writes had no answer, and may be what the condition met.
+    `uncertain`: an earlier try of the same writes got no clear answer, and may itself have been applied.
     """
 
     uncertain = False
@@ -63,7 +63,7 @@ class ConversationNotFound(StoreError):
 
 
 class Contended(StoreError):
-    """Others kept writing to the same items until the time was up; nothing was written."""
+    """Other writes had the same items; nothing was written."""
 
 
 class CursorInvalid(StoreError):
@@ -74,7 +74,7 @@ class CursorInvalid(StoreError):
 def translated(*, but: Collection[str] = ()) -> Iterator[None]:
     """Turn the failures of a DynamoDB client into StoreUnavailable or RequestRejected, named by DynamoDB's code.
 
-    A ClientError with one of the codes `but` stays what it is.
+    A ClientError with a code in `but` passes through.
     """
     try:
         yield

@@ -1,8 +1,8 @@
 """The four access patterns (docs/data-model.md) on the table; A and B, the lists, are those of lib/ddb/lists.py.
 
-The usual send reads the conversation's state and writes one transaction on condition that the state is still the
-same. When another process was faster, the refusal itself carries the current state. In stream mode a send is the
-message alone, and the function on the table's stream does D (lib/ddb/group_updates.py).
+A send starts from the conversation's state, read or just written, and writes one transaction if it is unchanged. When
+another process was faster, the refusal itself carries the current state. In stream mode a send is the message alone,
+and the function on the table's stream does D (lib/ddb/group_updates.py).
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _REMEMBERED = 4_096
 class MessageStore(MessageLists):
     """The conversations of one table; one a process, safe to share between threads.
 
-    Every method raises StoreUnavailable: after it, a message may have been written all the same. A send has five
-    seconds. `clock` and `new_uuid` are replaced where the times and the names are given, as in seeding.
+    Every method raises StoreUnavailable; the message may still have been written. A send has five seconds. Seeding
+    replaces `clock` and `new_uuid` to choose times and ids.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class MessageStore(MessageLists):
         pair = keys.pair_pk(sender.uuid, receiver.uuid)
         with deadline(WRITE_SECONDS):
             if remembered := self._groups.get(pair):
-                with suppress(ConversationNotFound):  # the table was made anew since
+                with suppress(ConversationNotFound):  # the table was recreated
                     return self.send(group_uuid=remembered, sender=sender, text=text, idempotency=idempotency)
             message = self._send_to_pair(sender, receiver, text, idempotency)
         self._groups.put(pair, message.group_uuid)
@@ -137,9 +137,9 @@ class MessageStore(MessageLists):
         raise refusal
 
     def _write(self, writes: list[Write], message: Message, idempotency: Idempotency | None) -> None:
-        """Make the writes that hold a message, with the receipt if it is to be sent once.
+        """Write a message, with a receipt if it has an idempotency key.
 
-        A refusal after a lost answer may be due to the message itself: then it is written, and nothing is raised.
+        If a refusal after a lost answer is due to this message itself, return normally.
         """
         if idempotency is not None:
             writes = [receipt_write(idempotency, message, now=int(self._clock().timestamp())), *writes]
@@ -164,7 +164,7 @@ class StreamedMessageStore(MessageStore):
 
     def __init__(self, table: Table, cursors: CursorSigner, **options: Any) -> None:
         super().__init__(table, cursors, **options)
-        # The next message comes after this process's last one, whatever the clock and a state that lags behind say.
+        # The next message comes after this process's last one, even if the clock or the cached state is behind.
         self._earliest: Memory[str, str] = Memory(LRUCache(_REMEMBERED))
 
     def send(self, *, group_uuid: str, sender: User, text: str, idempotency: Idempotency | None = None) -> Message:

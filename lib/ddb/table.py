@@ -1,4 +1,4 @@
-"""One DynamoDB table as a handful of calls: get, query, write. Knows wire forms and retries, but no item's meaning.
+"""The calls on one DynamoDB table. Knows wire format and retries, not what items mean.
 
 Reads are strongly consistent, except on the index, which cannot be. Every call asks for its consumed capacity. The
 client is lib/aws/dynamodb_client.py's or boto3's.
@@ -19,7 +19,7 @@ from lib.ddb.items import Item
 from lib.deadline import pause, tries
 
 WRITE_SECONDS = 5.0
-"""How long a write is tried while others have its items, or nobody knows what became of it."""
+"""How long a write is retried after conflicts or lost answers."""
 
 ABSENT = "attribute_not_exists(pk)"
 
@@ -41,7 +41,7 @@ class Write:
 
 
 class Table:
-    """The calls on one table; safe to share between threads. All raise StoreUnavailable."""
+    """The calls on one table; safe to share between threads. All raise StoreUnavailable and RequestRejected."""
 
     def __init__(self, client: Any, name: str) -> None:
         self._client = client
@@ -57,7 +57,7 @@ class Table:
         return item
 
     def put_batch(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Put up to 25 items, over whatever is there, each by itself; those that capacity did not suffice for."""
+        """Put up to 25 items, replacing existing ones; return those that were not written for lack of capacity."""
         puts = [{"PutRequest": {"Item": item}} for item in items]
         with translated():
             try:
@@ -132,10 +132,10 @@ class Table:
                         refusal.uncertain = uncertain
                     raise refusal from error
                 pause(attempt)
-        raise StoreUnavailable("no try's answer said what became of the write")
+        raise StoreUnavailable("no answer said whether the write was applied")
 
     def _send(self, writes: Sequence[Write], token: str) -> None:
-        """One call. Raises ClientError where a condition, another write or short capacity refused it."""
+        """One call. Raises ClientError if a condition, a conflict or short capacity refused it."""
         [(action, arguments), *others] = [next(iter(write.request.items())) for write in writes]
         with translated(but=_REFUSALS):
             if action == "Put" and not others:  # half the price of a transaction
@@ -183,7 +183,7 @@ def _with_table(request: dict[str, dict[str, Any]], table: str) -> dict[str, dic
 
 
 def _was_retried(error: ClientError) -> bool:
-    """Whether the client had sent the request before: what became of that, the last answer does not say."""
+    """Whether the client sent the request more than once, so that an earlier try may have been applied."""
     return bool(error.response.get("ResponseMetadata", {}).get("RetryAttempts"))
 
 
@@ -200,4 +200,4 @@ def _refusal(response: dict[str, Any], writes: Sequence[Write]) -> StoreError:
         return Contended()
     if codes <= {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}:
         return Throttled(", ".join(sorted(codes)))
-    return RequestRejected(", ".join(sorted(codes)))  # no retry mends it
+    return RequestRejected(", ".join(sorted(codes)))  # a retry cannot help
