@@ -16,10 +16,12 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 from urllib.parse import unquote_to_bytes
+from weakref import WeakValueDictionary
 
 from routes.body import MAX_BODY_BYTES, REFUSED
 
 BODY_SECONDS = 5.0  # for all of a body
+LIVENESS_PATH = "/api/health-check"  # has a thread of its own: whoever asks restarts a process that does not answer
 MAX_READ_BYTES = 1024 * 1024  # read this much of a too large body, so that the client sees the answer
 
 Environ = dict[str, Any]
@@ -28,19 +30,23 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
+Queue = SimpleQueue[tuple[asyncio.Future[Answer | BaseException], Environ]]
 
 
 class Application:
     """An ASGI application that lets a WSGI application answer, in a bounded number of threads.
 
-    They are daemons: a request that hangs does not keep the process from ending.
+    One client has half of them at most. They are daemons: a request that hangs does not keep the process from ending.
     """
 
     def __init__(self, wsgi: WsgiApp, *, threads: int) -> None:
         self._wsgi = wsgi
-        self._queue: SimpleQueue[tuple[asyncio.Future[Answer | BaseException], Environ]] = SimpleQueue()
-        for _ in range(threads):
-            Thread(target=self._work, daemon=True).start()
+        self._queue: Queue = SimpleQueue()
+        self._liveness_queue: Queue = SimpleQueue()
+        for queue in (self._liveness_queue, *[self._queue] * threads):
+            Thread(target=self._work, args=[queue], daemon=True).start()
+        self._most_of_client = max(1, threads // 2)
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         environ, whole = _environ(scope), True
@@ -55,9 +61,11 @@ class Application:
                 environ[REFUSED], whole = 408, False
             except ConnectionError:
                 return
-        future: asyncio.Future[Answer | BaseException] = asyncio.get_running_loop().create_future()
-        self._queue.put((future, environ))
-        answer = await future
+        async with self._turn(environ):
+            future: asyncio.Future[Answer | BaseException] = asyncio.get_running_loop().create_future()
+            queue = self._liveness_queue if environ["PATH_INFO"] == LIVENESS_PATH else self._queue
+            queue.put((future, environ))
+            answer = await future
         if isinstance(answer, BaseException):
             raise answer
         status, headers, body = answer
@@ -66,9 +74,16 @@ class Application:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    def _work(self) -> None:
+    def _turn(self, environ: Environ) -> asyncio.Semaphore:
+        """Half of the threads, for one client. Requests without a token are told apart by their paths."""
+        client = environ.get("HTTP_AUTHORIZATION") or environ["PATH_INFO"]
+        if not (turn := self._turns.get(client)):
+            turn = self._turns[client] = asyncio.Semaphore(self._most_of_client)
+        return turn
+
+    def _work(self, queue: Queue) -> None:
         while True:
-            future, environ = self._queue.get()
+            future, environ = queue.get()
             try:
                 outcome: Answer | BaseException = self._answer(environ)
             except BaseException as error:
@@ -122,7 +137,7 @@ async def _receive_body(environ: Environ, receive: Receive) -> bool:
 
 
 def _environ(scope: Scope) -> Environ:
-    server, client = scope["server"], scope["client"]
+    server, client = scope["server"] or ("", 0), scope["client"] or ("", 0)  # None after a reset
     environ: Environ = {
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": "",

@@ -34,6 +34,7 @@ KEEP_ALIVE_SECONDS = 75  # longer than a load balancer's usual 60 s, so that the
 HEAD_SECONDS = 5  # to receive the headers, from connecting or from a request's first byte
 GRACE_SECONDS = 10  # what a request in flight gets when the server is told to stop
 RESTART_SECONDS = 0.2  # before a worker that has ended is started again
+UNABLE_SECONDS = 1  # the same after one that could not start
 HELP_SECONDS = 0.2  # until another worker accepts a stuck worker's connections
 UNREAD_SECONDS = 30  # for which a client may leave an answer unread
 CONNECTIONS = 2500  # of a worker; most of them wait for their next request
@@ -94,6 +95,18 @@ class Connection(HttpToolsProtocol):
     def expect_head(self) -> None:
         self.timeout_keep_alive_task = self.loop.call_at(self.head_due, self.timeout_keep_alive_handler)
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer a client that has sent its request and closed its half of the connection."""
+        if self.cycle is None or self.cycle.response_complete:
+            return False
+        if self.cycle.more_body:
+            if not any(name == b"content-length" for name, _ in self.cycle.scope["headers"]):
+                return False  # whether chunks are missing, nobody could tell
+            self.cycle.more_body = False
+            self.cycle.message_event.set()
+        self.cycle.keep_alive = False
+        return True
+
     def on_message_begin(self) -> None:
         if self.is_answering():
             raise HttpParserError
@@ -131,6 +144,8 @@ class Connection(HttpToolsProtocol):
             self.refuse(self.refusal)
 
     def refuse(self, status: int, headers: bytes = b"") -> None:
+        if self.refused:
+            return
         self.transport.write(STATUS_LINE[status] + headers + b"content-length: 0\r\nconnection: close\r\n\r\n")
         self.transport.write_eof()
         self.refused = True
@@ -145,6 +160,7 @@ def main(application: str = "app:create_app") -> None:
     except SettingsError as error:
         sys.exit(str(error))
     configure(settings.log_level)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever started this may ignore it
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     files = 2 * CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, 2 * CONNECTIONS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
@@ -173,16 +189,19 @@ def supervise(settings: Settings, application: str, listeners: list[socket.socke
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # they are waited for
     alive = os.pipe()  # its write end closes when this process ends, even by SIGKILL
     workers: dict[int, socket.socket] = {}
+    first: set[int] = set()  # only these end the server if they cannot start: later on, others still serve
     idle, failed = listeners, False
     while not failed:
         for listener in idle:
             workers[start(settings, application, listener, listeners, alive)] = listener
+        first = first or set(workers)
         if signal.sigwait(signals) in _STOP:
             break
         codes = ended(workers)
-        failed = STARTUP_FAILURE in codes.values()
+        unable = {pid for pid, code in codes.items() if code == STARTUP_FAILURE}
+        failed = bool(unable & first)
         idle = [workers.pop(pid) for pid in codes]
-        if signal.sigtimedwait(_STOP, RESTART_SECONDS):
+        if signal.sigtimedwait(_STOP, UNABLE_SECONDS if unable else RESTART_SECONDS):
             break
     for listener in listeners:
         listener.close()
@@ -228,6 +247,8 @@ def start(
         served = Application(import_from_string(application)(), threads=settings.web_threads)
         code = 1
         uvloop.run(serve(served, listener, [each for each in listeners if each is not listener], alive[0]))
+    except SettingsError as error:
+        _logger.error(str(error))
     except BaseException:
         _logger.exception("the worker failed")
     finally:
@@ -261,11 +282,11 @@ async def serve(application: Application, listener: socket.socket, others: list[
     async def help_others() -> None:
         """Accept connections that wait at a stuck or missing worker."""
         while not server.should_exit:
-            await asyncio.sleep(HELP_SECONDS)
             for each in others:
                 with contextlib.suppress(OSError):  # no connection waits, or its client left
                     while True:
                         await loop.connect_accepted_socket(connection, each.accept()[0])
+            await asyncio.sleep(HELP_SECONDS)
         for each in others:
             each.close()
 

@@ -168,7 +168,9 @@ class ApiSettings:
     host: str = _setting("address that the server listens on", default="127.0.0.1", of_stack=False)
     port: int = _setting("port that the server listens on", default=4567, of_stack=False)
     web_concurrency: int = _setting("worker processes of the server", default=2, high=256, of_stack=False)
-    web_threads: int = _setting("request threads of a worker process", default=8, high=256, of_stack=False)
+    web_threads: int = _setting(
+        "request threads of a worker process; one client has half of them at most", default=8, high=256, of_stack=False
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

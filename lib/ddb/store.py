@@ -60,12 +60,12 @@ class MessageStore(MessageLists):
         """
         with self.conversations.lock(group_uuid):
             state = self.conversations.to_write(group_uuid=group_uuid, user=sender)
-            message_uuid, earliest = self._new_uuid(), ""
+            message_uuid, earliest, uncertain = self._new_uuid(), "", list[Message]()
             for attempt in tries(WRITE_SECONDS):
                 message = self._next_message(state, sender, text, message_uuid, earliest)
                 after = advanced(state, message)
                 try:
-                    self._write(append_writes(state, after, message), message, idempotency)
+                    written = self._write(append_writes(state, after, message), message, idempotency, uncertain)
                 except StateChanged as changed:
                     state = self.conversations.found(changed.item, group_uuid=group_uuid, user=sender)
                     refusal: StoreError = Contended()
@@ -76,7 +76,7 @@ class MessageStore(MessageLists):
                     pause(attempt)
                 else:
                     self.conversations.remember_own(after)
-                    return message
+                    return written
         raise refusal
 
     def send_to_user(
@@ -111,7 +111,7 @@ class MessageStore(MessageLists):
         return self.send(group_uuid=group_uuid, sender=sender, text=text, idempotency=idempotency)
 
     def _start(self, sender: User, receiver: User, text: str, idempotency: Idempotency | None) -> Message:
-        group_uuid, message_uuid, earliest = self._new_uuid(), self._new_uuid(), ""
+        group_uuid, message_uuid, earliest, uncertain = self._new_uuid(), self._new_uuid(), "", list[Message]()
         for attempt in tries(WRITE_SECONDS):
             created_at = max(to_timestamp(self._clock()), earliest)
             message = Message(group_uuid, created_at, message_uuid, text, sender, seq=1)
@@ -124,7 +124,7 @@ class MessageStore(MessageLists):
                 created_at=created_at,
             )
             try:
-                self._write(start_writes(state, message), message, idempotency)
+                written = self._write(start_writes(state, message), message, idempotency, uncertain)
             except KeyTaken:
                 earliest = tick_after(created_at)
                 refusal: StoreError = Contended()
@@ -133,21 +133,29 @@ class MessageStore(MessageLists):
                 pause(attempt)
             else:
                 self.conversations.remember_own(state)
-                return message
+                return written
         raise refusal
 
-    def _write(self, writes: list[Write], message: Message, idempotency: Idempotency | None) -> None:
-        """Write a message, with a receipt if it has an idempotency key.
+    def _write(
+        self, writes: list[Write], message: Message, idempotency: Idempotency | None, uncertain: list[Message]
+    ) -> Message:
+        """Write a message, with a receipt if it has an idempotency key, and return what was written.
 
-        If a refusal after a lost answer is due to this message itself, return normally.
+        `uncertain` has the message as earlier tries of the same send would have written it, if their answers were lost:
+        after a refusal, one of those may be there.
         """
         if idempotency is not None:
             writes = [receipt_write(idempotency, message, now=int(self._clock().timestamp())), *writes]
         try:
             self._table.transact_once(writes)
         except WriteRefused as refused:
-            if not (refused.uncertain and self._is_written(message)):
-                raise
+            if refused.uncertain:
+                uncertain.append(message)
+            for earlier in uncertain:
+                if self._is_written(earlier):
+                    return earlier
+            raise
+        return message
 
     def _is_written(self, message: Message) -> bool:
         item = self._table.get(message_key(message.group_uuid, message.created_at))
@@ -172,14 +180,14 @@ class StreamedMessageStore(MessageStore):
 
         Raises ConversationNotFound; AlreadySent; Contended when every key was taken. Each with nothing written.
         """
-        message_uuid, earliest = self._new_uuid(), self._earliest.get(group_uuid) or ""
+        message_uuid, earliest, uncertain = self._new_uuid(), self._earliest.get(group_uuid) or "", list[Message]()
         with deadline(WRITE_SECONDS):
             state = self.conversations.known(group_uuid=group_uuid, user=sender)
             for attempt in tries(WRITE_SECONDS):
                 message = self._next_message(state, sender, text, message_uuid, earliest)
                 message, earliest = replace(message, seq=None), tick_after(message.created_at)
                 try:
-                    self._write([put(message.to_item(), KeyTaken)], message, idempotency)
+                    written = self._write([put(message.to_item(), KeyTaken)], message, idempotency, uncertain)
                 except KeyTaken:
                     refusal: StoreError = Contended()
                 except (Contended, Throttled) as error:
@@ -187,5 +195,5 @@ class StreamedMessageStore(MessageStore):
                     pause(attempt)
                 else:
                     self._earliest.put(group_uuid, earliest)
-                    return message
+                    return written
         raise refusal

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,13 +24,14 @@ from tests.api_server import SETTINGS, ApiServer
 
 SECRET = "a-secret-of-somebody@example.com"
 GET = b"GET /api/health-check HTTP/1.1\r\nHost: x\r\n"
+GET_OTHER, GET_SLOW = (GET.replace(b"/api/health-check", path) for path in (b"/other", b"/slow"))
 
 
 class Server(ApiServer):
-    """One worker with one thread, and nothing behind it."""
+    """One worker with one thread, if nothing else is said, and nothing behind it."""
 
     def __init__(self, log: Path, **variables: str) -> None:
-        super().__init__(log, WEB_CONCURRENCY="1", WEB_THREADS="1", **variables)
+        super().__init__(log, **{"WEB_CONCURRENCY": "1", "WEB_THREADS": "1"} | variables)
 
     def connect(self) -> socket.socket:
         return socket.create_connection((LOOPBACK, self.port), timeout=20)
@@ -51,7 +53,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-def slow(folder: Path, statement: str) -> Server:
+def slow(folder: Path, statement: str, **variables: str) -> Server:
     """A server with an application that does this."""
     (folder / "slow.py").write_text(
         "import time\n"
@@ -61,7 +63,7 @@ def slow(folder: Path, statement: str) -> Server:
         f"        {statement}\n"
         "    return application\n"
     )
-    return Server(folder / "log", application="slow:make", PYTHONPATH=str(folder))
+    return Server(folder / "log", application="slow:make", PYTHONPATH=str(folder), **variables)
 
 
 def reply(connection: socket.socket) -> bytes:
@@ -200,15 +202,45 @@ def test_who_asks_before_sending_is_told_that_it_is_too_much(server: Server, siz
         assert connection.recv(4096).startswith(expected)
 
 
-@pytest.mark.parametrize("framing", [b"Content-Length: 50\r\n\r\n", CHUNKED + b"\r\n32\r\n"])
-def test_half_a_body_runs_nothing(server: Server, framing: bytes) -> None:
+@pytest.mark.parametrize(
+    ("request_", "answer", "statuses"),
+    [
+        (POST + b"Content-Length: 50\r\n\r\n{", b"HTTP/1.1 400", [400]),
+        (POST + CHUNKED + b"\r\n32\r\n{", b"", []),
+        (GET + b"\r\n", b"HTTP/1.1 200", [200]),
+        (POST + SIZED + b"\r\nhello", b"HTTP/1.1 401", [401]),
+    ],
+)
+def test_half_closed_client_is_answered_unless_chunks_may_be_missing(
+    server: Server, request_: bytes, answer: bytes, statuses: list[int]
+) -> None:
     before = len(lines(server))
-    with server.connect() as connection:
-        connection.sendall(POST + framing + b'{"message"')
+    with server.connect() as connection, connection.makefile("rb") as received:
+        connection.sendall(request_)
         connection.shutdown(socket.SHUT_WR)
-        assert connection.recv(4096) == b""
-    server.says(GET + b"Connection: close\r\n\r\n")
-    assert [json.loads(line)["route"] for line in lines(server)[before:]] == ["/api/health-check"]
+        assert received.read()[:12] == answer
+    assert [json.loads(line)["status"] for line in lines(server)[before:]] == statuses
+
+
+def test_one_client_has_half_of_the_threads(tmp_path: Path) -> None:
+    statement = "time.sleep(environ.get('HTTP_AUTHORIZATION') == 'greedy'); return [b'done']"
+    with slow(tmp_path, statement, WEB_THREADS="2") as server, contextlib.ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(server.connect()).sendall(GET_OTHER + b"Authorization: greedy\r\n\r\n")
+        time.sleep(0.2)
+        began = time.monotonic()
+        assert server.says(GET_OTHER + b"Authorization: other\r\nConnection: close\r\n\r\n").endswith(b"done")
+        assert time.monotonic() - began < 0.5
+
+
+def test_health_checks_have_a_thread_of_their_own(tmp_path: Path) -> None:
+    statement = "time.sleep(environ['PATH_INFO'] == '/slow'); return [b'done']"
+    with slow(tmp_path, statement) as server, server.connect() as connection:
+        connection.sendall(GET_SLOW + b"\r\n")
+        time.sleep(0.1)
+        began = time.monotonic()
+        assert server.says(GET + b"Connection: close\r\n\r\n").endswith(b"done")
+        assert time.monotonic() - began < 0.5
 
 
 def test_workers_that_die_are_replaced_however_often(server: Server) -> None:
@@ -227,6 +259,23 @@ def test_an_application_that_cannot_be_made_ends_the_server(tmp_path: Path) -> N
     with pytest.raises(EngineError, match="ended with status 1"):
         server.start()
     assert json.loads(lines(server)[0])["error"] == "ImportFromStringError"
+
+
+def test_a_worker_that_cannot_be_started_again_is_waited_for(tmp_path: Path) -> None:
+    with slow(tmp_path, "return [b'done']", WEB_CONCURRENCY="2") as server:
+        program = tmp_path / "slow.py"
+        source = program.read_text()
+        program.write_text("raise RuntimeError")
+        dead, alive = psutil.Process(server.pid).children()
+        dead.kill()
+        time.sleep(1)
+        assert alive.is_running()
+        assert server.says(GET + b"Connection: close\r\n\r\n").endswith(b"done")
+        program.write_text(source)
+        deadline = time.monotonic() + 5
+        while len(psutil.Process(server.pid).children()) < 2 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert server.says(GET + b"Connection: close\r\n\r\n").endswith(b"done")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
@@ -258,10 +307,10 @@ def test_more_clients_than_a_worker_takes_push_out_the_idle_or_are_refused(tmp_p
     ):
         idle = [stack.enter_context(server.connect()) for _ in range(CONNECTIONS)]
         busy = stack.enter_context(server.connect())
-        busy.sendall(GET.replace(b"/api/health-check", b"/slow") + b"\r\n")
+        busy.sendall(GET_SLOW + b"\r\n")
         assert idle[0].recv(4096) == b""
         for connection in idle[1:]:
-            connection.sendall(GET + b"\r\n")
+            connection.sendall(GET_OTHER + b"\r\n")
         time.sleep(1.5)
         refused = server.says(GET + b"Connection: close\r\n\r\n")
         assert refused.startswith(b"HTTP/1.1 503")
@@ -294,6 +343,31 @@ def test_a_stop_lets_requests_in_flight_finish_and_takes_no_others(tmp_path: Pat
         began = time.monotonic()
         server.stop()
         assert time.monotonic() - began < 2
+
+
+def test_a_stop_is_quick_though_clients_connect_again(tmp_path: Path) -> None:
+    with slow(tmp_path, "time.sleep(0.05); return [b'done']", WEB_CONCURRENCY="2", WEB_THREADS="4") as server:
+        over = threading.Event()
+
+        def ask() -> None:
+            while not over.is_set():
+                with contextlib.suppress(OSError), server.connect() as connection:
+                    for _ in range(50):
+                        connection.sendall(GET + b"\r\n")
+                        if not reply(connection):
+                            break
+
+        threads = [threading.Thread(target=ask) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        began = time.monotonic()
+        server.stop()
+        took = time.monotonic() - began
+        over.set()
+        for thread in threads:
+            thread.join()
+        assert took < 3
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
