@@ -17,7 +17,7 @@ from lib.users import User
 from tests.senders import Client, plan
 from tests.stores import ANNA, BERT, CARL, TableContents
 
-MESSAGES = 200
+MESSAGES = 80
 DORA = User("44444444-0000-4000-8000-000000000004", "dora", "Dora")
 
 Processes = tuple[list[Client], list[Client]]
