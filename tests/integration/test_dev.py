@@ -132,6 +132,7 @@ def test_a_running_stack_describes_itself_and_its_curl_line_works_as_pasted(fold
         for name in ("stack.json", "stack.env", "secret_key"):
             assert (folder / name).stat().st_mode & 0o777 == 0o600
 
+        assert eventually(lambda: "Ctrl-C stops everything" in dev.output)
         (curl,) = re.findall(r"^curl .*$", dev.output, re.MULTILINE)
         # The shell makes the words; a `curl` that shows them stands in for a program that not every machine has.
         (folder / "curl").write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
