@@ -32,7 +32,7 @@ from lib.logs import configure, log
 from lib.shared_cache import shared_cache
 from lib.users import UserDirectory
 from routes.backend import Backend
-from routes.body import MAX_BODY_BYTES, REFUSED
+from routes.body import BEGAN, MAX_BODY_BYTES, REFUSED
 from routes.health import health
 from routes.json import OrjsonProvider
 from routes.message_groups import message_groups
@@ -138,7 +138,8 @@ def _make_backend(settings: Settings) -> Backend:
 def _begin() -> None:
     given = request.headers.get("X-Request-Id", "")
     request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
-    g.trace = Trace(request_id, time.perf_counter(), metering.start_metering(), db.start_metering())
+    began = request.environ.get(BEGAN) or time.perf_counter()  # with the body's time, and the wait for a thread
+    g.trace = Trace(request_id, began, metering.start_metering(), db.start_metering())
     if REFUSED in request.environ:
         abort(request.environ[REFUSED])
     if not request.query_string.isascii():  # RFC 3986; werkzeug fails on bytes that are no UTF-8

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import lru_cache
 from io import BytesIO
@@ -18,7 +19,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 from weakref import WeakValueDictionary
 
-from routes.body import MAX_BODY_BYTES, REFUSED
+from routes.body import BEGAN, MAX_BODY_BYTES, REFUSED
 
 BODY_SECONDS = 5.0  # for all of a body
 LIVENESS_PATH = "/api/health-check"  # has a thread of its own: whoever asks restarts a process that does not answer
@@ -139,6 +140,7 @@ async def _receive_body(environ: Environ, receive: Receive) -> bool:
 def _environ(scope: Scope) -> Environ:
     server, client = scope["server"] or ("", 0), scope["client"] or ("", 0)  # None after a reset
     environ: Environ = {
+        BEGAN: time.perf_counter(),
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": "",
         "PATH_INFO": unquote_to_bytes(scope["raw_path"]).decode("latin-1"),

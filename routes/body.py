@@ -12,6 +12,8 @@ from services.errors import Code, Invalid
 MAX_BODY_BYTES = 16 * 1024
 REFUSED = "cruddur.refused"
 """Where a WSGI environ holds the status of a request that the server refuses; the application answers it."""
+BEGAN = "cruddur.began"
+"""Where it holds when the server had the request's headers, by time.perf_counter."""
 
 
 def json_body() -> object:

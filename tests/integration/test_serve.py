@@ -100,6 +100,15 @@ def test_each_line_of_the_log_is_json_and_a_request_leaves_one(server: Server) -
     assert all(json.loads(line) for line in lines(server))
 
 
+def test_the_log_counts_the_time_that_a_body_took(server: Server) -> None:
+    with server.connect() as connection:
+        connection.sendall(POST + SIZED + b"\r\n")
+        time.sleep(0.3)
+        connection.sendall(b"hello")
+        assert reply(connection).startswith(b"HTTP/1.1 401")
+    assert 300 <= json.loads(lines(server)[-1])["ms"] < 5000
+
+
 def test_malformed_request_is_refused_and_its_content_stays_out_of_the_log(server: Server) -> None:
     body = '{"message": "' + "é" * 60 + SECRET + '"}'
     counted_in_characters = f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
