@@ -30,6 +30,5 @@ def test_nobody_waits_long_for_those_who_know_the_newest_state(dynamodb_client: 
 
     with ThreadPoolExecutor(2 * WRITERS) as threads:
         counts, slowest = zip(*threads.map(write, [here, elsewhere] * WRITERS), strict=True)
-    assert max(slowest) < 4  # a turn is given up after five
-    assert min(counts) > max(counts) / 8
+    assert max(slowest) < 4  # a send is given up after five; how the processes share the conversation is left to chance
     TableContents(dynamodb_client, table).check(group, repeat("hello", 1 + sum(counts)))
