@@ -42,7 +42,7 @@ class Conversations:
     def known(self, *, group_uuid: str, user: User) -> Conversation:
         """The state of a conversation of this user, possibly stale: only its members are reliable.
 
-        Raises ConversationNotFound, also for who is no member.
+        Raises ConversationNotFound, also if the user is not a member.
         """
         state = self._states.get(group_uuid)
         if state is None:
@@ -59,13 +59,13 @@ class Conversations:
         return _of_member(own, user) if own else self.current(group_uuid=group_uuid, user=user)
 
     def current(self, *, group_uuid: str, user: User) -> Conversation:
-        """The state as it is in the table. Raises ConversationNotFound, also for who is no member."""
+        """The state as it is in the table. Raises ConversationNotFound, also if the user is not a member."""
         return self.found(self._table.get(conversation_key(group_uuid)), group_uuid=group_uuid, user=user)
 
     def found(self, item: Item | None, *, group_uuid: str, user: User) -> Conversation:
         """The state that an item holds, as a read or a refused write gave it; empty or None where there is none.
 
-        An older backend's conversation is adopted here. Raises ConversationNotFound, also for who is no member.
+        An older backend's conversation is adopted here. Raises ConversationNotFound, also if the user is not a member.
         """
         state = (
             Conversation.from_item(item, group_uuid=group_uuid)
