@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -21,8 +21,8 @@ from lib.clock import Clock, now, tick_after, to_timestamp
 from lib.config import ApiSettings
 from lib.ddb import keys
 from lib.ddb.cursor import CursorSigner
-from lib.ddb.errors import Contended, ConversationNotFound, StoreError, Throttled, WriteRefused
-from lib.ddb.items import Conversation, Member, Message, message_key
+from lib.ddb.errors import Contended, ConversationNotFound, StoreError, StoreUnavailable, Throttled, WriteRefused
+from lib.ddb.items import Conversation, Item, Member, Message, message_key
 from lib.ddb.lists import MessageLists
 from lib.ddb.receipts import Idempotency, Receipt, receipt_key, receipt_write
 from lib.ddb.sending import KeyTaken, PairTaken, StateChanged, advanced, append_writes, start_writes
@@ -31,6 +31,15 @@ from lib.deadline import deadline, pause, tries
 from lib.users import User
 
 _REMEMBERED = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A message, the writes that store it, and the conversation's state after them; None where they leave it alone."""
+
+    message: Message
+    writes: list[Write]
+    state: Conversation | None = None
 
 
 class MessageStore(MessageLists):
@@ -60,24 +69,17 @@ class MessageStore(MessageLists):
         """
         with self.conversations.lock(group_uuid):
             state = self.conversations.to_write(group_uuid=group_uuid, user=sender)
-            message_uuid, earliest, uncertain = self._new_uuid(), "", list[Message]()
-            for attempt in tries(WRITE_SECONDS):
+            message_uuid = self._new_uuid()
+
+            def propose(earliest: str, current: Item | None) -> Proposal:
+                nonlocal state
+                if current is not None:
+                    state = self.conversations.found(current, group_uuid=group_uuid, user=sender)
                 message = self._next_message(state, sender, text, message_uuid, earliest)
                 after = advanced(state, message)
-                try:
-                    written = self._write(append_writes(state, after, message), message, idempotency, uncertain)
-                except StateChanged as changed:
-                    state = self.conversations.found(changed.item, group_uuid=group_uuid, user=sender)
-                    refusal: StoreError = Contended()
-                except KeyTaken:
-                    earliest, refusal = tick_after(message.created_at), Contended()
-                except (Contended, Throttled) as error:
-                    refusal = error
-                    pause(attempt)
-                else:
-                    self.conversations.remember_own(after)
-                    return written
-        raise refusal
+                return Proposal(message, append_writes(state, after, message), after)
+
+            return self._write(propose, idempotency)
 
     def send_to_user(
         self, *, sender: User, receiver: User, text: str, idempotency: Idempotency | None = None
@@ -111,8 +113,9 @@ class MessageStore(MessageLists):
         return self.send(group_uuid=group_uuid, sender=sender, text=text, idempotency=idempotency)
 
     def _start(self, sender: User, receiver: User, text: str, idempotency: Idempotency | None) -> Message:
-        group_uuid, message_uuid, earliest, uncertain = self._new_uuid(), self._new_uuid(), "", list[Message]()
-        for attempt in tries(WRITE_SECONDS):
+        group_uuid, message_uuid = self._new_uuid(), self._new_uuid()
+
+        def propose(earliest: str, _: Item | None) -> Proposal:
             created_at = max(to_timestamp(self._clock()), earliest)
             message = Message(group_uuid, created_at, message_uuid, text, sender, seq=1)
             state = Conversation(
@@ -123,39 +126,56 @@ class MessageStore(MessageLists):
                 version=1,
                 created_at=created_at,
             )
+            return Proposal(message, start_writes(state, message), state)
+
+        return self._write(propose, idempotency)
+
+    def _write(self, propose: Callable[[str, Item | None], Proposal], idempotency: Idempotency | None) -> Message:
+        """Write what `propose` returns, with a receipt if there is an idempotency key, and return the message written.
+
+        `propose` gets the earliest `created_at` that the message may have, and the conversation's state from the
+        refusal of the last proposal, if another write was first. Raises Contended, with nothing written, and
+        StoreUnavailable when the time is over.
+        """
+        earliest, current = "", None
+        uncertain: list[Message] = []
+        refusal: StoreError
+        for attempt in tries(WRITE_SECONDS):
+            proposal = propose(earliest, current)
+            current = None
             try:
-                written = self._write(start_writes(state, message), message, idempotency, uncertain)
+                return self._apply(proposal, idempotency, uncertain)
+            except StateChanged as changed:
+                current, refusal = changed.item, Contended()
             except KeyTaken:
-                earliest = tick_after(created_at)
-                refusal: StoreError = Contended()
+                earliest, refusal = tick_after(proposal.message.created_at), Contended()
             except (Contended, Throttled) as error:
                 refusal = error
                 pause(attempt)
-            else:
-                self.conversations.remember_own(state)
-                return written
+        if uncertain:
+            raise StoreUnavailable("no answer said whether the message was written") from refusal
         raise refusal
 
-    def _write(
-        self, writes: list[Write], message: Message, idempotency: Idempotency | None, uncertain: list[Message]
-    ) -> Message:
-        """Write a message, with a receipt if it has an idempotency key, and return what was written.
+    def _apply(self, proposal: Proposal, idempotency: Idempotency | None, uncertain: list[Message]) -> Message:
+        """Write a proposal, and return the message that was written.
 
-        `uncertain` has the message as earlier tries of the same send would have written it, if their answers were lost:
-        after a refusal, one of those may be there.
+        `uncertain` has the messages of earlier proposals whose answers were lost: after a refusal, one of those may be
+        in the table.
         """
+        writes = proposal.writes
         if idempotency is not None:
-            writes = [receipt_write(idempotency, message, now=int(self._clock().timestamp())), *writes]
+            writes = [receipt_write(idempotency, proposal.message, now=int(self._clock().timestamp())), *writes]
         try:
             self._table.transact_once(writes)
         except WriteRefused as refused:
             if refused.uncertain:
-                uncertain.append(message)
-            for earlier in uncertain:
-                if self._is_written(earlier):
-                    return earlier
+                uncertain.append(proposal.message)
+            if written := next(filter(self._is_written, uncertain), None):
+                return written
             raise
-        return message
+        if proposal.state is not None:
+            self.conversations.remember_own(proposal.state)
+        return proposal.message
 
     def _is_written(self, message: Message) -> bool:
         item = self._table.get(message_key(message.group_uuid, message.created_at))
@@ -180,20 +200,14 @@ class StreamedMessageStore(MessageStore):
 
         Raises ConversationNotFound; AlreadySent; Contended when every key was taken. Each with nothing written.
         """
-        message_uuid, earliest, uncertain = self._new_uuid(), self._earliest.get(group_uuid) or "", list[Message]()
+        message_uuid, first = self._new_uuid(), self._earliest.get(group_uuid) or ""
+
+        def propose(earliest: str, _: Item | None) -> Proposal:
+            message = self._next_message(state, sender, text, message_uuid, max(first, earliest))
+            message.seq = None
+            self._earliest.put(group_uuid, tick_after(message.created_at))
+            return Proposal(message, [put(message.to_item(), KeyTaken)])
+
         with deadline(WRITE_SECONDS):
             state = self.conversations.known(group_uuid=group_uuid, user=sender)
-            for attempt in tries(WRITE_SECONDS):
-                message = self._next_message(state, sender, text, message_uuid, earliest)
-                message, earliest = replace(message, seq=None), tick_after(message.created_at)
-                try:
-                    written = self._write([put(message.to_item(), KeyTaken)], message, idempotency, uncertain)
-                except KeyTaken:
-                    refusal: StoreError = Contended()
-                except (Contended, Throttled) as error:
-                    refusal = error
-                    pause(attempt)
-                else:
-                    self._earliest.put(group_uuid, earliest)
-                    return written
-        raise refusal
+            return self._write(propose, idempotency)

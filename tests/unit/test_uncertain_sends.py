@@ -1,0 +1,65 @@
+"""A send whose answer was lost, and whose later tries are refused: nobody says that nothing was written."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from lib.ddb.cursor import CursorSigner
+from lib.ddb.errors import Contended, StoreError, StoreUnavailable
+from lib.ddb.items import Conversation, Item, Member, conversation_key
+from lib.ddb.store import MessageStore, StreamedMessageStore
+from lib.ddb.table import Table
+from lib.deadline import deadline
+from tests.stores import ANNA, BERT
+
+AT = "2026-01-02T12:00:00.000000+00:00"
+STATE = Conversation("a group", {user.uuid: Member(user, 0) for user in (ANNA, BERT)}, AT, 1, 1, AT)
+
+
+class Busy:
+    """A DynamoDB client whose first write is refused because its key is taken, and every other one by a conflict."""
+
+    def __init__(self, *, lost_answers: int) -> None:
+        self._lost_answers = lost_answers
+        self._reasons = ["ConditionalCheckFailed"]
+
+    def get_item(self, Key: Item, **_: Any) -> Any:  # noqa: N803 - DynamoDB's names
+        return {"Item": STATE.to_item()} if Key == conversation_key(STATE.group_uuid) else {}
+
+    def query(self, **_: Any) -> Any:
+        return {"Items": []}
+
+    def put_item(self, **_: Any) -> None:
+        code = self._reasons.pop() + "Exception" if self._reasons else "TransactionConflictException"
+        raise ClientError({"Error": {"Code": code}, **self._tries()}, "PutItem")
+
+    def transact_write_items(self, TransactItems: list[Any], **_: Any) -> None:  # noqa: N803
+        reason = self._reasons.pop() if self._reasons else "TransactionConflict"
+        reasons = [{"Code": "None"}, {"Code": reason}, *({"Code": "None"} for _ in TransactItems[2:])]
+        error = {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": reasons, **self._tries()}
+        raise ClientError(error, "TransactWriteItems")
+
+    def _tries(self) -> dict[str, Any]:
+        lost, self._lost_answers = self._lost_answers, 0
+        return {"ResponseMetadata": {"RetryAttempts": lost, "HTTPStatusCode": 400}}
+
+
+@pytest.mark.parametrize(("lost_answers", "error"), [(0, Contended), (1, StoreUnavailable)])
+@pytest.mark.parametrize("store_class", [MessageStore, StreamedMessageStore])
+@pytest.mark.parametrize("first_message", [False, True])
+def test_send_is_called_busy_only_if_no_answer_was_lost(
+    store_class: type[MessageStore], first_message: bool, lost_answers: int, error: type[StoreError]
+) -> None:
+    store = store_class(Table(Busy(lost_answers=lost_answers), "messages"), CursorSigner("a secret of these tests"))
+    send = (
+        partial(store.send_to_user, receiver=BERT)
+        if first_message
+        else partial(store.send, group_uuid=STATE.group_uuid)
+    )
+    with deadline(0.3), pytest.raises(StoreError) as raised:
+        send(sender=ANNA, text="hello")
+    assert type(raised.value) is error
