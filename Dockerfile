@@ -23,6 +23,7 @@ COPY db db
 COPY lib lib
 COPY routes routes
 COPY services services
+COPY tools tools
 
 # The image's modules have no bytecode, and the API's user cannot write it.
 RUN /opt/venv/bin/python -m compileall -q /usr/local/lib/python3.11 /opt/venv/lib .

@@ -17,27 +17,27 @@ from flask.typing import ResponseReturnValue
 from flask_cors import CORS
 from werkzeug.exceptions import BadRequest, HTTPException
 
-from lib import db
-from lib.auth import TokenVerifier
 from lib.aws import metering
 from lib.aws.dynamodb_client import DynamoDBClient
-from lib.cognito import UserInfo
+from lib.cache.shared import shared_cache
 from lib.config import Settings, load
-from lib.db import Database
-from lib.ddb.cursor import CursorSigner
+from lib.ddb.cursors import CursorSigner
 from lib.ddb.read_positions import ReadPositions
 from lib.ddb.store import MessageStore, StreamedMessageStore
 from lib.ddb.table import Table
+from lib.identity.cognito import UserInfo
+from lib.identity.tokens import TokenVerifier
 from lib.logs import configure, log
-from lib.shared_cache import shared_cache
-from lib.users import UserDirectory
-from routes.backend import Backend
-from routes.body import BEGAN, MAX_BODY_BYTES, REFUSED
+from lib.postgres import database as db
+from lib.postgres.database import Database
+from lib.users.directory import UserDirectory
+from routes.conversations import message_groups
+from routes.dependencies import Backend
+from routes.docs import reference
 from routes.health import health
 from routes.json import OrjsonProvider
-from routes.message_groups import message_groups
 from routes.messages import messages
-from routes.reference import reference
+from routes.request_body import BEGAN, MAX_BODY_BYTES, REFUSED
 from routes.users import users
 from services.errors import Code, Conflict, Forbidden, Invalid, NotFound, ServiceError, Unauthenticated, Unavailable
 from services.newcomers import Newcomers

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 from weakref import WeakValueDictionary
 
-from routes.body import BEGAN, MAX_BODY_BYTES, REFUSED
+from routes.request_body import BEGAN, MAX_BODY_BYTES, REFUSED
 
 BODY_SECONDS = 5.0  # for all of a body
 LIVENESS_PATH = "/api/health-check"  # has a thread of its own: whoever asks restarts a process that does not answer

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from uuid import UUID, uuid5
 
-from lib.ddb.bulk import NewConversation, NewMessage
-from lib.users import User
+from lib.users.directory import User
+from tools.seed.bulk import NewConversation, NewMessage
 
 SIZES = ("small", "medium", "large")
 

@@ -22,16 +22,16 @@ import psycopg
 from bench.dataset import Dataset
 from lib.aws.dynamodb_client import DynamoDBClient
 from lib.config import ROOT, Settings, load
-from lib.db import Database, create_database
-from lib.ddb.bulk import BulkLoader
 from lib.ddb.schema import create_table
 from lib.ddb.table import Table
-from lib.local.dynoxide import Dynoxide
-from lib.local.environment import CREDENTIALS, REGION
-from lib.local.ministack import Ministack
-from lib.local.processes import LOOPBACK, Child, answers, bare_environment, free_port
-from lib.local.tokens import SigningKey, access_claims
-from lib.users import User
+from lib.postgres.database import Database, create_database
+from lib.users.directory import User
+from tools.local_stack.dynoxide import Dynoxide
+from tools.local_stack.environment import CREDENTIALS, REGION
+from tools.local_stack.ministack import Ministack
+from tools.local_stack.processes import LOOPBACK, Child, answers, bare_environment, free_port
+from tools.local_stack.tokens import SigningKey, access_claims
+from tools.seed.bulk import BulkLoader
 
 DYNOXIDE, MINISTACK = ENGINES = ("dynoxide", "ministack")
 """The fastest, so that the engine is not what is slow; and the one that needs no npm."""

@@ -16,7 +16,7 @@ from pygal.style import CleanStyle
 from bench.results import Measured, Results
 from bench.scenarios import NAIVE
 from bench.targets import Verdict
-from lib.console import write, write_table
+from tools.cli.console import write, write_table
 
 _RATIOS = {"CPU/naive": "cpu_us", "rate/naive": "requests_per_second"}
 _MEDIANS = {

@@ -26,7 +26,7 @@ from bench.scenarios import NAMES, SCENARIOS, STARTUP, Scenario, Subject
 from bench.startup import measure_startup
 from bench.wrk import drive
 from lib.config import ROOT
-from lib.local.processes import EngineError, bare_environment
+from tools.local_stack.processes import EngineError, bare_environment
 
 Say = Callable[[str], object]
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from lib.aws.packages import PackageError, build
 from lib.config import ROOT
-from lib.local.processes import Child, EngineError, bare_environment, free_port
+from tools.deploy.packages import PackageError, build
+from tools.local_stack.processes import Child, EngineError, bare_environment, free_port
 
 APP_IMPORT, FUNCTION_IMPORT = "import of the app, s", "cold import of the stream function, s"
 DEV_FIRST, DEV_SECOND = "first ./bin/dev until ready, s", "second ./bin/dev until ready, s"

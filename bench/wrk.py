@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from lib.local.processes import EngineError
+from tools.local_stack.processes import EngineError
 
 _SCRIPT = Path(__file__).with_name("drive.lua")
 _TIMEOUT_SECONDS = 10  # well above the two seconds that no request may take, so that slow ones are seen as slow

@@ -6,7 +6,7 @@ from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
 from lib.version import VERSION
-from routes.backend import backend
+from routes.dependencies import backend
 
 health = Blueprint("health", __name__, url_prefix="/api")
 

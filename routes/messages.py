@@ -8,10 +8,10 @@ from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from lib.ddb.items import Message
-from lib.users import User
-from routes.backend import backend, signed_in
-from routes.body import json_body
-from routes.lists import answer, asked
+from lib.users.directory import User
+from routes.dependencies import backend, signed_in
+from routes.pagination import answer, asked
+from routes.request_body import json_body
 from services.create_message import create_message
 from services.errors import Code, Invalid
 from services.list_messages import list_messages

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
-from routes.backend import backend
+from routes.dependencies import backend
 from services.users import short_profile
 
 users = Blueprint("users", __name__, url_prefix="/api/users")

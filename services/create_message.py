@@ -9,10 +9,10 @@ import json
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 
+from lib.ddb.idempotency import AlreadySent, Idempotency, Receipt
 from lib.ddb.items import Message
-from lib.ddb.receipts import AlreadySent, Idempotency, Receipt
 from lib.ddb.store import MessageStore
-from lib.users import User, UserDirectory
+from lib.users.directory import User, UserDirectory
 from services.errors import Code, Conflict, Invalid, NotFound, database_errors, store_errors
 from services.validation import ToGroup, ToUser, check_idempotency_key, check_new_message
 

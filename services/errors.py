@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 
 from lib.ddb.errors import Contended, ConversationNotFound, CursorInvalid, StoreUnavailable
-from lib.errors import DatabaseUnavailable
+from lib.postgres.errors import DatabaseUnavailable
 
 
 class Code(StrEnum):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from lib.ddb.items import Message
-from lib.ddb.lists import Page
+from lib.ddb.queries import Page
 from lib.ddb.store import MessageStore
-from lib.users import User
+from lib.users.directory import User
 from services.errors import store_errors
 from services.validation import check_created_at, check_group_in_path, check_limit, check_one_position
 

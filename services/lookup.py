@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lib.db import Database
 from lib.ddb.store import MessageStore
-from lib.users import User, UserDirectory
+from lib.postgres.database import Database
+from lib.users.directory import User, UserDirectory
 from services.validation import is_uuid
 
 

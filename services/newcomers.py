@@ -9,10 +9,10 @@ from hashlib import sha256
 
 from cachetools import TTLCache
 
-from lib.auth import scopes
-from lib.cache import Memory
-from lib.cognito import USER_INFO_SCOPE, CognitoError, TokenRevoked, UserInfo
-from lib.users import User, UserDirectory
+from lib.cache.base import Memory
+from lib.identity.cognito import USER_INFO_SCOPE, CognitoError, TokenRevoked, UserInfo
+from lib.identity.tokens import scopes
+from lib.users.directory import User, UserDirectory
 from services.errors import Code, Forbidden, ServiceError, Unauthenticated, Unavailable
 from services.provision_user import provision_user
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lib.logs import log
-from lib.users import HandleTaken, SignUp, User, UserDirectory
+from lib.users.directory import HandleTaken, SignUp, User, UserDirectory
 from services.errors import Code, Forbidden, database_errors
 
 

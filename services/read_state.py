@@ -5,7 +5,7 @@ from __future__ import annotations
 from lib.ddb.items import Conversation
 from lib.ddb.read_positions import ReadPositions
 from lib.ddb.store import MessageStore
-from lib.users import User
+from lib.users.directory import User
 from services.errors import store_errors
 from services.validation import check_group_in_path, check_read_position
 

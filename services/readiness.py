@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 
 from lib.ddb.errors import StoreUnavailable
-from lib.errors import DatabaseUnavailable
+from lib.postgres.errors import DatabaseUnavailable
 from services.errors import Code, Unavailable
 
 _DEADLINE_SECONDS = 0.9

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lib.logs import log
-from lib.users import HandleTaken, User, UserDirectory, is_handle, is_text
+from lib.users.directory import HandleTaken, User, UserDirectory, is_handle, is_text
 from services.lookup import NobodyFound
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from lib.ddb import keys
 from lib.ddb.errors import ConversationNotFound
-from lib.ddb.group_updates import GroupUpdates
 from lib.ddb.items import Item, Message
+from lib.ddb.sequence_numbers import GroupUpdates
 from lib.ddb.shapes import readable
 from lib.logs import log
 

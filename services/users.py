@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lib.auth import (
+from lib.identity.tokens import (
     KeysUnavailable,
     TokenExpired,
     TokenMalformed,
@@ -11,7 +11,7 @@ from lib.auth import (
     TokenVerifier,
     bearer_token,
 )
-from lib.users import User, UserDirectory
+from lib.users.directory import User, UserDirectory
 from services.errors import Code, NotFound, Unauthenticated, Unavailable, database_errors
 from services.newcomers import Newcomers
 

@@ -25,15 +25,15 @@ from botocore.loaders import Loader
 from lib import config
 from lib.aws.dynamodb_client import DynamoDBClient
 from lib.config import DynamoDBSettings
-from lib.db import create_database
-from lib.ddb import admin
 from lib.ddb.schema import create_table
-from lib.local.dynamodb_local import DynamoDBLocal
-from lib.local.environment import without_developer
-from lib.local.ministack import Ministack
-from lib.local.postgres import Postgres
-from lib.local.processes import answers
-from tests.fresh_machine import search_path
+from lib.postgres.database import create_database
+from tests.support.fresh_machine import search_path
+from tools.cli import tables
+from tools.local_stack.dynamodb_local import DynamoDBLocal
+from tools.local_stack.environment import without_developer
+from tools.local_stack.ministack import Ministack
+from tools.local_stack.postgres import Postgres
+from tools.local_stack.processes import answers
 
 _ENGINE_FIXTURES = {"dynamodb_url", "fresh_dynamodb_url"}
 _ENGINES = config.local_dir() / "engines"  # downloads are kept between runs
@@ -182,7 +182,7 @@ def connected(request: pytest.FixtureRequest, dynamodb_url: str) -> Iterator[Any
     settings = DynamoDBSettings(
         aws_default_region=os.environ["AWS_DEFAULT_REGION"], aws_endpoint_url_dynamodb=dynamodb_url
     )
-    client = DynamoDBClient(settings, pool_size=50) if request.param == "own" else admin.connect(settings)
+    client = DynamoDBClient(settings, pool_size=50) if request.param == "own" else tables.connect(settings)
     yield client
     client.close()
 

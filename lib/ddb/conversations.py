@@ -13,13 +13,13 @@ from weakref import WeakValueDictionary
 
 from cachetools import LRUCache, TTLCache
 
-from lib.cache import Memory
-from lib.ddb.adoption import adopt, inbox_rows, old_groups
+from lib.cache.base import Memory
 from lib.ddb.errors import Contended, ConversationNotFound
 from lib.ddb.items import Conversation, Item, conversation_key, pair_key
+from lib.ddb.migration import adopt, inbox_rows, old_groups
 from lib.ddb.table import WRITE_SECONDS, Table
 from lib.deadline import deadline, seconds_left
-from lib.users import User
+from lib.users.directory import User
 
 _REMEMBERED = 4_096
 _OWN_SECONDS = 1

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from lib.ddb import keys
-from lib.users import User
+from lib.users.directory import User
 
 Item = dict[str, Any]
 """An item on the wire: attribute name → `{"S": …}`, `{"N": …}` or `{"M": …}`."""

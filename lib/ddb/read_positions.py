@@ -14,11 +14,11 @@ from lib.ddb import keys
 from lib.ddb.conversations import Conversations
 from lib.ddb.errors import Contended
 from lib.ddb.items import Conversation, InboxRow, Message
-from lib.ddb.sending import StateChanged, read_writes
 from lib.ddb.shapes import shaped
 from lib.ddb.table import WRITE_SECONDS, Table
+from lib.ddb.transactions import StateChanged, read_writes
 from lib.deadline import tries
-from lib.users import User
+from lib.users.directory import User
 
 # Pages in the search for the other's last message, which may be far down: each is twice the one before.
 _FIRST_PAGE, _LARGEST_PAGE = 20, 1_000

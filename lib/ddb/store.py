@@ -1,8 +1,8 @@
-"""The four access patterns (docs/data-model.md) on the table; A and B, the lists, are those of lib/ddb/lists.py.
+"""The four access patterns (docs/data-model.md) on the table; A and B, the lists, are those of lib/ddb/queries.py.
 
 A send starts from the conversation's state, read or just written, and writes one transaction if it is unchanged. When
 another process was faster, the refusal itself carries the current state. In stream mode a send is the message alone,
-and the function on the table's stream does D (lib/ddb/group_updates.py).
+and the function on the table's stream does D (lib/ddb/sequence_numbers.py).
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from typing import Any
 
 from cachetools import LRUCache
 
-from lib.cache import Memory
+from lib.cache.base import Memory
 from lib.clock import Clock, now, tick_after, to_timestamp
 from lib.config import ApiSettings
 from lib.ddb import keys
-from lib.ddb.cursor import CursorSigner
+from lib.ddb.cursors import CursorSigner
 from lib.ddb.errors import Contended, ConversationNotFound, StoreError, StoreUnavailable, Throttled, WriteRefused
+from lib.ddb.idempotency import Idempotency, Receipt, receipt_key, receipt_write
 from lib.ddb.items import Conversation, Item, Member, Message, message_key
-from lib.ddb.lists import MessageLists
-from lib.ddb.receipts import Idempotency, Receipt, receipt_key, receipt_write
-from lib.ddb.sending import KeyTaken, PairTaken, StateChanged, advanced, append_writes, start_writes
+from lib.ddb.queries import MessageLists
 from lib.ddb.table import WRITE_SECONDS, Table, Write, put
+from lib.ddb.transactions import KeyTaken, PairTaken, StateChanged, advanced, append_writes, start_writes
 from lib.deadline import deadline, pause, tries
-from lib.users import User
+from lib.users.directory import User
 
 _REMEMBERED = 4_096
 

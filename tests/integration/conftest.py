@@ -9,9 +9,9 @@ from typing import Any
 import boto3
 import pytest
 
-from lib.db import Database
-from lib.local.cognito import LocalPool, ensure_pool
-from tests.deployed import Account, open_account
+from lib.postgres.database import Database
+from tests.support.deployed import Account, open_account
+from tools.local_stack.cognito import LocalPool, ensure_pool
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from lib.users import UserDirectory
-from tests.integration.api import Api, Person, ok, refused, run_api
+from lib.users.directory import UserDirectory
+from tests.support.api import Api, Person, ok, refused, run_api
 
 INBOX = "/api/message_groups"
 

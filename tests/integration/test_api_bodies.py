@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from routes.body import REFUSED
-from tests.integration.api import Api, ok, refused, run_api
+from routes.request_body import REFUSED
+from tests.support.api import Api, ok, refused, run_api
 
 LIMIT = 16 * 1024
 BLANK = (422, ["message_blank"])

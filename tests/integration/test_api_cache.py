@@ -10,8 +10,8 @@ import grpc
 import psycopg
 import pytest
 
-from tests.integration.api import Api, Person, ok, run_api
-from tests.momento_server import KEY, MomentoServer, momento
+from tests.support.api import Api, Person, ok, run_api
+from tests.support.momento_server import KEY, MomentoServer, momento
 
 api = pytest.fixture(scope="module")(run_api)
 

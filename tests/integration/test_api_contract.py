@@ -21,10 +21,10 @@ from schemathesis import Case, GenerationMode
 from schemathesis.core.failures import FailureGroup
 from schemathesis.core.parameters import ParameterLocation
 
-from lib.db import Database
 from lib.openapi import Node, document
-from services.seed import CONVERSATION_UUID, seed_conversation, seed_users
-from tests.integration.api import Api, Person, run_api
+from lib.postgres.database import Database
+from tests.support.api import Api, Person, run_api
+from tools.seed.conversation import CONVERSATION_UUID, seed_conversation, seed_users
 
 CONFIG: dict[str, Any] = {
     "seed": 4,

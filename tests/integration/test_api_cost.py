@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.integration.api import Api, Person, run_api
+from tests.support.api import Api, Person, run_api
 
 api = pytest.fixture(scope="module")(run_api)
 

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from itsdangerous import URLSafeSerializer
 
-from tests.integration.api import Api, Person, refused, run_api
+from tests.support.api import Api, Person, refused, run_api
 
 INBOX = "/api/message_groups"
 

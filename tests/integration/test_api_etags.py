@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.integration.api import Api, Person, ok, refused, run_api
-from tests.integration.lists import INBOX, conversation, feed_cursor, links, visit
+from tests.support.api import Api, Person, ok, refused, run_api
+from tests.support.lists import INBOX, conversation, feed_cursor, links, visit
 
 api = pytest.fixture(scope="module")(run_api)
 

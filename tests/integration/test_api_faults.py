@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 
 from lib.aws.dynamodb_client import TRIES
 from lib.aws.errors import NoAnswer
-from tests.integration.api import Answer, Api, Call, Person, aws_error, ok, refused, run_api
+from tests.support.api import Answer, Api, Call, Person, aws_error, ok, refused, run_api
 
 UNAVAILABLE = (503, ["storage_unavailable"])
 BUSY = (503, ["conversation_busy"])

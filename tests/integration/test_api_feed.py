@@ -10,8 +10,8 @@ import pytest
 
 from lib.clock import now, to_timestamp
 from lib.ddb.items import InboxRow
-from tests.integration.api import Api, ok, refused, run_api
-from tests.integration.lists import INBOX, conversation, feed_cursor, links, moved, texts, visit, walk
+from tests.support.api import Api, ok, refused, run_api
+from tests.support.lists import INBOX, conversation, feed_cursor, links, moved, texts, visit, walk
 
 api = pytest.fixture(scope="module")(run_api)
 

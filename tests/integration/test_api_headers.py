@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.integration.api import Api, run_api
+from tests.support.api import Api, run_api
 
 FRONTEND, BACKEND = "https://cruddur.example", "https://api.cruddur.example"
 EXPOSED = {

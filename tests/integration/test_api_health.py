@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 from werkzeug.test import TestResponse
 
-from lib.local.postgres import Postgres
 from lib.version import VERSION
-from tests.integration.api import Api, ok, refused, run_api
+from tests.support.api import Api, ok, refused, run_api
+from tools.local_stack.postgres import Postgres
 
 POSTGRES = (503, ["postgres_unavailable"])
 DYNAMODB = (503, ["dynamodb_unavailable"])

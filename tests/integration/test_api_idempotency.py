@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.integration.api import Api, Person, ok, refused, run_api
+from tests.support.api import Api, Person, ok, refused, run_api
 
 api = pytest.fixture(scope="module")(run_api)
 

@@ -14,8 +14,8 @@ from flask.testing import FlaskClient
 from psycopg.errors import UniqueViolation
 
 from lib.ddb.store import MessageStore
-from lib.users import UserDirectory
-from tests.integration.api import JSON, Api, Person, aws_error, refused, run_api
+from lib.users.directory import UserDirectory
+from tests.support.api import JSON, Api, Person, aws_error, refused, run_api
 
 TEXT = "a secret rendezvous at midnight"
 FIELDS = [

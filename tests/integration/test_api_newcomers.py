@@ -15,10 +15,10 @@ import psycopg
 import pytest
 from werkzeug.test import TestResponse
 
-from lib import cognito
+from lib.identity import cognito
 from services.newcomers import REMEMBERED_SECONDS, Newcomers
-from tests.clocks import FrozenTime
-from tests.integration.api import Api, ok, refused, run_api
+from tests.support.api import Api, ok, refused, run_api
+from tests.support.clocks import FrozenTime
 
 INBOX = "/api/message_groups"
 

@@ -8,8 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from lib.ddb.items import Message
-from tests.integration.api import Api, refused, run_api
-from tests.integration.lists import INBOX, conversation, feed_cursor, links, texts, visit, walk
+from tests.support.api import Api, refused, run_api
+from tests.support.lists import INBOX, conversation, feed_cursor, links, texts, visit, walk
 
 api = pytest.fixture(scope="module")(run_api)
 

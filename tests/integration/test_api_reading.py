@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 
 from lib.clock import to_timestamp
 from lib.ddb.items import Message
-from tests.integration.api import JSON, Api, Person, ok, refused, run_api
+from tests.support.api import JSON, Api, Person, ok, refused, run_api
 
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")
 

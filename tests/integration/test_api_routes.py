@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tests.integration.api import Api, ok, refused, run_api
+from tests.support.api import Api, ok, refused, run_api
 
 api = pytest.fixture(scope="module")(run_api)
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from lib.ddb import keys
-from lib.ddb.group_updates import GroupUpdates
 from lib.ddb.items import Message
+from lib.ddb.sequence_numbers import GroupUpdates
 from lib.ddb.table import Table
-from tests.integration.api import JSON, Api, Call, ok, refused, run_api
-from tests.proxy import Cut, LossyProxy
+from tests.support.api import JSON, Api, Call, ok, refused, run_api
+from tests.support.proxy import Cut, LossyProxy
 
 inline_api = pytest.fixture(scope="module")(run_api)
 

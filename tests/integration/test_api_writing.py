@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from tests.integration.api import Api, Person, ok, refused, run_api
+from tests.support.api import Api, Person, ok, refused, run_api
 
 api = pytest.fixture(scope="module")(run_api)
 

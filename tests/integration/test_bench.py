@@ -17,7 +17,7 @@ from bench.run import Plan, run
 from bench.scenarios import FLOOR, LOOP, MESSAGES, NAIVE, PROCESSES, SEND
 from bench.targets import judge
 from lib.config import ROOT
-from tests.dev import eventually, processes_of
+from tests.support.dev import eventually, processes_of
 
 pytestmark = pytest.mark.bench
 

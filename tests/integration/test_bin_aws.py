@@ -15,12 +15,12 @@ from typing import Any
 import boto3
 import pytest
 
-from lib.aws import templates
-from lib.aws.packages import FUNCTIONS, Package, upload
-from lib.aws.protection import protections
-from tests.deployed import BUCKET, Account
-from tests.scripts import load
-from tests.stores import ANNA, TableContents
+from tests.support.deployed import BUCKET, Account
+from tests.support.scripts import load
+from tests.support.stores import ANNA, TableContents
+from tools.deploy import templates
+from tools.deploy.packages import FUNCTIONS, Package, upload
+from tools.deploy.protection import protections
 
 PREFIX = "second"
 STACK = f"{PREFIX}-messaging"
@@ -89,7 +89,9 @@ def test_a_package_holds_all_that_its_handler_imports_and_its_byte_code(
     names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert {"handler.py", "lib/config.py", "botocore/__init__.py"} <= names
     assert {
-        each for each in names if each.startswith(("lib/local/", "lib/aws/stacks", "tests/", "botocore/data/ec2"))
+        each
+        for each in names
+        if each.startswith(("tools/local_stack/", "lib/aws/stacks", "tests/", "botocore/data/ec2"))
     } == set()
     compiled = {path.replace("__pycache__/", "").replace(".cpython-311.pyc", ".py") for path in names if ".pyc" in path}
     assert {each for each in names if each.endswith(".py")} == compiled

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from tests import scripts
-from tests.momento_server import KEY, MomentoServer, momento
+from tests.support import scripts
+from tests.support.momento_server import KEY, MomentoServer, momento
 
 
 @pytest.fixture

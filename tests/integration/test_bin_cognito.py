@@ -11,10 +11,10 @@ from typing import Any
 import jwt
 import pytest
 
-from lib.cognito import CognitoError, UserPool
 from lib.config import CognitoSettings, load
-from lib.local.cognito import PASSWORD, LocalPool, ensure_pool, ensure_user
-from tests import scripts
+from lib.identity.cognito import CognitoError, UserPool
+from tests.support import scripts
+from tools.local_stack.cognito import PASSWORD, LocalPool, ensure_pool, ensure_user
 
 CROWD = 130  # three pages of 60
 

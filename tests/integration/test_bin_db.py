@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from lib.db import Database, drop_database
-from lib.errors import DatabaseUnavailable
-from lib.local.cognito import LocalPool, ensure_user
-from lib.local.postgres import Postgres
-from tests import scripts
-from tests.fresh_machine import search_path
+from lib.postgres.database import Database, drop_database
+from lib.postgres.errors import DatabaseUnavailable
+from tests.support import scripts
+from tests.support.fresh_machine import search_path
+from tools.local_stack.cognito import LocalPool, ensure_user
+from tools.local_stack.postgres import Postgres
 
 SEEDED = {"Augustsz", "bayko", "londo"}
 FAR = "postgresql://me:pa55word@db.example.com/cruddur"
@@ -137,7 +137,7 @@ def test_prod_and_yes_go_ahead(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", new_database())
     assert scripts.load("db/schema-load")([]) == 0
-    monkeypatch.setattr("lib.db_url.is_local", lambda url: False)
+    monkeypatch.setattr("lib.postgres.database_url.is_local", lambda url: False)
     assert scripts.load(name)(["prod", "--yes"]) == 0
 
 

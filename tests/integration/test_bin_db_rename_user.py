@@ -10,16 +10,16 @@ from typing import Any
 import grpc
 import pytest
 
+from lib.cache.momento import Momento
+from lib.cache.shared import Signed
 from lib.config import CacheSettings
-from lib.db import Database
-from lib.local.cognito import LocalPool, ensure_user
-from lib.momento import Momento
-from lib.shared_cache import Signed
-from lib.users import UserDirectory, link_cognito_users
-from services.seed import seed_users
-from tests import scripts
+from lib.postgres.database import Database
+from lib.users.directory import UserDirectory, link_cognito_users
 from tests.integration.test_users import AUGUSTSZ, pool_user
-from tests.momento_server import KEY, MomentoServer, momento
+from tests.support import scripts
+from tests.support.momento_server import KEY, MomentoServer, momento
+from tools.local_stack.cognito import LocalPool, ensure_user
+from tools.seed.conversation import seed_users
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_a_database_elsewhere_is_not_touched(words: list[str]) -> None:
 
 
 def test_prod_and_yes_go_ahead(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lib.db_url.is_local", lambda url: False)
+    monkeypatch.setattr("lib.postgres.database_url.is_local", lambda url: False)
     assert rename("bayko", "prod", "--yes", "--handle", "bay") == 0
     assert row(database, "bay")
 

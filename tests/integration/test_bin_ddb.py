@@ -12,12 +12,10 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from lib.db import Database
-from lib.ddb import admin
 from lib.ddb.store import MessageStore
-from services.seed import CONVERSATION_UUID
-from tests import scripts
-from tests.integration.ddb_scripts import (
+from lib.postgres.database import Database
+from tests.support import scripts
+from tests.support.ddb_scripts import (
     AWS,
     HOSTILE,
     Run,
@@ -27,6 +25,8 @@ from tests.integration.ddb_scripts import (
     take_for_foreign,
     use_table,
 )
+from tools.cli import tables
+from tools.seed.conversation import CONVERSATION_UUID
 
 database = pytest.fixture(scope="module")(seeded_database)
 settings = pytest.fixture(autouse=True)(use_table)
@@ -141,7 +141,7 @@ def test_list_tables_reads_every_page() -> None:
     with Stubber(client) as stub:
         stub.add_response("list_tables", {"TableNames": ["one", "two"], "LastEvaluatedTableName": "two"}, {})
         stub.add_response("list_tables", {"TableNames": ["three"]}, {"ExclusiveStartTableName": "two"})
-        assert list(admin.table_names(client)) == ["one", "two", "three"]
+        assert list(tables.table_names(client)) == ["one", "two", "three"]
     client.close()
 
 
@@ -150,7 +150,7 @@ def test_scan_prints_every_item_over_all_pages(
 ) -> None:
     members = seeded.conversations.members(group_uuid=CONVERSATION_UUID)
     seeded.send(group_uuid=CONVERSATION_UUID, sender=members[0], text=HOSTILE)
-    monkeypatch.setattr(admin, "_ITEMS_PER_PAGE", 10)
+    monkeypatch.setattr(tables, "_ITEMS_PER_PAGE", 10)
     status, data, said = run("scan")
     items = [json.loads(line) for line in data]
     stored = dynamodb_client.scan(TableName=table)["Items"]
@@ -165,7 +165,7 @@ def test_scan_prints_every_item_over_all_pages(
 
 
 def test_scan_stops_at_its_limit(run: Run, seeded: MessageStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin, "_ITEMS_PER_PAGE", 5)
+    monkeypatch.setattr(tables, "_ITEMS_PER_PAGE", 5)
     status, data, said = run("scan", "--limit", "7")
     assert (status, len(data)) == (0, 7)
     assert said.startswith("Items: 7, requests: 2,")

@@ -14,14 +14,12 @@ from psycopg.rows import dict_row
 from rich.cells import cell_len
 from rich.console import Console
 
-from lib import console, lessons
 from lib.ddb.conversations import Conversations
-from lib.ddb.group_updates import GroupUpdates
+from lib.ddb.sequence_numbers import GroupUpdates
 from lib.ddb.store import MessageStore, StreamedMessageStore
 from lib.ddb.table import Table
-from lib.users import User
-from services.seed import CONVERSATION_UUID
-from tests.integration.ddb_scripts import (
+from lib.users.directory import User
+from tests.support.ddb_scripts import (
     AWS,
     Run,
     run_in_process,
@@ -30,9 +28,12 @@ from tests.integration.ddb_scripts import (
     take_for_foreign,
     use_table,
 )
-from tests.integration.explained import Contents, Wire, check_calls, check_changes, contents_of, recorded_wire, section
-from tests.old_data import GROUP, TIMES, old_conversation
-from tests.stores import ANNA, BERT, TableContents
+from tests.support.explained import Contents, Wire, check_calls, check_changes, contents_of, recorded_wire, section
+from tests.support.old_data import GROUP, TIMES, old_conversation
+from tests.support.stores import ANNA, BERT, TableContents
+from tools.cli import console
+from tools.explain import sql_equivalents
+from tools.seed.conversation import CONVERSATION_UUID
 
 AUGUSTSZ, LONDO = "76d2f241-a860-4d8b-a8e3-6cd68db75ab9", "a94d17c6-5e2b-4f80-8c3d-06e7b952f1da"
 MODES = pytest.mark.parametrize("mode", ["inline", "stream"])
@@ -81,7 +82,7 @@ def test_the_rows_and_the_partiqls_rows_are_those_of_the_list(
 
 
 def test_other_rows_are_told_apart(run: Run, seeded: MessageStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lib.ddb.partiql.run", lambda *_, **__: iter([]))
+    monkeypatch.setattr("tools.explain.partiql.run", lambda *_, **__: iter([]))
     assert section(run("explain", "A")[1], "PartiQL")[-1].startswith("gives OTHER rows: ")
 
 
@@ -140,7 +141,7 @@ def test_the_sql_is_valid_and_gives_what_the_table_gives(
     url = seeded_database(new_database())
     texts = ["It's the first", "a \\ and a \n", "نعم 🍵"]
     with psycopg.connect(url, row_factory=dict_row) as postgres:
-        postgres.execute(lessons.TABLES.encode())
+        postgres.execute(sql_equivalents.TABLES.encode())
         for pattern, text in zip(["C", "C", "C"], texts, strict=True):
             _, data, _ = run("explain", pattern, "--text", text)
             postgres.execute(statement(data))

@@ -11,8 +11,7 @@ import pytest
 
 from lib.ddb.schema import MESSAGE_GROUP_INDEX
 from lib.ddb.store import MessageStore
-from services.seed import CONVERSATION_UUID
-from tests.integration.ddb_scripts import (
+from tests.support.ddb_scripts import (
     AWS,
     HOSTILE,
     Run,
@@ -22,6 +21,7 @@ from tests.integration.ddb_scripts import (
     take_for_foreign,
     use_table,
 )
+from tools.seed.conversation import CONVERSATION_UUID
 
 STEERING = "\x1b[2J\x9b31m\x7f \u202eevil"
 """Text that a terminal would obey."""

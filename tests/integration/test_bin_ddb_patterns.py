@@ -16,9 +16,9 @@ from app import create_app
 from lib.config import Settings, load
 from lib.ddb.items import InboxRow, Message
 from lib.ddb.store import MessageStore
-from lib.users import User
-from services.seed import CONVERSATION_UUID
-from tests.integration.ddb_scripts import HOSTILE, Run, run_in_process, seeded_database, seeded_store, use_table
+from lib.users.directory import User
+from tests.support.ddb_scripts import HOSTILE, Run, run_in_process, seeded_database, seeded_store, use_table
+from tools.seed.conversation import CONVERSATION_UUID
 
 AUGUSTSZ, BAYKO = "76d2f241-a860-4d8b-a8e3-6cd68db75ab9", "3f0c5b8e-92d1-4c47-9a6e-b1d8f7240c35"
 CURSOR = re.compile(r"^Next page: --cursor (\S+)$", re.MULTILINE)
@@ -35,7 +35,7 @@ def api(seeded: MessageStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
     monkeypatch.setenv("SECRET_KEY", "0123456789abcdef")
     monkeypatch.setenv("AWS_COGNITO_USER_POOL_ID", "us-east-1_Any")
     monkeypatch.setenv("AWS_COGNITO_USER_POOL_CLIENT_ID", "any")
-    monkeypatch.setattr("lib.auth.TokenVerifier.verify", lambda self, authorization: authorization)
+    monkeypatch.setattr("lib.identity.tokens.TokenVerifier.verify", lambda self, authorization: authorization)
     with redirect_stdout(io.StringIO()):  # where its log goes from now on
         app = create_app(load(Settings))
 

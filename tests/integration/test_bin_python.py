@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lib.config import ROOT
-from tests import scripts
+from tests.support import scripts
 
 HERE = str(ROOT / "bin")
 

@@ -18,13 +18,13 @@ import pytest
 from dotenv import dotenv_values
 
 from app import create_app
-from lib.cognito import UserPool
 from lib.config import ROOT, Settings, load
-from lib.local.cognito import PASSWORD
-from lib.local.ministack import Ministack
-from services.seed import CONVERSATION_UUID
-from tests import scripts
-from tests.compose import SERVICES, environment
+from lib.identity.cognito import UserPool
+from tests.support import scripts
+from tests.support.compose_file import SERVICES, environment
+from tools.local_stack.cognito import PASSWORD
+from tools.local_stack.ministack import Ministack
+from tools.seed.conversation import CONVERSATION_UUID
 
 COMMAND, ENVIRONMENT = SERVICES["setup"]["command"], environment("setup")
 

@@ -13,9 +13,9 @@ import pytest
 
 from lib.config import ROOT
 from lib.ddb.schema import create_table
-from lib.users import User
-from tests.senders import Client, plan
-from tests.stores import ANNA, BERT, CARL, TableContents
+from lib.users.directory import User
+from tests.support.concurrent_writers import Client, plan
+from tests.support.stores import ANNA, BERT, CARL, TableContents
 
 MESSAGES = 80
 DORA = User("44444444-0000-4000-8000-000000000004", "dora", "Dora")
@@ -49,7 +49,7 @@ def test_every_acknowledged_message_is_there_once_and_in_order(processes: Proces
     create_table(client, table)
     running = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.senders", plan(fresh_dynamodb_url, table, each)],
+            [sys.executable, "-m", "tests.support.concurrent_writers", plan(fresh_dynamodb_url, table, each)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,

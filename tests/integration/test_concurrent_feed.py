@@ -19,8 +19,8 @@ from lib.ddb.errors import Contended
 from lib.ddb.schema import create_table
 from lib.ddb.store import MessageStore
 from lib.ddb.table import Write
-from lib.users import User
-from tests.stores import ANNA, TableContents, stores_on
+from lib.users.directory import User
+from tests.support.stores import ANNA, TableContents, stores_on
 
 MESSAGES = 30
 SKEWS = (-3, 0, 3, 24 * 3600)  # seconds; the last one's rows stay ahead of all others

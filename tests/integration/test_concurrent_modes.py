@@ -10,15 +10,15 @@ from threading import Barrier
 from typing import Any
 
 from lib.ddb.errors import Contended
-from lib.ddb.group_updates import GroupUpdates
 from lib.ddb.items import Message
+from lib.ddb.sequence_numbers import GroupUpdates
 from lib.ddb.store import MessageStore
 from lib.ddb.table import Table
-from lib.users import User
-from tests.doctoring import tomorrow, visit
-from tests.old_data import old_conversation
-from tests.stores import ANNA, BERT, CARL, TableContents, positions_of, stores_on
-from tests.streamed import streamed_stores_on
+from lib.users.directory import User
+from tests.support.doctor_fixtures import tomorrow, visit
+from tests.support.old_data import old_conversation
+from tests.support.stores import ANNA, BERT, CARL, TableContents, positions_of, stores_on
+from tests.support.streamed import streamed_stores_on
 
 EACH = 40
 ADOPTIONS = 5

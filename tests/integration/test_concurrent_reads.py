@@ -14,8 +14,8 @@ from botocore.config import Config
 from lib.ddb.errors import Contended
 from lib.ddb.schema import create_table
 from lib.ddb.store import MessageStore
-from lib.users import User
-from tests.stores import ANNA, BERT, TableContents, positions_of, stores_on
+from lib.users.directory import User
+from tests.support.stores import ANNA, BERT, TableContents, positions_of, stores_on
 
 MESSAGES = 60
 

@@ -12,16 +12,16 @@ import pytest
 from lib.aws.dynamodb_client import DynamoDBClient
 from lib.aws.metering import start_metering
 from lib.config import DynamoDBSettings
-from lib.ddb.cursor import CursorSigner
-from lib.ddb.group_updates import GroupUpdates
+from lib.ddb.cursors import CursorSigner
 from lib.ddb.items import Message
 from lib.ddb.read_positions import ReadPositions
+from lib.ddb.sequence_numbers import GroupUpdates
 from lib.ddb.store import MessageStore, StreamedMessageStore
 from lib.ddb.table import Table
-from lib.users import User
-from tests import documents
+from lib.users.directory import User
 from tests.conftest import engine_scope
-from tests.examples import AUGUSTSZ, BAYKO, IDEMPOTENCY
+from tests.support import documents
+from tests.support.examples import AUGUSTSZ, BAYKO, IDEMPOTENCY
 
 ROWS = {call: (int(requests), rest) for call, requests, *rest in documents.table(documents.PERFORMANCE, "Call")}
 COLUMNS = {"ministack": 1, "dynamodb-local": 2}  # of the units, after those of AWS's rules

@@ -14,11 +14,11 @@ import psutil
 import psycopg
 import pytest
 
-from lib.db import Database, create_database, drop_database
-from lib.errors import DatabaseUnavailable, NotUnique
-from lib.local.postgres import Postgres
-from lib.users import User, UserDirectory
-from services.seed import seed_users
+from lib.postgres.database import Database, create_database, drop_database
+from lib.postgres.errors import DatabaseUnavailable, NotUnique
+from lib.users.directory import User, UserDirectory
+from tools.local_stack.postgres import Postgres
+from tools.seed.conversation import seed_users
 
 AUGUSTSZ = User("76d2f241-a860-4d8b-a8e3-6cd68db75ab9", "Augustsz", "Augustsz")
 POOL_SIZE = 6
@@ -177,7 +177,7 @@ def test_what_must_be_unique_is_refused_without_telling_it(database: Database) -
 def test_who_has_little_time_waits_no_longer(
     new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch, postgres_server: Postgres
 ) -> None:
-    monkeypatch.setattr("lib.db._read", lambda path: "SELECT pg_sleep(30)")
+    monkeypatch.setattr("lib.postgres.database._read", lambda path: "SELECT pg_sleep(30)")
     with Database(new_database(), seconds=0.2) as hurried:
         assert time_until_unavailable(hurried) < 1
         with frozen(postgres_server):
@@ -185,7 +185,7 @@ def test_who_has_little_time_waits_no_longer(
 
 
 def test_a_statement_that_takes_too_long_is_given_up(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lib.db._read", lambda path: "SELECT pg_sleep(30)")
+    monkeypatch.setattr("lib.postgres.database._read", lambda path: "SELECT pg_sleep(30)")
     began = time.monotonic()
     with pytest.raises(DatabaseUnavailable, match="statement timeout"):
         database.one("users/all")

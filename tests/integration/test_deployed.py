@@ -13,13 +13,13 @@ import pytest
 
 from lib.config import Settings, load
 from lib.ddb.items import Message
-from lib.users import User
-from tests.confirmed import event as sign_up_event
-from tests.deployed import PASSWORDS, Account, eventually
-from tests.integration.api import Person, serve
-from tests.stores import ANNA, BERT, CARL, TableContents
-from tests.streamed import stream_records, streamed_stores_on
-from tests.tokens import TokenIssuer
+from lib.users.directory import User
+from tests.support.api import Person, serve
+from tests.support.deployed import PASSWORDS, Account, eventually
+from tests.support.sign_up_events import event as sign_up_event
+from tests.support.stores import ANNA, BERT, CARL, TableContents
+from tests.support.streamed import stream_records, streamed_stores_on
+from tests.support.tokens import TokenIssuer
 
 STACK = "cruddur-messaging"
 

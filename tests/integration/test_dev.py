@@ -18,8 +18,19 @@ import psutil
 import pytest
 
 from lib.config import ROOT
-from lib.local.processes import LOOPBACK, Child, answers, bare_environment, free_port
-from tests.dev import SECONDS, Dev, authorization, call, cognito, eventually, once, processes_of, running, stop_all
+from tests.support.dev import (
+    SECONDS,
+    Dev,
+    authorization,
+    call,
+    cognito,
+    eventually,
+    once,
+    processes_of,
+    running,
+    stop_all,
+)
+from tools.local_stack.processes import LOOPBACK, Child, answers, bare_environment, free_port
 
 GREETING = "The jump gate is open \N{ROCKET}"
 

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.dev import SECONDS, Dev, authorization, call, eventually, running, stop_all
+from tests.support.dev import SECONDS, Dev, authorization, call, eventually, running, stop_all
 
 
 @pytest.fixture(autouse=True)

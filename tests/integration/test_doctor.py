@@ -18,19 +18,19 @@ import psycopg
 import pytest
 from rich.console import Console
 
-from lib import console
-from lib.db import Database
 from lib.ddb import keys
 from lib.ddb.errors import Contended
-from lib.doctor.findings import PERSON, Code
-from lib.users import User
-from tests.damages import OTHER
-from tests.doctoring import visit
-from tests.integration.api import Api, Person, run_api
-from tests.integration.ddb_scripts import Run, run_in_process, take_for_foreign
-from tests.old_data import GROUP, TIMES, old_conversation, old_message, old_row
-from tests.old_table import ITEMS, PEOPLE, group_of, texts
-from tests.stores import ANNA, BERT, CARL, TableContents, stores_on
+from lib.postgres.database import Database
+from lib.users.directory import User
+from tests.support.api import Api, Person, run_api
+from tests.support.corruptions import OTHER
+from tests.support.ddb_scripts import Run, run_in_process, take_for_foreign
+from tests.support.doctor_fixtures import visit
+from tests.support.old_data import GROUP, TIMES, old_conversation, old_message, old_row
+from tests.support.old_table import ITEMS, PEOPLE, group_of, texts
+from tests.support.stores import ANNA, BERT, CARL, TableContents, stores_on
+from tools.cli import console
+from tools.doctor.findings import PERSON, Code
 
 api = pytest.fixture(scope="module")(run_api)
 run = pytest.fixture(run_in_process)

@@ -37,7 +37,7 @@ from lib.config import DynamoDBSettings, SettingsError
 from lib.ddb.errors import RequestRejected, StoreUnavailable
 from lib.ddb.table import Table
 from lib.deadline import deadline
-from tests.scripted_server import BODY, GOOD, HEADERS, Play, ScriptedServer, end, reset, say, wait
+from tests.support.scripted_server import BODY, GOOD, HEADERS, Play, ScriptedServer, end, reset, say, wait
 
 SECONDS = 0.3  # a try's
 

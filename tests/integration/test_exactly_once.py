@@ -21,17 +21,17 @@ import boto3
 import psycopg
 import pytest
 
-from lib.db import Database
 from lib.ddb.items import Message
 from lib.ddb.schema import create_table
-from lib.local.environment import CREDENTIALS
-from lib.users import User
-from tests.api_server import ApiServer
-from tests.integration.api import Api, ok, refused, run_api
+from lib.postgres.database import Database
+from lib.users.directory import User
 from tests.integration.test_concurrency import Snapshot
-from tests.proxy import Cut, LossyProxy
-from tests.retrying import Outgoing, RetryingClient
-from tests.tokens import TokenIssuer
+from tests.support.api import Api, ok, refused, run_api
+from tests.support.api_server import ApiServer
+from tests.support.proxy import Cut, LossyProxy
+from tests.support.retrying import Outgoing, RetryingClient
+from tests.support.tokens import TokenIssuer
+from tools.local_stack.environment import CREDENTIALS
 
 # Of the schedule; what the faults then meet is left to the machine.
 SEED = int(os.environ.get("FAULT_SEED", "0")) or random.randrange(1, 2**32)  # noqa: S311

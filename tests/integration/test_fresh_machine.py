@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from lib.config import ROOT
-from tests import fresh_machine, scripts
-from tests.dev import once
+from tests.support import fresh_machine, scripts
+from tests.support.dev import once
 
 
 @pytest.fixture(autouse=True)

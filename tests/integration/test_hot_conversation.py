@@ -8,7 +8,7 @@ from itertools import repeat
 from typing import Any
 
 from lib.ddb.store import MessageStore
-from tests.stores import ANNA, BERT, TableContents, stores_on
+from tests.support.stores import ANNA, BERT, TableContents, stores_on
 
 WRITERS = 4  # of each process
 SECONDS = 2.0

@@ -13,22 +13,22 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from lib.aws.templates import template
 from lib.config import DynamoDBSettings
-from lib.ddb.calls import Call, record
-from lib.ddb.group_updates import GroupUpdates
+from lib.ddb.idempotency import AlreadySent, Idempotency
 from lib.ddb.items import Message
-from lib.ddb.receipts import AlreadySent, Idempotency
 from lib.ddb.schema import MESSAGE_GROUP_INDEX, create_table, table_definition
+from lib.ddb.sequence_numbers import GroupUpdates
 from lib.ddb.table import Table
-from lib.local.environment import REGION
-from lib.local.ministack import Ministack
-from tests.damages import damages
-from tests.doctoring import sound_table, visit
-from tests.old_data import GROUP, TIMES, old_conversation
-from tests.policies import resolved
-from tests.stores import ANNA, BERT, CARL, TableContents, positions_of, stores_on
-from tests.streamed import streamed_stores_on
+from tests.support.corruptions import damages
+from tests.support.doctor_fixtures import sound_table, visit
+from tests.support.old_data import GROUP, TIMES, old_conversation
+from tests.support.policies import resolved
+from tests.support.stores import ANNA, BERT, CARL, TableContents, positions_of, stores_on
+from tests.support.streamed import streamed_stores_on
+from tools.deploy.templates import template
+from tools.explain.recorder import Call, record
+from tools.local_stack.environment import REGION
+from tools.local_stack.ministack import Ministack
 
 ROLES = ["AppRole", "MessageStreamRole", "MaintenanceRole"]
 # The roles, and what their policies name.

@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 import boto3
 import pytest
 
-from lib.aws.templates import template
-from lib.local.ministack import Ministack
+from tools.deploy.templates import template
+from tools.local_stack.ministack import Ministack
 
 UNKNOWN = {"AWS::EC2::FlowLog", "AWS::EC2::SecurityGroupIngress"}
 PREFIX_LISTS = {"DynamoDBPrefixListId": "pl-00000001", "S3PrefixListId": "pl-00000002"}

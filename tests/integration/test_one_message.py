@@ -28,16 +28,16 @@ from flask.testing import FlaskClient
 from lib.aws.dynamodb_client import DynamoDBClient
 from lib.config import DynamoDBSettings
 from lib.ddb.errors import Contended, StoreUnavailable
-from lib.ddb.group_updates import GroupUpdates
+from lib.ddb.idempotency import AlreadySent, Idempotency
 from lib.ddb.items import Message
-from lib.ddb.receipts import AlreadySent, Idempotency
+from lib.ddb.sequence_numbers import GroupUpdates
 from lib.ddb.store import MessageStore
 from lib.ddb.table import Table
-from lib.users import User
-from tests.integration.api import Api, refused, run_api
-from tests.proxy import Fault, LossyProxy, Say, Seen, Stall
-from tests.stores import TableContents, stores_on
-from tests.streamed import streamed_stores_on
+from lib.users.directory import User
+from tests.support.api import Api, refused, run_api
+from tests.support.proxy import Fault, LossyProxy, Say, Seen, Stall
+from tests.support.stores import TableContents, stores_on
+from tests.support.streamed import streamed_stores_on
 
 LATEST = 5 + 1  # the deadline of a send in seconds, and some slack
 AT_ONCE = 48

@@ -9,14 +9,14 @@ from typing import Any
 import boto3
 import pytest
 
-from lib.ddb import partiql
-from lib.ddb.calls import Call, record
-from lib.ddb.cursor import CursorSigner
-from lib.ddb.group_updates import GroupUpdates
+from lib.ddb.cursors import CursorSigner
 from lib.ddb.schema import create_table
+from lib.ddb.sequence_numbers import GroupUpdates
 from lib.ddb.store import MessageStore, StreamedMessageStore
 from lib.ddb.table import Table
-from tests.stores import ANNA, BERT, TableContents
+from tests.support.stores import ANNA, BERT, TableContents
+from tools.explain import partiql
+from tools.explain.recorder import Call, record
 
 Recorded = Callable[[type[MessageStore]], tuple[MessageStore, Table, list[Call]]]
 

@@ -12,17 +12,17 @@ from typing import Any
 import boto3
 import pytest
 
-from lib.db import Database
-from lib.local.cognito import PASSWORD, LocalPool
-from tests import confirmed
-from tests.confirmed import ATTRIBUTES, Log, event
-from tests.integration.api import Api, ok, run_api
+from lib.postgres.database import Database
+from tests.support import sign_up_events
+from tests.support.api import Api, ok, run_api
+from tests.support.sign_up_events import ATTRIBUTES, Log, event
+from tools.local_stack.cognito import PASSWORD, LocalPool
 
 STEP_SECONDS = 1.9  # as long as one step that fails may take: Cognito waits five for all of them
 NOWHERE = "postgresql://127.0.0.1:9/nowhere"
 
-function = confirmed.function
-log = confirmed.log
+function = sign_up_events.function
+log = sign_up_events.log
 api = pytest.fixture(scope="module")(run_api)
 
 

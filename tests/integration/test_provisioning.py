@@ -9,10 +9,10 @@ from threading import Barrier
 
 import pytest
 
-from lib.db import Database, Row
-from lib.users import HandleTaken, Outcome, SignUp, User, UserDirectory, link_cognito_users
-from services.seed import seed_users
+from lib.postgres.database import Database, Row
+from lib.users.directory import HandleTaken, Outcome, SignUp, User, UserDirectory, link_cognito_users
 from tests.integration.test_users import pool_user
+from tools.seed.conversation import seed_users
 
 AUGUSTSZ = User("76d2f241-a860-4d8b-a8e3-6cd68db75ab9", "Augustsz", "Augustsz")
 THREADS = 8

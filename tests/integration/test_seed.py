@@ -13,13 +13,13 @@ from lib.aws.dynamodb_client import DynamoDBClient
 from lib.aws.metering import start_metering
 from lib.clock import from_timestamp, to_timestamp
 from lib.config import ROOT, DynamoDBSettings
-from lib.db import Database
-from lib.ddb.cursor import CursorSigner
+from lib.ddb.cursors import CursorSigner
 from lib.ddb.items import InboxRow, Message
 from lib.ddb.store import MessageStore
 from lib.ddb.table import Table
-from lib.users import User, UserDirectory
-from services.seed import CONVERSATION_UUID, HANDLES, SeedRefused, seed_conversation, seed_users
+from lib.postgres.database import Database
+from lib.users.directory import User, UserDirectory
+from tools.seed.conversation import CONVERSATION_UUID, HANDLES, SeedRefused, seed_conversation, seed_users
 
 LINES = json.loads((ROOT / "db/conversation.json").read_text(encoding="utf-8"))
 SCRIPT = [(line["from"], line["message"]) for line in LINES]

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 
 from lib.clock import from_timestamp
-from lib.db import Database
-from lib.ddb import bulk
-from lib.ddb.bulk import BulkLoader
-from lib.ddb.cursor import CursorSigner
+from lib.ddb.cursors import CursorSigner
 from lib.ddb.items import Message
 from lib.ddb.store import MessageStore
 from lib.ddb.table import Table
-from lib.users import User, UserDirectory
-from services.seed_many import MANY_HANDLES, many_uuid
-from tests.integration.ddb_scripts import Run, run_in_process, seeded_database, take_for_foreign, use_table
-from tests.stores import TableContents, all_pages, positions_of
+from lib.postgres.database import Database
+from lib.users.directory import User, UserDirectory
+from tests.support.ddb_scripts import Run, run_in_process, seeded_database, take_for_foreign, use_table
+from tests.support.stores import TableContents, all_pages, positions_of
+from tools.seed import bulk
+from tools.seed.bulk import BulkLoader
+from tools.seed.many import MANY_HANDLES, many_uuid
 
 COUNT = 500
 GROUP = many_uuid(COUNT)
@@ -128,6 +128,6 @@ def test_the_number_is_a_million_unless_it_is_given(
     run: Run, store: MessageStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr("services.seed_many.seed_many", lambda table, users, count, each: asked.append(count) or 0)
+    monkeypatch.setattr("tools.seed.many.seed_many", lambda table, users, count, each: asked.append(count) or 0)
     assert run("seed", "--many")[0] == 0
     assert asked == [1_000_000]

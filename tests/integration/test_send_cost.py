@@ -14,11 +14,11 @@ import pytest
 
 from lib.aws.dynamodb_client import DynamoDBClient
 from lib.aws.metering import start_metering
-from lib.local.environment import CREDENTIALS
-from lib.local.processes import LOOPBACK
-from tests.api_server import ApiServer
-from tests.integration.api import Api, Person, run_api
-from tests.stores import ANNA, BERT, TableContents, stores_on
+from tests.support.api import Api, Person, run_api
+from tests.support.api_server import ApiServer
+from tests.support.stores import ANNA, BERT, TableContents, stores_on
+from tools.local_stack.environment import CREDENTIALS
+from tools.local_stack.processes import LOOPBACK
 
 MESSAGES = 200
 

@@ -18,9 +18,9 @@ import psutil
 import pytest
 
 from lib.config import ROOT
-from lib.local.processes import LOOPBACK, Child, EngineError, answers, bare_environment, free_port
 from serve import CONNECTIONS
-from tests.api_server import SETTINGS, ApiServer
+from tests.support.api_server import SETTINGS, ApiServer
+from tools.local_stack.processes import LOOPBACK, Child, EngineError, answers, bare_environment, free_port
 
 SECRET = "a-secret-of-somebody@example.com"
 GET = b"GET /api/health-check HTTP/1.1\r\nHost: x\r\n"

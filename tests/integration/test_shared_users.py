@@ -11,15 +11,15 @@ from typing import Any
 import grpc
 import pytest
 
+from lib.cache.momento import FORGOTTEN_SECONDS, Momento
+from lib.cache.shared import PAUSE_SECONDS, Forgiving, Signed
 from lib.config import CacheSettings
-from lib.db import Database
-from lib.known_users import REMEMBERED_SECONDS
-from lib.momento import FORGOTTEN_SECONDS, Momento
-from lib.shared_cache import PAUSE_SECONDS, Forgiving, Signed
-from lib.users import HandleTaken, Outcome, SignUp, User, UserDirectory, link_cognito_users
-from services.seed import seed_users
+from lib.postgres.database import Database
+from lib.users.cache import REMEMBERED_SECONDS
+from lib.users.directory import HandleTaken, Outcome, SignUp, User, UserDirectory, link_cognito_users
 from tests.integration.test_users import AUGUSTSZ, pool_user
-from tests.momento_server import KEY, MomentoServer, momento
+from tests.support.momento_server import KEY, MomentoServer, momento
+from tools.seed.conversation import seed_users
 
 SECRET = "a secret of these tests"
 ANNA = SignUp("sub-anna", "anna", "Anna Ann", "anna@example.com", email_verified=True)

@@ -15,8 +15,8 @@ from typing import Self
 import psutil
 import pytest
 
-from lib.local.processes import LOOPBACK
-from tests.api_server import ApiServer
+from tests.support.api_server import ApiServer
+from tools.local_stack.processes import LOOPBACK
 
 READ = "/api/message_groups/5ae290ed-55d1-47a0-bc6d-fe2bc2700399/read"
 HEAD = "POST {} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer x.y.z\r\n"

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.read_position_contract import ReadPositionContract
-from tests.receipt_contract import ReceiptContract
-from tests.store_contract import StoreContract
-from tests.stores import NewStore, TableContents, stores_on
+from tests.support.read_position_contract import ReadPositionContract
+from tests.support.receipt_contract import ReceiptContract
+from tests.support.store_contract import StoreContract
+from tests.support.stores import NewStore, TableContents, stores_on
 
 
 @pytest.fixture

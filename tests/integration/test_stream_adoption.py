@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from lib.ddb.items import Item
-from lib.users import User
-from tests import streamed
-from tests.old_data import GROUP, old_conversation, old_message
-from tests.stores import ANNA, BERT, TableContents, stores_on
-from tests.streamed import Handler, event, streamed_stores_on
+from lib.users.directory import User
+from tests.support import streamed
+from tests.support.old_data import GROUP, old_conversation, old_message
+from tests.support.stores import ANNA, BERT, TableContents, stores_on
+from tests.support.streamed import Handler, event, streamed_stores_on
 
 handle = streamed.handle
 

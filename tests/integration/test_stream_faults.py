@@ -22,10 +22,10 @@ from botocore.config import Config
 from lib.ddb.items import Item
 from lib.ddb.schema import create_table
 from lib.ddb.store import MessageStore
-from lib.users import User
-from tests.doctoring import People, tomorrow, visit
-from tests.stores import TableContents, stores_on
-from tests.streamed import failures, load_handler, numbers, record, stream_records, streamed_stores_on
+from lib.users.directory import User
+from tests.support.doctor_fixtures import People, tomorrow, visit
+from tests.support.stores import TableContents, stores_on
+from tests.support.streamed import failures, load_handler, numbers, record, stream_records, streamed_stores_on
 
 SEED = int(os.environ.get("FAULT_SEED", "0")) or random.randrange(1, 2**32)  # noqa: S311
 MESSAGES, CONVERSATIONS, USERS, ROUNDS = 500, 50, 20, 5

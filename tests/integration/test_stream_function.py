@@ -9,11 +9,11 @@ import pytest
 
 from lib.ddb.items import InboxRow, Item, Message
 from lib.ddb.store import StreamedMessageStore
-from lib.users import User
-from tests import streamed
-from tests.old_data import old_message, old_row
-from tests.stores import ANNA, BERT, CARL, TableContents, stores_on
-from tests.streamed import Handler, event, failures, numbers, record, streamed_stores_on
+from lib.users.directory import User
+from tests.support import streamed
+from tests.support.old_data import old_message, old_row
+from tests.support.stores import ANNA, BERT, CARL, TableContents, stores_on
+from tests.support.streamed import Handler, event, failures, numbers, record, streamed_stores_on
 
 GROUP = "5ae290ed-55d1-47a0-bc6d-fe2bc2700399"
 AUGUSTSZ = User("76d2f241-a860-4d8b-a8e3-6cd68db75ab9", "Augustsz", "Augustsz")

@@ -17,9 +17,9 @@ import pytest
 from lib.config import ROOT
 from lib.ddb.schema import create_table
 from lib.ddb.store import StreamedMessageStore
-from tests import scripts
-from tests.stores import ANNA, BERT, CARL, TableContents
-from tests.streamed import streamed_stores_on
+from tests.support import scripts
+from tests.support.stores import ANNA, BERT, CARL, TableContents
+from tests.support.streamed import streamed_stores_on
 
 SECONDS = 10
 SECRET = "what somebody wrote"

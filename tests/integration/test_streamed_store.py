@@ -9,11 +9,11 @@ import pytest
 
 from lib.clock import tick_after
 from lib.ddb.errors import ConversationNotFound
-from tests.read_position_contract import ReadPositionContract
-from tests.receipt_contract import ReceiptContract
-from tests.store_contract import StoreContract
-from tests.stores import ANNA, BERT, CARL, NOON, NewStore, SteppingClock, TableContents, positions_of
-from tests.streamed import settled_stores_on, streamed_stores_on
+from tests.support.read_position_contract import ReadPositionContract
+from tests.support.receipt_contract import ReceiptContract
+from tests.support.store_contract import StoreContract
+from tests.support.stores import ANNA, BERT, CARL, NOON, NewStore, SteppingClock, TableContents, positions_of
+from tests.support.streamed import settled_stores_on, streamed_stores_on
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lib.cognito import PoolUser
-from lib.db import Database
-from lib.users import Link, User, UserDirectory, link_cognito_users
-from services.seed import seed_users
+from lib.identity.cognito import PoolUser
+from lib.postgres.database import Database
+from lib.users.directory import Link, User, UserDirectory, link_cognito_users
+from tools.seed.conversation import seed_users
 
 AUGUSTSZ = User("76d2f241-a860-4d8b-a8e3-6cd68db75ab9", "Augustsz", "Augustsz")
 

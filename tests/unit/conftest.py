@@ -12,9 +12,9 @@ from moto import mock_aws
 from moto.dynamodb.models.table import StreamShard
 
 from lib.config import DynamoDBSettings
-from lib.ddb.admin import connect
 from lib.ddb.schema import create_table
-from tests.stores import NewStore, TableContents, stores_on
+from tests.support.stores import NewStore, TableContents, stores_on
+from tools.cli.tables import connect
 
 TABLE = "messages"
 

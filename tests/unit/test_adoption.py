@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from lib.aws.metering import start_metering
-from lib.ddb import adoption
+from lib.ddb import migration
 from lib.ddb.errors import ConversationNotFound, StoreError
 from lib.ddb.items import InboxRow, Item, conversation_key
-from lib.users import User
-from tests.old_data import GROUP, TIMES, old_conversation, old_message, old_row
-from tests.stores import ANNA, BERT, CARL, NewStore, TableContents, all_pages
+from lib.users.directory import User
+from tests.support.old_data import GROUP, TIMES, old_conversation, old_message, old_row
+from tests.support.stores import ANNA, BERT, CARL, NewStore, TableContents, all_pages
 
 
 def test_inbox_shows_a_conversation_that_nobody_has_adopted(new_store: NewStore, contents: TableContents) -> None:
@@ -191,7 +191,7 @@ def test_index_that_lags_behind_leaves_no_row_behind(
     items = old_conversation(*TIMES)
     contents.put(*items)
     rows = [InboxRow.from_item(item) for item in (shown or items[-1:])]
-    monkeypatch.setattr(adoption, "inbox_rows", lambda table, group_uuid: iter(rows))
+    monkeypatch.setattr(migration, "inbox_rows", lambda table, group_uuid: iter(rows))
     new_store().send(group_uuid=GROUP, sender=ANNA, text="new")
 
     contents.check(GROUP, ["old 0", "old 1", "old 2", "new"])

@@ -10,7 +10,7 @@ from wsgiref.validate import validator
 import pytest
 
 import asgi
-from routes.body import MAX_BODY_BYTES, REFUSED
+from routes.request_body import MAX_BODY_BYTES, REFUSED
 
 Headers = list[tuple[bytes, bytes]]
 Messages = list[dict[str, Any]]

@@ -12,8 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from lib.auth import REQUIRED_CLAIMS, TokenExpired, TokenInvalid, TokenMalformed, TokenMissing, TokenVerifier
-from tests.tokens import SigningKey, TokenIssuer, forge, signing_key
+from lib.identity.tokens import REQUIRED_CLAIMS, TokenExpired, TokenInvalid, TokenMalformed, TokenMissing, TokenVerifier
+from tests.support.tokens import SigningKey, TokenIssuer, forge, signing_key
 
 SUB = "f73f4b05-a59e-468b-8a29-a1c39e7a2222"
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.auth import REQUIRED_CLAIMS, TokenRejected, TokenVerifier
-from tests.tokens import TokenIssuer, forge
+from lib.identity.tokens import REQUIRED_CLAIMS, TokenRejected, TokenVerifier
+from tests.support.tokens import TokenIssuer, forge
 
 SUB = "f73f4b05-a59e-468b-8a29-a1c39e7a2222"
 

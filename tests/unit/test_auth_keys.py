@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from lib import auth
-from lib.auth import KeysUnavailable, TokenInvalid, TokenVerifier
-from tests.clocks import FrozenTime
-from tests.tokens import TokenIssuer
-from tests.verifiers import SUB, clock, pool, verifier, verifier_of
+from lib.identity import tokens
+from lib.identity.tokens import KeysUnavailable, TokenInvalid, TokenVerifier
+from tests.support.clocks import FrozenTime
+from tests.support.tokens import TokenIssuer
+from tests.support.verifiers import SUB, clock, pool, verifier, verifier_of
 
 __all__ = ["clock", "pool", "verifier"]
 
@@ -36,7 +36,7 @@ def test_unknown_kids_cost_one_fetch_per_cooldown(
             with pytest.raises(TokenInvalid):
                 verifier.verify(pool.authorization(SUB, headers={"kid": f"unknown {number}"}))
         assert pool.fetches == expected
-        clock.ahead += auth.UNKNOWN_KID_COOLDOWN_SECONDS
+        clock.ahead += tokens.UNKNOWN_KID_COOLDOWN_SECONDS
 
 
 def test_a_rotation_is_followed_and_retires_the_old_key(
@@ -45,7 +45,7 @@ def test_a_rotation_is_followed_and_retires_the_old_key(
     old = pool.key
     verifier.verify(pool.authorization(SUB))
     pool.rotate()
-    clock.ahead += auth.UNKNOWN_KID_COOLDOWN_SECONDS
+    clock.ahead += tokens.UNKNOWN_KID_COOLDOWN_SECONDS
 
     assert verifier.verify(pool.authorization(SUB)) == SUB
     with pytest.raises(TokenInvalid):
@@ -58,7 +58,7 @@ def test_a_retired_key_is_dropped_after_the_lifespan(
     old = pool.key
     verifier.verify(pool.authorization(SUB))
     pool.rotate()
-    clock.ahead += auth.KEYS_LIFESPAN_SECONDS - 1
+    clock.ahead += tokens.KEYS_LIFESPAN_SECONDS - 1
     assert verifier.verify(pool.authorization("within the lifespan", key=old)) == "within the lifespan"
     clock.ahead += 1
     with pytest.raises(TokenInvalid):
@@ -72,7 +72,7 @@ def test_known_keys_survive_an_outage_of_their_host(
     verifier.verify(pool.authorization(SUB))
     pool.stop()
     for number in range(3):
-        clock.ahead += auth.KEYS_LIFESPAN_SECONDS
+        clock.ahead += tokens.KEYS_LIFESPAN_SECONDS
         assert verifier.verify(pool.authorization(f"user {number}")) == f"user {number}"
 
 
@@ -83,11 +83,11 @@ def test_an_unknown_kid_in_an_outage_cannot_be_judged_until_it_ends(
     pool.rotate()
     token = pool.token(SUB)
     pool.stop()
-    clock.ahead += auth.UNKNOWN_KID_COOLDOWN_SECONDS
+    clock.ahead += tokens.UNKNOWN_KID_COOLDOWN_SECONDS
     with pytest.raises(KeysUnavailable):
         verifier.verify(f"Bearer {token}")
     pool.start()
-    clock.ahead += auth.FETCH_RETRY_SECONDS
+    clock.ahead += tokens.FETCH_RETRY_SECONDS
     assert verifier.verify(f"Bearer {token}") == SUB
 
 
@@ -99,7 +99,7 @@ def test_a_host_that_comes_up_late_is_found_soon(pool: TokenIssuer, verifier: To
     with pytest.raises(KeysUnavailable):
         verifier.verify(pool.authorization(SUB))
     assert pool.fetches == 0, "a failed fetch is not repeated at once"
-    clock.ahead += auth.FETCH_RETRY_SECONDS
+    clock.ahead += tokens.FETCH_RETRY_SECONDS
     assert verifier.verify(pool.authorization(SUB)) == SUB
 
 
@@ -108,7 +108,7 @@ def test_an_outage_costs_one_fetch_per_retry_interval(
 ) -> None:
     verifier.verify(pool.authorization(SUB))
     pool.status = 503
-    clock.ahead += auth.KEYS_LIFESPAN_SECONDS
+    clock.ahead += tokens.KEYS_LIFESPAN_SECONDS
     for number in range(5):
         verifier.verify(pool.authorization(f"user {number}"))
         with pytest.raises(KeysUnavailable):
@@ -142,7 +142,7 @@ def test_a_host_that_answers_nonsense_is_an_outage(pool: TokenIssuer, verifier: 
 def test_a_host_that_hangs_is_an_outage_after_the_timeout(
     pool: TokenIssuer, monkeypatch: pytest.MonkeyPatch, clock: FrozenTime
 ) -> None:
-    monkeypatch.setattr(auth, "FETCH_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(tokens, "FETCH_TIMEOUT_SECONDS", 0.05)
     pool.answering.clear()
     began = time.monotonic()
     with pytest.raises(KeysUnavailable):
@@ -165,7 +165,7 @@ def test_while_one_thread_refreshes_the_others_go_on_with_the_known_key(
     pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime
 ) -> None:
     verifier.verify(pool.authorization(SUB))
-    clock.ahead += auth.KEYS_LIFESPAN_SECONDS
+    clock.ahead += tokens.KEYS_LIFESPAN_SECONDS
     pool.answering.clear()
     refreshing = threading.Thread(target=verifier.verify, args=(pool.authorization("the one that refreshes"),))
     refreshing.start()
@@ -177,7 +177,7 @@ def test_while_one_thread_refreshes_the_others_go_on_with_the_known_key(
     began = time.monotonic()
     for number in range(5):
         verifier.verify(pool.authorization(f"user {number}"))
-    assert time.monotonic() - began < auth.FETCH_TIMEOUT_SECONDS / 2
+    assert time.monotonic() - began < tokens.FETCH_TIMEOUT_SECONDS / 2
     assert refreshing.is_alive()
 
     pool.answering.set()
@@ -189,7 +189,7 @@ def test_threads_with_a_new_key_wait_for_the_fetch_that_brings_it(
     pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime
 ) -> None:
     verifier.verify(pool.authorization(SUB))
-    clock.ahead += auth.UNKNOWN_KID_COOLDOWN_SECONDS
+    clock.ahead += tokens.UNKNOWN_KID_COOLDOWN_SECONDS
     pool.rotate()
     pool.answering.clear()
     with ThreadPoolExecutor(8) as threads:

@@ -11,11 +11,11 @@ from unittest.mock import Mock
 import jwt
 import pytest
 
-from lib import auth
-from lib.auth import TokenExpired, TokenInvalid, TokenVerifier
-from tests.clocks import FrozenTime
-from tests.tokens import TokenIssuer
-from tests.verifiers import SUB, clock, pool, verifier, verifier_of
+from lib.identity import tokens
+from lib.identity.tokens import TokenExpired, TokenInvalid, TokenVerifier
+from tests.support.clocks import FrozenTime
+from tests.support.tokens import TokenIssuer
+from tests.support.verifiers import SUB, clock, pool, verifier, verifier_of
 
 __all__ = ["clock", "pool", "verifier"]
 
@@ -34,10 +34,10 @@ def test_a_token_used_again_is_verified_once_a_minute(
     token = pool.token(SUB)
     for _ in range(5):
         assert verifier.verify(f"Bearer {token}") == SUB
-    clock.ahead = auth.MAX_REMEMBERED_SECONDS - 1
+    clock.ahead = tokens.MAX_REMEMBERED_SECONDS - 1
     verifier.verify(f"Bearer {token}")
     assert decode.call_count == 1
-    clock.ahead = auth.MAX_REMEMBERED_SECONDS
+    clock.ahead = tokens.MAX_REMEMBERED_SECONDS
     verifier.verify(f"Bearer {token}")
     assert decode.call_count == 2
 
@@ -76,9 +76,9 @@ def test_a_rejected_token_is_not_remembered(pool: TokenIssuer, verifier: TokenVe
 def test_the_memory_is_bounded_and_holds_no_token(
     pool: TokenIssuer, clock: FrozenTime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth, "MAX_REMEMBERED_TOKENS", 4)
+    monkeypatch.setattr(tokens, "MAX_REMEMBERED_TOKENS", 4)
     verifier = verifier_of(pool)
-    tokens = [pool.token(f"user {number}") for number in range(10)]
-    for token in tokens:
+    issued = [pool.token(f"user {number}") for number in range(10)]
+    for token in issued:
         verifier.verify(f"Bearer {token}")
-    assert list(verifier._remembered._cache) == [hashlib.sha256(token.encode()).digest() for token in tokens[-4:]]
+    assert list(verifier._remembered._cache) == [hashlib.sha256(token.encode()).digest() for token in issued[-4:]]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lib.aws.templates import STACKS
 from lib.config import ROOT
-from tests.documents import AWS
+from tests.support.documents import AWS
 from tests.unit.test_templates import BY_HAND
+from tools.deploy.templates import STACKS
 
 POLICIES = sorted((ROOT / "aws/policies").glob("*.json"))
 

@@ -16,8 +16,8 @@ from bench.results import MEMORY, Measured, Results, Sample
 from bench.scenarios import BUSY, INBOX, MANY_CLIENTS, MESSAGES, MIXED, NAIVE, PROCESSES, SEND
 from bench.targets import SINGLE_TARGETS, TARGETS, judge
 from bench.wrk import Request, find_wrk, parse
-from lib.local.processes import EngineError
-from tests import scripts
+from tests.support import scripts
+from tools.local_stack.processes import EngineError
 
 NAIVE_SAMPLE = Sample(100, cpu_us=1000, busy=1, p50_ms=10, p95_ms=15, p99_ms=30, max_ms=40)
 SUBJECTS = {

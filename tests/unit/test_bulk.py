@@ -15,15 +15,15 @@ import pytest
 from botocore.exceptions import ClientError
 
 from lib.clock import to_timestamp
-from lib.ddb import bulk
-from lib.ddb.bulk import BulkLoader, ConversationRefused, NewConversation, NewMessage
 from lib.ddb.errors import StoreUnavailable
 from lib.ddb.items import Item, Message
 from lib.ddb.table import Table
-from lib.users import User
-from tests.doctoring import visit
-from tests.stores import ANNA, BERT, CARL, NOON, NewStore, TableContents
+from lib.users.directory import User
+from tests.support.doctor_fixtures import visit
+from tests.support.stores import ANNA, BERT, CARL, NOON, NewStore, TableContents
 from tests.unit.conftest import TABLE, moto_client
+from tools.seed import bulk
+from tools.seed.bulk import BulkLoader, ConversationRefused, NewConversation, NewMessage
 
 GROUP = "5ae290ed-55d1-47a0-bc6d-fe2bc2700399"
 OTHER_GROUP = "b8b615ff-579c-43c1-b65d-492c20310f91"

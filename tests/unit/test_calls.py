@@ -10,10 +10,10 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from lib.ddb import calls
-from lib.ddb.calls import Call, Items, Units, record
-from lib.ddb.changes import Change, changes
 from lib.ddb.items import Item, key_of
+from tools.explain import recorder
+from tools.explain.item_diff import Change, changes
+from tools.explain.recorder import Call, Items, Units, record
 
 TABLE = "messages"
 
@@ -40,7 +40,7 @@ def test_what_dynamodb_had_no_capacity_for_is_asked_for_again(client: Any) -> No
         stub.add_response(
             "batch_get_item", {"Responses": {TABLE: [second]}, "UnprocessedKeys": {}}, {"RequestItems": rest}
         )
-        found = calls.items(client, TABLE, [("a", "1"), ("a", "2")])
+        found = recorder.items(client, TABLE, [("a", "1"), ("a", "2")])
     assert found == {("a", "1"): first, ("a", "2"): second}
 
 

@@ -8,10 +8,10 @@ from unittest.mock import patch
 
 import pytest
 
-from lib import cognito
-from lib.cognito import CognitoError, TokenRevoked, UserInfo, UserPool
 from lib.config import CognitoSettings
-from tests.scripted_server import GOOD, Play, ScriptedServer, end, reset, say, wait
+from lib.identity import cognito
+from lib.identity.cognito import CognitoError, TokenRevoked, UserInfo, UserPool
+from tests.support.scripted_server import GOOD, Play, ScriptedServer, end, reset, say, wait
 
 KNOWN = json.dumps({"UserAttributes": [{"Name": "sub", "Value": "s"}, {"Name": "name"}]}).encode()
 HTML = b"HTTP/1.1 %s\r\nContent-Type: text/html\r\nContent-Length: 11\r\n\r\n<html>no</a"
@@ -45,7 +45,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
 def test_a_pool_is_asked_in_its_own_region_whatever_the_tables_is() -> None:
     url = "https://cognito-idp.eu-west-1.amazonaws.com"
     assert UserPool(settings())._client.meta.endpoint_url == url
-    with patch("lib.cognito.Connections") as connections:
+    with patch("lib.identity.cognito.Connections") as connections:
         UserInfo(settings())
     assert connections.call_args.args == (url,)
 

@@ -22,8 +22,8 @@ from lib.config import (
     load,
     local_dir,
 )
-from lib.local.environment import write_stack_env
 from lib.setting_values import is_local
+from tools.local_stack.environment import write_stack_env
 
 MINIMUM = {
     "DATABASE_URL": "postgresql://cruddur:secret-of-the-database@db.example.com/cruddur",

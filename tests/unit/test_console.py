@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from lib import console
 from lib.config import SettingsError
+from tools.cli import console
 
 
 class Known(Exception):

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 from dotenv import dotenv_values
 
-from lib import db_url
 from lib.config import ROOT, Settings, SettingsError, load
-from lib.local.environment import CREDENTIALS
+from lib.postgres import database_url
 from lib.setting_values import is_local
-from tests.compose import SERVICES, environment
+from tests.support.compose_file import SERVICES, environment
+from tools.local_stack.environment import CREDENTIALS
 
 SETTINGS: dict[str, Field[Any]] = {each.name.upper(): each for each in fields(Settings)}
 NOT_SETTINGS = {"LOCAL_DIR", *CREDENTIALS}  # what else the application and its scripts read
@@ -47,11 +47,12 @@ sys.meta_path.insert(0, Absent())
 for path in sorted(Path("bin").rglob("*")):
     if path.is_file() and path != Path("bin/python"):
         runpy.run_path(str(path), run_name="imported")
-for path in ["app.py", *(path for folder in ("lib", "services", "routes") for path in Path(folder).rglob("*.py"))]:
+folders = ("lib", "services", "routes", "tools")
+for path in ["app.py", *(path for folder in folders for path in Path(folder).rglob("*.py"))]:
     __import__(".".join(Path(path).with_suffix("").parts))
 from flask import Flask
 from lib.config import ROOT
-from routes.reference import _page, reference
+from routes.docs import _page, reference
 assert ROOT == Path.cwd(), ROOT
 app = Flask("image")
 app.register_blueprint(reference)
@@ -140,7 +141,7 @@ def test_the_api_and_the_worker_get_their_settings_from_the_folder_that_the_setu
 
 def test_every_address_in_the_network_is_a_local_one_with_a_service_behind_it() -> None:
     urls = {name: value for name, value in environment("setup").items() if "URL" in name}
-    assert db_url.is_local(urls["DATABASE_URL"])
+    assert database_url.is_local(urls["DATABASE_URL"])
     assert all(is_local(url) for url in urls.values())
     answered = {
         (alias, port.rpartition(":")[2])

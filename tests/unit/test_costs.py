@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
 
+from lib.ddb.idempotency import receipt_write
 from lib.ddb.items import InboxRow, Item, Message
-from lib.ddb.receipts import receipt_write
-from lib.ddb.sending import KeyTaken, advanced, append_writes, number_writes, read_writes, start_writes
 from lib.ddb.table import Write, put
-from tests.documents import PERFORMANCE, table
-from tests.examples import BAYKO, IDEMPOTENCY, STATE, message, rows, size
+from lib.ddb.transactions import KeyTaken, advanced, append_writes, number_writes, read_writes, start_writes
+from tests.support.documents import PERFORMANCE, table
+from tests.support.examples import BAYKO, IDEMPOTENCY, STATE, message, rows, size
 
 WRITE_UNIT, READ_UNIT, CALL, GB_SECOND = 0.625e-6, 0.125e-6, 0.20e-6, 0.0000166667
 

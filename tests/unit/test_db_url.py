@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lib import db_url
 from lib.config import SettingsError
+from lib.postgres import database_url
 
 
 @pytest.mark.parametrize(
@@ -18,8 +18,8 @@ from lib.config import SettingsError
     ],
 )
 def test_a_url_is_described_without_user_and_password(url: str, shown: str) -> None:
-    assert db_url.describe(url) == shown
-    assert db_url.database_name(url) == "cruddur"
+    assert database_url.describe(url) == shown
+    assert database_url.database_name(url) == "cruddur"
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_url_is_described_without_user_and_password(url: str, shown: str) -> N
     ],
 )
 def test_local_stacks_are_recognised(url: str) -> None:
-    assert db_url.is_local(url)
+    assert database_url.is_local(url)
 
 
 @pytest.mark.parametrize(
@@ -51,13 +51,13 @@ def test_local_stacks_are_recognised(url: str) -> None:
     ],
 )
 def test_anything_else_is_not_local(url: str) -> None:
-    assert not db_url.is_local(url)
+    assert not database_url.is_local(url)
 
 
 @pytest.mark.parametrize("variable", ["PGHOST", "PGHOSTADDR", "PGSERVICE"])
 def test_what_the_environment_adds_to_a_url_counts(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, "203.0.113.7")
-    assert not db_url.is_local("postgresql:///cruddur")
+    assert not database_url.is_local("postgresql:///cruddur")
 
 
 @pytest.mark.parametrize(
@@ -73,13 +73,13 @@ def test_what_the_environment_adds_to_a_url_counts(variable: str, monkeypatch: p
 )
 def test_a_broken_url_is_a_problem_of_the_settings_that_shows_no_password(url: str) -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL") as caught:
-        db_url.describe(url)
+        database_url.describe(url)
     assert "55word" not in str(caught.value)
 
 
 def test_a_command_line_gets_no_password() -> None:
-    connection, password = db_url.split_password("postgresql://me:secret@localhost/cruddur")
+    connection, password = database_url.split_password("postgresql://me:secret@localhost/cruddur")
     assert password == "secret"
     assert "secret" not in connection
     assert "user=me" in connection
-    assert db_url.split_password("postgresql://localhost/cruddur")[1] is None
+    assert database_url.split_password("postgresql://localhost/cruddur")[1] is None

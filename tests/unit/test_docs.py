@@ -11,11 +11,11 @@ from pathlib import Path
 
 import app
 from lib.config import ROOT, Settings
-from lib.doctor.findings import Code as Finding
 from services import errors
 from services.errors import Code
-from tests.documents import DATA_MODEL, DOCTOR, DOCUMENTS, EACH, README, anchors, blocks, table
-from tests.examples import examples, size
+from tests.support.documents import DATA_MODEL, DOCTOR, DOCUMENTS, EACH, README, anchors, blocks, table
+from tests.support.examples import examples, size
+from tools.doctor.findings import Code as Finding
 
 
 @EACH

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from lib.doctor.findings import PERSON, Code
-from tests.damages import Damage, damages
-from tests.doctoring import sound_table, visit, without_versions
-from tests.stores import NewStore, TableContents
+from tests.support.corruptions import Damage, damages
+from tests.support.doctor_fixtures import sound_table, visit, without_versions
+from tests.support.stores import NewStore, TableContents
 from tests.unit.conftest import TABLE
+from tools.doctor.findings import PERSON, Code
 
 each_damage = pytest.mark.parametrize(("code", "damage", "restored"), damages.values(), ids=damages)
 

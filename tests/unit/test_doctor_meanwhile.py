@@ -12,14 +12,13 @@ from typing import Any
 
 import pytest
 
-from lib.doctor import scanning
-from lib.doctor.findings import Code
-from services import doctor
-from tests.damages import an_old_conversation
-from tests.doctoring import sound_table, visit
-from tests.old_data import GROUP, TIMES, old_conversation, old_row
-from tests.stores import ANNA, BERT, CARL, NewStore, TableContents
+from tests.support.corruptions import an_old_conversation
+from tests.support.doctor_fixtures import sound_table, visit
+from tests.support.old_data import GROUP, TIMES, old_conversation, old_row
+from tests.support.stores import ANNA, BERT, CARL, NewStore, TableContents
 from tests.unit.conftest import TABLE
+from tools.doctor import doctor, scanning
+from tools.doctor.findings import Code
 
 
 @contextmanager

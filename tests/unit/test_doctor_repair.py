@@ -14,15 +14,15 @@ import pytest
 from lib.clock import tick_after
 from lib.ddb import keys
 from lib.ddb.items import Item, Message, PairGuard
-from lib.doctor import repair
-from lib.doctor.findings import Code
-from tests.damages import OTHER, member
-from tests.doctoring import People, change, sound_table, visit
-from tests.old_data import GROUP, TIMES, old_conversation, old_message, old_row
-from tests.old_table import ITEMS, PEOPLE, group_of, texts
-from tests.stores import ANNA, BERT, CARL, NOON, NewStore, SteppingClock, TableContents
-from tests.streamed import streamed_stores_on
+from tests.support.corruptions import OTHER, member
+from tests.support.doctor_fixtures import People, change, sound_table, visit
+from tests.support.old_data import GROUP, TIMES, old_conversation, old_message, old_row
+from tests.support.old_table import ITEMS, PEOPLE, group_of, texts
+from tests.support.stores import ANNA, BERT, CARL, NOON, NewStore, SteppingClock, TableContents
+from tests.support.streamed import streamed_stores_on
 from tests.unit.conftest import TABLE
+from tools.doctor import repair
+from tools.doctor.findings import Code
 
 
 class Crash(Exception):

@@ -6,8 +6,8 @@ import tracemalloc
 from collections.abc import Iterator
 
 from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, PairGuard
-from lib.doctor.survey import Survey
-from lib.users import User
+from lib.users.directory import User
+from tools.doctor.survey import Survey
 
 MESSAGES_EACH = 95  # with a state, a guard and two rows, a conversation has 99 items
 PAGE = 1_000

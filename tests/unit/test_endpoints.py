@@ -16,8 +16,8 @@ from lib.aws.connections import Connections
 from lib.aws.dynamodb_client import DynamoDBClient
 from lib.aws.endpoints import ca_bundle, endpoint_url
 from lib.config import DynamoDBSettings, Settings, SettingsError, load
-from lib.local.environment import REGION
 from tests.unit.test_config import MINIMUM
+from tools.local_stack.environment import REGION
 
 CALLS: dict[str, dict[str, Any]] = {"dynamodb": {"list_tables": {}}, "cognito-idp": {"get_user": {"AccessToken": "a"}}}
 PARTITIONS = get_session().get_data("partitions")["partitions"]

@@ -9,13 +9,13 @@ from itsdangerous import URLSafeSerializer
 
 from lib.clock import to_timestamp
 from lib.ddb import feed, keys
-from lib.ddb.cursor import CursorSigner
+from lib.ddb.cursors import CursorSigner
 from lib.ddb.errors import CursorInvalid
 from lib.ddb.feed import FeedPosition
 from lib.ddb.items import Message
 from lib.ddb.store import MessageStore
-from tests.inbox_model import InboxModel
-from tests.stores import ANNA, BERT, CARL, NOON, NewStore, SteppingClock, all_pages
+from tests.support.inbox_model import InboxModel
+from tests.support.stores import ANNA, BERT, CARL, NOON, NewStore, SteppingClock, all_pages
 
 WINDOW = timedelta(seconds=10)
 HOUR, YEAR = 3600, 365 * 24 * 3600

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from lib.clock import to_timestamp
 from lib.ddb import feed, keys
 from lib.ddb.feed import FeedPosition
-from tests.inbox_model import InboxModel, Move
-from tests.stores import ANNA
+from tests.support.inbox_model import InboxModel, Move
+from tests.support.stores import ANNA
 
 WINDOW = timedelta(seconds=10)
 WRITERS_SKEW, READERS_SKEW, LATE, YEAR = 3, 2, 5, 365 * 24 * 3600  # together, but for the year, the window

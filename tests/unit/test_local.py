@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from lib.config import ROOT
-from lib.local import dynamodb_local, dynoxide
-from lib.local.npm import install
-from lib.local.processes import LOOPBACK, Child, EngineError, bare_environment, free_port, is_port_taken
+from tools.local_stack import dynamodb_local, dynoxide
+from tools.local_stack.npm import install
+from tools.local_stack.processes import LOOPBACK, Child, EngineError, bare_environment, free_port, is_port_taken
 
 SLEEPER = "import pathlib, time; pathlib.Path('up').touch(); time.sleep(60)"
 

@@ -15,10 +15,10 @@ import grpc
 import jwt
 import pytest
 
-from lib.cache import CacheUnavailable
+from lib.cache.base import CacheUnavailable
+from lib.cache.momento import FORGOTTEN_SECONDS, Momento, credentials
 from lib.config import CacheSettings
-from lib.momento import FORGOTTEN_SECONDS, Momento, credentials
-from tests.momento_server import KEY, MomentoServer, momento
+from tests.support.momento_server import KEY, MomentoServer, momento
 
 CELL = "cell-1.prod.example.com"
 GLOBAL_KEY = jwt.encode({"t": "g"}, "a secret of Momento's, which we do not know")

@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from app import EXPOSED_HEADERS
 from lib.openapi import Node, document, example, operations, resolve
 from services.errors import Code
-from tests.documents import README, table
+from tests.support.documents import README, table
 from tests.unit import test_app, test_docs
 
 DOCUMENT = document()

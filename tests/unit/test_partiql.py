@@ -8,8 +8,8 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from lib.ddb.partiql import Statement, reads, reads_everything, run, select, write
 from lib.ddb.table import ABSENT
+from tools.explain.partiql import Statement, reads, reads_everything, run, select, write
 
 TABLE = '"cruddur-messages"'
 INDEX = f'{TABLE}."message-group-sk-index"'

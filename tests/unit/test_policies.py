@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from lib.aws.templates import STACKS, template
 from lib.config import DynamoDBSettings
 from lib.ddb.schema import MESSAGE_GROUP_INDEX
-from tests.policies import (
+from tests.support.policies import (
     ACCOUNT,
     INDEX,
     REGION,
@@ -23,6 +22,7 @@ from tests.policies import (
     resources,
     trusts,
 )
+from tools.deploy.templates import STACKS, template
 
 DOCUMENTS = documents()
 TRUSTS = trusts()

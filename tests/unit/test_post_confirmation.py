@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from lib.config import ROOT
-from lib.users import User
+from lib.users.directory import User
 from services.errors import Code, Forbidden, Unavailable
-from tests import confirmed
-from tests.confirmed import ATTRIBUTES, Log, event
+from tests.support import sign_up_events
+from tests.support.sign_up_events import ATTRIBUTES, Log, event
 
-function = confirmed.function
-log = confirmed.log
+function = sign_up_events.function
+log = sign_up_events.log
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from lib.errors import DatabaseUnavailable
-from lib.users import HandleTaken, Outcome, SignUp, User
+from lib.postgres.errors import DatabaseUnavailable
+from lib.users.directory import HandleTaken, Outcome, SignUp, User
 from services.errors import Code, Forbidden, Unavailable
 from services.provision_user import provision_user
-from tests.confirmed import ATTRIBUTES
+from tests.support.sign_up_events import ATTRIBUTES
 
 ANNA = User("11111111-0000-4000-8000-000000000001", "anna", "Anna Ann")
 SIGN_UP = SignUp(ATTRIBUTES["sub"], "anna", "Anna Ann", "anna@example.com", True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.users import User
-from tests.stores import ANNA, BERT, CARL, SteppingClock, TableContents, positions_of, stores_on
+from lib.users.directory import User
+from tests.support.stores import ANNA, BERT, CARL, SteppingClock, TableContents, positions_of, stores_on
 from tests.unit.conftest import TABLE, moto_client
 
 USERS = (ANNA, BERT, CARL)

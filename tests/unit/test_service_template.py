@@ -7,10 +7,10 @@ from typing import get_args, get_type_hints
 
 import yaml
 
-from lib.aws.templates import template
 from lib.config import ROOT, Settings
 from serve import GRACE_SECONDS, KEEP_ALIVE_SECONDS
-from tests.policies import resources
+from tests.support.policies import resources
+from tools.deploy.templates import template
 
 LEFT_OUT = {  # what is for emulators, and an older name
     "AWS_ENDPOINT_URL_DYNAMODB",

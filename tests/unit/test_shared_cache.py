@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from lib.cache import Cache, CacheUnavailable
+from lib.cache.base import Cache, CacheUnavailable
+from lib.cache.shared import LONG_PAUSE_SECONDS, PAUSE_SECONDS, Forgiving, Signed, shared_cache
 from lib.config import ROOT, CacheSettings
-from lib.shared_cache import LONG_PAUSE_SECONDS, PAUSE_SECONDS, Forgiving, Signed, shared_cache
 
 OUTAGE = CacheUnavailable("server_unavailable", "away", lasting=False)
 REFUSAL = CacheUnavailable("authentication_error", "no such key", lasting=True)
@@ -228,10 +228,10 @@ def test_without_a_key_there_is_nothing_shared_and_nothing_of_momento_is_loaded(
     assert shared_cache(CacheSettings(), "a secret") is None
     code = """
 import json, sys
-import app, lib.users, lib.known_users, lib.shared_cache
+import app, lib.users.directory, lib.users.cache, lib.cache.shared
 from lib.config import CacheSettings
-assert lib.shared_cache.shared_cache(CacheSettings(), "a secret") is None
-lib.shared_cache.Invalidation(CacheSettings()).forget("key")
+assert lib.cache.shared.shared_cache(CacheSettings(), "a secret") is None
+lib.cache.shared.Invalidation(CacheSettings()).forget("key")
 print(json.dumps(sorted({"grpc", "momento", "google.protobuf"} & sys.modules.keys())))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -241,7 +241,7 @@ print(json.dumps(sorted({"grpc", "momento", "google.protobuf"} & sys.modules.key
 def test_functions_that_know_users_load_neither_signatures_nor_clients() -> None:
     code = """
 import sys
-import lib.users
+import lib.users.directory
 loaded = {"itsdangerous", "grpc", "momento", "psycopg", "boto3", "flask", "jwt"} & sys.modules.keys()
 assert not loaded, loaded
 """

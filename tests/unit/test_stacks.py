@@ -8,7 +8,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from lib.aws.stacks import Change, Event, Stack
+from tools.deploy.stacks import Change, Event, Stack
 
 
 @pytest.mark.parametrize(

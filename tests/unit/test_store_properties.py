@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.ddb.items import Message
-from lib.users import User
-from tests.stores import ANNA, BERT, CARL, SteppingClock, TableContents, stores_on
+from lib.users.directory import User
+from tests.support.stores import ANNA, BERT, CARL, SteppingClock, TableContents, stores_on
 from tests.unit.conftest import TABLE, moto_client
 
 USERS = (ANNA, BERT, CARL)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lib.ddb import keys
-from lib.streams.records import is_new_message, to_event
+from tools.stream_worker.records import is_new_message, to_event
 
 
 def record(event: str = "INSERT", pk: str = "MSG#g") -> dict[str, Any]:

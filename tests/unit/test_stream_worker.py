@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from lib.ddb.errors import StoreUnavailable
-from lib.streams.source import StreamSource
-from lib.streams.worker import StreamWorker
-from tests.clocks import FrozenTime
-from tests.fake_streams import ARN, ITERATOR_SECONDS, FakeStop, FakeStreams
+from tests.support.clocks import FrozenTime
+from tests.support.fake_streams import ARN, ITERATOR_SECONDS, FakeStop, FakeStreams
+from tools.stream_worker.source import StreamSource
+from tools.stream_worker.worker import StreamWorker
 
 
 class Bench:

@@ -14,6 +14,7 @@ import pytest
 from lib.config import ROOT
 
 LAYERS = ("app", "routes", "services", "lib")  # each may import itself and those after it
+TOOLS = {"tools", "bin", "aws", "bench", "tests"}  # the API loads none of them
 WEB = {"flask", "werkzeug"}
 CLIENTS = {"boto3", "botocore", "psycopg", "psycopg_pool"}
 FOREIGN = {"routes": CLIENTS, "services": WEB | CLIENTS, "lib": WEB}
@@ -45,7 +46,7 @@ assert threading.active_count() == 1, threading.enumerate()
 
 def modules() -> list[Path]:
     """The program's modules, relative to the checkout."""
-    found = [ROOT / "app.py", *(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))]
+    found = [ROOT / "app.py", *(path for room in (*LAYERS, "tools") for path in (ROOT / room).rglob("*.py"))]
     return sorted(path.relative_to(ROOT) for path in found)
 
 
@@ -89,20 +90,22 @@ def texts(tree: ast.AST) -> Iterator[str]:
 
 
 def test_the_layers_are_all_there() -> None:
-    assert {layer_of(path) for path in modules()} == set(LAYERS)
+    assert {layer_of(path) for path in modules()} == {*LAYERS, "tools"}
 
 
 @pytest.mark.parametrize("path", modules(), ids=str)
 def test_imports_run_one_way(path: Path) -> None:
     layer = layer_of(path)
-    above = set(LAYERS[: LAYERS.index(layer)]) | {"bin", "aws", "bench", "tests"}
-    forbidden = above | FOREIGN.get(layer, set())
+    if layer == "tools":
+        forbidden = WEB | {"app", "asgi", "serve", "routes", "bin", "bench", "tests"}
+    else:
+        forbidden = TOOLS | set(LAYERS[: LAYERS.index(layer)]) | FOREIGN.get(layer, set())
     assert imports(parse(path)) & forbidden == set()
 
 
 @pytest.mark.parametrize("path", [path for path in programs() if path.parts[0] == "aws"], ids=str)
 def test_functions_stand_on_services_and_lib_alone(path: Path) -> None:
-    assert imports(parse(path)) & (WEB | {"app", "routes", "bin", "bench", "tests"}) == set()
+    assert imports(parse(path)) & (WEB | {"app", "routes", "tools", "bin", "bench", "tests"}) == set()
 
 
 def test_a_wrong_import_is_found_wherever_it_stands() -> None:

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from lib.aws.packages import FUNCTIONS, HANDLERS, RUNTIME
-from lib.aws.templates import STACKS, TEMPLATES, body, parameters, template
 from lib.config import ROOT, Settings
 from lib.ddb import keys
 from lib.ddb.items import EXPIRES_AT
 from lib.ddb.schema import table_definition
-from tests.policies import resolved, resources
+from tests.support.policies import resolved, resources
+from tools.deploy.packages import FUNCTIONS, HANDLERS, RUNTIME
+from tools.deploy.templates import STACKS, TEMPLATES, body, parameters, template
 
 BY_HAND = {
     "network": {"DynamoDBPrefixListId", "S3PrefixListId"},

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from lib.ddb.cursor import CursorSigner
+from lib.ddb.cursors import CursorSigner
 from lib.ddb.errors import Contended, StoreError, StoreUnavailable
 from lib.ddb.items import Conversation, Item, Member, conversation_key
 from lib.ddb.store import MessageStore, StreamedMessageStore
 from lib.ddb.table import Table
 from lib.deadline import deadline
-from tests.stores import ANNA, BERT
+from tests.support.stores import ANNA, BERT
 
 AT = "2026-01-02T12:00:00.000000+00:00"
 STATE = Conversation("a group", {user.uuid: Member(user, 0) for user in (ANNA, BERT)}, AT, 1, 1, AT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lib.ddb.wording import describe_query, filled
+from tools.explain.formatting import describe_query, filled
 
 
 def test_a_placeholder_that_begins_like_another_keeps_its_own_value() -> None:

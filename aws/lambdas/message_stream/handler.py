@@ -11,7 +11,7 @@ from typing import Any
 
 from lib.aws.dynamodb_client import DynamoDBClient
 from lib.config import DynamoDBSettings, load
-from lib.ddb.group_updates import GroupUpdates
+from lib.ddb.sequence_numbers import GroupUpdates
 from lib.ddb.table import Table
 from lib.logs import configure
 from services.update_group import StreamRecord, update_groups

@@ -12,11 +12,11 @@ import os
 from functools import cache
 from typing import Any
 
+from lib.aws.secrets_manager import read_secret
 from lib.config import PostgresSettings, load
-from lib.db import Database
 from lib.logs import configure, log
-from lib.secrets import read_secret
-from lib.users import UserDirectory
+from lib.postgres.database import Database
+from lib.users.directory import UserDirectory
 from services.errors import ServiceError, Unavailable
 from services.provision_user import provision_user
 

@@ -1,0 +1,161 @@
+"""The Cognito user pool: for scripts, who is in it, and an access token of one of them; for the API, whose a token is.
+
+botocore's errors become CognitoError here and nowhere else. Verifying tokens is lib/identity/tokens.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import orjson
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.session import get_session
+
+from lib.aws.connections import Connections
+from lib.aws.endpoints import ca_bundle, endpoint_url
+from lib.aws.errors import NoAnswer
+from lib.config import CognitoSettings
+from lib.deadline import pause
+
+_PAGE = 60  # the most that ListUsers gives at once
+
+_TRIES = 2
+_TRY_SECONDS = 2.0  # a request of ours waits for it
+_GET_USER = {
+    "Content-Type": "application/x-amz-json-1.1",
+    "X-Amz-Target": "AWSCognitoIdentityProviderService.GetUser",
+}
+
+USER_INFO_SCOPE = "aws.cognito.signin.user.admin"
+_TOKEN_REFUSALS = frozenset(
+    {"NotAuthorizedException", "PasswordResetRequiredException", "UserNotConfirmedException", "UserNotFoundException"}
+)
+
+
+class CognitoError(Exception):
+    """The user pool does not answer, or refuses."""
+
+
+class TokenRevoked(CognitoError):
+    """The token was valid once; since then it was revoked, or its user disabled or deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolUser:
+    """A user as the pool knows them."""
+
+    username: str
+    sub: str
+    preferred_username: str | None
+    email: str | None
+    status: str
+    enabled: bool
+
+    @property
+    def label(self) -> str:
+        """A name for reports; never the e-mail address, which some pools take as the user name."""
+        return self.preferred_username or (self.sub if "@" in self.username else self.username)
+
+
+class UserPool:
+    """One user pool; its client is made by the first call."""
+
+    def __init__(self, settings: CognitoSettings) -> None:
+        self._settings = settings
+
+    def users(self) -> Iterator[PoolUser]:
+        """Every user, page by page."""
+        with self._translated():
+            pages = self._client.get_paginator("list_users").paginate(
+                UserPoolId=self._settings.aws_cognito_user_pool_id, PaginationConfig={"PageSize": _PAGE}
+            )
+            for page in pages:
+                yield from map(_to_pool_user, page["Users"])
+
+    def sign_in(self, username: str, password: str) -> str:
+        """An access token."""
+        with self._translated():
+            answer = self._client.initiate_auth(
+                AuthFlow="USER_PASSWORD_AUTH",
+                ClientId=self._settings.aws_cognito_user_pool_client_id,
+                AuthParameters={"USERNAME": username, "PASSWORD": password},
+            )
+        if "AuthenticationResult" not in answer:
+            raise CognitoError(f"Cognito asks {username} for more than a password: {answer.get('ChallengeName')}")
+        return str(answer["AuthenticationResult"]["AccessToken"])
+
+    @cached_property
+    def _client(self) -> Any:
+        import boto3  # for scripts; the API has no use for it
+
+        return boto3.client(
+            "cognito-idp",
+            region_name=_region(self._settings),
+            endpoint_url=self._settings.aws_endpoint_url_cognito_identity_provider,
+            config=Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "max_attempts": 3}),
+        )
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (BotoCoreError, ClientError) as error:
+            raise CognitoError(f"Cognito user pool {self._settings.aws_cognito_user_pool_id}: {error}") from error
+
+
+class UserInfo:
+    """What a user's access token, with USER_INFO_SCOPE among its scopes, lets Cognito tell about them."""
+
+    @property
+    def host(self) -> str:
+        """Where it asks."""
+        return self._connections.host
+
+    def __init__(self, settings: CognitoSettings) -> None:
+        session, region = get_session(), _region(settings)
+        configured = settings.aws_endpoint_url_cognito_identity_provider
+        url = endpoint_url(session, "cognito-idp", region, configured=configured)
+        self._connections = Connections(url, pool_size=1, ca_bundle=ca_bundle(session))
+
+    def attributes(self, access_token: str) -> dict[str, str]:
+        """The user's attributes, by their names at Cognito. Raises TokenRevoked, CognitoError."""
+        body = orjson.dumps({"AccessToken": access_token})
+        for attempt in range(_TRIES):
+            try:
+                status, _, content = self._connections.post(_GET_USER, body, seconds=_TRY_SECONDS)
+                answer = orjson.loads(content)
+                if status == 200:
+                    return _attributes(answer["UserAttributes"])
+                code = str(answer["__type"]).rpartition("#")[2]
+            except (NoAnswer, ValueError, KeyError, TypeError) as error:
+                status, code = 503, type(error).__name__
+            if status < 500:
+                break
+            pause(attempt)
+        raise (TokenRevoked if code in _TOKEN_REFUSALS else CognitoError)(f"GetUser: {code}")
+
+
+def _region(settings: CognitoSettings) -> str:
+    """The pool's region, which need not be the table's."""
+    return settings.aws_cognito_user_pool_id.partition("_")[0]
+
+
+def _to_pool_user(user: dict[str, Any]) -> PoolUser:
+    attributes = _attributes(user["Attributes"])
+    return PoolUser(
+        username=user["Username"],
+        sub=attributes["sub"],
+        preferred_username=attributes.get("preferred_username"),
+        email=attributes.get("email"),
+        status=user["UserStatus"],
+        enabled=user["Enabled"],
+    )
+
+
+def _attributes(listed: list[dict[str, str]]) -> dict[str, str]:
+    return {each["Name"]: each["Value"] for each in listed if "Value" in each}

@@ -1,0 +1,188 @@
+"""Who is asking: the access tokens of a Cognito user pool, judged by the pool's public keys.
+
+Owns what makes a token valid, the pool's keys and the memory of verified tokens. Knows neither HTTP answers nor
+users: a rejection is a class, and the result is the token's `sub`.
+
+https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-tokens-verifying-a-jwt.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import threading
+from time import monotonic, time
+from typing import NamedTuple
+
+import jwt
+from cachetools import TLRUCache
+
+from lib.cache.base import Memory
+from lib.logs import log
+
+ALGORITHM = "RS256"
+REQUIRED_CLAIMS = ["exp", "iss", "sub", "token_use", "client_id"]
+
+MAX_REMEMBERED_TOKENS = 4096
+MAX_REMEMBERED_SECONDS = 60
+
+FETCH_TIMEOUT_SECONDS = 2
+KEYS_LIFESPAN_SECONDS = 300  # after this, a known key is asked for again, so that a retired one is dropped
+UNKNOWN_KID_COOLDOWN_SECONDS = 10  # forged kids must not turn into requests to the JWKS host
+FETCH_RETRY_SECONDS = 1  # an outage must not cost every request a timeout, and must be over soon after its end
+
+
+# RFC 6750 section 2.1; the scheme's case does not matter (RFC 9110 section 11.1).
+_BEARER = re.compile(r"bearer +([a-z0-9\-._~+/]+=*)", re.ASCII | re.IGNORECASE)
+
+
+class TokenRejected(Exception):
+    """The caller is not signed in. The text never holds any of the token."""
+
+
+class TokenMissing(TokenRejected):
+    """There is no Authorization header, or an empty one."""
+
+
+class TokenMalformed(TokenRejected):
+    """The header is not `Bearer <one token>`."""
+
+
+class TokenInvalid(TokenRejected):
+    """The token is not a valid access token of this pool and this client."""
+
+
+class TokenExpired(TokenRejected):
+    """The token was valid once."""
+
+
+class KeysUnavailable(Exception):
+    """The keys needed to judge a token cannot be fetched: nothing is known about the caller."""
+
+
+class _Verified(NamedTuple):
+    sub: str
+    exp: int
+
+
+class TokenVerifier:
+    """Verifies access tokens that one issuer signed for one app client. Safe to share between threads."""
+
+    def __init__(self, *, issuer: str, client_id: str, jwks_url: str) -> None:
+        self._issuer = issuer
+        self._client_id = client_id
+        self._keys = _PublicKeys(jwks_url)
+        # By fingerprint, because a token in memory is a credential in every core dump.
+        self._remembered: Memory[bytes, _Verified] = Memory(
+            TLRUCache(
+                MAX_REMEMBERED_TOKENS,
+                ttu=lambda _, verified, now: min(now + MAX_REMEMBERED_SECONDS, verified.exp),
+                timer=time,
+            )
+        )
+
+    def verify(self, authorization: str | None) -> str:
+        """The `sub` of the token in an Authorization header, which is the user's Cognito id.
+
+        A verified token is remembered for up to a minute, never past its `exp`.
+        Raises a TokenRejected, or KeysUnavailable.
+        """
+        token = bearer_token(authorization)
+        fingerprint = hashlib.sha256(token.encode()).digest()
+        verified = self._remembered.get(fingerprint)
+        if verified is None:
+            verified = self._check(token)
+            self._remembered.put(fingerprint, verified)
+        return verified.sub
+
+    def _check(self, token: str) -> _Verified:
+        try:
+            header = jwt.get_unverified_header(token)
+            kid = header.get("kid")
+            if header.get("alg") != ALGORITHM or kid is None:
+                raise TokenInvalid("no key could verify it")
+            key = self._keys.get(kid)
+            if key is None:
+                raise TokenInvalid("unknown kid")
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=[ALGORITHM],
+                issuer=self._issuer,
+                # An access token has an `aud` only under resource binding; its audience is `client_id`.
+                options={"require": REQUIRED_CLAIMS, "verify_aud": False, "enforce_minimum_key_length": True},
+            )
+        except jwt.ExpiredSignatureError:
+            raise TokenExpired("exp is over") from None
+        except jwt.PyJWTError as error:
+            raise TokenInvalid(type(error).__name__) from None
+        if claims["token_use"] != "access":  # noqa: S105
+            raise TokenInvalid("not an access token")
+        if claims["client_id"] != self._client_id:
+            raise TokenInvalid("another client's token")
+        return _Verified(claims["sub"], int(claims["exp"]))
+
+
+class _PublicKeys:
+    """The pool's public keys by key id (`kid`), as the JWKS host last gave them.
+
+    Keys once fetched outlive an outage of the host; only a successful fetch replaces them.
+    """
+
+    def __init__(self, jwks_url: str) -> None:
+        self._client = jwt.PyJWKClient(jwks_url, cache_jwk_set=False, timeout=FETCH_TIMEOUT_SECONDS)
+        self._by_kid: dict[str, jwt.PyJWK] = {}
+        self._fetched_at = self._attempted_at = float("-inf")  # monotonic
+        self._fetching = threading.Lock()
+
+    def get(self, kid: str) -> jwt.PyJWK | None:
+        """The key of that id, or None if the pool has none.
+
+        One thread fetches at a time. Meanwhile, those that know their key go on with it, and those that do not wait.
+        Raises KeysUnavailable for an unknown kid when the last fetch failed: the pool may have it by now.
+        """
+        if self._is_due(kid) and self._fetching.acquire(blocking=kid not in self._by_kid):
+            try:
+                if self._is_due(kid):  # no other thread has fetched since
+                    self._fetch()
+            finally:
+                self._fetching.release()
+        key = self._by_kid.get(kid)
+        if key is None and self._attempted_at > self._fetched_at:
+            raise KeysUnavailable("the JWKS host does not answer")
+        return key
+
+    def _is_due(self, kid: str) -> bool:
+        max_age = KEYS_LIFESPAN_SECONDS if kid in self._by_kid else UNKNOWN_KID_COOLDOWN_SECONDS
+        now = monotonic()
+        return now - self._fetched_at >= max_age and now - self._attempted_at >= FETCH_RETRY_SECONDS
+
+    def _fetch(self) -> None:
+        try:
+            # Keys for other algorithms may be among them: PyJWT holds a key to its own algorithm.
+            by_kid = {str(key.key_id): key for key in self._client.get_signing_keys()}
+        except Exception as error:  # whatever nonsense the host answers is an outage of the host
+            log("jwks_fetch_failed", level=logging.WARNING, cause=repr(error))
+            self._attempted_at = monotonic()
+            return
+        # In this order, as `get` reads without the lock: who sees the time of a fetch sees its keys.
+        self._by_kid = by_kid
+        self._fetched_at = self._attempted_at = monotonic()
+
+
+def bearer_token(authorization: str | None) -> str:
+    """The token in an Authorization header. Raises TokenMissing, TokenMalformed."""
+    credentials = (authorization or "").strip(" \t")
+    if not credentials:
+        raise TokenMissing("no Authorization header")
+    match = _BEARER.fullmatch(credentials)
+    if match is None:
+        raise TokenMalformed("not `Bearer <one token>`")
+    return match[1]
+
+
+def scopes(verified_token: str) -> list[str]:
+    """What its user has allowed the client (RFC 6749 section 3.3), as Cognito names it."""
+    claims = jwt.decode(verified_token, options={"verify_signature": False})
+    return str(claims.get("scope", "")).split()

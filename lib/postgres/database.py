@@ -1,0 +1,241 @@
+"""Postgres: the connections, and the queries that stand in `db/sql/<entity>/<name>.sql`.
+
+Owns the pool and the translation of its failures: whatever keeps Postgres from answering becomes
+DatabaseUnavailable here and nowhere else, and what a UNIQUE refuses becomes NotUnique. Any other error in a query
+stays psycopg's own, because it is a bug. Knows no table; a row is a dict.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache
+from types import TracebackType
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import dict_row
+from psycopg_pool import ConnectionPool
+
+from lib.config import ROOT
+from lib.postgres.database_url import database_name, describe
+from lib.postgres.errors import DatabaseUnavailable, NotUnique
+
+Row = dict[str, Any]
+
+_SECONDS = 2  # a connection attempt, the wait for a free connection, a statement: each this long at the most
+_PATIENCE = 1.25  # times that, a server that says nothing is given up: it should have kept the statement timeout
+_PING_SECONDS = 1
+
+# For scripts, which report a query's mistake in one line as well.
+FAILURES = (DatabaseUnavailable, NotUnique, psycopg.Error)
+
+
+@dataclass(slots=True)
+class Usage:
+    """A running total: the statements sent, those that check a connection before it is lent included."""
+
+    requests: int = 0
+
+
+_current: ContextVar[Usage] = ContextVar("postgres_usage")
+
+
+def start_metering() -> Usage:
+    """Count from zero in this context (a request, a script) and return the total, which grows with each statement."""
+    usage = Usage()
+    _current.set(usage)
+    return usage
+
+
+class _Connection(psycopg.Connection[Row]):
+    """A connection that never waits for ever, and that tells why it could not be made."""
+
+    seconds: float = _SECONDS
+
+    @classmethod
+    def connect(cls, conninfo: str = "", *, on_failure: Callable[[Exception], None], **kwargs: Any) -> Any:  # type: ignore[override]
+        try:
+            return super().connect(conninfo, **kwargs)
+        except psycopg.Error as error:
+            on_failure(error)
+            raise
+
+    def execute(self, *args: Any, **kwargs: Any) -> psycopg.Cursor[Row]:
+        if usage := _current.get(None):
+            usage.requests += 1
+        return super().execute(*args, **kwargs)
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        # A frozen server or a dead network keeps no statement_timeout: this side has to count as well.
+        try:
+            return super().wait(gen, interval, timeout or self.seconds * _PATIENCE)
+        except psycopg.OperationalError:
+            if self.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
+                self.close()
+            raise
+
+
+class Queries(ABC):
+    """What can be asked: each query is named by its file below `db/sql`, such as `users/by_handle`."""
+
+    def one(self, query: str, **values: Any) -> Row | None:
+        """The first row, or None."""
+        return next(iter(self.all(query, **values)), None)
+
+    def all(self, query: str, **values: Any) -> list[Row]:
+        """Every row."""
+        return self._run(f"db/sql/{query}.sql", values)[0]
+
+    def execute(self, query: str, **values: Any) -> int:
+        """How many rows the query changed."""
+        return self._run(f"db/sql/{query}.sql", values)[1]
+
+    def script(self, path: str) -> int:
+        """Run a file such as `db/schema.sql`, all of it or nothing; how many rows its last statement changed."""
+        return self._run(path, None)[1]
+
+    @abstractmethod
+    def _run(self, path: str, values: Row | None) -> tuple[list[Row], int]: ...
+
+
+class _Transaction(Queries):
+    def __init__(self, connection: psycopg.Connection[Row]) -> None:
+        self._connection = connection
+
+    def _run(self, path: str, values: Row | None) -> tuple[list[Row], int]:
+        cursor = self._connection.execute(sql.SQL(_read(path)), values)
+        return cursor.fetchall() if cursor.description else [], cursor.rowcount
+
+
+class Database(Queries):
+    """A pool of connections, opened by the first query; safe to share between threads, not between processes.
+
+    `seconds` bounds each step: the wait for a connection, which may have to be made, and a statement.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 8, seconds: float = _SECONDS) -> None:
+        self._where = describe(url)
+        self._seconds = seconds
+        self._failure: Exception | None = None
+        logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # its warnings are our exceptions
+        self._pool = ConnectionPool(
+            url,
+            connection_class=_Connection,
+            kwargs={
+                "autocommit": True,
+                "row_factory": dict_row,
+                "application_name": "cruddur-messages",
+                "connect_timeout": _SECONDS,
+                "on_failure": self._remember,
+            },
+            configure=self._limit,
+            check=self._check,
+            min_size=0,
+            max_size=pool_size,
+            timeout=seconds,
+            # Failed attempts are not repeated in the background: their growing pauses would outlast the outage,
+            # and a pool whose every place waits for such a retry lets no request try for itself.
+            reconnect_timeout=0,
+            open=False,
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[Queries]:
+        """Queries that happen together or not at all."""
+        with self._connection(self._seconds) as connection, connection.transaction():
+            yield _Transaction(connection)
+
+    def ping(self) -> None:
+        """Ask for an answer within about a second; DatabaseUnavailable if there is none."""
+        with self._connection(_PING_SECONDS) as connection:
+            connection.execute("SELECT 1")
+
+    def close(self) -> None:
+        """Close every connection; later queries are DatabaseUnavailable."""
+        self._pool.close()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _run(self, path: str, values: Row | None) -> tuple[list[Row], int]:
+        with self._connection(self._seconds) as connection:
+            return _Transaction(connection)._run(path, values)
+
+    @contextmanager
+    def _connection(self, timeout: float) -> Iterator[psycopg.Connection[Row]]:
+        try:
+            self._pool.open()
+            with self._pool.connection(timeout) as connection:
+                self._failure = None
+                yield connection
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise _unavailable(self._where, self._failure or error) from error
+        except psycopg.errors.UniqueViolation as error:
+            raise NotUnique(error.diag.message_primary) from error
+
+    def _limit(self, connection: _Connection) -> None:
+        connection.seconds = self._seconds
+        connection.execute(f"SET statement_timeout = '{self._seconds}s'")
+
+    def _check(self, connection: psycopg.Connection[Row]) -> None:
+        try:
+            ConnectionPool.check_connection(connection)
+        except psycopg.Error:
+            # One connection is dead: after a restart they all are, and the pool would try them one by one with
+            # growing pauses until the request's time is up.
+            self._pool.drain()
+            raise
+
+    def _remember(self, error: Exception) -> None:
+        self._failure = error
+
+
+def create_database(url: str) -> bool:
+    """Create the database that the URL names; False if it was there."""
+    with _maintenance(url) as connection:
+        try:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database_name(url))))
+        except psycopg.errors.DuplicateDatabase:
+            return False
+    return True
+
+
+def drop_database(url: str) -> bool:
+    """Drop the database that the URL names, and end its sessions; False if there was none."""
+    with _maintenance(url) as connection:
+        try:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database_name(url))))
+        except psycopg.errors.InvalidCatalogName:
+            return False
+    return True
+
+
+@contextmanager
+def _maintenance(url: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to the same server's database `postgres`, which is there before any other."""
+    where = make_conninfo(url, dbname="postgres", connect_timeout=_SECONDS)
+    try:
+        with psycopg.connect(where, autocommit=True) as connection:
+            yield connection
+    except psycopg.OperationalError as error:
+        raise _unavailable(describe(where), error) from error
+
+
+def _unavailable(where: str, error: Exception) -> DatabaseUnavailable:
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    return DatabaseUnavailable(f"Postgres at {where} is unavailable: {reason}")
+
+
+@cache
+def _read(path: str) -> str:
+    return (ROOT / path).read_text()

@@ -1,0 +1,212 @@
+"""The users in Postgres: who is behind a token, who has a handle, and how somebody becomes a user.
+
+Owns the `users` queries; what is remembered of their answers is lib/users/cache.py. Knows no HTTP and no token.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from lib.cache.base import Cache
+from lib.postgres.errors import NotUnique
+from lib.users.cache import KnownUsers
+
+if TYPE_CHECKING:  # who needs a User alone, loads neither psycopg nor boto3
+    from lib.identity.cognito import PoolUser
+    from lib.postgres.database import Database, Queries, Row
+
+_MAX_CHARS = 255  # as the table's own check
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user as messages show them."""
+
+    uuid: str
+    handle: str
+    display_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignUp:
+    """Somebody as Cognito knows them, who may have no row in Postgres yet."""
+
+    cognito_user_id: str
+    handle: str
+    display_name: str
+    email: str
+    email_verified: bool
+
+    def is_storable(self) -> bool:
+        """Whether a row can hold it: nothing is empty, nothing too long, and nothing of the handle unseen."""
+        texts = (self.cognito_user_id, self.display_name, self.email)
+        return is_handle(self.handle) and all(map(is_text, texts))
+
+
+class Outcome(StrEnum):
+    """How somebody who signed up came by their row."""
+
+    CREATED = "created"
+    LINKED = "linked"  # the row was there and waited for them
+    KNOWN = "known"  # the row was theirs: nothing changed
+
+
+class HandleTaken(Exception):
+    """The handle is another user's; nothing was written."""
+
+
+class UserDirectory:
+    """Finds users, adds and renames them; everything raises DatabaseUnavailable.
+
+    `shared` is what several processes remember together, in front of Postgres and behind the memory of this one.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        shared: Cache[str, Any] | None = None,
+        *,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._known = KnownUsers(User, shared, timer=timer)
+
+    def by_cognito_user_id(self, cognito_user_id: str) -> User | None:
+        """The user behind a token's `sub`, remembered.
+
+        Only hits are remembered: who signs up now is known in the next request.
+        """
+        if not _storable(cognito_user_id):
+            return None
+        return self._known.find("sub", cognito_user_id, lambda: self._by_cognito_user_id(cognito_user_id))
+
+    def profile(self, handle: str) -> User | None:
+        """The user with this handle, exactly as it is written, remembered: for who looks, not for who sends."""
+        if not _storable(handle):
+            return None
+        return self._known.find("handle", handle, lambda: self.by_handle(handle))
+
+    def by_handle(self, handle: str) -> User | None:
+        """The user who has this handle now. Text that no row can hold is simply nobody's."""
+        row = self._database.one("users/by_handle", handle=handle) if _storable(handle) else None
+        return _to_user(row) if row else None
+
+    def _by_cognito_user_id(self, cognito_user_id: str) -> User | None:
+        row = self._database.one("users/by_cognito_user_id", cognito_user_id=cognito_user_id)
+        return _to_user(row) if row else None
+
+    def provision(self, sign_up: SignUp) -> tuple[User, Outcome]:
+        """The user of a storable sign-up, in one statement if there is anything to write. Again it changes nothing.
+
+        A row without a Cognito id is theirs if its handle and its e-mail are, and Cognito has verified the e-mail: it
+        takes more than choosing the handle to get at a user's messages. Raises HandleTaken.
+        """
+        try:
+            row = self._database.one("users/provision", **asdict(sign_up))
+        except NotUnique:  # the Cognito id: its user goes by another handle here
+            row = None
+        if row:
+            # A row of this handle or this id may have been there before, and been removed.
+            self._known.forget(cognito_user_ids=[sign_up.cognito_user_id], handles=[sign_up.handle])
+            return _to_user(row), Outcome.CREATED if row["is_new"] else Outcome.LINKED
+        user = self.by_cognito_user_id(sign_up.cognito_user_id)
+        if user is None:
+            raise HandleTaken
+        return user, Outcome.KNOWN
+
+    def rename(self, who: str, *, handle: str | None, display_name: str | None) -> User | None:
+        """The user with the handle `who` as they are from now on, or None if there is none, in one statement.
+
+        What is None is left as it is. Raises HandleTaken.
+        """
+        if not _storable(who):
+            return None
+        try:
+            row = self._database.one("users/rename", handle=who, new_handle=handle, display_name=display_name)
+        except NotUnique as error:
+            raise HandleTaken from error
+        if row is None:
+            return None
+        ids = [row["cognito_user_id"]] if row["cognito_user_id"] else []
+        self._known.forget(cognito_user_ids=ids, handles={who, row["handle"]})
+        return _to_user(row)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What `link_cognito_users` did; who matched nobody is named by handle or user name."""
+
+    changed: int
+    unchanged: int
+    ambiguous: list[str]
+    without_cognito_user: list[str]
+    without_row: list[str]
+
+    def report(self) -> list[str]:
+        """The same as sentences."""
+        named = {
+            "Handles that several Cognito users claim, left as they were": self.ambiguous,
+            "Users without a Cognito user": self.without_cognito_user,
+            "Cognito users without a row in Postgres": self.without_row,
+        }
+        counts = f"Cognito ids: {self.changed} written, {self.unchanged} already right"
+        return [counts, *(f"{what}: {', '.join(who)}" for what, who in named.items() if who)]
+
+
+def link_cognito_users(
+    database: Database, pool_users: Iterable[PoolUser], shared: Cache[str, Any] | None = None
+) -> Link:
+    """Write each Cognito `sub` to the user whose handle is its preferred_username: all of them or none.
+
+    A user whom Cognito does not know keeps the id they have, unless it is another user's by now. What processes share
+    is told of every id that belongs to another user than before, or to nobody.
+    """
+    claims: dict[str | None, list[PoolUser]] = {}
+    for user in pool_users:
+        claims.setdefault(user.preferred_username, []).append(user)
+    nameless = claims.pop(None, [])
+    subs = {handle: users[0].sub for handle, users in claims.items() if handle and len(users) == 1}
+    with database.transaction() as queries:
+        before = _owners(queries)
+        pool = {"handles": list(subs), "subs": list(subs.values())}
+        queries.execute("users/release_cognito_user_ids", **pool)  # first, because the column is UNIQUE
+        changed = queries.execute("users/set_cognito_user_ids", **pool)
+        rows = {row["handle"] for row in queries.all("users/all")}
+        moved = before ^ _owners(queries)
+    KnownUsers(User, shared).forget(cognito_user_ids={cognito_user_id for cognito_user_id, _ in moved}, handles=())
+    return Link(
+        changed=changed,
+        unchanged=len(rows & subs.keys()) - changed,
+        ambiguous=sorted(handle for handle, users in claims.items() if handle and len(users) > 1),
+        without_cognito_user=sorted(rows - claims.keys()),
+        without_row=sorted([*(subs.keys() - rows), *(user.label for user in nameless)]),
+    )
+
+
+def _owners(queries: Queries) -> set[tuple[str, str]]:
+    return {(row["cognito_user_id"], row["handle"]) for row in queries.all("users/all") if row["cognito_user_id"]}
+
+
+def is_handle(text: str) -> bool:
+    """Whether a row can hold it as a handle: nothing of it is unseen."""
+    return is_text(text) and text.isprintable() and text == text.strip()
+
+
+def is_text(text: str) -> bool:
+    """Whether a row can hold it as a name, an address or an id: it is not blank and not too long."""
+    return bool(text.strip()) and _storable(text)
+
+
+def _to_user(row: Row) -> User:
+    return User(str(row["uuid"]), row["handle"], row["display_name"])
+
+
+def _storable(text: str) -> bool:
+    """Whether Postgres can hold this text: no NUL, no lone surrogate, no more than the column takes."""
+    return len(text) <= _MAX_CHARS and not _UNSTORABLE.search(text)

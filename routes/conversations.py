@@ -1,0 +1,90 @@
+"""A user's conversations over HTTP: pattern B, and what the user has read of them (openapi.yaml)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, jsonify
+from flask.typing import ResponseReturnValue
+
+from lib.ddb.items import Conversation, InboxRow
+from lib.users.directory import User
+from routes.dependencies import backend, signed_in
+from routes.pagination import answer, asked
+from routes.request_body import json_body
+from services.list_message_groups import list_message_groups
+from services.read_state import count_unread, mark_read, mark_unread, show_message_group
+
+message_groups = Blueprint("message_groups", __name__, url_prefix="/api")
+
+
+@message_groups.get("/message_groups")
+@signed_in
+def get_message_groups(user: User) -> ResponseReturnValue:
+    page = list_message_groups(backend().store, user=user, **asked("cursor", "since"))
+    return answer([_message_group(row) for row in page.items], page)
+
+
+@message_groups.get("/message_groups/<message_group_uuid>")
+@signed_in
+def get_message_group(user: User, message_group_uuid: str) -> ResponseReturnValue:
+    state = show_message_group(backend().store, user=user, message_group_uuid=message_group_uuid)
+    return jsonify(_conversation(state))
+
+
+@message_groups.post("/message_groups/<message_group_uuid>/read")
+@signed_in
+def post_read(user: User, message_group_uuid: str) -> ResponseReturnValue:
+    body = json_body()
+    state = mark_read(backend().read_positions, user=user, message_group_uuid=message_group_uuid, body=body)
+    return jsonify(_read_state(state, user))
+
+
+@message_groups.delete("/message_groups/<message_group_uuid>/read")
+@signed_in
+def delete_read(user: User, message_group_uuid: str) -> ResponseReturnValue:
+    state = mark_unread(backend().read_positions, user=user, message_group_uuid=message_group_uuid)
+    return jsonify(_read_state(state, user))
+
+
+@message_groups.get("/unread")
+@signed_in
+def get_unread(user: User) -> ResponseReturnValue:
+    return jsonify({"unread_count": count_unread(backend().read_positions, user=user)})
+
+
+def _message_group(row: InboxRow) -> dict[str, Any]:
+    return {
+        "uuid": row.group_uuid,
+        "user_uuid": row.other.uuid,
+        "display_name": row.other.display_name,
+        "handle": row.other.handle,
+        "message": row.text,
+        "created_at": row.last_message_at,
+        # A row that an older backend wrote has no numbers until its conversation is adopted.
+        "seq": row.seq or 0,
+        "unread_count": row.unread_count,
+    }
+
+
+def _conversation(state: Conversation) -> dict[str, Any]:
+    members = [
+        {
+            "user_uuid": uuid,
+            "handle": member.user.handle,
+            "display_name": member.user.display_name,
+            "read_seq": member.read_seq,
+        }
+        for uuid, member in sorted(state.members.items())
+    ]
+    return {"uuid": state.group_uuid, "members": members, "seq": state.seq, "created_at": state.created_at}
+
+
+def _read_state(state: Conversation, user: User) -> dict[str, Any]:
+    read_seq = state.members[user.uuid].read_seq
+    return {
+        "uuid": state.group_uuid,
+        "seq": state.seq,
+        "read_seq": read_seq,
+        "unread_count": state.seq - read_seq,
+    }

@@ -1,0 +1,224 @@
+"""The API under test: the whole application on the engine under test, an issuer of tokens, and people who call it.
+
+A test module makes its own with `api = pytest.fixture(scope="module")(run_api)`. Its tests share table and database,
+and keep out of each other's way by signing in people of their own.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest.mock import patch
+
+import psycopg
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from app import create_app
+from lib.config import Settings, load
+from lib.ddb.schema import create_table
+from lib.logs import JsonFormatter
+from lib.postgres.database import Database
+from lib.users.directory import User
+from tests.support.stores import TableContents
+from tests.support.tokens import TokenIssuer
+
+JSON = dict[str, Any]
+
+
+class StrictClient(FlaskClient):
+    """A test client for which a 500 is a failed test: the catch-all handler must not hide a bug."""
+
+    def open(self, *args: Any, **kwargs: Any) -> TestResponse:
+        response = super().open(*args, **kwargs)
+        assert response.status_code != 500, (args, kwargs)
+        return response
+
+
+@dataclass(frozen=True)
+class Person:
+    """A signed-in user and their client."""
+
+    user: User
+    client: FlaskClient
+    authorization: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": self.authorization}
+
+    def get(self, path: str, **query: Any) -> TestResponse:
+        return self.client.get(path, headers=self.headers, query_string=query)
+
+    def post(self, body: object) -> TestResponse:
+        """Send a body as JSON, escaped: so a test can send what is no text."""
+        return self.post_bytes(json.dumps(body).encode())
+
+    def post_bytes(self, body: bytes, *, content_type: str | None = "application/json", **options: Any) -> TestResponse:
+        headers = {**self.headers, **options.pop("headers", {})}
+        return self.client.post("/api/messages", headers=headers, data=body, content_type=content_type, **options)
+
+    def write(self, text: str, *, to: Person) -> JSON:
+        """Send a message by handle; the answer."""
+        return ok(self.post({"message": text, "handle": to.user.handle}))
+
+    def answer(self, text: str, *, group: str) -> JSON:
+        """Send a message by group; the answer."""
+        return ok(self.post({"message": text, "message_group_uuid": group}))
+
+    def messages(self, group: str, **query: Any) -> list[JSON]:
+        return ok(self.get(f"/api/messages/{group}", **query))
+
+    def inbox(self, **query: Any) -> list[JSON]:
+        return ok(self.get("/api/message_groups", **query))
+
+
+@dataclass(frozen=True)
+class Call:
+    """One try of a DynamoDB request, as it left the process."""
+
+    operation: str
+    body: JSON
+
+
+Answer = tuple[int, dict[str, str], bytes]
+"""Status, headers and body, as they come from the wire."""
+
+
+@dataclass(frozen=True)
+class Api:
+    """An application made with `settings`; `dynamodb` is its client, `log` what it has logged.
+
+    `boto3` is another client of the same DynamoDB, which makes every call.
+    """
+
+    app: Flask
+    settings: Settings
+    issuer: TokenIssuer
+    log: io.StringIO
+    boto3: Any
+
+    @property
+    def dynamodb(self) -> Any:
+        return self.app.extensions["backend"].store._table._client
+
+    def sign_up(self, name: str = "somebody") -> Person:
+        """A new user, in Postgres and signed in."""
+        handle = f"{name}-{uuid.uuid4().hex[:12]}"
+        user = User(uuid=str(uuid.uuid4()), handle=handle, display_name=name.title())
+        with psycopg.connect(self.settings.database_url) as connection:
+            connection.execute(
+                "INSERT INTO users (uuid, handle, display_name, email, cognito_user_id) VALUES (%s, %s, %s, %s, %s)",
+                (user.uuid, user.handle, user.display_name, f"{handle}@example.com", f"sub-{user.uuid}"),
+            )
+        return self.sign_in(user)
+
+    def sign_in(self, user: User) -> Person:
+        """A user who signed up, at this application."""
+        authorization = self.issuer.authorization(f"sub-{user.uuid}")
+        return Person(user, self.app.test_client(), authorization)
+
+    def couple(self) -> tuple[Person, Person]:
+        return self.sign_up("anna"), self.sign_up("bert")
+
+    def lines(self) -> list[JSON]:
+        """What it has logged, line by line."""
+        return [json.loads(line) for line in self.log.getvalue().splitlines()]
+
+    def items(self) -> list[JSON]:
+        """Every item of the table, in the order of the keys."""
+        items = TableContents(self.boto3, self.settings.ddb_table).items()
+        return sorted(items, key=lambda item: (item["pk"]["S"], item["sk"]["S"]))
+
+    @contextmanager
+    def wire(self, answer: Callable[[Call], Answer | None] = lambda _: None) -> Iterator[list[Call]]:
+        """Record every try of a DynamoDB request; `answer` may answer it in the engine's place, or raise."""
+        calls: list[Call] = []
+        connections = self.dynamodb.connections
+        send = connections.post
+
+        def post(headers: dict[str, str], body: bytes, *, seconds: float) -> Answer:
+            call = Call(headers["X-Amz-Target"].rpartition(".")[2], json.loads(body))
+            calls.append(call)
+            return answer(call) or send(headers, body, seconds=seconds)
+
+        with patch.object(connections, "post", post):
+            yield calls
+
+    @contextmanager
+    def variant(self, **changes: Any) -> Iterator[Api]:
+        """Another application on the same table, users and issuer, with other settings."""
+        with serve(replace(self.settings, **changes), self.issuer, self.boto3) as other:
+            yield other
+
+
+@contextmanager
+def serve(settings: Settings, issuer: TokenIssuer, boto3: Any) -> Iterator[Api]:
+    """An application; its clients, its log handler and its log's level are gone afterwards."""
+    log = io.StringIO()
+    root, own = logging.getLogger(), logging.getLogger("cruddur")
+    level = own.level
+    outer = [handler for handler in root.handlers if isinstance(handler.formatter, JsonFormatter)]
+    with redirect_stdout(log):
+        app = create_app(settings)
+    app.test_client_class = StrictClient
+    api = Api(app, settings, issuer, log, boto3)
+    try:
+        yield api
+    finally:
+        root.handlers[:] = outer
+        own.setLevel(level)
+        app.extensions["backend"].users._database.close()
+        api.dynamodb.close()
+
+
+def run_api(dynamodb_client: Any, dynamodb_url: str, new_database: Callable[[], str]) -> Iterator[Api]:
+    """The fixture: an application with a table and a database of its own."""
+    url, table = new_database(), f"messages-{uuid.uuid4().hex}"
+    with Database(url) as database:
+        database.script("db/schema.sql")
+    create_table(dynamodb_client, table)
+    with TokenIssuer() as issuer:
+        settings = load(
+            Settings,
+            {
+                "DATABASE_URL": url,
+                "AWS_DEFAULT_REGION": "us-east-1",
+                "DDB_TABLE": table,
+                "AWS_ENDPOINT_URL_DYNAMODB": dynamodb_url,
+                "AWS_COGNITO_USER_POOL_ID": "us-east-1_Test00001",
+                "AWS_COGNITO_USER_POOL_CLIENT_ID": issuer.client_id,
+                "COGNITO_JWKS_URL": issuer.jwks_url,
+                "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER": issuer.url,
+                "SECRET_KEY": "a secret of these tests",
+            },
+        )
+        with serve(settings, issuer, dynamodb_client) as api:
+            yield api
+    dynamodb_client.delete_table(TableName=table)
+
+
+def ok(response: TestResponse) -> Any:
+    """The JSON of an answer that must be a 200."""
+    assert response.status_code == 200, response.get_data(as_text=True)
+    return response.json
+
+
+def refused(response: TestResponse) -> tuple[int, list[str]]:
+    """The status and the codes of a refusal, which has no other content than its codes."""
+    assert response.mimetype == "application/json"
+    return response.status_code, response.json
+
+
+def aws_error(status: int, code: str, **fields: Any) -> Callable[[Call], Answer]:
+    """What answers a DynamoDB request with an error, for `Api.wire`."""
+    body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "made up by a test", **fields}
+    headers = {"content-type": "application/x-amz-json-1.0"}
+    return lambda call: (status, headers, json.dumps(body).encode())

@@ -1,0 +1,43 @@
+"""The API behind its real server, as a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+from lib.config import ROOT
+from tools.local_stack.processes import LOOPBACK, Child, answers, bare_environment, free_port
+
+SETTINGS = {
+    "SECRET_KEY": "sixteen characters or more",
+    "DATABASE_URL": "postgresql://127.0.0.1:9/nowhere",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_COGNITO_USER_POOL_ID": "us-east-1_nowhere",
+    "AWS_COGNITO_USER_POOL_CLIENT_ID": "nobody",
+}
+"""What the server needs to start; it leads nowhere."""
+
+
+class ApiServer(Child):
+    """The server on a free port of the loopback address; what stands behind it, `variables` say, by default nothing."""
+
+    def __init__(
+        self,
+        log: Path,
+        *,
+        application: str = "app:create_app",
+        stop_signal: signal.Signals = signal.SIGTERM,
+        **variables: str,
+    ) -> None:
+        self.port = free_port()
+        environment = SETTINGS | {"PORT": str(self.port), **variables}
+        super().__init__(
+            "the API",
+            [sys.executable, ROOT / "serve.py", application],
+            env=bare_environment(**environment),
+            ready=answers(f"http://{LOOPBACK}:{self.port}/api/health-check"),
+            log=log,
+            cwd=ROOT,
+            stop_signal=stop_signal,
+        )

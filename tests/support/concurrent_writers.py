@@ -1,0 +1,63 @@
+"""A process with several clients that write at once: `python -m tests.support.concurrent_writers PLAN`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+
+import boto3
+from botocore.config import Config
+
+from lib.ddb.errors import Contended
+from lib.ddb.store import MessageStore
+from lib.users.directory import User
+from tests.support.stores import stores_on
+
+
+@dataclass(frozen=True)
+class Client:
+    """One client: `count` messages from one user to another, named by a prefix."""
+
+    sender: User
+    receiver: User
+    prefix: str
+    count: int
+
+    @classmethod
+    def from_json(cls, plan: dict) -> Client:
+        return cls(User(**plan["sender"]), User(**plan["receiver"]), plan["prefix"], plan["count"])
+
+    def texts(self) -> list[str]:
+        return [f"{self.prefix}-{number}" for number in range(self.count)]
+
+    def write(self, store: MessageStore) -> list[str]:
+        """Write them all, again where the store was too busy; what was acknowledged."""
+        return [self._write_one(store, text) for text in self.texts()]
+
+    def _write_one(self, store: MessageStore, text: str) -> str:
+        while True:
+            try:
+                return store.send_to_user(sender=self.sender, receiver=self.receiver, text=text).text
+            except Contended:
+                continue
+
+
+def plan(endpoint: str, table: str, clients: list[Client]) -> str:
+    """The argument of a process that runs these clients on one store, as one API process does."""
+    return json.dumps({"endpoint": endpoint, "table": table, "clients": [asdict(client) for client in clients]})
+
+
+def main(argument: str) -> None:
+    work = json.loads(argument)
+    client = boto3.client("dynamodb", endpoint_url=work["endpoint"], config=Config(max_pool_connections=20))
+    store = stores_on(client, work["table"])()
+    clients = [Client.from_json(each) for each in work["clients"]]
+    with ThreadPoolExecutor(len(clients)) as threads:
+        acknowledged = [text for texts in threads.map(lambda each: each.write(store), clients) for text in texts]
+    json.dump(acknowledged, sys.stdout)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

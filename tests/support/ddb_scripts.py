@@ -1,0 +1,70 @@
+"""What the tests of bin/ddb share: the scripts in this process, on the test's table and on seeded users.
+
+Each of these is made a fixture by the module that uses it: `run = pytest.fixture(run_in_process)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lib.ddb.cursors import CursorSigner
+from lib.ddb.store import MessageStore
+from lib.ddb.table import Table
+from lib.postgres.database import Database
+from lib.users.directory import UserDirectory
+from tests.support import scripts
+from tools.cli import console
+from tools.seed.conversation import seed_conversation, seed_users
+
+AWS = "https://dynamodb.us-east-1.amazonaws.com"
+HOSTILE = "[red]not red[/red] :smile: \N{ROCKET}\n\tنعم"
+"""Text that a terminal library would like to interpret."""
+
+Run = Callable[..., tuple[int, list[str], str]]
+
+
+def seeded_database(postgres_url: str) -> str:
+    """The URL of a database with the seeded users."""
+    with Database(postgres_url) as database:
+        database.script("db/schema.sql")
+        seed_users(database)
+        with database.transaction() as queries:
+            queries.execute("users/set_cognito_user_ids", handles=["Augustsz", "bayko"], subs=["sub-a", "sub-b"])
+    return postgres_url
+
+
+def use_table(dynamodb_url: str, table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings of the test's own table."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url)
+    monkeypatch.setenv("DDB_TABLE", table)
+
+
+def take_for_foreign(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the guard see no local stack in the engine under test."""
+    confirm = console.confirm_destruction
+    monkeypatch.setattr(
+        console, "confirm_destruction", lambda *args, **named: confirm(*args, **{**named, "local": False})
+    )
+
+
+def run_in_process(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a script: its status, its lines of data, and what it said."""
+
+    def in_process(name: str, *arguments: str) -> tuple[int, list[str], str]:
+        capsys.readouterr()
+        status = scripts.load(f"ddb/{name}")(list(arguments))
+        printed = capsys.readouterr()
+        return status, [" ".join(line.split()) for line in printed.out.splitlines()], printed.err
+
+    return in_process
+
+
+def seeded_store(dynamodb_client: Any, table: str, database: str, monkeypatch: pytest.MonkeyPatch) -> MessageStore:
+    """The table with the seeded conversation, and Postgres with its users."""
+    monkeypatch.setenv("DATABASE_URL", database)
+    with Database(database) as users:
+        seed_conversation(Table(dynamodb_client, table), UserDirectory(users))
+    return MessageStore(Table(dynamodb_client, table), CursorSigner("any"))

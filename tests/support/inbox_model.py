@@ -1,0 +1,75 @@
+"""An inbox partition as a feed may find it: rows that are seen late, at both places or at neither, in short pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from lib.clock import tick_after, to_timestamp
+from lib.ddb.items import InboxRow, Item
+from tests.support.stores import ANNA, BERT, NOON
+
+NEVER = datetime.max.replace(tzinfo=NOON.tzinfo)
+Move = tuple[str, str]
+"""A conversation and the sort key that it moved to."""
+
+
+@dataclass(slots=True)
+class _Stored:
+    row: InboxRow
+    seen_from: datetime
+    gone_from: datetime = NEVER
+
+
+class InboxModel:
+    """Anna's inbox, with the one call of Table that the feed makes. `now` is the true time, whatever clocks say.
+
+    A Query gives no more than `page_rows` rows, as it does not at 1 MB.
+    """
+
+    def __init__(self, *, page_rows: int = 1000) -> None:
+        self.now = NOON
+        self.queries = 0
+        self._page_rows = page_rows
+        self._stored: list[_Stored] = []
+
+    def wait(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    def move(self, group: str, *, skew: float = 0, late: float = 0, torn: float = 0) -> None:
+        """A message by a server whose clock is `skew` seconds ahead, committed `late`.
+
+        The row is gone from its old place `torn` seconds after it is at the new one, or before it. Nothing is written
+        while an earlier write to the conversation is under way.
+        """
+        old = [each for each in self._stored if each.row.group_uuid == group and each.gone_from == NEVER]
+        if any(self.now < each.seen_from for each in old) or self._going(group):
+            return
+        key = to_timestamp(self.now + timedelta(seconds=skew))
+        key = max([key, *(tick_after(each.row.last_message_at) for each in old)])
+        while key in {each.row.last_message_at for each in self._stored if self.now < each.gone_from}:
+            key = tick_after(key)
+        committed = self.now + timedelta(seconds=late)
+        for each in old:
+            each.gone_from = max(self.now, committed + timedelta(seconds=torn))
+        row = InboxRow(ANNA.uuid, key, group, "a message", BERT, seq=2, read_seq=1, sender_uuid=BERT.uuid)
+        self._stored.append(_Stored(row, seen_from=committed))
+
+    def rows(self) -> list[InboxRow]:
+        """What is seen now, the lowest key first."""
+        seen = [each.row for each in self._stored if each.seen_from <= self.now < each.gone_from]
+        return sorted(seen, key=lambda row: row.last_message_at)
+
+    def current(self) -> set[Move]:
+        """Where the conversations are, as far as it is seen now."""
+        return {(group, key) for group, key in {row.group_uuid: row.last_message_at for row in self.rows()}.items()}
+
+    def oldest(self, pk: str, *, limit: int, after: str | None) -> tuple[list[Item], bool]:
+        """As Table.oldest."""
+        self.queries += 1
+        rows = [row for row in self.rows() if after is None or row.last_message_at > after]
+        size = min(limit, self._page_rows)
+        return [row.to_item() for row in rows[:size]], len(rows) > size
+
+    def _going(self, group: str) -> bool:
+        return any(each.row.group_uuid == group and self.now < each.gone_from < NEVER for each in self._stored)

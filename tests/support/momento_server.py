@@ -1,0 +1,140 @@
+"""A server that speaks Momento's wire protocol, by the stubs that its SDK brings; on loopback, in this process.
+
+It keeps time by `now`, which tests move, and answers as `fault` says: with a status of gRPC, or late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+
+import grpc
+from momento_wire_types import (
+    cacheclient_pb2,
+    cacheclient_pb2_grpc,
+    controlclient_pb2,
+    controlclient_pb2_grpc,
+)
+
+from tools.local_stack.processes import free_port
+
+KEY = "an-api-key-of-these-tests"
+THREADS = 16
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A value, and the time from which on it is gone."""
+
+    text: bytes
+    until: float
+
+
+class MomentoServer(cacheclient_pb2_grpc.ScsServicer, controlclient_pb2_grpc.ScsControlServicer):
+    """What Momento does with the calls that this system makes; any other is UNIMPLEMENTED.
+
+    `calls` are the names of those that came, `keys` the API keys that are good.
+    """
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.caches: dict[str, dict[bytes, Entry]] = {}
+        self.keys = {KEY}
+        self.calls: list[str] = []
+        self.fault: grpc.StatusCode | None = None
+        self.slow: set[str] = set()
+        self.seconds = 0.0
+        self.port = free_port()
+        self._stopping = Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @contextmanager
+    def serving(self) -> Iterator[MomentoServer]:
+        """Answer at `url`; afterwards nobody does, until it is served again."""
+        self._stopping.clear()
+        threads = ThreadPoolExecutor(THREADS)
+        server = grpc.server(threads, options=[("grpc.so_reuseport", 0)])
+        cacheclient_pb2_grpc.add_ScsServicer_to_server(self, server)
+        controlclient_pb2_grpc.add_ScsControlServicer_to_server(self, server)
+        assert server.add_insecure_port(f"127.0.0.1:{self.port}") == self.port
+        server.start()
+        try:
+            yield self
+        finally:
+            self._stopping.set()
+            server.stop(None).wait()
+            threads.shutdown()
+
+    def entries(self, name: str = "cruddur") -> dict[str, bytes]:
+        """What a cache holds now."""
+        return {key.decode(): entry.text for key, entry in self.caches[name].items() if entry.until > self.now}
+
+    # The cache
+
+    def Get(self, request: Any, context: Any) -> Any:  # noqa: N802 - names of the protocol
+        entry = self._live(self._begin("Get", context), request.cache_key)
+        if entry is None:
+            return cacheclient_pb2._GetResponse(result=cacheclient_pb2.Miss)
+        return cacheclient_pb2._GetResponse(result=cacheclient_pb2.Hit, cache_body=entry.text)
+
+    def Set(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self._keep(self._begin("Set", context), request)
+        return cacheclient_pb2._SetResponse(result=cacheclient_pb2.Ok)
+
+    def SetIfNotExists(self, request: Any, context: Any) -> Any:  # noqa: N802
+        answer = cacheclient_pb2._SetIfNotExistsResponse
+        cache = self._begin("SetIfNotExists", context)
+        if self._live(cache, request.cache_key):
+            return answer(not_stored=answer._NotStored())
+        self._keep(cache, request)
+        return answer(stored=answer._Stored())
+
+    # The account
+
+    def CreateCache(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self._admit("CreateCache", context)
+        if request.cache_name in self.caches:
+            context.abort(grpc.StatusCode.ALREADY_EXISTS, "there is such a cache")
+        self.caches[request.cache_name] = {}
+        return controlclient_pb2._CreateCacheResponse()
+
+    def _begin(self, call: str, context: Any) -> dict[bytes, Entry]:
+        """The cache that a call means."""
+        self._admit(call, context)
+        name = dict(context.invocation_metadata())["cache"]
+        if name not in self.caches:
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such cache")
+        return self.caches[name]
+
+    def _admit(self, call: str, context: Any) -> None:
+        self.calls.append(call)
+        if not self.slow or call in self.slow:
+            self._stopping.wait(self.seconds)
+        if self.fault:
+            context.abort(self.fault, "as the test wants it")
+        if dict(context.invocation_metadata()).get("authorization") not in self.keys:
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "no such key")
+
+    def _live(self, cache: dict[bytes, Entry], key: bytes) -> Entry | None:
+        entry = cache.get(key)
+        return entry if entry and entry.until > self.now else None
+
+    def _keep(self, cache: dict[bytes, Entry], request: Any) -> None:
+        cache[request.cache_key] = Entry(request.cache_body, self.now + request.ttl_milliseconds / 1000)
+
+
+@contextmanager
+def momento(prepare: Callable[[MomentoServer], None] = lambda _: None) -> Iterator[MomentoServer]:
+    """A server that answers, with the cache of the settings' default."""
+    server = MomentoServer()
+    server.caches["cruddur"] = {}
+    prepare(server)
+    with server.serving():
+        yield server

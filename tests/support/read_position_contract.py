@@ -1,0 +1,203 @@
+"""What every engine must give to positions of read. Subclassed once per kind of engine."""
+
+from __future__ import annotations
+
+import pytest
+
+from lib.ddb.errors import ConversationNotFound, StoreError
+from lib.ddb.items import Conversation, Message
+from lib.ddb.store import MessageStore
+from lib.users.directory import User
+from tests.support.old_data import GROUP, TIMES, old_conversation
+from tests.support.stores import ANNA, BERT, CARL, NewStore, TableContents, positions_of
+
+
+def write(store: MessageStore, *senders: User) -> str:
+    """A conversation of Anna and Bert in which these have written; its uuid."""
+    others = {ANNA: BERT, BERT: ANNA}
+    sent = [store.send_to_user(sender=each, receiver=others[each], text=f"by {each.handle}") for each in senders]
+    return sent[0].group_uuid
+
+
+class ReadPositionContract:
+    """`new_store` and `contents` are fixtures of the subclass's module."""
+
+    def test_position_moves_forward_and_stands_in_state_and_row(
+        self, new_store: NewStore, contents: TableContents
+    ) -> None:
+        store = new_store()
+        group = write(store, ANNA, ANNA, ANNA)
+        before = contents.inbox(BERT)[0]
+        state = positions_of(store).mark_read(group_uuid=group, user=BERT, seq=2)
+
+        assert read_seqs(state) == read_seqs(contents.conversation(group)) == {ANNA.uuid: 3, BERT.uuid: 2}
+        [row] = contents.inbox(BERT)
+        assert (row.read_seq, row.unread_count) == (2, 1)
+        assert (row.last_message_at, row.text, row.seq) == (before.last_message_at, before.text, 3)
+        contents.check(group, ["by anna"] * 3)
+
+    @pytest.mark.parametrize(("marks", "read_seq"), [((3, 1), 3), ((2, 2), 2), ((99,), 3), ((0,), 0), ((10**40,), 3)])
+    def test_position_goes_neither_back_nor_past_the_last_message(
+        self, new_store: NewStore, contents: TableContents, marks: tuple[int, ...], read_seq: int
+    ) -> None:
+        store = new_store()
+        group = write(store, ANNA, ANNA, ANNA)
+        for seq in marks:
+            state = positions_of(store).mark_read(group_uuid=group, user=BERT, seq=seq)
+
+        assert state.members[BERT.uuid].read_seq == contents.inbox(BERT)[0].read_seq == read_seq
+
+    def test_what_changes_nothing_writes_nothing(self, new_store: NewStore, contents: TableContents) -> None:
+        store = new_store()
+        group = write(store, ANNA, BERT)
+        before = contents.items()
+        positions_of(store).mark_read(group_uuid=group, user=BERT, seq=2)
+
+        assert contents.items() == before
+
+    def test_messages_from_another_process_can_be_read(self, new_store: NewStore, contents: TableContents) -> None:
+        here, elsewhere = new_store(), new_store()
+        group = write(here, ANNA)
+        positions_of(here).mark_read(group_uuid=group, user=BERT, seq=1)
+        for _ in range(3):
+            elsewhere.send(group_uuid=group, sender=ANNA, text="by anna")
+        state = positions_of(here).mark_read(group_uuid=group, user=BERT, seq=4)
+
+        assert state.members[BERT.uuid].read_seq == 4
+        contents.check(group, ["by anna"] * 4)
+
+    def test_send_after_a_mark_keeps_it_in_any_process(self, new_store: NewStore, contents: TableContents) -> None:
+        here, elsewhere = new_store(), new_store()
+        group = write(here, ANNA, ANNA)
+        positions_of(elsewhere).mark_read(group_uuid=group, user=BERT, seq=1)
+        here.send(group_uuid=group, sender=ANNA, text="by anna")
+
+        assert contents.inbox(BERT)[0].read_seq == 1
+        contents.check(group, ["by anna"] * 3)
+
+    @pytest.mark.parametrize(
+        ("senders", "read_seq"),
+        [
+            ([ANNA, ANNA], 1),
+            ([ANNA, BERT], 0),
+            ([ANNA, BERT, ANNA, BERT, BERT], 2),
+            ([ANNA, *[BERT] * 45], 0),
+            ([BERT, BERT], 2),
+        ],
+    )
+    def test_unread_begins_at_the_last_message_of_the_other(
+        self, new_store: NewStore, contents: TableContents, senders: list[User], read_seq: int
+    ) -> None:
+        store = new_store()
+        group = write(store, *senders)
+        positions_of(store).mark_read(group_uuid=group, user=BERT, seq=len(senders))
+        state = positions_of(store).mark_unread(group_uuid=group, user=BERT)
+
+        assert state.members[BERT.uuid].read_seq == contents.inbox(BERT)[0].read_seq == read_seq
+        assert contents.inbox(ANNA)[0].read_seq == contents.conversation(group).members[ANNA.uuid].read_seq
+
+    def test_marking_unread_moves_nothing_forward(self, new_store: NewStore) -> None:
+        store = new_store()
+        group = write(store, ANNA, ANNA, ANNA)
+        state = positions_of(store).mark_unread(group_uuid=group, user=BERT)
+
+        assert state.members[BERT.uuid].read_seq == 0
+
+    def test_message_without_a_number_is_not_the_last_one(self, new_store: NewStore, contents: TableContents) -> None:
+        store = new_store()
+        group = write(store, ANNA, ANNA)
+        contents.put(Message(group, "2999-01-01T00:00:00.000000+00:00", "a uuid", "stray", ANNA, seq=None).to_item())
+        positions_of(store).mark_read(group_uuid=group, user=BERT, seq=2)
+
+        assert positions_of(store).mark_unread(group_uuid=group, user=BERT).members[BERT.uuid].read_seq == 1
+
+    def test_lost_row_is_not_made_up(self, new_store: NewStore, contents: TableContents) -> None:
+        store = new_store()
+        group = write(store, ANNA, ANNA)
+        contents.remove(contents.inbox(BERT)[0].key())
+        before = contents.items()
+
+        with pytest.raises(StoreError, match="no inbox row"):
+            positions_of(store).mark_read(group_uuid=group, user=BERT, seq=1)
+        assert contents.items() == before
+        store.send(group_uuid=group, sender=ANNA, text="by anna")  # brings it back
+        contents.check(group, ["by anna"] * 3)
+
+    def test_search_for_the_others_last_message_keeps_nobody_waiting(self, new_store: NewStore) -> None:
+        store, elsewhere = new_store(), new_store()
+        group = write(store, ANNA, *[BERT] * 40)
+        pages: list[int] = []
+        newest = store._table.newest
+
+        def watched(pk: str, *, limit: int, before: str | None) -> object:
+            pages.append(limit)
+            if len(pages) <= 2:
+                with store.conversations.lock(group):  # free for who wants to write meanwhile
+                    elsewhere.send(group_uuid=group, sender=BERT, text="meanwhile")
+            return newest(pk, limit=limit, before=before)
+
+        store._table.newest = watched  # type: ignore[method-assign,assignment]
+        state = positions_of(store).mark_unread(group_uuid=group, user=BERT)
+
+        assert (state.seq, state.members[BERT.uuid].read_seq) == (43, 0)
+        assert pages == [20, 40, 20]
+
+    def test_unread_begins_at_what_the_other_writes_meanwhile(self, new_store: NewStore) -> None:
+        store, elsewhere = new_store(), new_store()
+        group = write(store, ANNA, BERT)
+        newest, meanwhile = store._table.newest, iter((ANNA, BERT))
+
+        def watched(pk: str, *, limit: int, before: str | None) -> object:
+            found = newest(pk, limit=limit, before=before)
+            for sender in meanwhile:
+                elsewhere.send(group_uuid=group, sender=sender, text="meanwhile")
+            return found
+
+        store._table.newest = watched  # type: ignore[method-assign,assignment]
+        state = positions_of(store).mark_unread(group_uuid=group, user=BERT)
+
+        assert (state.seq, state.members[BERT.uuid].read_seq) == (4, 2)
+
+    def test_strangers_move_nothing(self, new_store: NewStore, contents: TableContents) -> None:
+        store = new_store()
+        group = write(store, ANNA, ANNA)
+        before = contents.items()
+        for group_uuid in (group, "no such conversation"):
+            with pytest.raises(ConversationNotFound):
+                positions_of(store).mark_read(group_uuid=group_uuid, user=CARL, seq=1)
+            with pytest.raises(ConversationNotFound):
+                positions_of(store).mark_unread(group_uuid=group_uuid, user=CARL)
+        assert contents.items() == before
+
+    def test_total_is_the_sum_over_the_inbox(self, new_store: NewStore) -> None:
+        store = new_store()
+        group = write(store, ANNA, ANNA, ANNA)
+        for _ in range(2):
+            store.send_to_user(sender=CARL, receiver=BERT, text="by carl")
+        positions_of(store).mark_read(group_uuid=group, user=BERT, seq=1)
+
+        counts = [positions_of(store).unread_count(user_uuid=user.uuid, at_most=99) for user in (ANNA, BERT, CARL)]
+        assert counts == [0, 4, 0]
+        assert positions_of(store).unread_count(user_uuid=BERT.uuid, at_most=2) > 2
+
+    def test_old_conversation_is_read_until_it_gets_a_message(
+        self, new_store: NewStore, contents: TableContents
+    ) -> None:
+        contents.put(*old_conversation(*TIMES))
+        positions = positions_of(new_store())
+        assert positions.unread_count(user_uuid=BERT.uuid, at_most=99) == 0
+        assert positions.mark_unread(group_uuid=GROUP, user=BERT).members[BERT.uuid].read_seq == 2
+        assert positions.mark_read(group_uuid=GROUP, user=BERT, seq=3).members[BERT.uuid].read_seq == 3
+
+        contents.check(GROUP, ["old 0", "old 1", "old 2"])
+
+    def test_conversation_without_messages_can_be_marked_unread(
+        self, new_store: NewStore, contents: TableContents
+    ) -> None:
+        contents.put(*old_conversation(rows_at="2023-01-01T00:00:00.000000+00:00"))
+        state = positions_of(new_store()).mark_unread(group_uuid=GROUP, user=ANNA)
+        assert (state.seq, state.members[ANNA.uuid].read_seq) == (0, 0)
+
+
+def read_seqs(state: Conversation) -> dict[str, int]:
+    return {uuid: member.read_seq for uuid, member in state.members.items()}

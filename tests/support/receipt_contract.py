@@ -1,0 +1,131 @@
+"""What every engine must give to a send under an Idempotency-Key. Subclassed once per kind of engine."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from lib.ddb.idempotency import AlreadySent, Idempotency, Receipt
+from lib.users.directory import User
+from tests.support.stores import ANNA, BERT, CARL, NOON, NewStore, SteppingClock, TableContents
+
+ONCE = Idempotency("a key", "hash of the request")
+DAY = timedelta(days=1)
+
+
+def at(moment: timedelta) -> SteppingClock:
+    return SteppingClock(timedelta(0), at=NOON + moment)
+
+
+class ReceiptContract:
+    """`new_store` and `contents` are fixtures of the subclass's module."""
+
+    def test_first_message_and_its_receipt_are_one_write(self, new_store: NewStore, contents: TableContents) -> None:
+        store = new_store(clock=at(timedelta(0)))
+        message = store.send_to_user(sender=ANNA, receiver=BERT, text="once", idempotency=ONCE)
+
+        [stored] = contents.partition(f"IDEM#{ANNA.uuid}#a key")
+        assert stored == {
+            "pk": {"S": f"IDEM#{ANNA.uuid}#a key"},
+            "sk": {"S": "STATE"},
+            "request_hash": {"S": "hash of the request"},
+            "answer": {"M": message.to_item()},
+            "expires_at": {"N": str(int((NOON + DAY).timestamp()))},
+        }
+        assert Receipt.from_item(stored).answer == message
+        contents.check(message.group_uuid, ["once"])
+
+    @pytest.mark.parametrize("by_user", [True, False])
+    def test_second_send_writes_nothing_and_names_the_first_in_any_process(
+        self, new_store: NewStore, contents: TableContents, by_user: bool
+    ) -> None:
+        group = new_store().send_to_user(sender=BERT, receiver=ANNA, text="before").group_uuid
+
+        def send(text: str) -> object:
+            store = new_store()
+            if by_user:
+                return store.send_to_user(sender=ANNA, receiver=BERT, text=text, idempotency=ONCE)
+            return store.send(group_uuid=group, sender=ANNA, text=text, idempotency=ONCE)
+
+        first = send("once")
+        new_store().send(group_uuid=group, sender=BERT, text="after")
+        before = contents.items()
+        for text in ("once", "another text"):
+            with pytest.raises(AlreadySent) as error:
+                send(text)
+            assert error.value.receipt.answer == first
+        assert contents.items() == before
+
+    def test_stale_memory_and_a_receipt_end_in_the_receipt(self, new_store: NewStore, contents: TableContents) -> None:
+        here, elsewhere = new_store(), new_store()
+        group = here.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
+        first = elsewhere.send(group_uuid=group, sender=ANNA, text="once", idempotency=ONCE)
+        elsewhere.send(group_uuid=group, sender=BERT, text="three")
+
+        with pytest.raises(AlreadySent) as error:
+            here.send(group_uuid=group, sender=ANNA, text="once", idempotency=ONCE)
+        assert error.value.receipt.answer == first
+        contents.check(group, ["one", "once", "three"])
+
+    def test_first_messages_that_race_under_one_key_are_one(
+        self, new_store: NewStore, contents: TableContents, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        late = new_store()
+        monkeypatch.setattr(late.conversations, "of_pair", lambda sender, receiver: None)
+        first = new_store().send_to_user(sender=ANNA, receiver=BERT, text="once", idempotency=ONCE)
+
+        with pytest.raises(AlreadySent):
+            late.send_to_user(sender=ANNA, receiver=BERT, text="once", idempotency=ONCE)
+        contents.check(first.group_uuid, ["once"])
+
+    def test_key_belongs_to_its_sender(self, new_store: NewStore, contents: TableContents) -> None:
+        store = new_store()
+        sent = [self._send(store, sender, BERT) for sender in (ANNA, CARL)]
+
+        found = [store.receipt(user=user, key=ONCE.key) is not None for user in (ANNA, CARL, BERT)]
+        assert found == [True, True, False]
+        for message in sent:
+            contents.check(message.group_uuid, ["once"])
+
+    @pytest.mark.parametrize(("later", "counts"), [(DAY - timedelta(seconds=1), True), (DAY, False)])
+    def test_receipt_counts_for_a_day_whether_or_not_it_was_removed(
+        self, new_store: NewStore, contents: TableContents, later: timedelta, counts: bool
+    ) -> None:
+        first = self._send(new_store(clock=at(timedelta(0))), ANNA, BERT)
+        store = new_store(clock=at(later))
+
+        assert (store.receipt(user=ANNA, key=ONCE.key) is not None) == counts
+        if counts:
+            with pytest.raises(AlreadySent):
+                self._send(store, ANNA, BERT)
+        else:
+            assert self._send(store, ANNA, BERT).uuid != first.uuid
+        contents.check(first.group_uuid, ["once"] if counts else ["once", "once"])
+
+    def test_refused_transaction_leaves_no_receipt(self, new_store: NewStore, contents: TableContents) -> None:
+        here, elsewhere = new_store(), new_store()
+        group = here.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
+        elsewhere.send(group_uuid=group, sender=BERT, text="two")
+        message = here.send(group_uuid=group, sender=ANNA, text="three", idempotency=ONCE)  # its first try is refused
+
+        receipt = here.receipt(user=ANNA, key=ONCE.key)
+        assert receipt
+        assert receipt.answer == message
+        contents.check(group, ["one", "two", "three"])
+
+    def test_index_holds_no_receipt(self, new_store: NewStore, contents: TableContents) -> None:
+        self._send(new_store(), ANNA, BERT)
+        assert {item["pk"]["S"] for item in contents.indexed()} == {f"GRP#{ANNA.uuid}", f"GRP#{BERT.uuid}"}
+
+    def test_any_printable_key_survives(self, new_store: NewStore) -> None:
+        store = new_store()
+        for key in ("#", " ", "a#b#c", '"', "\\", "~" * 255):
+            store.send_to_user(sender=ANNA, receiver=BERT, text=key, idempotency=Idempotency(key, "hash"))
+            receipt = store.receipt(user=ANNA, key=key)
+            assert receipt
+            assert (receipt.key, receipt.answer.text) == (key, key)
+
+    @staticmethod
+    def _send(store: object, sender: User, receiver: User) -> object:
+        return store.send_to_user(sender=sender, receiver=receiver, text="once", idempotency=ONCE)  # type: ignore[attr-defined]

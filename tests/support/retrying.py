@@ -1,0 +1,85 @@
+"""A client of the API that sends each message again until it is acknowledged, and keeps what it was told."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
+from typing import Any
+
+from lib.users.directory import User
+from tools.local_stack.processes import LOOPBACK
+
+TIMEOUT_SECONDS = 1.0  # below what the server may take: some requests are given up while they are carried out
+DEADLINE_SECONDS = 45
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """One message, to be sent once; `to` is `{"handle": …}` or `{"message_group_uuid": …}`."""
+
+    sender: User
+    text: str
+    to: dict[str, str] = field(hash=False)
+    key: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+
+@dataclass(frozen=True)
+class Acknowledgement:
+    """What the API answered with 200."""
+
+    message: Outgoing
+    body: dict[str, Any]
+    replayed: bool
+
+
+class RetryingClient:
+    """Sends under each message's key to a server that comes and goes; safe to share between threads.
+
+    `acknowledged` are all 200s, `failures` names what each other try met.
+    """
+
+    def __init__(self, port: int, authorization: Callable[[User], str]) -> None:
+        self._port = port
+        self._authorization = authorization
+        self.acknowledged: list[Acknowledgement] = []
+        self.failures: list[str] = []
+
+    def at_once(self, *messages: Outgoing) -> Acknowledgement:
+        """Send these at the same time, one that is named twice from two threads; the first one's acknowledgement."""
+        with ThreadPoolExecutor(len(messages)) as threads:
+            acknowledged = list(threads.map(self._send, messages))
+        self.acknowledged += acknowledged
+        return acknowledged[0]
+
+    def _send(self, message: Outgoing) -> Acknowledgement:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                status, replayed, body = self._try(message)
+            except (OSError, HTTPException) as error:
+                self.failures.append(type(error).__name__)
+            else:
+                if status == 200:
+                    return Acknowledgement(message, body, replayed)
+                assert status == 503, (status, body, message)
+                self.failures.append(body[0])
+            time.sleep(random.uniform(0.02, 0.1))  # noqa: S311
+        raise AssertionError(f"{message} was never acknowledged")
+
+    def _try(self, message: Outgoing) -> tuple[int, bool, Any]:
+        headers = {
+            "Authorization": self._authorization(message.sender),
+            "Content-Type": "application/json",
+            "Idempotency-Key": message.key,
+        }
+        with closing(HTTPConnection(LOOPBACK, self._port, timeout=TIMEOUT_SECONDS)) as connection:
+            connection.request("POST", "/api/messages", json.dumps({"message": message.text, **message.to}), headers)
+            answer = connection.getresponse()
+            return answer.status, "Idempotency-Replayed" in answer.headers, json.loads(answer.read())

@@ -1,0 +1,123 @@
+"""Stores for the tests, each with a memory of its own as another process would have it, and a look into their table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from lib.ddb import keys
+from lib.ddb.cursors import CursorSigner
+from lib.ddb.items import Conversation, InboxRow, Item, Message, conversation_key
+from lib.ddb.read_positions import ReadPositions
+from lib.ddb.store import MessageStore
+from lib.ddb.table import Table
+from lib.users.directory import User
+
+ANNA = User("11111111-0000-4000-8000-000000000001", "anna", "Anna Ann")
+BERT = User("22222222-0000-4000-8000-000000000002", "bert", "Bert 🐻")
+CARL = User("33333333-0000-4000-8000-000000000003", "carl", "Carl")
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+
+NewStore = Callable[..., MessageStore]
+
+
+class SteppingClock:
+    """Starts at noon and goes on by `step` at each look; a step of zero stands still, a negative one goes back."""
+
+    def __init__(self, step: timedelta = timedelta(seconds=1), *, at: datetime = NOON) -> None:
+        self._step = step
+        self._next = at
+
+    def __call__(self) -> datetime:
+        moment, self._next = self._next, self._next + self._step
+        return moment
+
+
+class TableContents:
+    """Everything in a table, read past the store."""
+
+    def __init__(self, client: Any, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def put(self, *items: Item) -> None:
+        for item in items:
+            self._client.put_item(TableName=self._table, Item=item)
+
+    def remove(self, key: Item) -> None:
+        self._client.delete_item(TableName=self._table, Key=key)
+
+    def clear(self) -> None:
+        for item in self.items():
+            self.remove({"pk": item["pk"], "sk": item["sk"]})
+
+    def items(self) -> list[Item]:
+        pages = self._client.get_paginator("scan").paginate(TableName=self._table, ConsistentRead=True)
+        return [item for page in pages for item in page["Items"]]
+
+    def indexed(self) -> list[Item]:
+        pages = self._client.get_paginator("scan").paginate(TableName=self._table, IndexName="message-group-sk-index")
+        return [item for page in pages for item in page["Items"]]
+
+    def partition(self, pk: str) -> list[Item]:
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": {"S": pk}},
+            ConsistentRead=True,
+        )
+        return [item for page in pages for item in page["Items"]]
+
+    def messages(self, group_uuid: str) -> list[Message]:
+        return [Message.from_item(item, group_uuid=group_uuid) for item in self.partition(keys.message_pk(group_uuid))]
+
+    def inbox(self, user: User) -> list[InboxRow]:
+        return [InboxRow.from_item(item) for item in self.partition(keys.inbox_pk(user.uuid))]
+
+    def conversation(self, group_uuid: str) -> Conversation:
+        answer = self._client.get_item(TableName=self._table, Key=conversation_key(group_uuid), ConsistentRead=True)
+        return Conversation.from_item(answer["Item"], group_uuid=group_uuid)
+
+    def check(self, group_uuid: str, texts: Iterable[str]) -> None:
+        """The invariants of a conversation that holds exactly these messages, in any order."""
+        messages = self.messages(group_uuid)
+        assert sorted(message.text for message in messages) == sorted(texts)
+        assert [message.seq for message in messages] == list(range(1, len(messages) + 1))
+        state = self.conversation(group_uuid)
+        assert (state.seq, state.last_message_at) == (len(messages), messages[-1].created_at)
+        for owner_uuid in state.members:
+            rows = [
+                InboxRow.from_item(item)
+                for item in self.partition(keys.inbox_pk(owner_uuid))
+                if item["message_group_uuid"]["S"] == group_uuid
+            ]
+            shown = [(row.text, row.last_message_at, row.seq, row.sender_uuid) for row in rows]
+            last = messages[-1]
+            assert shown == [(last.text, last.created_at, last.seq, last.sender.uuid)]
+            assert rows[0].read_seq == state.members[owner_uuid].read_seq
+
+
+def stores_on(client: Any, table: str) -> NewStore:
+    """Makes stores on one table; each remembers nothing at first."""
+
+    def make(**options: Any) -> MessageStore:
+        return MessageStore(Table(client, table), CursorSigner("a secret of the tests"), **options)
+
+    return make
+
+
+def positions_of(store: MessageStore) -> ReadPositions:
+    """The positions of read beside a store, with the same memory, as in one process."""
+    return ReadPositions(store._table, store.conversations)
+
+
+def all_pages(list_page: Callable[[str | None], Any]) -> list[Any]:
+    """The pages of a list put together."""
+    found, cursor = [], None
+    while True:
+        page = list_page(cursor)
+        found += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return found

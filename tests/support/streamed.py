@@ -1,0 +1,125 @@
+"""Stream mode in the tests: stores that wait until the function has done its part, and the function's batches."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from types import ModuleType
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from lib.config import ROOT
+from lib.ddb.cursors import CursorSigner
+from lib.ddb.items import Item, Message
+from lib.ddb.sequence_numbers import GroupUpdates
+from lib.ddb.store import StreamedMessageStore
+from lib.ddb.table import Table
+from lib.users.directory import User
+from tests.support.stores import NewStore
+
+Handler = Callable[[dict[str, Any]], dict[str, Any]]
+
+_sequence_numbers = itertools.count(1)
+
+
+class SettledStore(StreamedMessageStore):
+    """Sends as in stream mode, and lets pattern D happen before it answers."""
+
+    def send(self, *, group_uuid: str, sender: User, text: str, **options: Any) -> Message:
+        message = super().send(group_uuid=group_uuid, sender=sender, text=text, **options)
+        GroupUpdates(self._table).update(group_uuid, [message])
+        return message
+
+
+def settled_stores_on(client: Any, table: str) -> NewStore:
+    """Makes such stores on one table; each remembers nothing at first."""
+
+    def make(**options: Any) -> SettledStore:
+        return SettledStore(Table(client, table), CursorSigner("a secret of the tests"), **options)
+
+    return make
+
+
+def streamed_stores_on(client: Any, table: str) -> Callable[..., StreamedMessageStore]:
+    """Makes stores in stream mode, whose messages wait for the function."""
+
+    def make(**options: Any) -> StreamedMessageStore:
+        return StreamedMessageStore(Table(client, table), CursorSigner("a secret of the tests"), **options)
+
+    return make
+
+
+def load_handler(name: str) -> ModuleType:
+    """A function's module as a new process of Lambda would have it; each is a file `handler.py` of its own."""
+    spec = importlib.util.spec_from_file_location(f"{name}_handler", ROOT / "aws/lambdas" / name / "handler.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def handle(dynamodb_url: str, table: str, monkeypatch: pytest.MonkeyPatch) -> Handler:
+    """The handler, as a function that was just started has it."""
+    monkeypatch.setenv("DDB_TABLE", table)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url)
+    module = load_handler("message_stream")
+    return lambda event: module.handler(event, None)  # type: ignore[no-any-return]
+
+
+def record(item: Item, event: str = "INSERT") -> dict[str, Any]:
+    """An item's change as the stream gives it."""
+    number = next(_sequence_numbers)
+    return {
+        "eventID": f"event-{number}",
+        "eventName": event,
+        "eventVersion": "1.1",
+        "eventSource": "aws:dynamodb",
+        "awsRegion": "us-east-1",
+        "dynamodb": {
+            "ApproximateCreationDateTime": 1687774560.0,
+            "Keys": {"pk": item["pk"], "sk": item["sk"]},
+            "SequenceNumber": f"{number:021}",
+            "SizeBytes": 300,
+            "StreamViewType": "NEW_IMAGE",
+            **({} if event == "REMOVE" else {"NewImage": item}),
+        },
+    }
+
+
+def event(*items: Item) -> dict[str, Any]:
+    """A batch in which these items are new."""
+    return {"Records": [record(item) for item in items]}
+
+
+def failures(answer: dict[str, Any]) -> list[str]:
+    """What is to be delivered again."""
+    return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+
+
+def numbers(records: Iterable[dict[str, Any]]) -> list[str]:
+    return [each["dynamodb"]["SequenceNumber"] for each in records]
+
+
+def stream_records(client: Any, table: str) -> list[dict[str, Any]]:
+    """Everything that is in the table's stream, shard by shard."""
+    arn = client.describe_table(TableName=table)["Table"]["LatestStreamArn"]
+    streams = boto3.client(
+        "dynamodbstreams", endpoint_url=client.meta.endpoint_url, config=Config(account_id_endpoint_mode="disabled")
+    )
+    found: list[dict[str, Any]] = []
+    with closing(streams):
+        for shard in streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
+            place = {"StreamArn": arn, "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
+            iterator = streams.get_shard_iterator(**place)["ShardIterator"]
+            while iterator:
+                answer = streams.get_records(ShardIterator=iterator)
+                found += answer["Records"]
+                iterator = answer.get("NextShardIterator") if answer["Records"] else None
+    return found

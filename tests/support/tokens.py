@@ -1,0 +1,149 @@
+"""A user pool for tests: signs tokens with real RSA keys, publishes them on a real JWKS endpoint on loopback, and tells
+there by GetUser whose a token is.
+
+Knows nothing of the code under test. Outages are real: `stop()` closes the port, `start()` opens the same one again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import threading
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+import jwt
+
+from tools.local_stack.tokens import SigningKey, access_claims
+
+
+@functools.cache
+def signing_key(kid: str) -> SigningKey:
+    """The key pair of that id, generated once per test run."""
+    return SigningKey.generate(kid)
+
+
+def forge(header: Any, claims: str, signature: bytes = b"x" * 256) -> str:
+    """A token put together by hand: any JSON as header, encoded claims, and bytes that pass for a signature."""
+    encode = jwt.utils.base64url_encode
+    return f"{encode(json.dumps(header).encode()).decode()}.{claims}.{encode(signature).decode()}"
+
+
+class TokenIssuer:
+    """A user pool with one app client. Use it as a context manager: its endpoint listens meanwhile.
+
+    `jwks` is what the endpoint answers with `status`; `fetches` counts its requests. While `answering` is cleared,
+    requests hang. GetUser tells the `attributes` of a token's `sub`, by default that alone; `refusal` is the error that
+    it answers with instead; `asked` counts how often it was asked for each sub.
+    """
+
+    issuer = "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_Test00001"
+    client_id = "3n4b5urk1ft4fl3mg5e62d9ado"
+
+    def __init__(self) -> None:
+        self.key = signing_key("first")
+        self.jwks: Any = {"keys": [self.key.jwk]}
+        self.status = 200
+        self.fetches = 0
+        self.answering = threading.Event()
+        self.answering.set()
+        self.attributes: dict[str, dict[str, str]] = {}
+        self.refusal: str | None = None
+        self.asked: Counter[str] = Counter()
+        self._port = 0
+        self._server: ThreadingHTTPServer | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def jwks_url(self) -> str:
+        return f"{self.url}/.well-known/jwks.json"
+
+    def token(
+        self, sub: str, *, key: SigningKey | None = None, headers: dict[str, Any] | None = None, **overrides: Any
+    ) -> str:
+        """An access token as Cognito makes them, valid for an hour.
+
+        `overrides` replace claims; one that is None is left out. `headers` add to the token's own.
+        """
+        key = key or self.key
+        claims = access_claims(sub, issuer=self.issuer, client_id=self.client_id) | overrides
+        present = {name: value for name, value in claims.items() if value is not None}
+        return key.sign(present, **(headers or {}))
+
+    def authorization(self, sub: str, **token: Any) -> str:
+        """The Authorization header of such a token."""
+        return f"Bearer {self.token(sub, **token)}"
+
+    def get_user(self, token: str) -> tuple[int, Any]:
+        """The status and the body of GetUser's answer."""
+        sub = jwt.decode(token, options={"verify_signature": False})["sub"]
+        self.asked[sub] += 1
+        if self.refusal:
+            return 500 if self.refusal == "InternalErrorException" else 400, {"__type": self.refusal, "message": token}
+        attributes = {"sub": sub, **self.attributes.get(sub, {})}
+        listed = [{"Name": name, "Value": value} for name, value in attributes.items()]
+        return 200, {"Username": sub, "UserAttributes": listed}
+
+    def rotate(self) -> SigningKey:
+        """Sign with a new key from now on and publish it alone."""
+        self.key = signing_key("second")
+        self.jwks = {"keys": [self.key.jwk]}
+        return self.key
+
+    def start(self) -> None:
+        """Open the endpoint; after a stop, on the port that it had."""
+        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), self._handler())
+        self._port = self._server.server_port
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Close the endpoint: connections are refused."""
+        self.answering.set()
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        pool = self
+        counting = threading.Lock()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                with counting:
+                    pool.fetches += 1
+                pool.answering.wait()
+                body = pool.jwks if isinstance(pool.jwks, bytes) else json.dumps(pool.jwks).encode()
+                self._answer(pool.status, body)
+
+            def do_POST(self) -> None:
+                assert self.headers["X-Amz-Target"] == "AWSCognitoIdentityProviderService.GetUser"
+                assert "Authorization" not in self.headers, "GetUser is not signed"
+                pool.answering.wait()
+                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                status, answer = pool.get_user(request["AccessToken"])
+                self._answer(status, json.dumps(answer).encode())
+
+            def _answer(self, status: int, body: bytes) -> None:
+                with contextlib.suppress(ConnectionError):  # the client may have given up
+                    self.send_response(status)
+                    self.send_header("Content-Length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                """Keep the test output clean."""
+
+        return Handler

@@ -1,0 +1,135 @@
+"""The table as the scripts see it: made, dropped, read as a whole, its items as text. Not for the API.
+
+What makes the table stands in lib/ddb/schema.py; who may drop it, the scripts decide.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
+
+import boto3
+from boto3.dynamodb.types import TypeDeserializer
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
+
+from lib.aws.connections import CONNECT_SECONDS
+from lib.aws.dynamodb_client import TRIES, TRY_SECONDS
+from lib.aws.metering import meter
+from lib.config import DynamoDBSettings
+from lib.ddb.errors import StoreError, StoreUnavailable, translated
+from lib.ddb.items import Item
+from lib.ddb.table import Table
+from tools.cli.console import one_line
+
+FAILURES = (StoreError, BotoCoreError, ClientError)
+"""For scripts, which report a refused call in one line as well."""
+
+_ITEMS_PER_PAGE = 1_000
+
+
+def connect(settings: DynamoDBSettings) -> Any:
+    """A boto3 client for all operations, with the API client's tries."""
+    config = Config(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=TRY_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": TRIES},
+    )
+    client = boto3.client(
+        "dynamodb",
+        region_name=settings.aws_default_region,
+        endpoint_url=settings.aws_endpoint_url_dynamodb,
+        config=config,
+    )
+    client.meta.events.register("before-parse.dynamodb", refuse_empty)
+    meter(client)
+    return client
+
+
+def refuse_empty(response_dict: dict[str, Any], **_: Any) -> None:
+    """Raise for an answer cut off in its headers, which boto3 accepts as empty.
+
+    A 5xx may be empty; boto3 retries it.
+    """
+    if not response_dict["body"] and response_dict["status_code"] < 500:
+        raise ConnectionClosedError(endpoint_url="DynamoDB")
+
+
+def where(settings: DynamoDBSettings) -> str:
+    """The table and the DynamoDB that has it, for people."""
+    return f"{settings.ddb_table} at {settings.aws_endpoint_url_dynamodb or f'AWS {settings.aws_default_region}'}"
+
+
+@contextmanager
+def explained(settings: DynamoDBSettings) -> Iterator[None]:
+    """Make a sentence of what keeps DynamoDB from serving a script. Raises StoreUnavailable."""
+    try:
+        with translated():
+            yield
+    except StoreUnavailable as error:
+        if str(error) == "ResourceNotFoundException":
+            raise StoreUnavailable(f"There is no table {where(settings)}: run ./bin/ddb/schema-load first") from error
+        raise StoreUnavailable(f"{where(settings)} is unavailable: {error}") from error
+
+
+def open_table(client: Any, settings: DynamoDBSettings) -> Table:
+    """The configured table, after asking whether it is there. Raises StoreUnavailable."""
+    table = Table(client, settings.ddb_table)
+    with explained(settings):
+        table.ping()
+    return table
+
+
+def drop_table(client: Any, table: str) -> bool:
+    """Drop the table and wait until it is gone; False if there was none."""
+    try:
+        client.delete_table(TableName=table)
+    except client.exceptions.ResourceNotFoundException:
+        return False
+    client.get_waiter("table_not_exists").wait(TableName=table, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    return True
+
+
+def table_names(client: Any) -> Iterator[str]:
+    """The names of all tables of the account and region."""
+    for page in client.get_paginator("list_tables").paginate():
+        yield from page["TableNames"]
+
+
+def scan(client: Any, table: str, *, limit: int | None = None) -> Iterator[Item]:
+    """Every item of the table, or the first `limit`, over all pages; eventually consistent, at half the price."""
+    pages = client.get_paginator("scan").paginate(
+        TableName=table,
+        ReturnConsumedCapacity="TOTAL",
+        PaginationConfig={"PageSize": min(limit or _ITEMS_PER_PAGE, _ITEMS_PER_PAGE), "MaxItems": limit},
+    )
+    for page in pages:
+        yield from page["Items"]
+
+
+def to_json(item: Item) -> str:
+    """An item or a key as one line, its key first."""
+    return value_to_json({"M": {name: item[name] for name in sorted(item, key=key_first)}})
+
+
+def value_to_json(value: Mapping[str, Any]) -> str:
+    """An attribute's value as a part of a line."""
+    plain = TypeDeserializer().deserialize(value)
+    return one_line(json.dumps(plain, ensure_ascii=False, default=_plain))
+
+
+def key_first(name: str) -> tuple[bool, str]:
+    """How attributes are sorted for people."""
+    return name not in ("pk", "sk"), name
+
+
+def _plain(value: object) -> object:
+    """What JSON does not know: numbers as DynamoDB gives them, and the sets and bytes of other systems' items."""
+    if isinstance(value, Decimal):
+        return int(value) if value == int(value) else float(value)
+    if isinstance(value, set):
+        return sorted(value)
+    return str(value)

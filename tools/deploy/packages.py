@@ -1,0 +1,157 @@
+"""The functions' packages: a zip of each handler, of the modules that it imports, and of the pinned libraries.
+
+The same input gives the same bytes, so a package's key is its content's hash, and a function is deployed anew only
+when something in it changed. Knows nothing of stacks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import repeat
+from modulefinder import ModuleFinder
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from lib.config import ROOT
+
+HANDLERS = ROOT / "aws" / "lambdas"
+
+FUNCTIONS = {"message_stream": {"dynamodb"}, "post_confirmation": {"secretsmanager"}}
+"""Each function, and the services of AWS that it calls."""
+
+RUNTIME = (3, 11)  # aws/cfn/messaging.yaml says so as well
+_PLATFORM = "manylinux2014_x86_64"
+_DATA = {"lib.postgres.database": ROOT / "db" / "sql"}  # what a module reads beside itself
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip knows no earlier time
+
+
+class PackageError(Exception):
+    """A package could not be made; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A function's zip; `key` names its content."""
+
+    function: str
+    path: Path
+    key: str
+
+    @property
+    def parameter(self) -> str:
+        """The template's parameter that takes the key: `MessageStreamKey`."""
+        return f"{self.function.title().replace('_', '')}Key"
+
+
+def build_all(folder: Path) -> list[Package]:
+    """Make every function's package. Raises PackageError."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(build, FUNCTIONS, repeat(folder)))
+
+
+def build(function: str, folder: Path) -> Package:
+    """Make a function's package as `<folder>/<function>.zip`. Raises PackageError."""
+    source = HANDLERS / function
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="cruddur-package-") as name:
+        staging = Path(name)
+        _install(source / "requirements.txt", staging)
+        _trim(staging, FUNCTIONS[function])
+        for path in _program(source):
+            target = staging / path.relative_to(source if path.is_relative_to(source) else ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+        if sys.version_info[:2] == RUNTIME:  # no other Python's byte code is of use there
+            _compile(staging)
+        path = folder / f"{function}.zip"
+        _zip(staging, path)
+    return Package(function, path, f"{function}/{hashlib.sha256(path.read_bytes()).hexdigest()}.zip")
+
+
+def upload(client: Any, package: Package, bucket: str) -> bool:
+    """Put a package into a bucket, encrypted; False when it is there already."""
+    try:
+        client.head_object(Bucket=bucket, Key=package.key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "404":
+            raise
+    else:
+        return False
+    with package.path.open("rb") as body:
+        client.put_object(Bucket=bucket, Key=package.key, Body=body, ServerSideEncryption="AES256")
+    return True
+
+
+def _install(requirements: Path, target: Path) -> None:
+    """The pinned libraries, as the function's machine needs them; none that is not pinned."""
+    command = [
+        *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"),
+        *("--no-deps", "--no-compile", "--only-binary=:all:", "--implementation=cp"),
+        *(f"--platform={_PLATFORM}", f"--python-version={RUNTIME[0]}.{RUNTIME[1]}"),
+        *(f"--target={target}", f"--requirement={requirements}"),
+    ]
+    _run(command, "the libraries could not be installed")
+
+
+def _trim(staging: Path, services: set[str]) -> None:
+    """Remove what the function never reads: commands, and the descriptions of AWS's other services (23 of 24 MB)."""
+    shutil.rmtree(staging / "bin", ignore_errors=True)
+    for record in staging.glob("*.dist-info/RECORD"):  # it names what was installed, commands with their hashes too
+        record.unlink()
+    for described in (staging / "botocore" / "data").glob("*/"):
+        if described.name not in services:
+            shutil.rmtree(described)
+
+
+def _program(source: Path) -> Iterator[Path]:
+    """The function's own files: the handler, every module of this checkout that it imports, and what those read."""
+    finder = ModuleFinder(path=[str(source), str(ROOT)])
+    finder.run_script(str(source / "handler.py"))
+    for name, module in finder.modules.items():
+        if path := getattr(module, "__file__", None):
+            yield Path(path)
+        if name in _DATA:
+            yield from (path for path in _DATA[name].rglob("*") if path.is_file())
+
+
+def _compile(staging: Path) -> None:
+    """Byte code for all of it: a function cannot write its own, and would compile every module at every cold start.
+
+    Code depends on the order of sets, so the hash seed is fixed.
+    """
+    command = [
+        *(sys.executable, "-m", "compileall", "-q", "--invalidation-mode=unchecked-hash"),
+        *(f"-s{staging}", "-p/var/task", str(staging)),
+    ]
+    _run(command, "the modules could not be compiled")
+
+
+def _run(command: list[str], failure: str) -> None:
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise PackageError(f"{failure}: {(done.stderr or done.stdout).strip()}")
+
+
+def _zip(folder: Path, target: Path) -> None:
+    """Every file in the order of its name, with one time and one mode for all."""
+    partial = target.with_suffix(".partial")
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                entry = zipfile.ZipInfo(str(path.relative_to(folder)), _EPOCH)
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                entry.external_attr = 0o644 << 16
+                archive.writestr(entry, path.read_bytes())
+    partial.replace(target)

