@@ -9,48 +9,49 @@ from flask.typing import ResponseReturnValue
 
 from lib.ddb.items import Conversation, InboxRow
 from lib.users.directory import User
-from routes.dependencies import backend, signed_in
-from routes.pagination import answer, asked
+from routes.authentication import login_required
+from routes.dependencies import dependencies
+from routes.pagination import page_args, page_response
 from routes.request_body import json_body
 from services.list_message_groups import list_message_groups
 from services.read_state import count_unread, mark_read, mark_unread, show_message_group
 
-message_groups = Blueprint("message_groups", __name__, url_prefix="/api")
+conversations = Blueprint("message_groups", __name__, url_prefix="/api")
 
 
-@message_groups.get("/message_groups")
-@signed_in
+@conversations.get("/message_groups")
+@login_required
 def get_message_groups(user: User) -> ResponseReturnValue:
-    page = list_message_groups(backend().store, user=user, **asked("cursor", "since"))
-    return answer([_message_group(row) for row in page.items], page)
+    page = list_message_groups(dependencies().store, user=user, **page_args("cursor", "since"))
+    return page_response([_message_group(row) for row in page.items], page)
 
 
-@message_groups.get("/message_groups/<message_group_uuid>")
-@signed_in
+@conversations.get("/message_groups/<message_group_uuid>")
+@login_required
 def get_message_group(user: User, message_group_uuid: str) -> ResponseReturnValue:
-    state = show_message_group(backend().store, user=user, message_group_uuid=message_group_uuid)
+    state = show_message_group(dependencies().store, user=user, message_group_uuid=message_group_uuid)
     return jsonify(_conversation(state))
 
 
-@message_groups.post("/message_groups/<message_group_uuid>/read")
-@signed_in
+@conversations.post("/message_groups/<message_group_uuid>/read")
+@login_required
 def post_read(user: User, message_group_uuid: str) -> ResponseReturnValue:
     body = json_body()
-    state = mark_read(backend().read_positions, user=user, message_group_uuid=message_group_uuid, body=body)
+    state = mark_read(dependencies().read_positions, user=user, message_group_uuid=message_group_uuid, body=body)
     return jsonify(_read_state(state, user))
 
 
-@message_groups.delete("/message_groups/<message_group_uuid>/read")
-@signed_in
+@conversations.delete("/message_groups/<message_group_uuid>/read")
+@login_required
 def delete_read(user: User, message_group_uuid: str) -> ResponseReturnValue:
-    state = mark_unread(backend().read_positions, user=user, message_group_uuid=message_group_uuid)
+    state = mark_unread(dependencies().read_positions, user=user, message_group_uuid=message_group_uuid)
     return jsonify(_read_state(state, user))
 
 
-@message_groups.get("/unread")
-@signed_in
+@conversations.get("/unread")
+@login_required
 def get_unread(user: User) -> ResponseReturnValue:
-    return jsonify({"unread_count": count_unread(backend().read_positions, user=user)})
+    return jsonify({"unread_count": count_unread(dependencies().read_positions, user=user)})
 
 
 def _message_group(row: InboxRow) -> dict[str, Any]:

@@ -16,22 +16,22 @@ from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 
 from lib.openapi import curl, document, example, facts, operations, resolve
-from routes.dependencies import backend
-from routes.etags import kept
+from routes.dependencies import dependencies
+from routes.etags import with_etag
 
 reference = Blueprint("reference", __name__, url_prefix="/api", template_folder="templates")
 
 
 @reference.get("/openapi.json")
 def get_openapi() -> ResponseReturnValue:
-    return kept(Response(_as_json(), mimetype="application/json"), cache_control="no-cache")
+    return with_etag(Response(_as_json(), mimetype="application/json"), cache_control="no-cache")
 
 
 @reference.get("/docs")
 def get_reference() -> ResponseReturnValue:
-    page, policy = _page(backend().settings.backend_url)
+    page, policy = _page(dependencies().settings.backend_url)
     response = Response(page, mimetype="text/html", headers={"Content-Security-Policy": policy})
-    return kept(response, cache_control="no-cache")
+    return with_etag(response, cache_control="no-cache")
 
 
 @cache

@@ -7,7 +7,7 @@ from hashlib import sha256
 from flask import Response, request
 
 
-def kept(response: Response, *, cache_control: str) -> Response:
+def with_etag(response: Response, *, cache_control: str) -> Response:
     """An answer with its ETag; a 304 without a body where the client has this one (RFC 9110, If-None-Match).
 
     `Link` counts as part of it: a page that is followed by another now is no longer the same.

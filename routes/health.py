@@ -6,7 +6,7 @@ from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
 from lib.version import VERSION
-from routes.dependencies import backend
+from routes.dependencies import dependencies
 
 health = Blueprint("health", __name__, url_prefix="/api")
 
@@ -18,5 +18,5 @@ def get_health() -> ResponseReturnValue:
 
 @health.get("/ready")
 def get_readiness() -> ResponseReturnValue:
-    backend().readiness.check()
+    dependencies().readiness.check()
     return jsonify({"success": True})

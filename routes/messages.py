@@ -9,8 +9,9 @@ from flask.typing import ResponseReturnValue
 
 from lib.ddb.items import Message
 from lib.users.directory import User
-from routes.dependencies import backend, signed_in
-from routes.pagination import answer, asked
+from routes.authentication import login_required
+from routes.dependencies import dependencies
+from routes.pagination import page_args, page_response
 from routes.request_body import json_body
 from services.create_message import create_message
 from services.errors import Code, Invalid
@@ -20,18 +21,18 @@ messages = Blueprint("messages", __name__, url_prefix="/api")
 
 
 @messages.get("/messages/<message_group_uuid>")
-@signed_in
+@login_required
 def get_messages(user: User, message_group_uuid: str) -> ResponseReturnValue:
     step = _step()
-    place = asked("cursor", "before", "after", "around")
-    page = list_messages(backend().store, user=user, message_group_uuid=message_group_uuid, **place)
-    return answer([_message(message) for message in page.items[::step]], page)
+    place = page_args("cursor", "before", "after", "around")
+    page = list_messages(dependencies().store, user=user, message_group_uuid=message_group_uuid, **place)
+    return page_response([_message(message) for message in page.items[::step]], page)
 
 
 @messages.post("/messages")
-@signed_in
+@login_required
 def post_message(user: User) -> ResponseReturnValue:
-    adapters = backend()
+    adapters = dependencies()
     key = request.headers.get("Idempotency-Key")
     sent = create_message(adapters.store, adapters.users, sender=user, body=json_body(), idempotency_key=key)
     written = jsonify({"message_group_uuid": sent.message.group_uuid, **_message(sent.message)})
@@ -52,7 +53,7 @@ def _message(message: Message) -> dict[str, Any]:
 
 def _step() -> int:
     """How to walk through a page, which comes newest first: onwards, or backwards for oldest first."""
-    order = request.args.get("order", backend().settings.messages_order)
+    order = request.args.get("order", dependencies().settings.messages_order)
     if order not in ("asc", "desc"):
         raise Invalid(Code.ORDER_INVALID)
     return -1 if order == "asc" else 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
-from routes.dependencies import backend
+from routes.dependencies import dependencies
 from services.users import short_profile
 
 users = Blueprint("users", __name__, url_prefix="/api/users")
@@ -13,5 +13,5 @@ users = Blueprint("users", __name__, url_prefix="/api/users")
 
 @users.get("/@<handle>/short")
 def get_short_profile(handle: str) -> ResponseReturnValue:
-    user = short_profile(backend().users, handle=handle)
+    user = short_profile(dependencies().users, handle=handle)
     return jsonify({"uuid": user.uuid, "handle": user.handle, "display_name": user.display_name})

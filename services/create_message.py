@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 
-from lib.ddb.idempotency import AlreadySent, Idempotency, Receipt
+from lib.ddb.idempotency import DuplicateRequest, Idempotency, Receipt
 from lib.ddb.items import Message
 from lib.ddb.store import MessageStore
 from lib.users.directory import User, UserDirectory
@@ -40,7 +40,7 @@ def create_message(
     idempotency = None if key is None else Idempotency(key, _request_hash(new))
     try:
         return Sent(_send(store, users, sender, new, idempotency))
-    except AlreadySent as error:
+    except DuplicateRequest as error:
         return _replay(error.receipt, new)
     except NotFound:
         # The receiver may have been renamed since: what was answered before is answered again.

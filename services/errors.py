@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
-from lib.ddb.errors import Contended, ConversationNotFound, CursorInvalid, StoreUnavailable
+from lib.ddb.errors import ConversationNotFound, CursorInvalid, StoreUnavailable, WriteConflict
 from lib.postgres.errors import DatabaseUnavailable
 
 
@@ -113,7 +113,7 @@ def store_errors() -> Iterator[None]:
         raise NotFound(Code.MESSAGE_GROUP_NOT_FOUND) from error
     except CursorInvalid as error:
         raise Invalid(Code.CURSOR_INVALID) from error
-    except Contended as error:
+    except WriteConflict as error:
         raise Unavailable(Code.CONVERSATION_BUSY) from error
     except StoreUnavailable as error:
         raise Unavailable(Code.STORAGE_UNAVAILABLE) from error

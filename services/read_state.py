@@ -16,7 +16,7 @@ def show_message_group(store: MessageStore, *, user: User, message_group_uuid: s
     """A conversation of the user, as it is now. Raises NotFound (also for a conversation of others), Unavailable."""
     group_uuid = check_group_in_path(message_group_uuid)
     with store_errors():
-        return store.conversations.current(group_uuid=group_uuid, user=user)
+        return store.conversations.get(group_uuid=group_uuid, user=user)
 
 
 def mark_read(positions: ReadPositions, *, user: User, message_group_uuid: str, body: object) -> Conversation:

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 from lib.ddb import keys
 from lib.ddb.errors import ConversationNotFound
-from lib.ddb.items import Item, Message
-from lib.ddb.sequence_numbers import GroupUpdates
-from lib.ddb.shapes import readable
+from lib.ddb.items import Item, Message, parse_message
+from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.logs import log
 
 _EVENTS = ("INSERT", "MODIFY", "REMOVE")
@@ -29,7 +28,7 @@ class StreamRecord:
     item: Item
 
 
-def update_groups(updates: GroupUpdates, records: Sequence[StreamRecord]) -> list[str]:
+def update_groups(updates: SequenceNumbers, records: Sequence[StreamRecord]) -> list[str]:
     """Bring new messages into their conversations; the ids of the records that have to be delivered again.
 
     These are the ones that failed, and those behind them in the same conversation. Messages that have their `seq` are
@@ -51,10 +50,10 @@ def _new_messages(records: Sequence[StreamRecord]) -> dict[str, list[StreamRecor
     return groups
 
 
-def _update(updates: GroupUpdates, group_uuid: str, records: Sequence[StreamRecord]) -> list[str]:
+def _update(updates: SequenceNumbers, group_uuid: str, records: Sequence[StreamRecord]) -> list[str]:
     messages: list[Message] = []
     for record in records:
-        message = readable(record.item, group_uuid=group_uuid)
+        message = parse_message(record.item, group_uuid=group_uuid)
         if message is None:
             log("message_malformed", level=logging.ERROR, group_uuid=group_uuid, record_id=record.id)
             break
@@ -70,7 +69,7 @@ def _update(updates: GroupUpdates, group_uuid: str, records: Sequence[StreamReco
     return [record.id for record in records[len(messages) :]]
 
 
-def _update_singly(updates: GroupUpdates, group_uuid: str, records: Sequence[StreamRecord]) -> list[str]:
+def _update_singly(updates: SequenceNumbers, group_uuid: str, records: Sequence[StreamRecord]) -> list[str]:
     for place, record in enumerate(records):
         if _update(updates, group_uuid, [record]):
             return [each.id for each in records[place:]]

@@ -14,9 +14,9 @@ from weakref import WeakValueDictionary
 from cachetools import LRUCache, TTLCache
 
 from lib.cache.base import Memory
-from lib.ddb.errors import Contended, ConversationNotFound
+from lib.ddb.errors import ConversationNotFound, WriteConflict
 from lib.ddb.items import Conversation, Item, conversation_key, pair_key
-from lib.ddb.migration import adopt, inbox_rows, old_groups
+from lib.ddb.migration import indexed_rows, migrate_conversation, old_groups
 from lib.ddb.table import WRITE_SECONDS, Table
 from lib.deadline import deadline, seconds_left
 from lib.users.directory import User
@@ -39,30 +39,30 @@ class Conversations:
         self._guard = Lock()
         self._locks: WeakValueDictionary[str, Lock] = WeakValueDictionary()
 
-    def known(self, *, group_uuid: str, user: User) -> Conversation:
+    def cached(self, *, group_uuid: str, user: User) -> Conversation:
         """The state of a conversation of this user, possibly stale: only its members are reliable.
 
         Raises ConversationNotFound, also if the user is not a member.
         """
         state = self._states.get(group_uuid)
         if state is None:
-            return self.current(group_uuid=group_uuid, user=user)
+            return self.get(group_uuid=group_uuid, user=user)
         return _of_member(state, user)
 
-    def to_write(self, *, group_uuid: str, user: User) -> Conversation:
+    def read_for_write(self, *, group_uuid: str, user: User) -> Conversation:
         """The state that a write starts from: read, unless this process is sure to know it.
 
         A read costs an eightieth of a refused transaction. Raises ConversationNotFound, also if the user is not a
         member.
         """
         own = None if self._shared.get(group_uuid) else self._own.get(group_uuid)
-        return _of_member(own, user) if own else self.current(group_uuid=group_uuid, user=user)
+        return _of_member(own, user) if own else self.get(group_uuid=group_uuid, user=user)
 
-    def current(self, *, group_uuid: str, user: User) -> Conversation:
+    def get(self, *, group_uuid: str, user: User) -> Conversation:
         """The state as it is in the table. Raises ConversationNotFound, also if the user is not a member."""
-        return self.found(self._table.get(conversation_key(group_uuid)), group_uuid=group_uuid, user=user)
+        return self.from_item(self._table.get(conversation_key(group_uuid)), group_uuid=group_uuid, user=user)
 
-    def found(self, item: Item | None, *, group_uuid: str, user: User) -> Conversation:
+    def from_item(self, item: Item | None, *, group_uuid: str, user: User) -> Conversation:
         """The state that an item holds, as a read or a refused write gave it; empty or None where there is none.
 
         An older backend's conversation is adopted here. Raises ConversationNotFound, also if the user is not a member.
@@ -70,7 +70,7 @@ class Conversations:
         state = (
             Conversation.from_item(item, group_uuid=group_uuid)
             if item
-            else adopt(self._table, group_uuid, witness=user)
+            else migrate_conversation(self._table, group_uuid, requesting_user=user)
         )
         if state is None:
             self._states.forget(group_uuid)
@@ -97,12 +97,12 @@ class Conversations:
         """
         item = self._table.get(conversation_key(group_uuid))
         if item is None:
-            return [row.other for row in inbox_rows(self._table, group_uuid)]
+            return [row.other for row in indexed_rows(self._table, group_uuid)]
         state = Conversation.from_item(item, group_uuid=group_uuid)
         self.remember(state)
         return [member.user for member in state.members.values()]
 
-    def of_pair(self, user: User, other: User) -> str | None:
+    def find_by_pair(self, user: User, other: User) -> str | None:
         """The uuid of the conversation of two users, also an older backend's; None if they have none."""
         item = self._table.get(pair_key(user.uuid, other.uuid))
         if item is not None:
@@ -113,13 +113,13 @@ class Conversations:
     def lock(self, group_uuid: str) -> Iterator[None]:
         """Hold the conversation's lock inside the `with` block: a process has one writer a conversation.
 
-        Waiting and the block share five seconds. Raises Contended if waiting took all.
+        Waiting and the block share five seconds. Raises WriteConflict if waiting took all.
         """
         with self._guard:
             lock = self._locks.setdefault(group_uuid, Lock())
         with deadline(WRITE_SECONDS):
             if not lock.acquire(timeout=max(0.0, seconds_left())):
-                raise Contended
+                raise WriteConflict
             try:
                 yield
             finally:

@@ -62,7 +62,7 @@ class ConversationNotFound(StoreError):
     """No such conversation, or the user is no member of it: the caller cannot tell which."""
 
 
-class Contended(StoreError):
+class WriteConflict(StoreError):
     """Other writes had the same items; nothing was written."""
 
 
@@ -71,7 +71,7 @@ class CursorInvalid(StoreError):
 
 
 @contextmanager
-def translated(*, but: Collection[str] = ()) -> Iterator[None]:
+def translate_errors(*, but: Collection[str] = ()) -> Iterator[None]:
     """Turn the failures of a DynamoDB client into StoreUnavailable or RequestRejected, named by DynamoDB's code.
 
     A ClientError with a code in `but` passes through.

@@ -28,8 +28,7 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 
 from lib.clock import to_timestamp
-from lib.ddb.items import InboxRow, Message
-from lib.ddb.shapes import shaped
+from lib.ddb.items import InboxRow, Message, parse_all
 from lib.ddb.table import Table
 
 MOST_GIVEN = 160  # so that Feed-Cursor and Link stay below the 4 KB that proxies take for an answer's headers
@@ -95,7 +94,7 @@ def _rows_above(floor: str, table: Table, pk: str, *, at_once: int) -> Iterator[
     more = True
     while more:
         items, more = table.oldest(pk, limit=at_once, after=floor or None)
-        yield from shaped(items, InboxRow.from_item)
+        yield from parse_all(items, InboxRow.from_item)
         floor = items[-1]["sk"]["S"] if items else floor
 
 

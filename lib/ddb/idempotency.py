@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from lib.ddb import keys
 from lib.ddb.errors import WriteRefused
 from lib.ddb.items import EXPIRES_AT, Item, Message
-from lib.ddb.table import ABSENT, Write
+from lib.ddb.table import ABSENT, Write, put
 
 RECEIPT_SECONDS = 24 * 60 * 60
 
 
-class AlreadySent(WriteRefused):
+class DuplicateRequest(WriteRefused):
     """The sender has used this Idempotency-Key within its time; nothing was written now."""
 
     def __init__(self, receipt: Receipt) -> None:
@@ -70,10 +70,9 @@ def receipt_write(idempotency: Idempotency, answer: Message, *, now: int) -> Wri
     refusal is the one that counts.
     """
     receipt = Receipt(idempotency.key, idempotency.request_hash, answer, expires_at=now + RECEIPT_SECONDS)
-    put_receipt = {
-        "Item": receipt.to_item(),
-        "ConditionExpression": f"{ABSENT} OR {EXPIRES_AT} <= :now",
-        "ExpressionAttributeValues": {":now": {"N": str(now)}},
-        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-    }
-    return Write({"Put": put_receipt}, lambda item: AlreadySent(Receipt.from_item(item)))
+    return put(
+        receipt.to_item(),
+        lambda item: DuplicateRequest(Receipt.from_item(item)),
+        when=f"{ABSENT} OR {EXPIRES_AT} <= :now",
+        values={":now": {"N": str(now)}},
+    )

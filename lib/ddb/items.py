@@ -8,13 +8,18 @@ Attribute values are read directly: boto3's TypeDeserializer costs more than the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
+from lib.clock import sortable
 from lib.ddb import keys
+from lib.logs import log
 from lib.users.directory import User
+
+T = TypeVar("T")
 
 Item = dict[str, Any]
 """An item on the wire: attribute name → `{"S": …}`, `{"N": …}` or `{"M": …}`."""
@@ -171,6 +176,29 @@ class PairGuard:
 
     def to_item(self) -> Item:
         return {**pair_key(*self.user_uuids), "group_uuid": {"S": self.group_uuid}}
+
+
+def parse_message(item: Item, *, group_uuid: str) -> Message | None:
+    """The message that an item holds; None if an attribute is missing or malformed, or the sort key is no time."""
+    try:
+        message = Message.from_item(item, group_uuid=group_uuid)
+        sortable(message.created_at)
+    except (KeyError, ValueError, OverflowError):
+        return None
+    return message
+
+
+def parse_all(items: Iterable[Item], parse: Callable[[Item], T]) -> Iterator[T]:
+    """The items, each converted by `parse`. An item that another writer of the table malformed is logged and left out:
+    it must not hide the rest of the page.
+    """
+    for item in items:
+        try:
+            parsed = parse(item)
+        except (KeyError, ValueError):
+            log("item_malformed", level=logging.WARNING, pk=item["pk"]["S"])
+        else:
+            yield parsed
 
 
 def key_of(item: Item) -> Key:

@@ -12,9 +12,8 @@ from functools import partial
 
 from lib.ddb import keys
 from lib.ddb.conversations import Conversations
-from lib.ddb.errors import Contended
-from lib.ddb.items import Conversation, InboxRow, Message
-from lib.ddb.shapes import shaped
+from lib.ddb.errors import WriteConflict
+from lib.ddb.items import Conversation, InboxRow, Message, parse_all
 from lib.ddb.table import WRITE_SECONDS, Table
 from lib.ddb.transactions import StateChanged, read_writes
 from lib.deadline import tries
@@ -34,17 +33,17 @@ class ReadPositions:
     def mark_read(self, *, group_uuid: str, user: User, seq: int) -> Conversation:
         """Move a user's position to the message with this number: never back, never past the last message.
 
-        Returns the state after it. Raises ConversationNotFound; Contended, with nothing written.
+        Returns the state after it. Raises ConversationNotFound; WriteConflict, with nothing written.
         """
-        state = self._conversations.current(group_uuid=group_uuid, user=user)
+        state = self._conversations.get(group_uuid=group_uuid, user=user)
         return self._move(state, user, lambda state: max(state.members[user.uuid].read_seq, min(seq, state.seq)))
 
     def mark_unread(self, *, group_uuid: str, user: User) -> Conversation:
         """Move a user's position back to before the other's last message: never forward; nowhere if there is none.
 
-        Returns the state after it. Raises ConversationNotFound; Contended, with nothing written.
+        Returns the state after it. Raises ConversationNotFound; WriteConflict, with nothing written.
         """
-        state = self._conversations.current(group_uuid=group_uuid, user=user)
+        state = self._conversations.get(group_uuid=group_uuid, user=user)
         # Before the turn, because it may take a while; in the turn only what is newer is looked through.
         last, looked_through = self._last_of_other(state, user, above=0), state.seq
 
@@ -64,7 +63,7 @@ class ReadPositions:
             keys.inbox_pk(user_uuid), FilterExpression="read_seq < seq", ScanIndexForward=False
         )
         count = 0
-        for row in shaped(rows, InboxRow.from_item):
+        for row in parse_all(rows, InboxRow.from_item):
             count += row.unread_count
             if count > at_most:
                 break
@@ -82,18 +81,18 @@ class ReadPositions:
                 try:
                     self._table.transact(read_writes(state, after, owner_uuid=user.uuid))
                 except StateChanged as changed:
-                    state = self._conversations.found(changed.item, group_uuid=state.group_uuid, user=user)
+                    state = self._conversations.from_item(changed.item, group_uuid=state.group_uuid, user=user)
                 else:
                     self._conversations.remember_own(after)
                     return after
-        raise Contended
+        raise WriteConflict
 
     def _last_of_other(self, state: Conversation, user: User, *, above: int) -> int:
         """The number of the last message that the user did not write; 0 if there is none above that number."""
         pk, before, limit, more = keys.message_pk(state.group_uuid), None, _FIRST_PAGE, True
         while more:
             items, more = self._table.newest(pk, limit=limit, before=before)
-            for message in shaped(items, partial(Message.from_item, group_uuid=state.group_uuid)):
+            for message in parse_all(items, partial(Message.from_item, group_uuid=state.group_uuid)):
                 if message.seq is None:
                     continue
                 if message.seq <= above:

@@ -14,12 +14,11 @@ from itertools import islice
 
 from lib.clock import tick_after
 from lib.ddb import keys
-from lib.ddb.errors import Contended, ConversationNotFound
-from lib.ddb.items import Conversation, Message, conversation_key
-from lib.ddb.migration import adopt
-from lib.ddb.shapes import readable
+from lib.ddb.errors import ConversationNotFound, WriteConflict
+from lib.ddb.items import Conversation, Message, conversation_key, parse_message
+from lib.ddb.migration import migrate_conversation
 from lib.ddb.table import WRITE_SECONDS, Table
-from lib.ddb.transactions import KeyTaken, MessageChanged, StateChanged, advanced, number_writes
+from lib.ddb.transactions import KeyTaken, MessageChanged, StateChanged, apply_message, number_writes
 from lib.deadline import tries
 
 MESSAGES_AT_ONCE = 95
@@ -28,7 +27,7 @@ MESSAGES_AT_ONCE = 95
 _LOOKED_AT = 10  # items without the shape of a message may stand above the last one
 
 
-class GroupUpdates:
+class SequenceNumbers:
     """The updates of one table; safe to share between threads."""
 
     def __init__(self, table: Table) -> None:
@@ -39,24 +38,26 @@ class GroupUpdates:
 
         In between may be others, which are numbered with them, so that numbers follow the order of the sort keys.
         Returns how many there were. An older backend's conversation is adopted first. Raises ConversationNotFound if
-        there is none, or a sender is no member of it; Contended when others kept writing to it; StoreUnavailable.
+        there is none, or a sender is no member of it; WriteConflict when others kept writing to it; StoreUnavailable.
         """
         first, last = min(message.created_at for message in new), max(message.created_at for message in new)
         for _ in tries(WRITE_SECONDS):
-            state = self._state(group_uuid, witness=new[0], unread_from=first)
+            state = self._state(group_uuid, requesting_user=new[0], unread_from=first)
             if not {message.sender.uuid for message in new} <= state.members.keys():
                 raise ConversationNotFound
             try:
                 return self._number(state, min(first, state.last_message_at + "\0"), last)
             except (StateChanged, MessageChanged):
                 continue
-        raise Contended
+        raise WriteConflict
 
-    def _state(self, group_uuid: str, *, witness: Message, unread_from: str) -> Conversation:
+    def _state(self, group_uuid: str, *, requesting_user: Message, unread_from: str) -> Conversation:
         item = self._table.get(conversation_key(group_uuid))
         if item:
             return Conversation.from_item(item, group_uuid=group_uuid)
-        adopted = adopt(self._table, group_uuid, witness=witness.sender, unread_from=unread_from)
+        adopted = migrate_conversation(
+            self._table, group_uuid, requesting_user=requesting_user.sender, unread_from=unread_from
+        )
         if adopted is None:
             raise ConversationNotFound
         return adopted
@@ -82,13 +83,13 @@ class GroupUpdates:
             ConsistentRead=True,
         )
         for item in items:
-            message = readable(item, group_uuid=state.group_uuid)
+            message = parse_message(item, group_uuid=state.group_uuid)
             if message and message.sender.uuid in state.members:
                 yield message
 
     def _transact(self, before: Conversation, messages: Sequence[Message]) -> Conversation:
         """The state after these messages, which are in the order of their keys."""
-        after = reduce(advanced, messages, before)
+        after = reduce(apply_message, messages, before)
         for _ in tries(WRITE_SECONDS):
             last = messages[-1] if after.last_message_at > before.last_message_at else self._shown(after, messages)
             try:
@@ -97,11 +98,11 @@ class GroupUpdates:
                 after = replace(after, last_message_at=tick_after(after.last_message_at))
             else:
                 return after
-        raise Contended
+        raise WriteConflict
 
     def _shown(self, state: Conversation, late: Sequence[Message]) -> Message:
         """The message that the rows show, and go on showing: all the new ones are below it."""
         end = state.last_message_at + "\0"
         items, _ = self._table.newest(keys.message_pk(state.group_uuid), limit=_LOOKED_AT, before=end)
-        found = (readable(item, group_uuid=state.group_uuid) for item in items)
+        found = (parse_message(item, group_uuid=state.group_uuid) for item in items)
         return next((message for message in found if message), late[-1])

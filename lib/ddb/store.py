@@ -1,8 +1,8 @@
-"""The four access patterns (docs/data-model.md) on the table; A and B, the lists, are those of lib/ddb/queries.py.
+"""The access patterns A, B and C on the table (docs/data-model.md). In inline mode, C does D in the same transaction.
 
-A send starts from the conversation's state, read or just written, and writes one transaction if it is unchanged. When
-another process was faster, the refusal itself carries the current state. In stream mode a send is the message alone,
-and the function on the table's stream does D (lib/ddb/sequence_numbers.py).
+A send starts from the conversation's state and writes one transaction, conditional on that state. If another process
+was faster, the refusal carries the current state. In stream mode a send writes the message alone, and the function on
+the table's stream does D (lib/ddb/sequence_numbers.py).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from cachetools import LRUCache
@@ -19,14 +20,16 @@ from cachetools import LRUCache
 from lib.cache.base import Memory
 from lib.clock import Clock, now, tick_after, to_timestamp
 from lib.config import ApiSettings
-from lib.ddb import keys
+from lib.ddb import feed, keys
+from lib.ddb.conversations import Conversations
 from lib.ddb.cursors import CursorSigner
-from lib.ddb.errors import Contended, ConversationNotFound, StoreError, StoreUnavailable, Throttled, WriteRefused
+from lib.ddb.errors import ConversationNotFound, StoreError, StoreUnavailable, Throttled, WriteConflict, WriteRefused
+from lib.ddb.feed import FeedPosition
 from lib.ddb.idempotency import Idempotency, Receipt, receipt_key, receipt_write
-from lib.ddb.items import Conversation, Item, Member, Message, message_key
-from lib.ddb.queries import MessageLists
+from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, message_key, parse_all, parse_message
+from lib.ddb.queries import Page, PageReader
 from lib.ddb.table import WRITE_SECONDS, Table, Write, put
-from lib.ddb.transactions import KeyTaken, PairTaken, StateChanged, advanced, append_writes, start_writes
+from lib.ddb.transactions import KeyTaken, PairTaken, StateChanged, append_writes, apply_message, start_writes
 from lib.deadline import deadline, pause, tries
 from lib.users.directory import User
 
@@ -42,7 +45,7 @@ class Proposal:
     state: Conversation | None = None
 
 
-class MessageStore(MessageLists):
+class MessageStore:
     """The conversations of one table; one a process, safe to share between threads.
 
     Every method raises StoreUnavailable; the message may still have been written. A send has five seconds. Seeding
@@ -58,25 +61,85 @@ class MessageStore(MessageLists):
         new_uuid: Callable[[], str] = lambda: str(uuid.uuid4()),
         feed_window: timedelta = timedelta(seconds=ApiSettings.feed_window_seconds),
     ) -> None:
-        super().__init__(table, cursors, clock=clock, feed_window=feed_window)
+        self._table = table
+        self._pages = PageReader(table, cursors)
+        self._cursors = cursors
+        self._clock = clock
+        self._feed_window = feed_window
+        self.conversations = Conversations(table)
         self._new_uuid = new_uuid
         self._groups: Memory[str, str] = Memory(LRUCache(_REMEMBERED))
+
+    def list_messages(
+        self,
+        *,
+        group_uuid: str,
+        user: User,
+        limit: int,
+        cursor: str | None = None,
+        before: str | None = None,
+        after: str | None = None,
+        around: str | None = None,
+    ) -> Page[Message]:
+        """Pattern A: a page of a conversation, newest first.
+
+        At most one of `cursor`, `before`, `after` and `around` says which page; without one it is the newest. The last
+        three are times, as sort keys; `Z` stands for `+00:00`. Raises ConversationNotFound, CursorInvalid.
+        """
+        self.conversations.cached(group_uuid=group_uuid, user=user)
+        now, pk = self._clock(), keys.message_pk(group_uuid)
+        if around is not None:
+            page = self._pages.around(pk, limit, self._sort_key(group_uuid, around))
+        elif after is not None:
+            page = self._pages.after(pk, limit, self._sort_key(group_uuid, after))
+        elif before is not None:
+            page = self._pages.before(pk, limit, self._sort_key(group_uuid, before))
+        else:
+            page = self._pages.newest(pk, limit, cursor)
+        messages = list(parse_all(page.items, partial(Message.from_item, group_uuid=group_uuid)))
+        if cursor is not None:
+            return Page(messages, page.next)
+        position = feed.after_messages(messages, now=now, window=self._feed_window)
+        return Page(messages, page.next, page.prev, self._feed_cursor(user.uuid, position))
+
+    def list_inbox(self, *, user_uuid: str, limit: int, cursor: str | None = None) -> Page[InboxRow]:
+        """Pattern B: a page of a user's conversations, newest first. Raises CursorInvalid."""
+        now = self._clock()
+        page = self._pages.newest(keys.inbox_pk(user_uuid), limit, cursor)
+        rows = list(parse_all(page.items, InboxRow.from_item))
+        if cursor is not None:
+            return Page(rows, page.next)
+        position = feed.after_inbox(rows, now=now, window=self._feed_window)
+        return Page(rows, page.next, feed_cursor=self._feed_cursor(user_uuid, position))
+
+    def list_moved(self, *, user_uuid: str, limit: int, since: str) -> Page[InboxRow]:
+        """The conversations that moved after the feed cursor `since`, oldest first. Raises CursorInvalid."""
+        now, pk = self._clock(), keys.inbox_pk(user_uuid)
+        position = FeedPosition.from_payload(self._cursors.verify("feed", since, pk=pk))
+        moved, position, more = feed.read(self._table, pk, position, limit=limit, now=now, window=self._feed_window)
+        feed_cursor = self._feed_cursor(user_uuid, position)
+        return Page(moved, {"since": feed_cursor} if more else None, feed_cursor=feed_cursor)
+
+    def message_at(self, *, group_uuid: str, created_at: str) -> Message | None:
+        """The message with exactly this time."""
+        item = self._table.get(message_key(group_uuid, created_at))
+        return parse_message(item, group_uuid=group_uuid) if item else None
 
     def send(self, *, group_uuid: str, sender: User, text: str, idempotency: Idempotency | None = None) -> Message:
         """Pattern C in an existing conversation, with D in the same transaction.
 
-        Raises ConversationNotFound; AlreadySent; Contended when others kept writing. Each with nothing written.
+        Raises ConversationNotFound, DuplicateRequest, WriteConflict, each with nothing written.
         """
         with self.conversations.lock(group_uuid):
-            state = self.conversations.to_write(group_uuid=group_uuid, user=sender)
+            state = self.conversations.read_for_write(group_uuid=group_uuid, user=sender)
             message_uuid = self._new_uuid()
 
             def propose(earliest: str, current: Item | None) -> Proposal:
                 nonlocal state
                 if current is not None:
-                    state = self.conversations.found(current, group_uuid=group_uuid, user=sender)
+                    state = self.conversations.from_item(current, group_uuid=group_uuid, user=sender)
                 message = self._next_message(state, sender, text, message_uuid, earliest)
-                after = advanced(state, message)
+                after = apply_message(state, message)
                 return Proposal(message, append_writes(state, after, message), after)
 
             return self._write(propose, idempotency)
@@ -86,7 +149,7 @@ class MessageStore(MessageLists):
     ) -> Message:
         """Pattern C by user: the pair's conversation gets the message, and is started if there is none.
 
-        Raises AlreadySent, Contended, each with nothing written.
+        Raises DuplicateRequest, WriteConflict, each with nothing written.
         """
         pair = keys.pair_pk(sender.uuid, receiver.uuid)
         with deadline(WRITE_SECONDS):
@@ -104,7 +167,7 @@ class MessageStore(MessageLists):
         return receipt if receipt and receipt.expires_at > self._clock().timestamp() else None
 
     def _send_to_pair(self, sender: User, receiver: User, text: str, idempotency: Idempotency | None) -> Message:
-        group_uuid = self.conversations.of_pair(sender, receiver)
+        group_uuid = self.conversations.find_by_pair(sender, receiver)
         if group_uuid is None:
             try:
                 return self._start(sender, receiver, text, idempotency)
@@ -134,7 +197,7 @@ class MessageStore(MessageLists):
         """Write what `propose` returns, with a receipt if there is an idempotency key, and return the message written.
 
         `propose` gets the earliest `created_at` that the message may have, and the conversation's state from the
-        refusal of the last proposal, if another write was first. Raises Contended, with nothing written, and
+        refusal of the last proposal, if another write was first. Raises WriteConflict, with nothing written, and
         StoreUnavailable when the time is over.
         """
         earliest, current = "", None
@@ -146,10 +209,10 @@ class MessageStore(MessageLists):
             try:
                 return self._apply(proposal, idempotency, uncertain)
             except StateChanged as changed:
-                current, refusal = changed.item, Contended()
+                current, refusal = changed.item, WriteConflict()
             except KeyTaken:
-                earliest, refusal = tick_after(proposal.message.created_at), Contended()
-            except (Contended, Throttled) as error:
+                earliest, refusal = tick_after(proposal.message.created_at), WriteConflict()
+            except (WriteConflict, Throttled) as error:
                 refusal = error
                 pause(attempt)
         if uncertain:
@@ -177,6 +240,15 @@ class MessageStore(MessageLists):
             self.conversations.remember_own(proposal.state)
         return proposal.message
 
+    def _sort_key(self, group_uuid: str, time: str) -> str:
+        """A time as a sort key. Old keys may end in `Z` themselves; a read tells whether this one does."""
+        if not time.endswith("Z") or self.message_at(group_uuid=group_uuid, created_at=time):
+            return time
+        return time.removesuffix("Z") + "+00:00"
+
+    def _feed_cursor(self, user_uuid: str, position: FeedPosition) -> str:
+        return self._cursors.sign("feed", position.to_payload(), pk=keys.inbox_pk(user_uuid))
+
     def _is_written(self, message: Message) -> bool:
         item = self._table.get(message_key(message.group_uuid, message.created_at))
         return item is not None and item.get("message_uuid") == {"S": message.uuid}
@@ -198,7 +270,7 @@ class StreamedMessageStore(MessageStore):
     def send(self, *, group_uuid: str, sender: User, text: str, idempotency: Idempotency | None = None) -> Message:
         """Pattern C in an existing conversation: the message alone, which has no `seq` yet.
 
-        Raises ConversationNotFound; AlreadySent; Contended when every key was taken. Each with nothing written.
+        Raises ConversationNotFound, DuplicateRequest, WriteConflict, each with nothing written.
         """
         message_uuid, first = self._new_uuid(), self._earliest.get(group_uuid) or ""
 
@@ -209,5 +281,5 @@ class StreamedMessageStore(MessageStore):
             return Proposal(message, [put(message.to_item(), KeyTaken)])
 
         with deadline(WRITE_SECONDS):
-            state = self.conversations.known(group_uuid=group_uuid, user=sender)
+            state = self.conversations.cached(group_uuid=group_uuid, user=sender)
             return self._write(propose, idempotency)

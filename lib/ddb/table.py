@@ -14,7 +14,15 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from lib.aws.errors import THROTTLING
-from lib.ddb.errors import Contended, RequestRejected, StoreError, StoreUnavailable, Throttled, WriteRefused, translated
+from lib.ddb.errors import (
+    RequestRejected,
+    StoreError,
+    StoreUnavailable,
+    Throttled,
+    WriteConflict,
+    WriteRefused,
+    translate_errors,
+)
 from lib.ddb.items import Item
 from lib.deadline import pause, tries
 
@@ -49,7 +57,7 @@ class Table:
 
     def get(self, key: Item) -> Item | None:
         """The item with this key, strongly consistent."""
-        with translated():
+        with translate_errors():
             answer = self._client.get_item(
                 TableName=self.name, Key=key, ConsistentRead=True, ReturnConsumedCapacity="TOTAL"
             )
@@ -59,7 +67,7 @@ class Table:
     def put_batch(self, items: Sequence[Item]) -> Sequence[Item]:
         """Put up to 25 items, replacing existing ones; return those that were not written for lack of capacity."""
         puts = [{"PutRequest": {"Item": item}} for item in items]
-        with translated():
+        with translate_errors():
             try:
                 answer = self._client.batch_write_item(RequestItems={self.name: puts}, ReturnConsumedCapacity="TOTAL")
             except ClientError as error:
@@ -84,7 +92,7 @@ class Table:
         """Every item of a Query, over all of its pages; `arguments` are those of boto3's `query`."""
         start: dict[str, Any] = {}
         while True:
-            with translated():
+            with translate_errors():
                 answer = self._client.query(TableName=self.name, ReturnConsumedCapacity="TOTAL", **arguments, **start)
             yield from answer["Items"]
             if "LastEvaluatedKey" not in answer:
@@ -103,13 +111,13 @@ class Table:
     def transact(self, writes: Sequence[Write]) -> None:
         """Make all writes or none; try again while others have the items.
 
-        Raises the error of the first write whose condition failed; Contended or Throttled when the time was up.
+        Raises the error of the first write whose condition failed; WriteConflict or Throttled when the time was up.
         """
         token = str(uuid.uuid4())
         for attempt in tries(WRITE_SECONDS):
             try:
                 return self.transact_once(writes, token=token)
-            except (Contended, Throttled) as error:
+            except (WriteConflict, Throttled) as error:
                 refusal = error
                 pause(attempt)
         raise refusal
@@ -117,8 +125,8 @@ class Table:
     def transact_once(self, writes: Sequence[Write], *, token: str | None = None) -> None:
         """Make all writes or none; send them again, under the same token, only while their outcome is unknown.
 
-        Raises the error of the first write whose condition failed; Contended when another write has one of the items
-        or Throttled, both with nothing written.
+        Raises the error of the first write whose condition failed; WriteConflict when another write has one of the
+        items, and Throttled, both with nothing written.
         """
         token, uncertain = token or str(uuid.uuid4()), False
         for attempt in tries(WRITE_SECONDS):
@@ -127,7 +135,7 @@ class Table:
             except ClientError as error:
                 uncertain = uncertain or _was_retried(error)
                 refusal = _refusal(error.response, writes)
-                if not (uncertain and isinstance(refusal, Contended | Throttled)):
+                if not (uncertain and isinstance(refusal, WriteConflict | Throttled)):
                     if isinstance(refusal, WriteRefused):
                         refusal.uncertain = uncertain
                     raise refusal from error
@@ -137,7 +145,7 @@ class Table:
     def _send(self, writes: Sequence[Write], token: str) -> None:
         """One call. Raises ClientError if a condition, a conflict or short capacity refused it."""
         [(action, arguments), *others] = [next(iter(write.request.items())) for write in writes]
-        with translated(but=_REFUSALS):
+        with translate_errors(but=_REFUSALS):
             if action == "Put" and not others:  # half the price of a transaction
                 self._client.put_item(TableName=self.name, ReturnConsumedCapacity="TOTAL", **arguments)
             else:
@@ -150,7 +158,7 @@ class Table:
     def _page(self, pk: str, limit: int, side: str, bound: str | None) -> tuple[list[Item], bool]:
         """One Query, for one item more than the limit: a LastEvaluatedKey at the limit does not say if any follows."""
         values = {":pk": {"S": pk}} if bound is None else {":pk": {"S": pk}, ":bound": {"S": bound}}
-        with translated():
+        with translate_errors():
             answer = self._client.query(
                 TableName=self.name,
                 KeyConditionExpression="pk = :pk" if bound is None else f"pk = :pk AND sk {side} :bound",
@@ -165,17 +173,37 @@ class Table:
         return items[:limit], len(items) > limit or "LastEvaluatedKey" in answer
 
 
-def put(item: Item, on_failure: Callable[[Item], StoreError]) -> Write:
-    """Put an item where none is."""
-    return Write(
-        {"Put": {"Item": item, "ConditionExpression": ABSENT, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}},
-        on_failure,
-    )
+OnFailure = Callable[[Item], StoreError]
+
+
+def put(item: Item, on_failure: OnFailure, *, when: str = ABSENT, values: Item | None = None) -> Write:
+    """Put an item on a condition: by default, that no item has its key."""
+    return Write({"Put": {"Item": item, **_conditional(when, values or {})}}, on_failure)
+
+
+def update(key: Item, changes: Item, on_failure: OnFailure, *, when: str, values: Item | None = None) -> Write:
+    """Set attributes of an item on a condition; without one, an update would create a missing item."""
+    arguments = _conditional(when, {**(values or {}), **{f":{name}": value for name, value in changes.items()}})
+    assignments = ", ".join(f"{name} = :{name}" for name in changes)
+    return Write({"Update": {"Key": key, "UpdateExpression": f"SET {assignments}", **arguments}}, on_failure)
 
 
 def delete(key: Item) -> Write:
     """Delete an item, if it is there."""
     return Write({"Delete": {"Key": key}})
+
+
+def check(key: Item, on_failure: OnFailure, *, when: str, values: Item | None = None) -> Write:
+    """Write nothing; refuse the transaction unless the condition holds for the item."""
+    return Write({"ConditionCheck": {"Key": key, **_conditional(when, values or {})}}, on_failure)
+
+
+def _conditional(when: str, values: Item) -> dict[str, Any]:
+    return {
+        "ConditionExpression": when,
+        **({"ExpressionAttributeValues": values} if values else {}),
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
 
 
 def _with_table(request: dict[str, dict[str, Any]], table: str) -> dict[str, dict[str, Any]]:
@@ -197,7 +225,7 @@ def _refusal(response: dict[str, Any], writes: Sequence[Write]) -> StoreError:
             return write.on_failure(reason.get("Item", {}))
     codes = {reason["Code"] for reason in reasons} - {"None"}
     if codes <= {"TransactionConflict"}:
-        return Contended()
+        return WriteConflict()
     if codes <= {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}:
         return Throttled(", ".join(sorted(codes)))
     return RequestRejected(", ".join(sorted(codes)))  # a retry cannot help

@@ -2,14 +2,13 @@
 
 Patterns C (the message) and D (both inbox rows) in one transaction each: `start_writes` for the first message
 between two users, `append_writes` for every other. In stream mode the message is written alone, and D comes after it,
-for several messages at once: `number_writes`. What a message does to the state stands once, in `advanced`.
+for several messages at once: `number_writes`. What a message does to the state stands once, in `apply_message`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from lib.clock import sortable
 from lib.ddb.errors import StoreError, WriteRefused
@@ -25,7 +24,10 @@ from lib.ddb.items import (
     members_attribute,
     message_key,
 )
-from lib.ddb.table import ABSENT, Write, delete, put
+from lib.ddb.table import ABSENT, Write, check, delete, put, update
+
+# A table that was recreated may have the same version, with its rows elsewhere: so the time counts as well.
+_UNCHANGED = "version = :old_version AND last_message_at = :old_last_message_at"
 
 
 class StateChanged(WriteRefused):
@@ -52,7 +54,7 @@ class MessageChanged(WriteRefused):
     """A message that was to get its number is counted by now, or gone."""
 
 
-def advanced(state: Conversation, message: Message) -> Conversation:
+def apply_message(state: Conversation, message: Message) -> Conversation:
     """The state after a message. Sending marks read, and brings the sender's current name along.
 
     A message of stream mode that turns up below the last one is only counted: its sender had not seen what is above
@@ -80,13 +82,16 @@ def start_writes(state: Conversation, message: Message) -> list[Write]:
         put(guard.to_item(), PairTaken),
         put(state.to_item(), KeyTaken),
         put(message.to_item(), KeyTaken),
-        *(put(row.to_item(), KeyTaken) for row in rows_of(state, text=message.text, sender_uuid=message.sender.uuid)),
+        *(
+            put(row.to_item(), KeyTaken)
+            for row in inbox_rows(state, text=message.text, sender_uuid=message.sender.uuid)
+        ),
     ]
 
 
 def append_writes(before: Conversation, after: Conversation, message: Message) -> list[Write]:
     """A message in an existing conversation: state, message, both inbox rows moved (6 items)."""
-    return [advance(before, after), put(message.to_item(), KeyTaken), *_row_writes(before, after, message)]
+    return [update_state(before, after), put(message.to_item(), KeyTaken), *_row_writes(before, after, message)]
 
 
 def number_writes(
@@ -97,9 +102,9 @@ def number_writes(
     `last` is the message that the rows show. Where it is the one of before, they are renewed in their places.
     """
     return [
-        advance(before, after),
+        update_state(before, after),
         *(
-            set_seq(message_key(message.group_uuid, message.created_at), known=message.seq, seq=seq)
+            set_seq(message_key(message.group_uuid, message.created_at), old_seq=message.seq, seq=seq)
             for seq, message in enumerate(messages, before.seq + 1)
         ),
         *_row_writes(before, after, last),
@@ -108,19 +113,17 @@ def number_writes(
 
 def read_writes(before: Conversation, after: Conversation, *, owner_uuid: str) -> list[Write]:
     """A member's position moves: state and their inbox row, which stays where it is (2 items)."""
-    row = {
-        "Key": inbox_row_key(owner_uuid, after.last_message_at),
-        "ConditionExpression": "message_group_uuid = :group",  # an Update would make a row of a missing one
-        "UpdateExpression": "SET read_seq = :read_seq",
-        "ExpressionAttributeValues": {
-            ":group": {"S": after.group_uuid},
-            ":read_seq": {"N": str(after.members[owner_uuid].read_seq)},
-        },
-    }
-    return [advance(before, after), Write({"Update": row}, lambda _: StoreError("a member has no inbox row"))]
+    row = update(
+        inbox_row_key(owner_uuid, after.last_message_at),
+        {"read_seq": {"N": str(after.members[owner_uuid].read_seq)}},
+        lambda _: StoreError("a member has no inbox row"),
+        when="message_group_uuid = :group",
+        values={":group": {"S": after.group_uuid}},
+    )
+    return [update_state(before, after), row]
 
 
-def rows_of(state: Conversation, *, text: str, sender_uuid: str | None) -> list[InboxRow]:
+def inbox_rows(state: Conversation, *, text: str, sender_uuid: str | None) -> list[InboxRow]:
     """Each member's inbox row in this state, with the other member and what is to be shown of the last message."""
     first, second = state.members
     return [
@@ -138,63 +141,55 @@ def rows_of(state: Conversation, *, text: str, sender_uuid: str | None) -> list[
     ]
 
 
-def unchanged(state: Conversation) -> dict[str, Any]:
-    """The part of a request that makes it conditional on this state: nobody wrote to the conversation since."""
-    return {
-        "Key": conversation_key(state.group_uuid),
-        # The time as well: a table that was made anew may be at the same version, with its rows elsewhere.
-        "ConditionExpression": "version = :version_known AND last_message_at = :at_known",
-        "ExpressionAttributeValues": {
-            ":version_known": {"N": str(state.version)},
-            ":at_known": {"S": state.last_message_at},
-        },
+def update_state(before: Conversation, after: Conversation) -> Write:
+    """The next state, if nobody wrote to the conversation since `before`."""
+    changes = {
+        "seq": {"N": str(after.seq)},
+        "version": {"N": str(after.version)},
+        "last_message_at": {"S": after.last_message_at},
+        "members": members_attribute(after.members),
     }
-
-
-def advance(before: Conversation, after: Conversation) -> Write:
-    """The next state, if it is still the one of before."""
-    update = unchanged(before)
-    update["UpdateExpression"] = (
-        "SET seq = :seq, version = :version, last_message_at = :last_message_at, members = :members"
+    return update(
+        conversation_key(before.group_uuid),
+        changes,
+        StateChanged,
+        when=_UNCHANGED,
+        values=_old_values(before),
     )
-    update["ExpressionAttributeValues"] |= {
-        ":seq": {"N": str(after.seq)},
-        ":version": {"N": str(after.version)},
-        ":last_message_at": {"S": after.last_message_at},
-        ":members": members_attribute(after.members),
-    }
-    update["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
-    return Write({"Update": update}, StateChanged)
 
 
-def set_seq(key: Item, *, known: int | None, seq: int) -> Write:
-    """Give a message its number, in place of the one that it was read with, if any."""
-    as_read = "attribute_exists(pk) AND attribute_not_exists(seq)" if known is None else "seq = :known"
-    values = {} if known is None else {":known": {"N": str(known)}}
-    update = {
-        "Key": key,
-        "ConditionExpression": as_read,
-        "UpdateExpression": "SET seq = :seq",
-        "ExpressionAttributeValues": {":seq": {"N": str(seq)}, **values},
-    }
-    return Write({"Update": update}, MessageChanged)
+def unchanged(state: Conversation) -> Write:
+    """Write nothing; refuse the transaction if somebody wrote to the conversation since this state."""
+    return check(conversation_key(state.group_uuid), StateChanged, when=_UNCHANGED, values=_old_values(state))
 
 
-def renew(row: InboxRow) -> Write:
-    """A row in its place, whether or not it is there, but not over another conversation's."""
-    renewed = {
-        "Item": row.to_item(),
-        "ConditionExpression": f"{ABSENT} OR message_group_uuid = :group",
-        "ExpressionAttributeValues": {":group": {"S": row.group_uuid}},
-    }
-    return Write({"Put": renewed}, lambda _: StoreError("another conversation's row is where a member's should be"))
+def set_seq(key: Item, *, old_seq: int | None, seq: int) -> Write:
+    """Give a message its number, if it still has the one that it was read with, or none."""
+    changes = {"seq": {"N": str(seq)}}
+    if old_seq is None:
+        return update(key, changes, MessageChanged, when="attribute_exists(pk) AND attribute_not_exists(seq)")
+    return update(key, changes, MessageChanged, when="seq = :old_seq", values={":old_seq": {"N": str(old_seq)}})
+
+
+def upsert_row(row: InboxRow) -> Write:
+    """Put a row in its place, whether or not one is there, but never over another conversation's."""
+    return put(
+        row.to_item(),
+        lambda _: StoreError("another conversation's row is where a member's should be"),
+        when=f"{ABSENT} OR message_group_uuid = :group",
+        values={":group": {"S": row.group_uuid}},
+    )
+
+
+def _old_values(state: Conversation) -> Item:
+    return {":old_version": {"N": str(state.version)}, ":old_last_message_at": {"S": state.last_message_at}}
 
 
 def _row_writes(before: Conversation, after: Conversation, last: Message) -> list[Write]:
     """Both rows at their new place. A sort key cannot be updated, so a row moves by a Delete and a Put."""
-    moved = rows_of(after, text=last.text, sender_uuid=last.sender.uuid)
+    moved = inbox_rows(after, text=last.text, sender_uuid=last.sender.uuid)
     if after.last_message_at == before.last_message_at:
-        return [renew(row) for row in moved]
+        return [upsert_row(row) for row in moved]
     return [
         *(delete(inbox_row_key(uuid, before.last_message_at)) for uuid in after.members),
         *(put(row.to_item(), KeyTaken) for row in moved),

@@ -38,20 +38,20 @@ FAILURES = (DatabaseUnavailable, NotUnique, psycopg.Error)
 
 
 @dataclass(slots=True)
-class Usage:
-    """A running total: the statements sent, those that check a connection before it is lent included."""
+class QueryCount:
+    """A running total of the statements sent, with those that check a connection before it is lent."""
 
     requests: int = 0
 
 
-_current: ContextVar[Usage] = ContextVar("postgres_usage")
+_current: ContextVar[QueryCount] = ContextVar("postgres_queries")
 
 
-def start_metering() -> Usage:
+def start_counting() -> QueryCount:
     """Count from zero in this context (a request, a script) and return the total, which grows with each statement."""
-    usage = Usage()
-    _current.set(usage)
-    return usage
+    count = QueryCount()
+    _current.set(count)
+    return count
 
 
 class _Connection(psycopg.Connection[Row]):

@@ -66,9 +66,9 @@ def test_a_valid_token_of_nobody_here_is_forbidden(api: Api, sub: str) -> None:
 def test_who_is_removed_is_a_user_for_a_minute_at_most(api: Api) -> None:
     now = time.monotonic()
     with api.variant() as fresh:
-        adapters = fresh.app.extensions["backend"]
+        adapters = fresh.app.extensions["dependencies"]
         users = UserDirectory(adapters.users._database, timer=lambda: now)
-        fresh.app.extensions["backend"] = replace(adapters, users=users)
+        fresh.app.extensions["dependencies"] = replace(adapters, users=users)
         anna = fresh.sign_up()
         anna.inbox()
         remove(api, anna)

@@ -26,7 +26,7 @@ def server() -> Iterator[MomentoServer]:
 def process(api: Api, server: MomentoServer, *, key: str = KEY) -> Iterator[Api]:
     """Another process of the API, which knows nobody yet, beside those that share the cache."""
     with api.variant(momento_api_key=key, momento_endpoint=server.url) as other:
-        shared = other.app.extensions["backend"].users._known._shared
+        shared = other.app.extensions["dependencies"].users._known._shared
         try:
             yield other
         finally:
@@ -39,7 +39,7 @@ def profile(api: Api, person: Person) -> int:
 
 def connect(api: Api) -> None:
     """A first connection may take longer than a call may."""
-    shared = api.app.extensions["backend"].users._known._shared
+    shared = api.app.extensions["dependencies"].users._known._shared
     until = time.monotonic() + 20
     while shared.get("anything") is not None or shared._away:
         assert time.monotonic() < until

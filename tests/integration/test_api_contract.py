@@ -204,7 +204,7 @@ def test_the_examples_are_what_the_seeded_system_answers(unused: Api) -> None:
 
 def seed(api: Api, *handles: str) -> list[Person]:
     """Put in what every new system holds, and sign in these of its users."""
-    backend = api.app.extensions["backend"]
+    backend = api.app.extensions["dependencies"]
     with Database(api.settings.database_url) as database:
         seed_users(database)
     with psycopg.connect(api.settings.database_url) as connection:

@@ -69,9 +69,9 @@ def wait_for_row(api: Api, handle: str, email: str) -> None:
 def at(api: Api, clock: FrozenTime) -> Iterator[Api]:
     """The application with a clock for its refusals."""
     with api.variant() as other:
-        backend = other.app.extensions["backend"]
+        backend = other.app.extensions["dependencies"]
         newcomers = Newcomers(backend.newcomers._user_info, backend.users, timer=clock.monotonic)
-        other.app.extensions["backend"] = replace(backend, newcomers=newcomers)
+        other.app.extensions["dependencies"] = replace(backend, newcomers=newcomers)
         yield other
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from lib.ddb import keys
 from lib.ddb.items import Message
-from lib.ddb.sequence_numbers import GroupUpdates
+from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.table import Table
 from tests.support.api import JSON, Api, Call, ok, refused, run_api
 from tests.support.proxy import Cut, LossyProxy
@@ -26,7 +26,7 @@ def count(api: Api, group: str) -> None:
     """What the function does with every message that was written."""
     items = [item for item in api.items() if item["pk"]["S"] == keys.message_pk(group)]
     messages = [Message.from_item(item, group_uuid=group) for item in items]
-    GroupUpdates(Table(api.dynamodb, api.settings.ddb_table)).update(group, messages)
+    SequenceNumbers(Table(api.dynamodb, api.settings.ddb_table)).update(group, messages)
 
 
 def writes(calls: list[Call]) -> list[str]:

@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from lib.ddb.conversations import Conversations
-from lib.ddb.sequence_numbers import GroupUpdates
+from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.store import MessageStore, StreamedMessageStore
 from lib.ddb.table import Table
 from lib.users.directory import User
@@ -212,7 +212,7 @@ def test_a_function_elsewhere_may_be_faster(
 
     def overtaken(store: StreamedMessageStore, **arguments: Any) -> Any:
         message = send(store, **arguments)
-        GroupUpdates(Table(dynamodb_client, table)).update(message.group_uuid, [message])
+        SequenceNumbers(Table(dynamodb_client, table)).update(message.group_uuid, [message])
         return message
 
     monkeypatch.setenv("GROUP_UPDATES", "stream")

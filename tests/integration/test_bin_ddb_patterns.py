@@ -45,7 +45,7 @@ def api(seeded: MessageStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
         return made
 
     yield client
-    app.extensions["backend"].users._database.close()
+    app.extensions["dependencies"].users._database.close()
 
 
 def as_table(answer: Any) -> list[str]:

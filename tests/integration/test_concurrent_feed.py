@@ -15,7 +15,7 @@ import pytest
 from botocore.config import Config
 
 from lib.clock import Clock, now
-from lib.ddb.errors import Contended
+from lib.ddb.errors import WriteConflict
 from lib.ddb.schema import create_table
 from lib.ddb.store import MessageStore
 from lib.ddb.table import Write
@@ -74,7 +74,7 @@ def test_followed_by_several_servers_a_feed_gives_every_last_message_and_no_move
         for message in range(MESSAGES):
             try:
                 writers[number % len(writers)].send_to_user(sender=friend, receiver=ANNA, text=f"{message}")
-            except Contended:  # in Anna's inbox alone: the next one will do
+            except WriteConflict:  # in Anna's inbox alone: the next one will do
                 continue
 
     with ThreadPoolExecutor(2 * len(writers)) as threads:

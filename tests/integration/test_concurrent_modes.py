@@ -9,9 +9,9 @@ from contextlib import suppress
 from threading import Barrier
 from typing import Any
 
-from lib.ddb.errors import Contended
+from lib.ddb.errors import WriteConflict
 from lib.ddb.items import Message
-from lib.ddb.sequence_numbers import GroupUpdates
+from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.store import MessageStore
 from lib.ddb.table import Table
 from lib.users.directory import User
@@ -40,7 +40,7 @@ class People:
             if number % 10 == 0:
                 positions_of(store).mark_read(group_uuid=self.group_uuid, user=reader, seq=number)
 
-    def count(self, updates: GroupUpdates, end: Callable[[], bool]) -> None:
+    def count(self, updates: SequenceNumbers, end: Callable[[], bool]) -> None:
         """What functions do that are told of some messages several times, and of each at least once.
 
         Of a batch that failed because others kept writing, they are told again.
@@ -50,7 +50,7 @@ class People:
             is_last = end()  # asked beforehand: the last round sees everything
             told = [message for message in self.written if message.seq is None]
             if some := told if is_last else chance.sample(told, min(len(told), 10)):
-                with suppress(() if is_last else Contended):
+                with suppress(() if is_last else WriteConflict):
                     updates.update(self.group_uuid, some)
 
 
@@ -71,7 +71,7 @@ def check(contents: TableContents, group_uuid: str, written: list[Message]) -> N
 def test_everything_is_counted_once_while_both_modes_run(dynamodb_client: Any, table: str) -> None:
     new_stores = [stores_on(dynamodb_client, table), streamed_stores_on(dynamodb_client, table)]
     pairs = [People(new_stores[0](), ANNA, other) for other in (BERT, CARL)]
-    updates = GroupUpdates(Table(dynamodb_client, table))
+    updates = SequenceNumbers(Table(dynamodb_client, table))
 
     with ThreadPoolExecutor(12) as threads:
         talking = [
@@ -95,7 +95,7 @@ def test_everything_is_counted_once_while_both_modes_run(dynamodb_client: Any, t
 
 def test_everybody_who_adopts_a_conversation_at_once_counts_it_alike(dynamodb_client: Any, table: str) -> None:
     inline, streamed = stores_on(dynamodb_client, table), streamed_stores_on(dynamodb_client, table)
-    contents, updates = TableContents(dynamodb_client, table), GroupUpdates(Table(dynamodb_client, table))
+    contents, updates = TableContents(dynamodb_client, table), SequenceNumbers(Table(dynamodb_client, table))
     for number in range(ADOPTIONS):
         group, start = f"{number:08}-55d1-47a0-bc6d-fe2bc2700399", Barrier(6)
         items = old_conversation(*(f"2023-01-01T00:{number:02}:00.{each:06}" for each in range(120)), group=group)

@@ -11,7 +11,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from lib.ddb.errors import Contended
+from lib.ddb.errors import WriteConflict
 from lib.ddb.schema import create_table
 from lib.ddb.store import MessageStore
 from lib.users.directory import User
@@ -40,7 +40,7 @@ def until_done(act: Callable[[], object]) -> None:
     while True:
         try:
             act()
-        except Contended:
+        except WriteConflict:
             continue
         return
 

@@ -15,7 +15,7 @@ from lib.config import DynamoDBSettings
 from lib.ddb.cursors import CursorSigner
 from lib.ddb.items import Message
 from lib.ddb.read_positions import ReadPositions
-from lib.ddb.sequence_numbers import GroupUpdates
+from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.store import MessageStore, StreamedMessageStore
 from lib.ddb.table import Table
 from lib.users.directory import User
@@ -102,12 +102,12 @@ def send_streamed(bench: Bench, **options: Any) -> Call:
 def count(bench: Bench, number: int) -> Call:
     bench.talk(1)
     new = [bench.send_streamed() for _ in range(number)]
-    return lambda: GroupUpdates(bench.table).update(bench.group_uuid, new)
+    return lambda: SequenceNumbers(bench.table).update(bench.group_uuid, new)
 
 
 def show(bench: Bench) -> Call:
     bench.talk(1)
-    return lambda: bench.store.conversations.current(group_uuid=bench.group_uuid, user=BAYKO)
+    return lambda: bench.store.conversations.get(group_uuid=bench.group_uuid, user=BAYKO)
 
 
 def mark_read(bench: Bench) -> Call:

@@ -19,7 +19,7 @@ import pytest
 from rich.console import Console
 
 from lib.ddb import keys
-from lib.ddb.errors import Contended
+from lib.ddb.errors import WriteConflict
 from lib.postgres.database import Database
 from lib.users.directory import User
 from tests.support.api import Api, Person, run_api
@@ -107,7 +107,7 @@ def test_doctor_mends_while_two_processes_write(dynamodb_client: Any, table: str
         for number in itertools.count():
             for conversation in conversations:
                 text = f"{sender.handle} {number}"
-                with suppress(Contended):
+                with suppress(WriteConflict):
                     store.send(group_uuid=conversation, sender=sender, text=text)
                     sent[conversation].append(text)
             if stop.wait(0.005):

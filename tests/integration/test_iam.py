@@ -14,10 +14,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from lib.config import DynamoDBSettings
-from lib.ddb.idempotency import AlreadySent, Idempotency
+from lib.ddb.idempotency import DuplicateRequest, Idempotency
 from lib.ddb.items import Message
 from lib.ddb.schema import MESSAGE_GROUP_INDEX, create_table, table_definition
-from lib.ddb.sequence_numbers import GroupUpdates
+from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.table import Table
 from tests.support.corruptions import damages
 from tests.support.doctor_fixtures import sound_table, visit
@@ -190,7 +190,7 @@ def application_at_work(client: Any, contents: TableContents) -> None:
     store, streamed = stores_on(client, TABLE)(), streamed_stores_on(client, TABLE)()
     positions = positions_of(store)
     group = store.send_to_user(sender=ANNA, receiver=CARL, text="one", idempotency=ONCE).group_uuid
-    with pytest.raises(AlreadySent):
+    with pytest.raises(DuplicateRequest):
         store.send(group_uuid=group, sender=ANNA, text="one", idempotency=ONCE)
     assert store.receipt(user=ANNA, key=ONCE.key)
     store.send(group_uuid=group, sender=CARL, text="two")
@@ -215,9 +215,9 @@ def function_at_work(client: Any, contents: TableContents) -> None:
         for second in range(2)
     )
     contents.put(*old_conversation(*TIMES), first.to_item())
-    GroupUpdates(Table(client, TABLE)).update(GROUP, [first])
+    SequenceNumbers(Table(client, TABLE)).update(GROUP, [first])
     contents.put(second.to_item())
-    assert GroupUpdates(Table(client, TABLE)).update(GROUP, [second]) == 1
+    assert SequenceNumbers(Table(client, TABLE)).update(GROUP, [second]) == 1
 
 
 def doctor_at_work(client: Any, contents: TableContents) -> None:

@@ -27,10 +27,10 @@ from flask.testing import FlaskClient
 
 from lib.aws.dynamodb_client import DynamoDBClient
 from lib.config import DynamoDBSettings
-from lib.ddb.errors import Contended, StoreUnavailable
-from lib.ddb.idempotency import AlreadySent, Idempotency
+from lib.ddb.errors import StoreUnavailable, WriteConflict
+from lib.ddb.idempotency import DuplicateRequest, Idempotency
 from lib.ddb.items import Message
-from lib.ddb.sequence_numbers import GroupUpdates
+from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.store import MessageStore
 from lib.ddb.table import Table
 from lib.users.directory import User
@@ -181,7 +181,7 @@ class Case:
         return f"{self.way}-{self.name}"
 
 
-EITHER, BUSY, AWAY = (Message, StoreUnavailable), (Contended,), (StoreUnavailable,)
+EITHER, BUSY, AWAY = (Message, StoreUnavailable), (WriteConflict,), (StoreUnavailable,)
 
 
 def cases_of(way: Way) -> Iterator[Case]:
@@ -251,7 +251,7 @@ def attempt(send: Callable[[], Message]) -> Message | Exception:
     """The message, or why there is none. What its own receipt answers with counts as sent, as for the API's clients."""
     try:
         return send()
-    except AlreadySent as sent:
+    except DuplicateRequest as sent:
         return sent.receipt.answer
     except Exception as failure:
         return failure
@@ -271,7 +271,7 @@ def play(case: Case, engine_url: str, engine: Any, table: str) -> Outcome:
         proxy.choose, began = case.choose(), time.monotonic()
         told = attempt(send)
         outcome = Outcome(options["text"], told, datetime.now(UTC), time.monotonic() - began, proxy.seen)
-        if isinstance(told, Contended):
+        if isinstance(told, WriteConflict):
             time.sleep(2)  # nothing comes after it
     return outcome
 
@@ -309,7 +309,7 @@ def wrong_of_what_was_told(case: Case, outcome: Outcome) -> Iterator[str]:
         yield f"what is acknowledged is not what is stored: {stored}"
     if isinstance(told, Message) and (outcome.at - datetime.fromisoformat(told.created_at)).total_seconds() > LATEST:
         yield f"acknowledged at {outcome.at}, created at {told.created_at}"
-    if isinstance(told, Contended) and stored:
+    if isinstance(told, WriteConflict) and stored:
         yield "it is stored"
     after = itertools.dropwhile(lambda each: each.fault not in APPLIED, outcome.seen)
     if isinstance(told, Exception) and any(each.fault is None for each in after):
@@ -430,7 +430,7 @@ def test_sixty_four_senders_behind_a_bad_network(
     assert time.monotonic() - began < 15
 
     failed = {text: repr(each) for text, each in told.items() if isinstance(each, Exception)}
-    assert [each for each in told.values() if not isinstance(each, Message | Contended | StoreUnavailable)] == []
+    assert [each for each in told.values() if not isinstance(each, Message | WriteConflict | StoreUnavailable)] == []
     stored = messages_in(dynamodb_client, table)
     acknowledged = {(each.text, each.uuid, each.created_at) for each in told.values() if isinstance(each, Message)}
     assert acknowledged <= {(each.text, each.uuid, each.created_at) for each in stored}
@@ -442,5 +442,5 @@ def test_sixty_four_senders_behind_a_bad_network(
     for group_uuid in {each.group_uuid for each in stored}:
         here_stored = [each for each in stored if each.group_uuid == group_uuid]
         if mode == "stream":
-            GroupUpdates(Table(dynamodb_client, table)).update(group_uuid, here_stored)
+            SequenceNumbers(Table(dynamodb_client, table)).update(group_uuid, here_stored)
         TableContents(dynamodb_client, table).check(group_uuid, [each.text for each in here_stored])

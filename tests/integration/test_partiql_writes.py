@@ -11,7 +11,7 @@ import pytest
 
 from lib.ddb.cursors import CursorSigner
 from lib.ddb.schema import create_table
-from lib.ddb.sequence_numbers import GroupUpdates
+from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.store import MessageStore, StreamedMessageStore
 from lib.ddb.table import Table
 from tests.support.stores import ANNA, BERT, TableContents
@@ -63,7 +63,7 @@ def test_the_statements_of_all_writes_leave_the_same_table(
     group = store.send_to_user(sender=ANNA, receiver=BERT, text="It's the first").group_uuid
     sent = [store.send(group_uuid=group, sender=user, text=f"after {user.handle}") for user in (BERT, ANNA)]
     if store_of is StreamedMessageStore:
-        assert GroupUpdates(at).update(group, sent) == 2
+        assert SequenceNumbers(at).update(group, sent) == 2
     written = [call for call in calls if call.writes]
     assert len(written) == (4 if store_of is StreamedMessageStore else 3)
     repeat(dynamodb_client, written, table=copy)

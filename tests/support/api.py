@@ -107,7 +107,7 @@ class Api:
 
     @property
     def dynamodb(self) -> Any:
-        return self.app.extensions["backend"].store._table._client
+        return self.app.extensions["dependencies"].store._table._client
 
     def sign_up(self, name: str = "somebody") -> Person:
         """A new user, in Postgres and signed in."""
@@ -175,7 +175,7 @@ def serve(settings: Settings, issuer: TokenIssuer, boto3: Any) -> Iterator[Api]:
     finally:
         root.handlers[:] = outer
         own.setLevel(level)
-        app.extensions["backend"].users._database.close()
+        app.extensions["dependencies"].users._database.close()
         api.dynamodb.close()
 
 

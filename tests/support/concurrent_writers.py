@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import boto3
 from botocore.config import Config
 
-from lib.ddb.errors import Contended
+from lib.ddb.errors import WriteConflict
 from lib.ddb.store import MessageStore
 from lib.users.directory import User
 from tests.support.stores import stores_on
@@ -40,7 +40,7 @@ class Client:
         while True:
             try:
                 return store.send_to_user(sender=self.sender, receiver=self.receiver, text=text).text
-            except Contended:
+            except WriteConflict:
                 continue
 
 

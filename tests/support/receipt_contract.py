@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from lib.ddb.idempotency import AlreadySent, Idempotency, Receipt
+from lib.ddb.idempotency import DuplicateRequest, Idempotency, Receipt
 from lib.users.directory import User
 from tests.support.stores import ANNA, BERT, CARL, NOON, NewStore, SteppingClock, TableContents
 
@@ -52,7 +52,7 @@ class ReceiptContract:
         new_store().send(group_uuid=group, sender=BERT, text="after")
         before = contents.items()
         for text in ("once", "another text"):
-            with pytest.raises(AlreadySent) as error:
+            with pytest.raises(DuplicateRequest) as error:
                 send(text)
             assert error.value.receipt.answer == first
         assert contents.items() == before
@@ -63,7 +63,7 @@ class ReceiptContract:
         first = elsewhere.send(group_uuid=group, sender=ANNA, text="once", idempotency=ONCE)
         elsewhere.send(group_uuid=group, sender=BERT, text="three")
 
-        with pytest.raises(AlreadySent) as error:
+        with pytest.raises(DuplicateRequest) as error:
             here.send(group_uuid=group, sender=ANNA, text="once", idempotency=ONCE)
         assert error.value.receipt.answer == first
         contents.check(group, ["one", "once", "three"])
@@ -72,10 +72,10 @@ class ReceiptContract:
         self, new_store: NewStore, contents: TableContents, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         late = new_store()
-        monkeypatch.setattr(late.conversations, "of_pair", lambda sender, receiver: None)
+        monkeypatch.setattr(late.conversations, "find_by_pair", lambda sender, receiver: None)
         first = new_store().send_to_user(sender=ANNA, receiver=BERT, text="once", idempotency=ONCE)
 
-        with pytest.raises(AlreadySent):
+        with pytest.raises(DuplicateRequest):
             late.send_to_user(sender=ANNA, receiver=BERT, text="once", idempotency=ONCE)
         contents.check(first.group_uuid, ["once"])
 
@@ -97,7 +97,7 @@ class ReceiptContract:
 
         assert (store.receipt(user=ANNA, key=ONCE.key) is not None) == counts
         if counts:
-            with pytest.raises(AlreadySent):
+            with pytest.raises(DuplicateRequest):
                 self._send(store, ANNA, BERT)
         else:
             assert self._send(store, ANNA, BERT).uuid != first.uuid

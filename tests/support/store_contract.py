@@ -95,7 +95,7 @@ class StoreContract:
     ) -> None:
         late = new_store()
         monkeypatch.setattr(
-            late.conversations, "of_pair", lambda sender, receiver: None
+            late.conversations, "find_by_pair", lambda sender, receiver: None
         )  # it looked before the other wrote
         first = new_store().send_to_user(sender=ANNA, receiver=BERT, text="one")
         second = late.send_to_user(sender=BERT, receiver=ANNA, text="two")
@@ -257,7 +257,7 @@ class StoreContract:
 
         made_at(0)
         old = new_store(clock=SteppingClock(at=NOON + timedelta(days=2)))
-        old.conversations.known(group_uuid=uuids[0], user=ANNA)
+        old.conversations.cached(group_uuid=uuids[0], user=ANNA)
         contents.clear()
         made_at(1)
         old.send(group_uuid=uuids[0], sender=ANNA, text="by an old memory")

@@ -16,7 +16,7 @@ from botocore.config import Config
 from lib.config import ROOT
 from lib.ddb.cursors import CursorSigner
 from lib.ddb.items import Item, Message
-from lib.ddb.sequence_numbers import GroupUpdates
+from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.store import StreamedMessageStore
 from lib.ddb.table import Table
 from lib.users.directory import User
@@ -32,7 +32,7 @@ class SettledStore(StreamedMessageStore):
 
     def send(self, *, group_uuid: str, sender: User, text: str, **options: Any) -> Message:
         message = super().send(group_uuid=group_uuid, sender=sender, text=text, **options)
-        GroupUpdates(self._table).update(group_uuid, [message])
+        SequenceNumbers(self._table).update(group_uuid, [message])
         return message
 
 

@@ -87,7 +87,7 @@ def test_conversation_was_created_with_its_first_message_whatever_the_form_of_it
     new_store: NewStore, contents: TableContents, first: str, created_at: str
 ) -> None:
     contents.put(*old_conversation(first, *TIMES))
-    assert new_store().conversations.current(group_uuid=GROUP, user=ANNA).created_at == created_at
+    assert new_store().conversations.get(group_uuid=GROUP, user=ANNA).created_at == created_at
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_index_that_lags_behind_leaves_no_row_behind(
     items = old_conversation(*TIMES)
     contents.put(*items)
     rows = [InboxRow.from_item(item) for item in (shown or items[-1:])]
-    monkeypatch.setattr(migration, "inbox_rows", lambda table, group_uuid: iter(rows))
+    monkeypatch.setattr(migration, "indexed_rows", lambda table, group_uuid: iter(rows))
     new_store().send(group_uuid=GROUP, sender=ANNA, text="new")
 
     contents.check(GROUP, ["old 0", "old 1", "old 2", "new"])

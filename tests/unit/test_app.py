@@ -14,9 +14,9 @@ from flask import Flask, abort
 from flask.testing import FlaskClient
 from werkzeug.exceptions import default_exceptions
 
-import app as app_module
 from app import create_app
 from lib.config import ROOT, Settings, SettingsError, load
+from routes.errors import STATUS_BY_ERROR
 from services.errors import Code, ServiceError
 
 ENVIRON = {
@@ -68,21 +68,23 @@ def test_without_settings_it_reads_the_environment(monkeypatch: pytest.MonkeyPat
     for name, value in ENVIRON.items():
         monkeypatch.setenv(name, value)
     with redirect_stdout(io.StringIO()):
-        assert create_app().extensions["backend"].settings == load(Settings, ENVIRON)
+        assert create_app().extensions["dependencies"].settings == load(Settings, ENVIRON)
 
 
 def test_two_applications_share_nothing(app: Flask) -> None:
     with redirect_stdout(io.StringIO()):
         other = create_app(load(Settings, ENVIRON))
     for adapter in ("store", "users", "verifier", "readiness"):
-        assert getattr(app.extensions["backend"], adapter) is not getattr(other.extensions["backend"], adapter)
+        assert getattr(app.extensions["dependencies"], adapter) is not getattr(
+            other.extensions["dependencies"], adapter
+        )
 
 
 def test_every_kind_of_refusal_has_a_status() -> None:
-    assert set(app_module._STATUS) == set(ServiceError.__subclasses__())
+    assert set(STATUS_BY_ERROR) == set(ServiceError.__subclasses__())
 
 
-@pytest.mark.parametrize(("kind", "status"), app_module._STATUS.items())
+@pytest.mark.parametrize(("kind", "status"), STATUS_BY_ERROR.items())
 def test_a_refusal_is_its_codes_and_its_status(
     app: Flask, client: FlaskClient, kind: type[ServiceError], status: int
 ) -> None:

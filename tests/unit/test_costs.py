@@ -10,7 +10,7 @@ from functools import reduce
 from lib.ddb.idempotency import receipt_write
 from lib.ddb.items import InboxRow, Item, Message
 from lib.ddb.table import Write, put
-from lib.ddb.transactions import KeyTaken, advanced, append_writes, number_writes, read_writes, start_writes
+from lib.ddb.transactions import KeyTaken, append_writes, apply_message, number_writes, read_writes, start_writes
 from tests.support.documents import PERFORMANCE, table
 from tests.support.examples import BAYKO, IDEMPOTENCY, STATE, message, rows, size
 
@@ -94,7 +94,7 @@ def count_cost(count: int) -> str:
     before = replace(STATE, last_message_at=last.created_at)
     new = [replace(message, seq=None) for message in messages]
     stored = {place(item): item for item in (each.to_item() for each in (before, *rows(last), *messages))}
-    writes = number_writes(before, reduce(advanced, new, before), new, last=messages[-1])
+    writes = number_writes(before, reduce(apply_message, new, before), new, last=messages[-1])
     return f"{units(size(before.to_item()), 4)} + {read_cost(new[0], count)} + {write_cost(writes, stored)}"
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from pathlib import Path
 
-import app
 from lib.config import ROOT, Settings
+from routes import errors as error_routes
 from services import errors
 from services.errors import Code
 from tests.support.documents import DATA_MODEL, DOCTOR, DOCUMENTS, EACH, README, anchors, blocks, table
@@ -99,11 +99,11 @@ def _default(value: object) -> str:
 
 def _answers() -> Iterator[tuple[int, str]]:
     """Each status with each code that the sources raise under it."""
-    status = {kind.__name__: number for kind, number in app._STATUS.items()}
+    status = {kind.__name__: number for kind, number in error_routes.STATUS_BY_ERROR.items()}
     for path in [*(ROOT / "services").glob("*.py"), *(ROOT / "routes").glob("*.py")]:
         for kind, code in re.findall(r"\b(\w+)\(Code\.(\w+)\)", path.read_text()):
             assert issubclass(getattr(errors, kind), errors.ServiceError)
             yield status[kind], Code[code]
-    yield from app._CODES.items()
+    yield from error_routes.CODE_BY_STATUS.items()
     yield from [(400, Code.BAD_REQUEST), (500, Code.INTERNAL_ERROR)]
     yield from [(503, Code.POSTGRES_UNAVAILABLE), (503, Code.DYNAMODB_UNAVAILABLE)]  # raised by Readiness, by variable

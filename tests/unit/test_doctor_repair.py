@@ -130,7 +130,7 @@ def test_pair_whose_older_conversation_was_adopted_first_ends_at_the_newest(
 ) -> None:
     newer = "ffffffff-55d1-47a0-bc6d-fe2bc2700399"
     contents.put(*old_conversation(TIMES[0]), *old_conversation(TIMES[1], group=newer))
-    new_store().conversations.current(group_uuid=GROUP, user=ANNA)
+    new_store().conversations.get(group_uuid=GROUP, user=ANNA)
 
     assert visit(client, TABLE, fix=True).left == []
     assert contents.partition(keys.pair_pk(ANNA.uuid, BERT.uuid))[0]["group_uuid"]["S"] == newer

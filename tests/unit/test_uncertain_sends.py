@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from lib.ddb.cursors import CursorSigner
-from lib.ddb.errors import Contended, StoreError, StoreUnavailable
+from lib.ddb.errors import StoreError, StoreUnavailable, WriteConflict
 from lib.ddb.items import Conversation, Item, Member, conversation_key
 from lib.ddb.store import MessageStore, StreamedMessageStore
 from lib.ddb.table import Table
@@ -48,7 +48,7 @@ class Busy:
         return {"ResponseMetadata": {"RetryAttempts": lost, "HTTPStatusCode": 400}}
 
 
-@pytest.mark.parametrize(("lost_answers", "error"), [(0, Contended), (1, StoreUnavailable)])
+@pytest.mark.parametrize(("lost_answers", "error"), [(0, WriteConflict), (1, StoreUnavailable)])
 @pytest.mark.parametrize("store_class", [MessageStore, StreamedMessageStore])
 @pytest.mark.parametrize("first_message", [False, True])
 def test_send_is_called_busy_only_if_no_answer_was_lost(

@@ -20,7 +20,7 @@ from lib.aws.connections import CONNECT_SECONDS
 from lib.aws.dynamodb_client import TRIES, TRY_SECONDS
 from lib.aws.metering import meter
 from lib.config import DynamoDBSettings
-from lib.ddb.errors import StoreError, StoreUnavailable, translated
+from lib.ddb.errors import StoreError, StoreUnavailable, translate_errors
 from lib.ddb.items import Item
 from lib.ddb.table import Table
 from tools.cli.console import one_line
@@ -67,7 +67,7 @@ def where(settings: DynamoDBSettings) -> str:
 def explained(settings: DynamoDBSettings) -> Iterator[None]:
     """Make a sentence of what keeps DynamoDB from serving a script. Raises StoreUnavailable."""
     try:
-        with translated():
+        with translate_errors():
             yield
     except StoreUnavailable as error:
         if str(error) == "ResourceNotFoundException":

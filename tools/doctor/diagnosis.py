@@ -14,7 +14,7 @@ from functools import cached_property
 from lib.clock import from_timestamp, sortable
 from lib.ddb import keys
 from lib.ddb.items import Conversation, InboxRow, Item, conversation_key, message_key
-from lib.ddb.transactions import rows_of
+from lib.ddb.transactions import inbox_rows
 from tools.doctor.findings import Code, Finding, found
 from tools.doctor.reading import Reading
 from tools.doctor.shapes import NAMES, readable, text, whole
@@ -87,7 +87,7 @@ class Diagnosis:
         """Both rows as they should be in a state. Where no message tells their text, they keep it."""
         shown: Item = self.newest or max(self.reading.rows, key=lambda row: row["sk"]["S"], default={})
         sender = text(shown, "user_uuid") if self.newest else text(shown, "sender_uuid")
-        return rows_of(state, text=text(shown, "message") or "", sender_uuid=sender)
+        return inbox_rows(state, text=text(shown, "message") or "", sender_uuid=sender)
 
     def findings(self) -> Iterator[Finding]:
         """Every difference."""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from lib.clock import Clock, now
-from lib.ddb.errors import Contended
+from lib.ddb.errors import WriteConflict
 from lib.ddb.items import Item, Key
 from lib.ddb.table import Table
 from lib.ddb.transactions import StateChanged
@@ -62,7 +62,7 @@ class Doctor:
     def visit(self, group_uuid: str | None = None) -> int:
         """Look at the whole table by a scan, or at one conversation by queries; how many items were read.
 
-        Raises StoreUnavailable, Contended, DatabaseUnavailable.
+        Raises StoreUnavailable, WriteConflict, DatabaseUnavailable.
         """
         survey, reader = self._survey, self._reader
         survey.add_users(self._private())
@@ -124,7 +124,7 @@ class Doctor:
         self._report(findings, left)
 
     def _diagnose(self, group_uuid: str) -> tuple[Reading, list[Finding]]:
-        reading = self._reader.conversation(group_uuid, seen=self._survey.rows_of(group_uuid))
+        reading = self._reader.conversation(group_uuid, seen=self._survey.inbox_rows(group_uuid))
         if not reading.legible:
             return reading, []  # its shape is what is wrong
         state = reading.state
@@ -138,7 +138,7 @@ class Doctor:
             try:
                 if not self._repair.step(reading, findings):
                     break
-            except (Moved, StateChanged, Contended):
+            except (Moved, StateChanged, WriteConflict):
                 pause(attempt)
             adopted = reading.item is None
             reading, findings = self._diagnose(reading.group_uuid)
@@ -160,7 +160,7 @@ class Doctor:
         for attempt in range(_ATTEMPTS if wanted else 0):
             try:
                 mend_pair(self._table, reading)
-            except (Moved, Contended):
+            except (Moved, WriteConflict):
                 pause(attempt)
             reading = self._read_pair(pair)
             left = pair_findings(self._reader, reading)

@@ -103,7 +103,7 @@ def _link(state: Conversation, newest: str) -> Write | None:
     target = None if state.group_uuid == newest else newest
     if state.pair_group_uuid == target:
         return None
-    update = unchanged(state)
+    update = unchanged(state).request["ConditionCheck"]
     change = ", pair_group_uuid = :target" if target else " REMOVE pair_group_uuid"
     update["UpdateExpression"] = f"SET version = :version{change}"
     update["ExpressionAttributeValues"] |= {

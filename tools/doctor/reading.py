@@ -14,7 +14,7 @@ from typing import Any
 
 from lib.clock import Clock, from_timestamp
 from lib.ddb import keys
-from lib.ddb.errors import Contended, translated
+from lib.ddb.errors import WriteConflict, translate_errors
 from lib.ddb.items import Conversation, Item, Key, Message, conversation_key, inbox_row_key, key_of, pair_key
 from lib.ddb.migration import indexed
 from lib.ddb.table import WRITE_SECONDS, Table
@@ -135,7 +135,7 @@ class Reader:
     def conversation(self, group_uuid: str, *, seen: Sequence[Key] = ()) -> Reading:
         """A conversation as it is; `seen` is where rows of it were seen, as owner and sort key.
 
-        Raises Contended if its state comes and goes.
+        Raises WriteConflict if its state comes and goes.
         """
         key = conversation_key(group_uuid)
         indexed = {(keys.inbox_owner(pk), sk) for pk, sk in map(key_of, self._indexed(group_uuid))} | set(seen)
@@ -157,7 +157,7 @@ class Reader:
             rows = [row for row in found if row and text(row, GROUP) == group_uuid]
             settled = not (known and state) or known["last_message_at"] == state["last_message_at"]
             return Reading(group_uuid, state, rows, messages, settled=settled)
-        raise Contended
+        raise WriteConflict
 
     def together(self, places: Sequence[Item]) -> list[Item | None]:
         """The items with these keys as they are at one instant; of many, the first ones."""
@@ -188,14 +188,14 @@ class Reader:
     def _together(self, places: Sequence[Item]) -> list[Item | None]:
         gets = [{"Get": {"TableName": self._table.name, "Key": key}} for key in places]
         for attempt in tries(WRITE_SECONDS):
-            with translated():
+            with translate_errors():
                 try:
                     answer = self._client.transact_get_items(TransactItems=gets, ReturnConsumedCapacity="TOTAL")
                 except self._client.exceptions.TransactionCanceledException:
                     pause(attempt)  # somebody was writing one of them
                     continue
             return [response.get("Item") for response in answer["Responses"]]
-        raise Contended
+        raise WriteConflict
 
 
 def _is_young(item: Item, now: datetime) -> bool:

@@ -16,10 +16,10 @@ from lib.clock import tick_after
 from lib.ddb.errors import ConversationNotFound, StoreError
 from lib.ddb.items import Conversation, InboxRow, Item, conversation_key, wire_key
 from lib.ddb.keys import Kind
-from lib.ddb.migration import adopt
-from lib.ddb.sequence_numbers import GroupUpdates
+from lib.ddb.migration import migrate_conversation
+from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.table import ABSENT, Table, Write
-from lib.ddb.transactions import advance, renew, set_seq, unchanged
+from lib.ddb.transactions import set_seq, unchanged, update_state, upsert_row
 from lib.users.directory import User
 from tools.doctor.diagnosis import Diagnosis
 from tools.doctor.findings import Code, Finding
@@ -95,12 +95,15 @@ class Repair:
         named = {text(row, "user_uuid") for row in reading.rows} | reading.messages.senders.keys()
         nameless = [user for user in reading.members if user not in named]
         people = [*self._find_users(nameless).values()] if nameless else [InboxRow.from_item(reading.rows[0]).other]
-        return bool(people) and adopt(self._table, reading.group_uuid, witness=people[0]) is not None
+        return (
+            bool(people)
+            and migrate_conversation(self._table, reading.group_uuid, requesting_user=people[0]) is not None
+        )
 
     def _number(self, reading: Reading) -> bool:
         first, last = reading.messages.first_late, reading.messages.last_late
         try:
-            return bool(first and last and GroupUpdates(self._table).update(reading.group_uuid, [first, last]))
+            return bool(first and last and SequenceNumbers(self._table).update(reading.group_uuid, [first, last]))
         except ConversationNotFound:
             return False
 
@@ -130,7 +133,7 @@ class Repair:
         numbered = enumerate(self._reader.counted(reading.group_uuid, reading.item), start=1)
         wrong = ((item, seq) for seq, item in numbered if whole(item, "seq") != seq)
         while batch := list(islice(wrong, _AT_ONCE)):
-            writes = [set_seq(wire_key(item), known=whole(item, "seq"), seq=seq) for item, seq in batch]
+            writes = [set_seq(wire_key(item), old_seq=whole(item, "seq"), seq=seq) for item, seq in batch]
             self._table.transact([replace(write, on_failure=Moved) for write in writes])
 
 
@@ -154,17 +157,17 @@ def _is_elsewhere(rows: Sequence[Item], group_uuid: str) -> Write:
 
 
 def _check(state: Conversation) -> Write:
-    return Write({"ConditionCheck": unchanged(state)}, Moved)
+    return replace(unchanged(state), on_failure=Moved)
 
 
 def _set_right(before: Conversation, after: Conversation) -> Write:
     if after == before:
         return _check(before)
-    return replace(advance(before, replace(after, version=before.version + 1)), on_failure=Moved)
+    return replace(update_state(before, replace(after, version=before.version + 1)), on_failure=Moved)
 
 
 def _put_row(row: InboxRow) -> Write:
-    return replace(renew(row), on_failure=_RowInTheWay)
+    return replace(upsert_row(row), on_failure=_RowInTheWay)
 
 
 def _remove_row(row: Item) -> Write:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import Any
 
-from lib.ddb.errors import translated
+from lib.ddb.errors import translate_errors
 from lib.ddb.items import Item
 
 _SEGMENTS = 4
@@ -15,7 +15,7 @@ _ITEMS_A_PAGE = 1_000
 
 def about(client: Any, table: str) -> int:
     """How many items a table has, as DynamoDB last counted: maybe hours ago. Raises StoreUnavailable."""
-    with translated():
+    with translate_errors():
         return int(client.describe_table(TableName=table)["Table"]["ItemCount"])
 
 
@@ -37,7 +37,7 @@ def pages(client: Any, table: str) -> Iterator[list[Item]]:
 
 
 def _page(client: Any, table: str, segment: int, start: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    with translated():
+    with translate_errors():
         answer = client.scan(
             TableName=table,
             Segment=segment,

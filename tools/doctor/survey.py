@@ -163,7 +163,7 @@ class Survey:
         for uuid, pk, sk in self._notes.execute(_UNKNOWN_USERS):
             yield uuid, (pk, sk)
 
-    def rows_of(self, group: str) -> list[Key]:
+    def inbox_rows(self, group: str) -> list[Key]:
         """Where a conversation's rows were seen, as owner and sort key."""
         return self._notes.execute("SELECT owner, sk FROM row WHERE grp = ?", (group,)).fetchall()
 

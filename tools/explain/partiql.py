@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from lib.ddb.errors import StoreError, translated
+from lib.ddb.errors import StoreError, translate_errors
 from lib.ddb.items import Item
 from lib.ddb.schema import table_definition
 from lib.ddb.table import ABSENT
@@ -120,7 +120,7 @@ def write(action: str, arguments: Mapping[str, Any]) -> Statement | None:
 
 
 def _execute(client: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    with translated():
+    with translate_errors():
         try:
             answer: dict[str, Any] = client.execute_statement(**arguments)
         except ClientError as error:

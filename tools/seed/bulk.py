@@ -18,11 +18,10 @@ from operator import itemgetter
 from lib.clock import tick_after, to_timestamp
 from lib.ddb import keys
 from lib.ddb.conversations import Conversations
-from lib.ddb.errors import Contended, StoreError, StoreUnavailable
-from lib.ddb.items import Conversation, Item, Member, Message, conversation_key
-from lib.ddb.shapes import readable
+from lib.ddb.errors import StoreError, StoreUnavailable, WriteConflict
+from lib.ddb.items import Conversation, Item, Member, Message, conversation_key, parse_message
 from lib.ddb.table import WRITE_SECONDS, Table
-from lib.ddb.transactions import KeyTaken, PairTaken, advanced, start_writes
+from lib.ddb.transactions import KeyTaken, PairTaken, apply_message, start_writes
 from lib.deadline import pause, tries
 from lib.users.directory import User
 from tools.seed.pipeline import Pipeline
@@ -71,7 +70,7 @@ class BulkLoader:
 
         `each` is told how many are done so far, those included that an interrupted run left behind. A conversation
         that is there already is passed over, whatever was written in it since. Raises ConversationRefused,
-        StoreUnavailable, Contended; ValueError for a sender who is no member.
+        StoreUnavailable, WriteConflict; ValueError for a sender who is no member.
         """
         with Pipeline(each, threads=_THREADS, window=_WINDOW) as pipeline:
             for conversation in conversations:
@@ -107,7 +106,7 @@ class BulkLoader:
     def _is_whole(self, conversation: NewConversation) -> bool:
         """Whether an earlier run ended with it. Raises ConversationRefused for a pair that talks elsewhere."""
         user, other = conversation.members
-        group_uuid = self._pairs.of_pair(user, other)
+        group_uuid = self._pairs.find_by_pair(user, other)
         if group_uuid not in (None, conversation.group_uuid):
             raise ConversationRefused(
                 f"{user.handle} and {other.handle} talk already, in {group_uuid}, and a pair has one conversation: "
@@ -122,7 +121,7 @@ class BulkLoader:
         items, _ = self._table.newest(keys.message_pk(group_uuid), limit=1, before=None)
         if not items:
             return 0
-        newest = readable(items[0], group_uuid=group_uuid)
+        newest = parse_message(items[0], group_uuid=group_uuid)
         uuids = {user.uuid for user in conversation.members}
         if newest is None or newest.seq is None or newest.sender.uuid not in uuids:
             raise _others(group_uuid)
@@ -163,7 +162,7 @@ class BulkLoader:
                 state, last = replace(state, last_message_at=at), replace(last, created_at=at)
             else:
                 return 1
-        raise Contended
+        raise WriteConflict
 
 
 def _numbered(conversation: NewConversation) -> Iterator[tuple[int, Message]]:
@@ -188,7 +187,7 @@ def _state(conversation: NewConversation, first_at: str, latest: Iterable[tuple[
         created_at=first_at,
     )
     for seq, message in sorted(latest, key=itemgetter(0)):
-        state = advanced(replace(state, seq=seq - 1, version=seq - 1), message)
+        state = apply_message(replace(state, seq=seq - 1, version=seq - 1), message)
     return state
 
 

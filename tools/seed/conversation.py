@@ -98,7 +98,7 @@ def _is_started(store: MessageStore, user: User, other: User) -> bool:
     members = {member.uuid for member in store.conversations.members(group_uuid=CONVERSATION_UUID)}
     if members and members != {user.uuid, other.uuid}:
         raise SeedRefused(f"The conversation {CONVERSATION_UUID} is other people's: nothing was added")
-    if not members and (group_uuid := store.conversations.of_pair(user, other)):
+    if not members and (group_uuid := store.conversations.find_by_pair(user, other)):
         raise SeedRefused(
             f"{user.handle} and {other.handle} talk already, in {group_uuid}, and a pair has one conversation: "
             "nothing was added"

@@ -31,7 +31,7 @@ def seed_many(
     """Add the conversation of `count` messages, if it is not there; how many messages were written.
 
     `each` is told how many are done. A run that was interrupted is continued by one with the same count. Raises
-    SeedRefused, ConversationRefused, StoreUnavailable, Contended, DatabaseUnavailable.
+    SeedRefused, ConversationRefused, StoreUnavailable, WriteConflict, DatabaseUnavailable.
     """
     first, second = (seeded_user(users, handle) for handle in MANY_HANDLES)
     group_uuid = many_uuid(count)

@@ -13,7 +13,7 @@ from botocore.config import Config
 from lib.aws.connections import CONNECT_SECONDS
 from lib.aws.dynamodb_client import TRIES
 from lib.config import DynamoDBSettings
-from lib.ddb.errors import RequestRejected, StoreUnavailable, translated
+from lib.ddb.errors import RequestRejected, StoreUnavailable, translate_errors
 from tools.cli.tables import refuse_empty
 from tools.stream_worker.records import Record, to_event
 
@@ -47,7 +47,7 @@ class StreamSource:
 
     def stream_arn(self) -> str:
         """The table's stream of today; a table that was made anew has another."""
-        with translated():
+        with translate_errors():
             description = self._dynamodb.describe_table(TableName=self.table)["Table"]
         if "LatestStreamArn" not in description:
             raise StoreUnavailable(f"the table {self.table} has no stream")
@@ -59,7 +59,7 @@ class StreamSource:
         found: dict[str, str | None] = {}
         start: dict[str, str] = {}
         while True:
-            with translated():
+            with translate_errors():
                 description = self._streams.describe_stream(StreamArn=stream_arn, **start)["StreamDescription"]
             found |= {each["ShardId"]: each.get("ParentShardId") for each in description["Shards"]}
             if not description.get("LastEvaluatedShardId"):
@@ -72,7 +72,7 @@ class StreamSource:
         Without an iterator, from the oldest record on.
         """
         try:
-            with translated():
+            with translate_errors():
                 if iterator is None:
                     oldest = {"StreamArn": stream_arn, "ShardId": shard_id, "ShardIteratorType": "TRIM_HORIZON"}
                     iterator = self._streams.get_shard_iterator(**oldest)["ShardIterator"]

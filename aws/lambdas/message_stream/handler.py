@@ -11,7 +11,7 @@ from typing import Any
 
 from lib.aws.dynamodb_client import DynamoDBClient
 from lib.config import DynamoDBSettings, load
-from lib.ddb.sequence_numbers import GroupUpdates
+from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.table import Table
 from lib.logs import configure
 from services.update_group import StreamRecord, update_groups
@@ -24,10 +24,10 @@ def handler(event: dict[str, Any], context: object) -> dict[str, list[dict[str, 
 
 
 @cache
-def _updates() -> GroupUpdates:
+def _updates() -> SequenceNumbers:
     configure("info")
     settings = load(DynamoDBSettings)
-    return GroupUpdates(Table(DynamoDBClient(settings), settings.ddb_table))
+    return SequenceNumbers(Table(DynamoDBClient(settings), settings.ddb_table))
 
 
 def _record(record: dict[str, Any]) -> StreamRecord:

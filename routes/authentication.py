@@ -1,0 +1,27 @@
+"""Who sends a request, by the access token in its Authorization header."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from flask import g, request
+from flask.typing import ResponseReturnValue
+
+from routes.dependencies import dependencies
+from services.users import authenticate
+
+
+def login_required(view: Callable[..., ResponseReturnValue]) -> Callable[..., ResponseReturnValue]:
+    """Let only signed-in users call a view, which gets the user as its first argument."""
+
+    @wraps(view)
+    def wrapper(**arguments: Any) -> ResponseReturnValue:
+        adapters = dependencies()
+        authorization = request.headers.get("Authorization")
+        user = authenticate(adapters.verifier, adapters.users, adapters.newcomers, authorization=authorization)
+        g.user_uuid = user.uuid  # for the request's log line
+        return view(user, **arguments)
+
+    return wrapper

@@ -1,0 +1,68 @@
+"""Every error as an answer: its status, its codes as a JSON array, and the headers that belong to it."""
+
+from __future__ import annotations
+
+import logging
+
+from flask import Flask, g, jsonify
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
+
+from lib.logs import log
+from services.errors import Code, Conflict, Forbidden, Invalid, NotFound, ServiceError, Unauthenticated, Unavailable
+
+RETRY_AFTER_SECONDS = 1
+
+STATUS_BY_ERROR = {Invalid: 422, Unauthenticated: 401, Forbidden: 403, NotFound: 404, Conflict: 409, Unavailable: 503}
+CODE_BY_STATUS = {
+    404: Code.NOT_FOUND,
+    405: Code.METHOD_NOT_ALLOWED,
+    408: Code.BODY_TOO_SLOW,
+    413: Code.BODY_TOO_LARGE,
+    415: Code.CONTENT_TYPE_UNSUPPORTED,
+}
+
+
+def handle_errors(app: Flask) -> None:
+    """Register the handlers of all errors with an application."""
+    app.register_error_handler(ServiceError, handle_service_error)
+    app.register_error_handler(HTTPException, handle_http_error)
+    app.register_error_handler(Exception, handle_unexpected_error)
+
+
+def handle_service_error(error: ServiceError) -> ResponseReturnValue:
+    headers = {}
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = _challenge(error.codes[0])
+    if isinstance(error, Unavailable):
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        log(
+            "unavailable",
+            level=logging.WARNING,
+            error=error,
+            codes=error.codes,
+            cause=repr(error.__cause__),
+            request_id=g.trace.request_id,
+        )
+    return jsonify(error.codes), STATUS_BY_ERROR[type(error)], headers
+
+
+def handle_http_error(error: HTTPException) -> ResponseReturnValue:
+    status = error.code or 500
+    code = CODE_BY_STATUS.get(status, Code.BAD_REQUEST if status < 500 else Code.INTERNAL_ERROR)
+    allow = error.get_response().headers.get("Allow")
+    return jsonify([code]), status, {"Allow": allow} if allow else {}
+
+
+def handle_unexpected_error(error: Exception) -> ResponseReturnValue:
+    code = getattr(error, "code", None)  # DynamoDB's, where it rejected a request
+    log("request_failed", level=logging.ERROR, error=error, code=code, request_id=g.trace.request_id)
+    return jsonify([Code.INTERNAL_ERROR]), 500
+
+
+def _challenge(code: Code) -> str:
+    """RFC 6750 section 3: omit `error` when the request had no token."""
+    if code is Code.TOKEN_MISSING:
+        return 'Bearer realm="cruddur"'
+    kind = "invalid_request" if code is Code.TOKEN_MALFORMED else "invalid_token"
+    return f'Bearer realm="cruddur", error="{kind}", error_description="{code}"'
