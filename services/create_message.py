@@ -13,7 +13,7 @@ from lib.ddb.idempotency import DuplicateRequest, Idempotency, Receipt
 from lib.ddb.items import Message
 from lib.ddb.store import MessageStore
 from lib.users.directory import User, UserDirectory
-from services.errors import Code, Conflict, Invalid, NotFound, database_errors, store_errors
+from services.errors import Code, Conflict, Invalid, NotFound, as_service_errors
 from services.validation import ToGroup, ToUser, check_idempotency_key, check_new_message
 
 
@@ -49,34 +49,27 @@ def create_message(
         raise
 
 
+@as_service_errors()
 def _send(
     store: MessageStore, users: UserDirectory, sender: User, new: ToGroup | ToUser, idempotency: Idempotency | None
 ) -> Message:
     if isinstance(new, ToGroup):
-        with store_errors():
-            return store.send(group_uuid=new.group_uuid, sender=sender, text=new.text, idempotency=idempotency)
-    receiver = _receiver(users, sender, new.handle)
-    with store_errors():
-        return store.send_to_user(sender=sender, receiver=receiver, text=new.text, idempotency=idempotency)
-
-
-def _receiver(users: UserDirectory, sender: User, handle: str) -> User:
-    with database_errors():
-        receiver = users.by_handle(handle)
+        return store.send(group_uuid=new.group_uuid, sender=sender, text=new.text, idempotency=idempotency)
+    receiver = users.by_handle(new.handle)
     if receiver is None:
         raise NotFound(Code.RECEIVER_NOT_FOUND)
     if receiver.uuid == sender.uuid:
         raise Invalid(Code.RECEIVER_IS_SENDER)
-    return receiver
+    return store.send_to_user(sender=sender, receiver=receiver, text=new.text, idempotency=idempotency)
 
 
 def _request_hash(new: ToGroup | ToUser) -> str:
     return sha256(json.dumps(asdict(new), sort_keys=True).encode()).hexdigest()
 
 
+@as_service_errors()
 def _receipt(store: MessageStore, sender: User, idempotency: Idempotency) -> Receipt | None:
-    with store_errors():
-        return store.receipt(user=sender, key=idempotency.key)
+    return store.receipt(user=sender, key=idempotency.key)
 
 
 def _replay(receipt: Receipt, new: ToGroup | ToUser) -> Sent:

@@ -1,7 +1,7 @@
-"""What a use case can refuse, and the codes that clients see.
+"""The errors of use cases, and the codes that clients see.
 
-A kind of error is a class, because the caller decides by it (app.py gives each its HTTP status); what exactly was
-wrong is a code. The codes are part of the HTTP contract (openapi.yaml): a code is never renamed.
+The kind of an error is a class: routes/errors.py gives each class its HTTP status. A code says what exactly was wrong.
+Codes are part of the HTTP contract (openapi.yaml): they are never renamed.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Code(StrEnum):
 
 
 class ServiceError(Exception):
-    """A use case was refused; `codes` says why, one code or more."""
+    """A use case refused the request; `codes` says why, in one code or more."""
 
     def __init__(self, *codes: Code) -> None:
         super().__init__(", ".join(codes))
@@ -89,7 +89,7 @@ class Forbidden(ServiceError):
 
 
 class NotFound(ServiceError):
-    """The thing is not there, or not the caller's: the answer does not tell which."""
+    """The thing does not exist, or belongs to others: the answer does not say which."""
 
 
 class Conflict(ServiceError):
@@ -105,8 +105,8 @@ class Unavailable(ServiceError):
 
 
 @contextmanager
-def store_errors() -> Iterator[None]:
-    """Turn the table's errors into those of a use case."""
+def as_service_errors() -> Iterator[None]:
+    """Turn the errors of the table and of Postgres into those of a use case. A decorator, too."""
     try:
         yield
     except ConversationNotFound as error:
@@ -115,14 +115,5 @@ def store_errors() -> Iterator[None]:
         raise Invalid(Code.CURSOR_INVALID) from error
     except WriteConflict as error:
         raise Unavailable(Code.CONVERSATION_BUSY) from error
-    except StoreUnavailable as error:
-        raise Unavailable(Code.STORAGE_UNAVAILABLE) from error
-
-
-@contextmanager
-def database_errors() -> Iterator[None]:
-    """Turn Postgres's absence into an error of a use case."""
-    try:
-        yield
-    except DatabaseUnavailable as error:
+    except (StoreUnavailable, DatabaseUnavailable) as error:
         raise Unavailable(Code.STORAGE_UNAVAILABLE) from error

@@ -6,10 +6,11 @@ from lib.ddb.items import InboxRow
 from lib.ddb.queries import Page
 from lib.ddb.store import MessageStore
 from lib.users.directory import User
-from services.errors import store_errors
+from services.errors import as_service_errors
 from services.validation import check_limit, check_one_position
 
 
+@as_service_errors()
 def list_message_groups(
     store: MessageStore, *, user: User, limit: str | None, cursor: str | None = None, since: str | None = None
 ) -> Page[InboxRow]:
@@ -20,7 +21,6 @@ def list_message_groups(
     """
     size = check_limit(limit)
     check_one_position(cursor=cursor, since=since)
-    with store_errors():
-        if since is not None:
-            return store.list_moved(user_uuid=user.uuid, limit=size, since=since)
-        return store.list_inbox(user_uuid=user.uuid, limit=size, cursor=cursor)
+    if since is not None:
+        return store.list_moved(user_uuid=user.uuid, limit=size, since=since)
+    return store.list_inbox(user_uuid=user.uuid, limit=size, cursor=cursor)

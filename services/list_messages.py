@@ -6,10 +6,11 @@ from lib.ddb.items import Message
 from lib.ddb.queries import Page
 from lib.ddb.store import MessageStore
 from lib.users.directory import User
-from services.errors import store_errors
+from services.errors import as_service_errors
 from services.validation import check_created_at, check_group_in_path, check_limit, check_one_position
 
 
+@as_service_errors()
 def list_messages(
     store: MessageStore,
     *,
@@ -31,5 +32,4 @@ def list_messages(
     times = {"before": before, "after": after, "around": around}
     position = {name: check_created_at(text) for name, text in times.items() if text is not None}
     group_uuid = check_group_in_path(message_group_uuid)
-    with store_errors():
-        return store.list_messages(group_uuid=group_uuid, user=user, limit=size, cursor=cursor, **position)
+    return store.list_messages(group_uuid=group_uuid, user=user, limit=size, cursor=cursor, **position)

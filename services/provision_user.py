@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from lib.logs import log
 from lib.users.directory import HandleTaken, SignUp, User, UserDirectory
-from services.errors import Code, Forbidden, database_errors
+from services.errors import Code, Forbidden, as_service_errors
 
 
 def provision_user(users: UserDirectory, attributes: Mapping[str, str]) -> User:
@@ -26,7 +26,7 @@ def provision_user(users: UserDirectory, attributes: Mapping[str, str]) -> User:
     )
     if not sign_up.is_storable():
         raise Forbidden(Code.USER_NOT_FOUND)
-    with database_errors():
+    with as_service_errors():
         try:
             user, outcome = users.provision(sign_up)
         except HandleTaken as error:

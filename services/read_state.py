@@ -6,38 +6,38 @@ from lib.ddb.items import Conversation
 from lib.ddb.read_positions import ReadPositions
 from lib.ddb.store import MessageStore
 from lib.users.directory import User
-from services.errors import store_errors
+from services.errors import as_service_errors
 from services.validation import check_group_in_path, check_read_position
 
 UNREAD_SHOWN = 99
 
 
+@as_service_errors()
 def show_message_group(store: MessageStore, *, user: User, message_group_uuid: str) -> Conversation:
     """A conversation of the user, as it is now. Raises NotFound (also for a conversation of others), Unavailable."""
     group_uuid = check_group_in_path(message_group_uuid)
-    with store_errors():
-        return store.conversations.get(group_uuid=group_uuid, user=user)
+    return store.conversations.get(group_uuid=group_uuid, user=user)
 
 
+@as_service_errors()
 def mark_read(positions: ReadPositions, *, user: User, message_group_uuid: str, body: object) -> Conversation:
     """Move the user's position to `{seq}`, never back and never past the last message; the state after it.
 
     `body` is the parsed JSON, whatever it is. Raises Invalid, NotFound, Unavailable, each with nothing written.
     """
     group_uuid, seq = check_group_in_path(message_group_uuid), check_read_position(body)
-    with store_errors():
-        return positions.mark_read(group_uuid=group_uuid, user=user, seq=seq)
+    return positions.mark_read(group_uuid=group_uuid, user=user, seq=seq)
 
 
+@as_service_errors()
 def mark_unread(positions: ReadPositions, *, user: User, message_group_uuid: str) -> Conversation:
     """Make the other's last message unread for the user; the state after it. Raises NotFound, Unavailable."""
     group_uuid = check_group_in_path(message_group_uuid)
-    with store_errors():
-        return positions.mark_unread(group_uuid=group_uuid, user=user)
+    return positions.mark_unread(group_uuid=group_uuid, user=user)
 
 
+@as_service_errors()
 def count_unread(positions: ReadPositions, *, user: User) -> int | str:
     """The user's unread messages over all conversations: 0 to 99, or "99+". Raises Unavailable."""
-    with store_errors():
-        count = positions.unread_count(user_uuid=user.uuid, at_most=UNREAD_SHOWN)
+    count = positions.unread_count(user_uuid=user.uuid, at_most=UNREAD_SHOWN)
     return count if count <= UNREAD_SHOWN else f"{UNREAD_SHOWN}+"

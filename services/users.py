@@ -1,4 +1,4 @@
-"""Who is asking, and what anyone may know of a user."""
+"""Users: who sends a request, and the profile that everybody may read."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from lib.identity.tokens import (
     bearer_token,
 )
 from lib.users.directory import User, UserDirectory
-from services.errors import Code, NotFound, Unauthenticated, Unavailable, database_errors
+from services.errors import Code, NotFound, Unauthenticated, Unavailable, as_service_errors
 from services.newcomers import Newcomers
 
 
+@as_service_errors()
 def authenticate(
     verifier: TokenVerifier, users: UserDirectory, newcomers: Newcomers, *, authorization: str | None
 ) -> User:
-    """The user behind an Authorization header; who signed up and has no row in Postgres gets it now.
+    """The user behind an Authorization header. A user who signed up and has no row in Postgres gets one now.
 
     Raises Unauthenticated, Forbidden for a valid token whose user cannot get a row, Unavailable.
     """
@@ -35,15 +36,14 @@ def authenticate(
         raise Unauthenticated(Code.TOKEN_INVALID) from error
     except KeysUnavailable as error:
         raise Unavailable(Code.IDENTITY_PROVIDER_UNAVAILABLE) from error
-    with database_errors():
-        user = users.by_cognito_user_id(cognito_user_id)
+    user = users.by_cognito_user_id(cognito_user_id)
     return user or newcomers.let_in(cognito_user_id, bearer_token(authorization))
 
 
+@as_service_errors()
 def short_profile(users: UserDirectory, *, handle: str) -> User:
     """The public part of a user. Raises NotFound, Unavailable."""
-    with database_errors():
-        user = users.profile(handle)
+    user = users.profile(handle)
     if user is None:
         raise NotFound(Code.USER_NOT_FOUND)
     return user
