@@ -1,7 +1,7 @@
-"""The conversations' states: cached by the process, read when needed, adopted from old data.
+"""The states of conversations: cached in the process, read when needed, migrated from old data.
 
-What a process remembers may be out of date. Every write is conditional on the state that it starts from, and a
-refusal carries the current one (docs/data-model.md). Knows no messages.
+A cached state may be stale. Every write is conditional on the state that it starts from, and a refusal carries the
+current state (docs/data-model.md). This module knows no messages.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lib.ddb.table import WRITE_SECONDS, Table
 from lib.deadline import deadline, seconds_left
 from lib.users.directory import User
 
-_REMEMBERED = 4_096
+_CACHED_ENTRIES = 4_096
 _OWN_SECONDS = 1
 _SHARED_SECONDS = 60
 
@@ -31,11 +31,11 @@ class Conversations:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._states: Memory[str, Conversation] = Memory(LRUCache(_REMEMBERED))
-        self._adopted_inboxes: Memory[str, bool] = Memory(LRUCache(_REMEMBERED))
-        # What this process wrote itself a moment ago, unless others write to the conversation as well.
-        self._own: Memory[str, Conversation] = Memory(TTLCache(_REMEMBERED, _OWN_SECONDS))
-        self._shared: Memory[str, bool] = Memory(TTLCache(_REMEMBERED, _SHARED_SECONDS))
+        self._states: Memory[str, Conversation] = Memory(LRUCache(_CACHED_ENTRIES))
+        self._migrated_inboxes: Memory[str, bool] = Memory(LRUCache(_CACHED_ENTRIES))
+        # States that this process wrote within the last second, and conversations that others write to as well.
+        self._own: Memory[str, Conversation] = Memory(TTLCache(_CACHED_ENTRIES, _OWN_SECONDS))
+        self._shared: Memory[str, bool] = Memory(TTLCache(_CACHED_ENTRIES, _SHARED_SECONDS))
         self._guard = Lock()
         self._locks: WeakValueDictionary[str, Lock] = WeakValueDictionary()
 
@@ -50,7 +50,7 @@ class Conversations:
         return _of_member(state, user)
 
     def read_for_write(self, *, group_uuid: str, user: User) -> Conversation:
-        """The state that a write starts from: read, unless this process is sure to know it.
+        """The state that a write starts from: what this process wrote within the last second, or else a read.
 
         A read costs an eightieth of a refused transaction. Raises ConversationNotFound, also if the user is not a
         member.
@@ -63,9 +63,10 @@ class Conversations:
         return self.from_item(self._table.get(conversation_key(group_uuid)), group_uuid=group_uuid, user=user)
 
     def from_item(self, item: Item | None, *, group_uuid: str, user: User) -> Conversation:
-        """The state that an item holds, as a read or a refused write gave it; empty or None where there is none.
+        """The state in an item that a read or a refused write returned; `item` is empty or None if there is none.
 
-        An older backend's conversation is adopted here. Raises ConversationNotFound, also if the user is not a member.
+        A conversation of an older backend has no such item and is migrated. Raises ConversationNotFound, also if the
+        user is not a member.
         """
         state = (
             Conversation.from_item(item, group_uuid=group_uuid)
@@ -91,9 +92,9 @@ class Conversations:
         self._own.put(state.group_uuid, state)
 
     def members(self, *, group_uuid: str) -> list[User]:
-        """The members of a conversation, without a membership check; empty if it is not there.
+        """The members of a conversation, without a membership check; empty if there is no such conversation.
 
-        Of one that nobody has adopted: the users whom its inbox rows show.
+        For a conversation that is not migrated: the users whom its inbox rows show.
         """
         item = self._table.get(conversation_key(group_uuid))
         if item is None:
@@ -103,17 +104,17 @@ class Conversations:
         return [member.user for member in state.members.values()]
 
     def find_by_pair(self, user: User, other: User) -> str | None:
-        """The uuid of the conversation of two users, also an older backend's; None if they have none."""
+        """The uuid of the conversation of two users, migrated or not; None if they have none."""
         item = self._table.get(pair_key(user.uuid, other.uuid))
         if item is not None:
             return str(item["group_uuid"]["S"])
-        return self._old_group(user, other) or self._old_group(other, user)  # a row of one side may have been lost
+        return self._old_group(user, other) or self._old_group(other, user)  # one side may have lost its row
 
     @contextmanager
     def lock(self, group_uuid: str) -> Iterator[None]:
-        """Hold the conversation's lock inside the `with` block: a process has one writer a conversation.
+        """Hold the conversation's lock inside the `with` block, so that a process has one writer a conversation.
 
-        Waiting and the block share five seconds. Raises WriteConflict if waiting took all.
+        Waiting and the block share five seconds. Raises WriteConflict if waiting took all of them.
         """
         with self._guard:
             lock = self._locks.setdefault(group_uuid, Lock())
@@ -126,11 +127,11 @@ class Conversations:
                 lock.release()
 
     def _old_group(self, owner: User, other: User) -> str | None:
-        if self._adopted_inboxes.get(owner.uuid):
+        if self._migrated_inboxes.get(owner.uuid):
             return None
         groups = old_groups(self._table, user_uuid=owner.uuid)
         if not groups:
-            self._adopted_inboxes.put(owner.uuid, True)
+            self._migrated_inboxes.put(owner.uuid, True)
         return groups.get(other.uuid)
 
 

@@ -1,7 +1,8 @@
-"""Cursors: where a reading ended, signed for its purpose and for the partition it was made on.
+"""Cursors: signed positions in a list.
 
-A cursor holds no partition key; the server rebuilds it from who is asking. The signature covers the purpose and the
-partition key, so a cursor that was made up, altered, or given out for another list is refused.
+A cursor holds no partition key: the server rebuilds the key from the signed-in user and the path. The signature covers
+the cursor's purpose and its partition key. So the server refuses a cursor that is forged, altered or made for another
+list.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ from itsdangerous.encoding import base64_encode
 from lib.ddb.errors import CursorInvalid
 
 Purpose = Literal["cursor", "feed"]
-"""What it is for: the next page of a list, or what moves in an inbox from then on."""
+"""`cursor` leads to the next page of a list, `feed` to the conversations that move after it was made."""
 
-_SHORT = 128  # bytes: what is no longer, zlib would hardly make shorter, and trying costs more than all the rest
+_SHORT = 128  # bytes; zlib hardly shortens such a payload, and trying takes longer than signing it
 
 
 class CursorSigner:
-    """Signs with the deployment's secret: every process understands every other's cursors."""
+    """Signs with the deployment's secret, so that every process accepts the cursors of all others."""
 
     def __init__(self, secret_key: str) -> None:
         self._serializer = _Serializer(secret_key)
 
     def sign(self, purpose: Purpose, payload: object, *, pk: str) -> str:
-        """The cursor that holds a payload, which is JSON: URL-safe text."""
+        """A cursor that holds a JSON payload, as URL-safe text."""
         return str(self._serializer.dumps(payload, salt=_salt(purpose, pk)))
 
     def verify(self, purpose: Purpose, cursor: str, *, pk: str) -> Any:
@@ -43,7 +44,7 @@ def _salt(purpose: Purpose, pk: str) -> str:
 
 
 class _Serializer(URLSafeSerializer):
-    """Compresses what is long alone; it reads both, as its base does."""
+    """Compresses long payloads only. Its base class reads both forms."""
 
     def dump_payload(self, obj: Any) -> bytes:
         payload = orjson.dumps(obj)

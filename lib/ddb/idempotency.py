@@ -1,6 +1,6 @@
-"""The receipt of a send under an Idempotency-Key: written with the message, it answers whoever sends again.
+"""Idempotency: a send with an Idempotency-Key stores a receipt, and the receipt answers every repetition.
 
-Knows no message's other writes: `receipt_write` joins them at the head of their transaction.
+`receipt_write` goes first into the transaction of the message.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ RECEIPT_SECONDS = 24 * 60 * 60
 
 
 class DuplicateRequest(WriteRefused):
-    """The sender has used this Idempotency-Key within its time; nothing was written now."""
+    """The sender has used this Idempotency-Key within the last 24 hours; nothing was written now."""
 
     def __init__(self, receipt: Receipt) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class DuplicateRequest(WriteRefused):
 
 @dataclass(frozen=True, slots=True)
 class Idempotency:
-    """The key under which a message is to be sent once, and a hash of what was asked for under it."""
+    """An Idempotency-Key, and a hash of the request that came with it."""
 
     key: str
     request_hash: str
@@ -33,7 +33,7 @@ class Idempotency:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a user sent under an Idempotency-Key: which request it was, and the message that answered it."""
+    """The stored answer to a request: the key, the request's hash, and the message that answered it."""
 
     key: str
     request_hash: str
@@ -64,10 +64,9 @@ def receipt_key(user_uuid: str, key: str) -> Item:
 
 
 def receipt_write(idempotency: Idempotency, answer: Message, *, now: int) -> Write:
-    """The receipt of a send, unless there is one whose time is not over; `now` in epoch seconds.
+    """Put the receipt of a send, unless there is one that has not expired; `now` in epoch seconds.
 
-    It belongs at the head of the transaction: once sent, a message's other writes are refused as well, and the first
-    refusal is the one that counts.
+    It goes first into the transaction: a repeated request is refused by several conditions, and the first one counts.
     """
     receipt = Receipt(idempotency.key, idempotency.request_hash, answer, expires_at=now + RECEIPT_SECONDS)
     return put(

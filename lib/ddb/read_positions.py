@@ -1,7 +1,7 @@
-"""How far each member has read: moved forward by reading and sending, back by marking unread.
+"""Read positions: how far each member has read. Reading and sending move a position forward, marking unread back.
 
-A position stands in the conversation's state and, copied by the same transaction, in the member's inbox row; what is
-unread is `seq - read_seq`, so there is no counter that could drift (docs/data-model.md).
+A position stands in the conversation's state; the same transaction copies it to the member's inbox row. The number of
+unread messages is `seq - read_seq`, so no counter can drift (docs/data-model.md).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lib.ddb.transactions import StateChanged, read_writes
 from lib.deadline import tries
 from lib.users.directory import User
 
-# Pages in the search for the other's last message, which may be far down: each is twice the one before.
+# Page sizes of the search for the other's last message: each page is twice the size of the one before.
 _FIRST_PAGE, _LARGEST_PAGE = 20, 1_000
 
 
@@ -44,7 +44,7 @@ class ReadPositions:
         Returns the state after it. Raises ConversationNotFound; WriteConflict, with nothing written.
         """
         state = self._conversations.get(group_uuid=group_uuid, user=user)
-        # Before the turn, because it may take a while; in the turn only what is newer is looked through.
+        # The long search comes before the lock; under the lock, only newer messages are searched.
         last, looked_through = self._last_of_other(state, user, above=0), state.seq
 
         def target(state: Conversation) -> int:
@@ -55,7 +55,7 @@ class ReadPositions:
         return self._move(state, user, target)
 
     def unread_count(self, *, user_uuid: str, at_most: int) -> int:
-        """Messages that a user has not read, over all of their conversations; counting stops above `at_most`.
+        """The number of unread messages in all conversations of a user; counting stops above `at_most`.
 
         One Query for each MB of inbox, some 3000 conversations.
         """
@@ -70,7 +70,7 @@ class ReadPositions:
         return count
 
     def _move(self, state: Conversation, user: User, target: Callable[[Conversation], int]) -> Conversation:
-        """Move to where the target is in the state, which was read for this: it decides whether anything is written."""
+        """Move the position to `target(state)`, and write nothing if it is there already. `state` was just read."""
         with self._conversations.lock(state.group_uuid):
             for _ in tries(WRITE_SECONDS):
                 member, read_seq = state.members[user.uuid], target(state)
@@ -88,7 +88,7 @@ class ReadPositions:
         raise WriteConflict
 
     def _last_of_other(self, state: Conversation, user: User, *, above: int) -> int:
-        """The number of the last message that the user did not write; 0 if there is none above that number."""
+        """The `seq` of the last message of the other member; 0 if it is not greater than `above`."""
         pk, before, limit, more = keys.message_pk(state.group_uuid), None, _FIRST_PAGE, True
         while more:
             items, more = self._table.newest(pk, limit=limit, before=before)

@@ -1,8 +1,8 @@
-"""Pattern D after the fact: messages that were written alone get their numbers, and their conversation's rows move.
+"""Pattern D in stream mode: messages that were written alone get their `seq`, and the conversation's rows move.
 
-Told by the table's stream which messages are new, it takes that for a signal only, and the table for the truth: it
-reads which messages have no `seq`, and writes on condition that the state is still the one it read. So a signal that
-comes twice, late or in another order does no harm, nor do sends that do D themselves.
+A record of the table's stream is only a signal; the table is the truth. For each signal this module reads which
+messages have no `seq`, and writes on condition that the conversation's state is still the one it read. So signals may
+come twice, late or out of order, and inline sends may run at the same time.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from lib.ddb.transactions import KeyTaken, MessageChanged, StateChanged, apply_m
 from lib.deadline import tries
 
 MESSAGES_AT_ONCE = 95
-"""A transaction has 100 items: beside the messages, the state, and for each of two rows a Delete and a Put."""
+"""A transaction has at most 100 items: these messages, the state, and a Delete and a Put for each of two rows."""
 
-_LOOKED_AT = 10  # items without the shape of a message may stand above the last one
+_LAST_ITEMS = 10  # malformed items may stand above the last message
 
 
 class SequenceNumbers:
@@ -34,11 +34,11 @@ class SequenceNumbers:
         self._table = table
 
     def update(self, group_uuid: str, new: Sequence[Message]) -> int:
-        """Number the messages without `seq` from the first of `new` to the last, and bring the latest into both rows.
+        """Number all messages without `seq` from the first of `new` to the last, and show the latest in both rows.
 
-        In between may be others, which are numbered with them, so that numbers follow the order of the sort keys.
-        Returns how many there were. An older backend's conversation is adopted first. Raises ConversationNotFound if
-        there is none, or a sender is no member of it; WriteConflict when others kept writing to it; StoreUnavailable.
+        Returns how many it numbered. Numbers follow the order of the sort keys. A conversation of an older backend is
+        migrated first. Raises ConversationNotFound if there is no such conversation or a sender is not a member,
+        WriteConflict when others kept writing to it, StoreUnavailable.
         """
         first, last = min(message.created_at for message in new), max(message.created_at for message in new)
         for _ in tries(WRITE_SECONDS):
@@ -55,22 +55,22 @@ class SequenceNumbers:
         item = self._table.get(conversation_key(group_uuid))
         if item:
             return Conversation.from_item(item, group_uuid=group_uuid)
-        adopted = migrate_conversation(
+        migrated = migrate_conversation(
             self._table, group_uuid, requesting_user=requesting_user.sender, unread_from=unread_from
         )
-        if adopted is None:
+        if migrated is None:
             raise ConversationNotFound
-        return adopted
+        return migrated
 
     def _number(self, state: Conversation, first: str, last: str) -> int:
-        count, messages = 0, self._uncounted(state, first, last)
+        count, messages = 0, self._unnumbered(state, first, last)
         while batch := list(islice(messages, MESSAGES_AT_ONCE)):
             state = self._transact(state, batch)
             count += len(batch)
         return count
 
-    def _uncounted(self, state: Conversation, first: str, last: str) -> Iterator[Message]:
-        """The messages that the state does not count: without `seq`, or with one of an adoption that came too late."""
+    def _unnumbered(self, state: Conversation, first: str, last: str) -> Iterator[Message]:
+        """Messages that the state does not count: without `seq`, or with one from a migration that was overtaken."""
         items = self._table.all(
             KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
             FilterExpression="attribute_not_exists(seq) OR seq > :seq",
@@ -88,21 +88,21 @@ class SequenceNumbers:
                 yield message
 
     def _transact(self, before: Conversation, messages: Sequence[Message]) -> Conversation:
-        """The state after these messages, which are in the order of their keys."""
+        """Number messages, in the order of their keys, and return the state after them."""
         after = reduce(apply_message, messages, before)
         for _ in tries(WRITE_SECONDS):
             last = messages[-1] if after.last_message_at > before.last_message_at else self._shown(after, messages)
             try:
                 self._table.transact(number_writes(before, after, messages, last=last))
-            except KeyTaken:  # a member got a message in another conversation in the same microsecond
+            except KeyTaken:  # a member has a row of another conversation at the same microsecond
                 after = replace(after, last_message_at=tick_after(after.last_message_at))
             else:
                 return after
         raise WriteConflict
 
     def _shown(self, state: Conversation, late: Sequence[Message]) -> Message:
-        """The message that the rows show, and go on showing: all the new ones are below it."""
+        """The message that the rows show already: all the new ones have lower sort keys."""
         end = state.last_message_at + "\0"
-        items, _ = self._table.newest(keys.message_pk(state.group_uuid), limit=_LOOKED_AT, before=end)
-        found = (parse_message(item, group_uuid=state.group_uuid) for item in items)
-        return next((message for message in found if message), late[-1])
+        items, _ = self._table.newest(keys.message_pk(state.group_uuid), limit=_LAST_ITEMS, before=end)
+        last_messages = (parse_message(item, group_uuid=state.group_uuid) for item in items)
+        return next((message for message in last_messages if message), late[-1])

@@ -1,7 +1,7 @@
-"""The calls on one DynamoDB table. Knows wire format and retries, not what items mean.
+"""The calls on one DynamoDB table: wire format, conditions and retries. This module does not know what items mean.
 
-Reads are strongly consistent, except on the index, which cannot be. Every call asks for its consumed capacity. The
-client is lib/aws/dynamodb_client.py's or boto3's.
+Reads are strongly consistent, except on the index. Every call asks for its consumed capacity. The client is
+lib/aws/dynamodb_client.py's or boto3's.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _REFUSALS = frozenset(
 class Write:
     """One action of a transaction, and the error to raise when its condition fails.
 
-    `request` is `{"Put": …}`, `{"Update": …}` or `{"Delete": …}` without the table's name. `on_failure` makes the
-    error from the item that stands in the way (empty where there is none).
+    `request` is `{"Put": …}`, `{"Update": …}`, `{"Delete": …}` or `{"ConditionCheck": …}` without the table's name.
+    `on_failure` makes the error from the item that failed the condition, which is empty if there is no item.
     """
 
     request: dict[str, dict[str, Any]]
@@ -65,7 +65,7 @@ class Table:
         return item
 
     def put_batch(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Put up to 25 items, replacing existing ones; return those that were not written for lack of capacity."""
+        """Put up to 25 items, replacing existing ones; return those not written for lack of capacity."""
         puts = [{"PutRequest": {"Item": item}} for item in items]
         with translate_errors():
             try:
@@ -77,7 +77,7 @@ class Table:
         return [each["PutRequest"]["Item"] for each in answer["UnprocessedItems"].get(self.name, [])]
 
     def ping(self) -> None:
-        """Ask the table for an item that is not there."""
+        """Read an item that does not exist, to see whether the table answers."""
         self.get({"pk": {"S": "PING"}, "sk": {"S": "PING"}})
 
     def newest(self, pk: str, *, limit: int, before: str | None) -> tuple[list[Item], bool]:
@@ -109,7 +109,7 @@ class Table:
         )
 
     def transact(self, writes: Sequence[Write]) -> None:
-        """Make all writes or none; try again while others have the items.
+        """Make all writes or none; try again while other writes hold the items.
 
         Raises the error of the first write whose condition failed; WriteConflict or Throttled when the time was up.
         """
@@ -216,7 +216,7 @@ def _was_retried(error: ClientError) -> bool:
 
 
 def _refusal(response: dict[str, Any], writes: Sequence[Write]) -> StoreError:
-    """What a refused call means. A single Put gives its only reason as the error itself."""
+    """The error for a refused call. A single Put has no list of reasons: its error is the reason."""
     code = response["Error"]["Code"]
     single = [{"Code": code.removesuffix("Exception"), "Item": response.get("Item", {})}]
     reasons = response.get("CancellationReasons", single)

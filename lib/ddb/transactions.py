@@ -1,8 +1,8 @@
-"""The transactions of the write path: which items a message brings, and what each refused condition means.
+"""The transactions of the write path: the items of each, their conditions, and the error for each refusal.
 
-Patterns C (the message) and D (both inbox rows) in one transaction each: `start_writes` for the first message
-between two users, `append_writes` for every other. In stream mode the message is written alone, and D comes after it,
-for several messages at once: `number_writes`. What a message does to the state stands once, in `apply_message`.
+`start_writes` stores the first message between two users, `append_writes` every other one: patterns C (the message)
+and D (both inbox rows) in one transaction. In stream mode the message is written alone, and `number_writes` does D for
+several messages later. `apply_message` alone says how a message changes the state.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _UNCHANGED = "version = :old_version AND last_message_at = :old_last_message_at"
 
 
 class StateChanged(WriteRefused):
-    """Another write came first; `item` is the conversation's current state, empty if it has none."""
+    """Another write came first; `item` is the conversation's current state, empty if there is none."""
 
     def __init__(self, item: Item) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class StateChanged(WriteRefused):
 
 
 class PairTaken(WriteRefused):
-    """The pair talks already, in `group_uuid`."""
+    """The two users have a conversation already: `group_uuid`."""
 
     def __init__(self, item: Item) -> None:
         super().__init__()
@@ -47,28 +47,28 @@ class PairTaken(WriteRefused):
 
 
 class KeyTaken(WriteRefused):
-    """An item with this timestamp is there already: the next microsecond is tried."""
+    """Another item has this sort key; the sender tries the next microsecond."""
 
 
 class MessageChanged(WriteRefused):
-    """A message that was to get its number is counted by now, or gone."""
+    """A message got its number from another process, or is gone."""
 
 
 def apply_message(state: Conversation, message: Message) -> Conversation:
-    """The state after a message. Sending marks read, and brings the sender's current name along.
+    """The state after a message. Sending marks the conversation as read and updates the sender's name.
 
-    A message of stream mode that turns up below the last one is only counted: its sender had not seen what is above
-    it, and may have another name by now.
+    In stream mode a message may come in below the last one. It is counted, but it updates no name, and marks only
+    itself as read: its sender had not seen the messages above it.
     """
-    seq, at = state.seq + 1, sortable(message.created_at)
+    seq, created_at = state.seq + 1, sortable(message.created_at)
     sender = Member(message.sender, read_seq=seq)
-    if at <= state.last_message_at:
-        known = state.members[message.sender.uuid]
-        sender = replace(known, read_seq=seq if known.read_seq == state.seq else known.read_seq)
+    if created_at <= state.last_message_at:
+        member = state.members[message.sender.uuid]
+        sender = replace(member, read_seq=seq if member.read_seq == state.seq else member.read_seq)
     return replace(
         state,
         members={**state.members, message.sender.uuid: sender},
-        last_message_at=max(state.last_message_at, at),
+        last_message_at=max(state.last_message_at, created_at),
         seq=seq,
         version=state.version + 1,
     )
@@ -97,9 +97,9 @@ def append_writes(before: Conversation, after: Conversation, message: Message) -
 def number_writes(
     before: Conversation, after: Conversation, messages: Sequence[Message], *, last: Message
 ) -> list[Write]:
-    """Messages that are there get the next numbers: state, both inbox rows (5 items), and one item for each message.
+    """Stored messages get the next numbers: state, both inbox rows (5 items), and one item for each message.
 
-    `last` is the message that the rows show. Where it is the one of before, they are renewed in their places.
+    `last` is the message that the rows will show. If they show it already, they are rewritten in place.
     """
     return [
         update_state(before, after),
@@ -112,7 +112,7 @@ def number_writes(
 
 
 def read_writes(before: Conversation, after: Conversation, *, owner_uuid: str) -> list[Write]:
-    """A member's position moves: state and their inbox row, which stays where it is (2 items)."""
+    """A member's read position moves: the state and the member's inbox row, in place (2 items)."""
     row = update(
         inbox_row_key(owner_uuid, after.last_message_at),
         {"read_seq": {"N": str(after.members[owner_uuid].read_seq)}},
@@ -124,7 +124,7 @@ def read_writes(before: Conversation, after: Conversation, *, owner_uuid: str) -
 
 
 def inbox_rows(state: Conversation, *, text: str, sender_uuid: str | None) -> list[InboxRow]:
-    """Each member's inbox row in this state, with the other member and what is to be shown of the last message."""
+    """Each member's inbox row in this state, with the other member and the last message."""
     first, second = state.members
     return [
         InboxRow(
