@@ -10,7 +10,8 @@ import boto3
 import pytest
 
 from lib.postgres.database import Database
-from tests.support.deployed import Account, open_account
+from tests.support.deployed import Account, open_account, shared_packages
+from tools.deploy.packages import Package
 from tools.local_stack.cognito import LocalPool, ensure_pool
 
 
@@ -29,10 +30,17 @@ def user_pool(cognito_client: Any) -> LocalPool:
 
 
 @pytest.fixture(scope="session")
-def account(engine_folder: Path, new_database: Callable[[], str]) -> Iterator[Account]:
+def packages(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, Package]:
+    """The functions' packages by the functions' names. All workers of a run share them."""
+    folder = tmp_path_factory.getbasetemp()
+    return shared_packages((folder.parent if hasattr(request.config, "workerinput") else folder) / "packages")
+
+
+@pytest.fixture(scope="session")
+def account(engine_folder: Path, packages: dict[str, Package], new_database: Callable[[], str]) -> Iterator[Account]:
     """An AWS account that stacks can be deployed to, with a database of users."""
     url = new_database()
     with Database(url) as database:
         database.script("db/schema.sql")
-    with open_account(engine_folder, url) as opened:
+    with open_account(engine_folder, packages.values(), url) as opened:
         yield opened

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -19,7 +20,7 @@ from tests.support.deployed import BUCKET, Account
 from tests.support.scripts import load
 from tests.support.stores import ANNA, TableContents
 from tools.deploy import templates
-from tools.deploy.packages import FUNCTIONS, Package, upload
+from tools.deploy.packages import FUNCTIONS, HANDLERS, Package, build
 from tools.deploy.protection import protections
 
 PREFIX = "second"
@@ -58,33 +59,41 @@ def unprotect(account: Account, outputs: dict[str, str]) -> None:
     account.client("cognito-idp").update_user_pool(UserPoolId=outputs["UserPoolId"], DeletionProtection="INACTIVE")
 
 
-def test_the_same_sources_give_the_same_packages_and_without_a_bucket_nothing_is_asked_of_aws(
-    account: Account, tmp_path: Path
+def test_the_same_sources_give_the_same_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One small library stands for those of the function, which take seconds to install."""
+    source = tmp_path / "message_stream"
+    shutil.copytree(HANDLERS / source.name, source)
+    (source / "requirements.txt").write_text("six==1.17.0\n")
+    monkeypatch.setattr("tools.deploy.packages.HANDLERS", tmp_path)
+    first, second = (build(source.name, tmp_path / folder) for folder in ("first", "second"))
+    assert first.path.read_bytes() == second.path.read_bytes()
+    with (source / "handler.py").open("a") as handler:
+        handler.write("CHANGED = True\n")
+    changed = build(source.name, tmp_path / "changed")
+    assert (first.key == second.key, first.key == changed.key) == (True, False)
+
+
+def test_a_package_that_is_in_the_bucket_is_not_uploaded_again(
+    account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nowhere = Account("http://127.0.0.1:9", tmp_path, "")
-    done = nowhere.script("package", "--output", str(tmp_path))
-    assert done.returncode == 0, done.stderr
-    made, uploaded = (json.loads(path.read_text()) for path in (tmp_path / "parameters.json", account.parameters))
-    assert made | {"CodeBucket": BUCKET} == uploaded
-    for function in FUNCTIONS:
-        name = f"{function}.zip"
-        assert (tmp_path / name).read_bytes() == (account.parameters.parent / name).read_bytes()
-
-
-def test_a_package_that_is_in_the_bucket_is_not_uploaded_again(account: Account, tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"of any content")
-    package = Package("a", tmp_path / "a.zip", "a/hash.zip")
+    package = Package("message_stream", tmp_path / "a.zip", "a/hash.zip")
+    monkeypatch.setattr("tools.deploy.packages.build_all", lambda folder: [package])
+    for outcome in ("uploaded", "there already"):
+        done = account.script("package", "--bucket", BUCKET, "--output", str(tmp_path))
+        assert (done.returncode, f"a/hash.zip: {outcome}" in done.stderr) == (0, True), done.stderr
+    parameters = {"MessageStreamKey": package.key, "CodeBucket": BUCKET}
+    assert json.loads((tmp_path / "parameters.json").read_text()) == parameters
     with closing(account.client("s3")) as client:
-        assert [upload(client, package, BUCKET) for _ in range(2)] == [True, False]
         stored = client.get_object(Bucket=BUCKET, Key=package.key)
         assert (stored["Body"].read(), stored["ServerSideEncryption"]) == (b"of any content", "AES256")
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_package_holds_all_that_its_handler_imports_and_its_byte_code(
-    account: Account, tmp_path: Path, function: str
+    packages: dict[str, Package], tmp_path: Path, function: str
 ) -> None:
-    with zipfile.ZipFile(account.parameters.parent / f"{function}.zip") as archive:
+    with zipfile.ZipFile(packages[function].path) as archive:
         archive.extractall(tmp_path)
     names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert {"handler.py", "lib/config.py", "botocore/__init__.py"} <= names

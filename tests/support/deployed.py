@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
+import io
+import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 import boto3
 
-from tests.support.scripts import run
+from tests.support.scripts import load, run
+from tools.deploy.packages import FUNCTIONS, Package, upload
 from tools.local_stack.ministack import Ministack
 
 BUCKET = "packages-of-the-tests"
@@ -39,8 +44,16 @@ class Account:
         return boto3.client(service, endpoint_url=self.url)
 
     def script(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """A script of bin/aws, working in this account."""
-        return run(f"aws/{name}", *arguments, AWS_ENDPOINT_URL=self.url)
+        """A script of bin/aws on this account, called in this process, without a terminal."""
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            patch.dict("os.environ", AWS_ENDPOINT_URL=self.url),
+            patch("sys.stdin", io.StringIO()),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            status = load(f"aws/{name}")(list(arguments))
+        return subprocess.CompletedProcess([name, *arguments], status, out.getvalue(), err.getvalue())
 
     def deploy(self, *arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
         """`bin/aws/deploy messaging`, with these parameters besides those of the network."""
@@ -53,17 +66,34 @@ class Account:
         return {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
 
 
+def shared_packages(folder: Path) -> dict[str, Package]:
+    """The functions' packages in `folder`, made by bin/aws/package for the first process that asks; others wait."""
+    folder.mkdir(exist_ok=True)
+    parameters = folder / "parameters.json"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not parameters.exists():
+            # Without a bucket the script asks nothing of AWS, so an endpoint that refuses connections is enough.
+            packaged = run("aws/package", "--output", str(folder), AWS_ENDPOINT_URL="http://127.0.0.1:9")
+            assert packaged.returncode == 0, packaged.stderr
+    keys = json.loads(parameters.read_text())
+    unnamed = [Package(function, folder / f"{function}.zip", "") for function in FUNCTIONS]
+    return {package.function: replace(package, key=keys[package.parameter]) for package in unnamed}
+
+
 @contextmanager
-def open_account(folder: Path, database_url: str) -> Iterator[Account]:
-    """A new account, prepared by bin/aws/package and by hand."""
+def open_account(folder: Path, packages: Iterable[Package], database_url: str) -> Iterator[Account]:
+    """A new account with these packages in its bucket."""
     with Ministack(folder / "account", log=folder / "account.log", persistent=False) as engine:
-        boto3.client("s3", endpoint_url=engine.url).create_bucket(Bucket=BUCKET)
-        secrets = boto3.client("secretsmanager", endpoint_url=engine.url)
-        arn = secrets.create_secret(Name="database", SecretString=database_url)["ARN"]
-        account = Account(engine.url, folder / "packages" / "parameters.json", arn)
-        packaged = account.script("package", "--bucket", BUCKET, "--output", str(account.parameters.parent))
-        assert packaged.returncode == 0, packaged.stderr
-        yield account
+        with closing(boto3.client("s3", endpoint_url=engine.url)) as storage:
+            storage.create_bucket(Bucket=BUCKET)
+            assert all(upload(storage, package, BUCKET) for package in packages)
+        with closing(boto3.client("secretsmanager", endpoint_url=engine.url)) as secrets:
+            arn = secrets.create_secret(Name="database", SecretString=database_url)["ARN"]
+        parameters = {package.parameter: package.key for package in packages} | {"CodeBucket": BUCKET}
+        path = folder / "parameters.json"
+        path.write_text(json.dumps(parameters))
+        yield Account(engine.url, path, arn)
 
 
 def eventually(look: Callable[[], T | None]) -> T:
