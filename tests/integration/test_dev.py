@@ -18,18 +18,7 @@ import psutil
 import pytest
 
 from lib.config import ROOT
-from tests.support.dev import (
-    SECONDS,
-    Dev,
-    authorization,
-    call,
-    cognito,
-    eventually,
-    once,
-    processes_of,
-    running,
-    stop_all,
-)
+from tests.support.dev import Dev, authorization, call, cognito, eventually, once, processes_of, running, stop_all
 from tools.local_stack.processes import LOOPBACK, Child, answers, bare_environment, free_port
 
 GREETING = "The jump gate is open \N{ROCKET}"
@@ -81,32 +70,7 @@ def test_a_start_that_is_interrupted_halfway_leaves_no_child(folder: Path, numbe
     assert not (folder / "stack.json").exists()
 
 
-def test_messages_survive_a_stop_and_the_second_start_is_quick(folder: Path) -> None:
-    with running(folder) as dev:
-        first = dev.description
-        sender, receiver, *_ = first["users"]
-        sent = call(
-            f"{first['api_url']}/api/messages",
-            {"message": GREETING, "handle": receiver["handle"]},
-            Authorization=authorization(first, sender),
-        )
-        assert dev.stop(signal.SIGINT) == 0
-        assert not list(folder.glob("stack.*"))
-
-    began = time.monotonic()
-    with running(folder) as dev:
-        assert time.monotonic() - began < 6
-        second = dev.description
-        assert second["users"] == first["users"]
-        assert second["cognito"]["user_pool_id"] == first["cognito"]["user_pool_id"]
-        messages = call(
-            f"{second['api_url']}/api/messages/{sent['message_group_uuid']}",
-            Authorization=authorization(second, second["users"][1]),
-        )
-        assert [each["message"] for each in messages if each["uuid"] == sent["uuid"]] == [GREETING]
-
-
-def test_who_signed_up_keeps_name_and_password_and_is_not_made_twice(folder: Path) -> None:
+def test_messages_and_users_survive_a_stop_and_the_second_start_is_quick(folder: Path) -> None:
     username, password = "delenn@example.com", "Minbar-1234"
     attributes = {"email": username, "preferred_username": "delenn"}
     with running(folder) as dev:
@@ -117,41 +81,59 @@ def test_who_signed_up_keeps_name_and_password_and_is_not_made_twice(folder: Pat
         cognito(first, "ConfirmSignUp", **client, ConfirmationCode="123456")
         bearer = authorization(first, {"username": username, "password": password})
         assert call(f"{first['api_url']}/api/message_groups", Authorization=bearer) == []
-        dev.stop(signal.SIGINT)
+        sent = call(
+            f"{first['api_url']}/api/messages",
+            {"message": GREETING, "handle": first["users"][1]["handle"]},
+            Authorization=bearer,
+        )
+        assert dev.stop(signal.SIGINT) == 0
+        assert not list(folder.glob("stack.*"))
 
+    began = time.monotonic()
     with running(folder) as dev:
+        assert time.monotonic() - began < 6
         second = dev.description
         assert second["users"] == first["users"]
-        [found] = cognito(
-            second,
-            "ListUsers",
-            UserPoolId=second["cognito"]["user_pool_id"],
-            Filter='preferred_username = "delenn"',
-        )["Users"]
+        assert second["cognito"]["user_pool_id"] == first["cognito"]["user_pool_id"]
+        search = {"UserPoolId": second["cognito"]["user_pool_id"], "Filter": 'preferred_username = "delenn"'}
+        [found] = cognito(second, "ListUsers", **search)["Users"]
         assert found["Username"] == username
-        bearer = authorization(second, {"username": username, "password": password})
-        assert call(f"{second['api_url']}/api/message_groups", Authorization=bearer) == []
+        for user in ({"username": username, "password": password}, second["users"][1]):
+            messages = call(
+                f"{second['api_url']}/api/messages/{sent['message_group_uuid']}",
+                Authorization=authorization(second, user),
+            )
+            assert [message["message"] for message in messages] == [GREETING]
 
 
-def test_a_running_stack_describes_itself_and_its_curl_line_works_as_pasted(folder: Path) -> None:
-    with running(folder) as dev:
+@pytest.fixture(scope="class")
+def dev(folder: Path) -> Iterator[Dev]:
+    with running(folder, FEED_WINDOW_SECONDS="11") as dev:
+        yield dev
+
+
+class TestRunningStack:
+    """What a stack that runs tells and takes; its folder is the module's."""
+
+    def test_it_describes_itself_to_its_owner_alone(self, dev: Dev) -> None:
         described = dev.description
         assert described.keys() == {"api_url", "dynamodb_endpoint", "postgres_url", "cognito", "users"}
         for user in described["users"]:
             assert user.keys() == {"handle", "username", "password", "user_uuid", "cognito_user_id"}
             assert user["cognito_user_id"]
         for name in ("stack.json", "stack.env", "secret_key"):
-            assert (folder / name).stat().st_mode & 0o777 == 0o600
+            assert (dev.folder / name).stat().st_mode & 0o777 == 0o600
 
+    def test_its_curl_line_works_as_pasted(self, dev: Dev, tmp_path: Path) -> None:
         assert eventually(lambda: "Ctrl-C stops everything" in dev.output)
         (curl,) = re.findall(r"^curl .*$", dev.output, re.MULTILINE)
         # The shell makes the words; a `curl` that shows them stands in for a program that not every machine has.
-        (folder / "curl").write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
-        (folder / "curl").chmod(0o755)
+        (tmp_path / "curl").write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
+        (tmp_path / "curl").chmod(0o755)
         pasted = subprocess.run(
             ["/bin/sh", "-c", curl],
             cwd="/",
-            env=bare_environment(CRUDDUR_PYTHON=sys.executable, PATH=f"{folder}:{os.environ['PATH']}"),
+            env=bare_environment(CRUDDUR_PYTHON=sys.executable, PATH=f"{tmp_path}:{os.environ['PATH']}"),
             capture_output=True,
             text=True,
             check=True,
@@ -161,50 +143,30 @@ def test_a_running_stack_describes_itself_and_its_curl_line_works_as_pasted(fold
         name, _, value = header.partition(": ")
         assert isinstance(call(url, **{name: value})[0]["message"], str)
 
-        status, output = once(folder, "true")
+    def test_its_folder_is_not_shared(self, dev: Dev) -> None:
+        status, output = once(dev.folder, "true")
         assert status == 1
         assert re.fullmatch(r"\S+ is in use by another ./bin/dev[^\n]+\n", output)
 
+    def test_settings_reach_the_api(self, dev: Dev) -> None:
+        (api,) = [part for part in psutil.Process(dev.process.pid).children() if "serve.py" in " ".join(part.cmdline())]
+        assert b"FEED_WINDOW_SECONDS=11" in Path(f"/proc/{api.pid}/environ").read_bytes()
 
-def test_a_second_api_beside_it_has_its_stack_and_its_own_port(folder: Path, tmp_path: Path) -> None:
-    with running(folder, FEED_WINDOW_SECONDS="11") as dev:
-        assert b"FEED_WINDOW_SECONDS=11" in _environment_of_the_api(dev)
+    def test_a_second_api_beside_it_has_its_stack_and_its_own_port(self, dev: Dev, tmp_path: Path) -> None:
         port = free_port()
         beside = Child(
             "an API",
             [sys.executable, ROOT / "serve.py"],
-            env=bare_environment(LOCAL_DIR=str(folder), PORT=str(port), WEB_CONCURRENCY="1"),
+            env=bare_environment(LOCAL_DIR=str(dev.folder), PORT=str(port), WEB_CONCURRENCY="1"),
             ready=answers(f"http://{LOOPBACK}:{port}/api/ready"),
             log=tmp_path / "log",
         )
         with beside:
-            user = dev.description["users"][0]
-            bearer = authorization(dev.description, user)
+            bearer = authorization(dev.description, dev.description["users"][0])
             assert call(f"http://{LOOPBACK}:{port}/api/message_groups", Authorization=bearer)
 
 
-def _environment_of_the_api(dev: Dev) -> bytes:
-    (api,) = [each for each in psutil.Process(dev.process.pid).children() if "serve.py" in " ".join(each.cmdline())]
-    return Path(f"/proc/{api.pid}/environ").read_bytes()
-
-
-def test_a_part_that_dies_ends_the_stack_with_its_name(folder: Path) -> None:
-    with running(folder) as dev:
-        parts = psutil.Process(dev.process.pid).children()
-        next(each for each in parts if "ministack" in " ".join(each.cmdline())).kill()
-        assert dev.process.wait(SECONDS) == 1
-        assert "ministack ended with status -9" in dev.output
-
-
-def test_a_killed_stack_takes_its_children_along_and_can_start_again(folder: Path) -> None:
-    dev = Dev(folder)
-    dev.wait_until_up()
-    dev.stop(signal.SIGKILL)
-    assert eventually(lambda: processes_of(folder) == [])
-    assert once(folder, "true")[0] == 0
-
-
-def test_a_killed_stacks_engine_keeps_the_folder_until_it_has_saved(folder: Path) -> None:
+def test_a_killed_stack_takes_its_children_along_and_keeps_its_folder_until_they_have_saved(folder: Path) -> None:
     dev = Dev(folder)
     dev.wait_until_up()
     [engine] = [each for each in psutil.Process(dev.process.pid).children() if "ministack" in each.cmdline()]
@@ -216,7 +178,9 @@ def test_a_killed_stacks_engine_keeps_the_folder_until_it_has_saved(folder: Path
         engine.resume()
     assert (status, "in use by another ./bin/dev" in said) == (1, True)
     assert eventually(lambda: processes_of(folder) == [])
-    assert once(folder, "true")[0] == 0
+    status, output = once(folder, "no-such-command")  # it starts again, and says that this is not there
+    assert status == 127, output
+    assert "no-such-command" in output.splitlines()[-1]
 
 
 def test_once_gives_the_commands_status_and_the_stacks_variables(folder: Path) -> None:
@@ -244,9 +208,3 @@ def test_once_passes_a_signal_on_and_gives_the_status_of_a_shell(folder: Path) -
     assert eventually(lambda: "waiting" in dev.output, or_ended=dev.process), dev.output
     assert dev.stop(signal.SIGTERM) == 128 + signal.SIGTERM
     assert processes_of(folder) == []
-
-
-def test_once_says_that_a_command_is_not_there(folder: Path) -> None:
-    status, output = once(folder, "no-such-command")
-    assert status == 127, output
-    assert "no-such-command" in output.splitlines()[-1]

@@ -146,7 +146,7 @@ def test_slow_bodies_hold_nobody_up(server: ApiServer) -> None:
         slow: list[socket.socket] = []
         for count in (1, 2, 32, 200):
             slow += stack.enter_context(clients(server, count, KINDS))
-            time.sleep(1)
+            time.sleep(0.2)
         for answer in answers(slow):
             head, _, body = answer.partition(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 408")
@@ -167,5 +167,5 @@ def test_half_sent_headers_hold_nobody_up(server: ApiServer) -> None:
 
 def test_idle_connections_shut_nobody_out(server: ApiServer) -> None:
     with Others(server) as others, clients(server, 2000, (b"GET /api/health-check HTTP/1.1\r\nHost: x\r\n\r\n", b"")):
-        time.sleep(2)
+        time.sleep(1)
     others.assert_nothing_is_left()

@@ -72,6 +72,7 @@ def launch(
 def running(folder: Path, **variables: str) -> Iterator[Dev]:
     """A stack that is up; stopped afterwards, if the test did not, with nothing left of it."""
     dev = Dev(folder, **variables)
+    dev.started.remove(dev.process)  # it is stopped here
     try:
         dev.wait_until_up()
         yield dev
