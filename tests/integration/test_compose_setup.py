@@ -49,6 +49,20 @@ class Stack:
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr
 
+    def run(
+        self,
+        script: str,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        *arguments: str,
+        **changed: str,
+    ) -> tuple[int, Any]:
+        """A script with these variables, in this process: its status and what it printed."""
+        for name, value in {**ENVIRONMENT, **self.variables, **changed}.items():
+            monkeypatch.setenv(name, value)
+        status = scripts.load(script)(list(arguments))
+        return status, capsys.readouterr()
+
     def written(self) -> dict[str, str]:
         return {name: value or "" for name, value in dotenv_values(self.folder / "stack.env").items()}
 
@@ -116,12 +130,14 @@ def test_the_secrets_are_made_for_this_stack_and_for_its_owner_alone(stack: Stac
     assert [path.name for path in stack.folder.iterdir()] == ["stack.env"]
 
 
-def test_what_the_script_prints_completes_the_example(stack: Stack, tmp_path: Path) -> None:
-    printed = scripts.run("cognito/setup", **{**ENVIRONMENT, **stack.variables})
-    assert printed.returncode == 0, printed.stderr
-    assert PASSWORD in printed.stderr
+def test_what_the_script_prints_completes_the_example(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, printed = stack.run("cognito/setup", monkeypatch, capsys)
+    assert status == 0, printed.err
+    assert PASSWORD in printed.err
     dotenv = tmp_path / ".env"
-    dotenv.write_text((ROOT / ".env.example").read_text() + printed.stdout)
+    dotenv.write_text((ROOT / ".env.example").read_text() + printed.out)
     settings = load(Settings, {name: value or "" for name, value in dotenv_values(dotenv).items()})
     written = stack.written()
     assert settings.aws_cognito_user_pool_id == written["AWS_COGNITO_USER_POOL_ID"]
@@ -151,14 +167,18 @@ def test_a_pool_that_was_lost_is_made_again_and_its_users_linked(
     ],
 )
 def test_nobody_elses_pool_gets_users_with_a_known_password(
-    name: str, elsewhere: str, reason: str, stack: Stack
+    name: str,
+    elsewhere: str,
+    reason: str,
+    stack: Stack,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = stack.written()
-    variables = {**ENVIRONMENT, **stack.variables, name: elsewhere}
-    refused = scripts.run("cognito/setup", "--stack-env", **variables)
-    assert (refused.returncode, refused.stdout) == (1, "")
-    assert reason in refused.stderr
-    assert "hunter2" not in refused.stderr
+    status, printed = stack.run("cognito/setup", monkeypatch, capsys, "--stack-env", **{name: elsewhere})
+    assert (status, printed.out) == (1, "")
+    assert reason in printed.err
+    assert "hunter2" not in printed.err
     assert stack.written() == before
 
 

@@ -20,8 +20,8 @@ from tests.support.old_data import old_conversation
 from tests.support.stores import ANNA, BERT, CARL, TableContents, positions_of, stores_on
 from tests.support.streamed import streamed_stores_on
 
-EACH = 40
-ADOPTIONS = 5
+EACH = 15
+ADOPTIONS = 2
 
 
 class People:
@@ -37,7 +37,7 @@ class People:
         for number in range(EACH):
             text = f"{number} of {sender.handle} by {type(store).__name__}"
             self.written.append(store.send(group_uuid=self.group_uuid, sender=sender, text=text))
-            if number % 10 == 0:
+            if number % 5 == 0:
                 positions_of(store).mark_read(group_uuid=self.group_uuid, user=reader, seq=number)
 
     def count(self, updates: SequenceNumbers, end: Callable[[], bool]) -> None:

@@ -17,7 +17,7 @@ from lib.ddb.store import MessageStore
 from lib.users.directory import User
 from tests.support.stores import ANNA, BERT, TableContents, positions_of, stores_on
 
-MESSAGES = 60
+MESSAGES = 25
 
 Act = Callable[[MessageStore, str, User], list[int]]
 Talk = tuple[TableContents, MessageStore, MessageStore, str]

@@ -37,6 +37,7 @@ from tools.local_stack.environment import CREDENTIALS
 SEED = int(os.environ.get("FAULT_SEED", "0")) or random.randrange(1, 2**32)  # noqa: S311
 ODDS = 0.1  # that the connection is cut at a request of the API to the engine
 COUPLES = 6
+KILLS = 2
 PEOPLE = [User(str(uuid.uuid5(uuid.NAMESPACE_OID, str(n))), f"user{n}", f"User {n}") for n in range(60)]
 
 api = pytest.fixture(scope="module")(run_api)
@@ -119,7 +120,7 @@ def talk(client: RetryingClient, couples: Iterable[tuple[User, User]], busy_grou
 
 def faults(server: Server, proxy: LossyProxy, chance: random.Random) -> None:
     """Some seconds of faults, in a random order."""
-    schedule = [server.kill] * 4 + [server.kill_worker] * 6 + [proxy.cut_all] * 6
+    schedule = [server.kill] * KILLS + [server.kill_worker] * 4 + [proxy.cut_all] * 4
     chance.shuffle(schedule)
     kinds: dict[str, Iterator[Cut]] = defaultdict(lambda: itertools.cycle(Cut))
     proxy.choose = lambda operation: next(kinds[operation]) if chance.random() < ODDS else None
@@ -153,7 +154,7 @@ def test_every_message_is_there_once_whatever_is_killed_and_cut(
     told = [f"{len(client.acknowledged)} acknowledged", server.killed, proxy.cuts, Counter(client.failures)]
     print(*told, sep="\n")  # noqa: T201
     check(Snapshot(engine, table), client)
-    assert server.killed["server"] == 4
+    assert server.killed["server"] == KILLS
     assert server.killed["worker"] > 0
     assert proxy.broken > 0
     assert all(proxy.cuts["TransactWriteItems", cut] for cut in Cut)

@@ -11,7 +11,7 @@ from lib.ddb.store import MessageStore
 from tests.support.stores import ANNA, BERT, TableContents, stores_on
 
 WRITERS = 4  # of each process
-SECONDS = 2.0
+SECONDS = 1.0
 
 
 def test_nobody_waits_long_for_those_who_know_the_newest_state(dynamodb_client: Any, table: str) -> None:
