@@ -28,7 +28,7 @@ from tools.seed.conversation import CONVERSATION_UUID, seed_conversation, seed_u
 
 CONFIG: dict[str, Any] = {
     "seed": 4,
-    "generation": {"deterministic": True, "database": "none", "max-examples": 40},
+    "generation": {"deterministic": True, "database": "none", "max-examples": 25},
     # What answers hold, and what stands in the sources, would be other values from run to run.
     "phases": {phase: {"extra-data-sources": {"responses": False}} for phase in ("coverage", "fuzzing")},
     "analysis": {"constants": {"enabled": False}},
@@ -146,7 +146,7 @@ def test_requests_that_build_on_answers_are_answered_as_documented(member: Calle
         def validate_response(self, response: Any, case: Case, **sent: Any) -> None:
             case.validate_response(response, headers=member.headers, transport_kwargs=sent, recorder=self.recorder)
 
-    Client.run(settings=BOUNDED)
+    Client.run(settings=settings(BOUNDED, max_examples=12))
 
 
 @pytest.mark.parametrize(

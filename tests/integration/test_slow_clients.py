@@ -167,5 +167,5 @@ def test_half_sent_headers_hold_nobody_up(server: ApiServer) -> None:
 
 def test_idle_connections_shut_nobody_out(server: ApiServer) -> None:
     with Others(server) as others, clients(server, 2000, (b"GET /api/health-check HTTP/1.1\r\nHost: x\r\n\r\n", b"")):
-        time.sleep(1)
+        time.sleep(2)
     others.assert_nothing_is_left()
