@@ -221,9 +221,9 @@ def function_at_work(client: Any, contents: TableContents) -> None:
 
 
 def doctor_at_work(client: Any, contents: TableContents) -> None:
-    """Every repair that there is."""
+    """The repair of one damage for each code."""
     root = stores_on(contents._client, TABLE)
-    for _, damage, _ in damages.values():
+    for damage in {code: damage for code, damage, _ in damages.values()}.values():
         contents.clear()
         damage(contents, sound_table(root))
         visit(client, TABLE, fix=True)
