@@ -9,20 +9,26 @@ This module reads the environment; it opens no connection and knows no client li
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from dotenv import dotenv_values
-
-from lib.setting_values import Kind, is_local, parse, proxy_for
 
 ROOT = Path(__file__).resolve().parent.parent
 
 # With one of these set, the environment says which stack is meant; without, a running local stack is.
 _ANCHORS = ("DATABASE_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_COGNITO_USER_POOL_ID")
+
+
+# What parsers of URLs read differently, so that one could see another host than the next.
+_AMBIGUOUS = re.compile(r"[\\\s\x00-\x1f\x7f]")
+
+Kind = Literal["text", "url", "endpoint", "database_url", "secret"]
 
 
 class SettingsError(Exception):
@@ -187,7 +193,7 @@ class Settings(CacheSettings, PostgresSettings, DynamoDBSettings, CognitoSetting
 
 def refuse_proxy(url: str) -> None:
     """Raise SettingsError if the environment sends requests to this URL through a proxy, which the API does not."""
-    if name := proxy_for(url):
+    if name := _proxy_for(url):
         raise SettingsError(
             [f"{name} is set, but AWS is called without a proxy: add {urlsplit(url).hostname} to NO_PROXY"]
         )
@@ -219,7 +225,7 @@ def load(section: type[S], environ: Mapping[str, str] | None = None) -> S:
         text = environ.get(name, "").strip()
         if text:
             try:
-                values[each.name] = parse(text, hints[each.name], each)
+                values[each.name] = _parse(text, hints[each.name], each)
             except ValueError as error:
                 problems.append(f"{name} {error}")
         elif each.default is MISSING:
@@ -248,3 +254,61 @@ def _export(path: Path, *, override: bool = False) -> None:
     for name, value in dotenv_values(path).items():
         if value and (override or not os.environ.get(name)):
             os.environ[name] = value
+
+
+def is_local(url: str | None) -> bool:
+    """Whether a URL leads to a local stack: loopback, a unix socket, or a host of the compose file.
+
+    The compose file gives its services names under `.test`, which RFC 6761 keeps from ever being public.
+    No URL means AWS itself, which is not local.
+    """
+    if not url or _AMBIGUOUS.search(url):
+        return False
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        return False
+    if host is None:
+        return parts.scheme.startswith("postgres")
+    return host in ("localhost", "127.0.0.1", "::1") or host.endswith(".test")
+
+
+def _proxy_for(url: str) -> str | None:
+    """The variable of the environment that names a proxy for this URL, if one does."""
+    parts = urlsplit(url)
+    if parts.scheme not in getproxies() or proxy_bypass(parts.netloc):
+        return None
+    return f"{parts.scheme}_proxy".upper()
+
+
+def _parse(text: str, hint: Any, declared: Field[Any]) -> Any:
+    """The value that a text stands for, by its type and what is declared of it. ValueError says what it takes."""
+    if choices := [choice for choice in get_args(hint) if isinstance(choice, str)]:
+        if text not in choices:
+            raise ValueError(f"is {text!r}; it takes {' or '.join(choices)}")
+        return text
+    if hint is int:
+        low, high = declared.metadata["low"], declared.metadata["high"]
+        if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+            raise ValueError(f"is {text!r}; it takes a whole number from {low} to {high}")
+        return int(text)
+    kind = declared.metadata["kind"]
+    if kind in ("url", "endpoint"):
+        return _parse_url(text, plain="anywhere" if kind == "url" else "local")
+    if kind == "database_url" and not text.startswith(("postgresql://", "postgres://")):
+        raise ValueError("is not a postgresql:// URL")  # the value holds a password: it is not repeated
+    if kind == "secret" and len(text) < 16:
+        raise ValueError("is too short; it takes 16 characters or more")
+    return text
+
+
+def _parse_url(text: str, *, plain: Literal["anywhere", "local"]) -> str:
+    """An http or https URL without a last slash; `plain` says where http may lead."""
+    parts = urlsplit(text)
+    complete = parts.scheme in ("http", "https") and parts.hostname and parts.username is None
+    if not complete or _AMBIGUOUS.search(text):
+        raise ValueError(f"is {text!r}; it takes a URL that begins with http:// or https://")
+    if plain == "local" and parts.scheme == "http" and not is_local(text):
+        raise ValueError(f"is {text!r}; it takes https:// for any host but this machine's own")
+    return text.rstrip("/")

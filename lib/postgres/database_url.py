@@ -11,7 +11,7 @@ from typing import Any
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from lib import setting_values
+from lib import config
 from lib.config import SettingsError
 
 
@@ -35,7 +35,7 @@ def is_local(url: str) -> bool:
     hosts = f"{parts.get('host') or ''},{parts.get('hostaddr') or ''}".split(",")
     named = [host for host in hosts if host and not host.startswith("/")]
     urls = [f"postgresql://[{host}]" if ":" in host else f"postgresql://{host}" for host in named]
-    return all(setting_values.is_local(each) for each in urls)
+    return all(config.is_local(each) for each in urls)
 
 
 def split_password(url: str) -> tuple[str, str | None]:

@@ -19,10 +19,10 @@ from lib.config import (
     PostgresSettings,
     Settings,
     SettingsError,
+    is_local,
     load,
     local_dir,
 )
-from lib.setting_values import is_local
 from tools.local_stack.environment import write_stack_env
 
 MINIMUM = {

@@ -17,9 +17,8 @@ from typing import Any
 import pytest
 from dotenv import dotenv_values
 
-from lib.config import ROOT, Settings, SettingsError, load
+from lib.config import ROOT, Settings, SettingsError, is_local, load
 from lib.postgres import database_url
-from lib.setting_values import is_local
 from tests.support.compose_file import SERVICES, environment
 from tools.local_stack.environment import CREDENTIALS
 

@@ -64,7 +64,7 @@ def where(settings: DynamoDBSettings) -> str:
 
 
 @contextmanager
-def explained(settings: DynamoDBSettings) -> Iterator[None]:
+def describe_errors(settings: DynamoDBSettings) -> Iterator[None]:
     """Make a sentence of what keeps DynamoDB from serving a script. Raises StoreUnavailable."""
     try:
         with translate_errors():
@@ -78,7 +78,7 @@ def explained(settings: DynamoDBSettings) -> Iterator[None]:
 def open_table(client: Any, settings: DynamoDBSettings) -> Table:
     """The configured table, after asking whether it is there. Raises StoreUnavailable."""
     table = Table(client, settings.ddb_table)
-    with explained(settings):
+    with describe_errors(settings):
         table.ping()
     return table
 
