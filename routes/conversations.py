@@ -1,4 +1,4 @@
-"""A user's conversations over HTTP: pattern B, and what the user has read of them (openapi.yaml)."""
+"""Conversations over HTTP: pattern B and the read state (openapi.yaml)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ conversations = Blueprint("message_groups", __name__, url_prefix="/api")
 @conversations.get("/message_groups")
 @login_required
 def get_message_groups(user: User) -> ResponseReturnValue:
-    page = list_message_groups(dependencies().store, user=user, **page_args("cursor", "since"))
+    args = page_args()
+    page = list_message_groups(
+        dependencies().store, user=user, limit=args.get("limit"), cursor=args.get("cursor"), since=args.get("since")
+    )
     return page_response([_message_group(row) for row in page.items], page)
 
 

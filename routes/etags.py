@@ -1,4 +1,4 @@
-"""Answers that a client may keep, if it asks each time whether they are still the same."""
+"""Answers that a client may cache and revalidate."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from flask import Response, request
 
 
 def with_etag(response: Response, *, cache_control: str) -> Response:
-    """An answer with its ETag; a 304 without a body where the client has this one (RFC 9110, If-None-Match).
+    """The answer with an ETag; a 304 without a body if the client has this answer (RFC 9110, If-None-Match).
 
-    `Link` counts as part of it: a page that is followed by another now is no longer the same.
+    The ETag covers `Link`, too: a page changes when another page follows it.
     """
     etag = sha256(response.get_data() + response.headers.get("Link", "").encode()).hexdigest()[:32]
     response.set_etag(etag)

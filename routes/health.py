@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it can serve."""
+"""Health checks: whether the process lives, and whether its dependencies answer."""
 
 from __future__ import annotations
 

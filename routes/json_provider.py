@@ -1,6 +1,6 @@
-"""JSON as the API writes it: UTF-8 without escapes that it does not need, keys in their order, a newline at the end.
+"""JSON answers by orjson: UTF-8, keys in their order, a newline at the end.
 
-By orjson, straight to bytes: the standard library takes twenty times as long for a page of a list.
+The standard library takes twenty times as long for a page of a list.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from flask.json.provider import JSONProvider
 
 
 class OrjsonProvider(JSONProvider):
-    """What `jsonify` and the tests' clients use."""
+    """Makes `jsonify` and the tests' clients use orjson."""
 
     def dumps(self, obj: Any, **_: Any) -> str:
         return orjson.dumps(obj).decode()

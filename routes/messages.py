@@ -23,9 +23,17 @@ messages = Blueprint("messages", __name__, url_prefix="/api")
 @messages.get("/messages/<message_group_uuid>")
 @login_required
 def get_messages(user: User, message_group_uuid: str) -> ResponseReturnValue:
-    step = _step()
-    place = page_args("cursor", "before", "after", "around")
-    page = list_messages(dependencies().store, user=user, message_group_uuid=message_group_uuid, **place)
+    step, args = _step(), page_args()
+    page = list_messages(
+        dependencies().store,
+        user=user,
+        message_group_uuid=message_group_uuid,
+        limit=args.get("limit"),
+        cursor=args.get("cursor"),
+        before=args.get("before"),
+        after=args.get("after"),
+        around=args.get("around"),
+    )
     return page_response([_message(message) for message in page.items[::step]], page)
 
 
@@ -52,7 +60,7 @@ def _message(message: Message) -> dict[str, Any]:
 
 
 def _step() -> int:
-    """How to walk through a page, which comes newest first: onwards, or backwards for oldest first."""
+    """The step through a page, whose first item is the newest: 1 for newest first, -1 for oldest first."""
     order = request.args.get("order", dependencies().settings.messages_order)
     if order not in ("asc", "desc"):
         raise Invalid(Code.ORDER_INVALID)

@@ -1,4 +1,4 @@
-"""What a client sent, as JSON."""
+"""The body of a request, as JSON."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from services.errors import Code, Invalid
 
 MAX_BODY_BYTES = 16 * 1024
 REFUSED = "cruddur.refused"
-"""Where a WSGI environ holds the status of a request that the server refuses; the application answers it."""
+"""The key of a WSGI environ under which asgi.py puts the status of a request that it refuses."""
 BEGAN = "cruddur.began"
-"""Where it holds when the server had the request's headers, by time.perf_counter."""
+"""The key under which asgi.py puts when the headers arrived, by time.perf_counter."""
 
 
 def json_body() -> object:
-    """The request's body, parsed. Raises Invalid; HTTPException for what is no JSON, too large or badly framed."""
+    """The parsed body. Raises Invalid for malformed JSON, HTTPException for another content type, size or framing."""
     if request.mimetype != "application/json":
         raise UnsupportedMediaType
     try:
@@ -27,7 +27,7 @@ def json_body() -> object:
     if len(data) > MAX_BODY_BYTES:
         raise RequestEntityTooLarge
     try:
-        body: object = json.loads(data.decode("utf-8-sig"))  # given bytes, json would take UTF-16 and surrogates too
+        body: object = json.loads(data.decode("utf-8-sig"))  # json.loads(bytes) would accept UTF-16 and surrogates, too
     except (ValueError, RecursionError) as error:
         raise Invalid(Code.BODY_INVALID) from error
     return body

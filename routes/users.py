@@ -1,4 +1,4 @@
-"""Users over HTTP: what the client asks before it sends a token."""
+"""Users over HTTP: the short profile, which needs no token."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Pattern C, write a message; the store does D, update the group, in the same transaction.
-
-The notes name the two ways in another way as well: C is the first message to a user, D one in an existing group.
-"""
+"""Pattern C: write a message. In inline mode the store does D, update the group, in the same transaction."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ from services.validation import ToGroup, ToUser, check_idempotency_key, check_ne
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A message as it was stored; `replayed` if that was done for an earlier request with the same key."""
+    """A stored message; `replayed` if an earlier request with the same Idempotency-Key stored it."""
 
     message: Message
     replayed: bool = False
@@ -30,9 +27,9 @@ def create_message(
 ) -> Sent:
     """Write what a client sent: `{message, message_group_uuid}` or `{message, handle}`.
 
-    `body` is the parsed JSON, whatever it is, `idempotency_key` the header of that name: the same message under the
-    same key is written once in 24 hours (draft-ietf-httpapi-idempotency-key-header). By handle, the pair's
-    conversation gets the message and is started if there is none. Raises Invalid, NotFound, Conflict, each with
+    `body` is the parsed JSON, of any type. `idempotency_key` is the header of that name: repeating a request with the
+    same key within 24 hours writes the message once (draft-ietf-httpapi-idempotency-key-header). A message to a handle
+    goes to the conversation of the two users; the first one starts it. Raises Invalid, NotFound, Conflict, each with
     nothing written, and Unavailable.
     """
     new = check_new_message(body)
@@ -43,7 +40,7 @@ def create_message(
     except DuplicateRequest as error:
         return _replay(error.receipt, new)
     except NotFound:
-        # The receiver may have been renamed since: what was answered before is answered again.
+        # The receiver may have another handle by now; the stored answer is still the right one.
         if idempotency and (receipt := _receipt(store, sender, idempotency)):
             return _replay(receipt, new)
         raise

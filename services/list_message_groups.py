@@ -1,4 +1,4 @@
-"""Pattern B: a user's conversations, newest first; or those that moved since, oldest first."""
+"""Pattern B: a user's conversations, newest first; or the ones that moved since a feed cursor, oldest first."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ def list_message_groups(
 ) -> Page[InboxRow]:
     """A page of the user's inbox, or of its feed from the feed cursor `since`.
 
-    `limit` (1 to 100, as text), `cursor` and `since` are the client's, None where it gave none. Raises Invalid,
-    Unavailable.
+    The client gives `limit` (1 to 100, as text) and at most one of `cursor` and `since`. Raises Invalid, Unavailable.
     """
     size = check_limit(limit)
     check_one_position(cursor=cursor, since=since)

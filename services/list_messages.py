@@ -1,4 +1,4 @@
-"""Pattern A: the messages of one conversation, newest first, from its end or about a position."""
+"""Pattern A: the messages of one conversation, newest first."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def list_messages(
 ) -> Page[Message]:
     """A page of a conversation that the user is a member of.
 
-    `limit` (1 to 100, as text), `cursor` and the positions, which are times, are the client's, None where it gave
-    none. Raises Invalid, NotFound (also for a conversation of others), Unavailable.
+    The client gives `limit` (1 to 100, as text) and at most one position: `cursor`, or one of the times `before`,
+    `after` and `around`. Raises Invalid, NotFound (also for a conversation of others), Unavailable.
     """
     size = check_limit(limit)
     check_one_position(cursor=cursor, before=before, after=after, around=around)

@@ -1,4 +1,4 @@
-"""What a user has read: a conversation with both members' positions, moving one's own, and the total of unread."""
+"""The read state: both members' read positions, moving one's own, and the number of unread messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def show_message_group(store: MessageStore, *, user: User, message_group_uuid: s
 def mark_read(positions: ReadPositions, *, user: User, message_group_uuid: str, body: object) -> Conversation:
     """Move the user's position to `{seq}`, never back and never past the last message; the state after it.
 
-    `body` is the parsed JSON, whatever it is. Raises Invalid, NotFound, Unavailable, each with nothing written.
+    `body` is the parsed JSON, of any type. Raises Invalid, NotFound, Unavailable, each with nothing written.
     """
     group_uuid, seq = check_group_in_path(message_group_uuid), check_read_position(body)
     return positions.mark_read(group_uuid=group_uuid, user=user, seq=seq)

@@ -1,4 +1,4 @@
-"""Whether the system can serve: what it depends on has to answer within a second."""
+"""Readiness: whether every dependency answers within a second."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from lib.postgres.errors import DatabaseUnavailable
 from services.errors import Code, Unavailable
 
 _DEADLINE_SECONDS = 0.9
-_THREADS = 2  # of each dependency: one may still hang while the next asks
+_THREADS = 2  # for each dependency: one check may still hang when the next one starts
 
 
 class Readiness:
-    """Asks every dependency at once. One a process: a dependency that hangs holds nobody else's threads."""
+    """Checks all dependencies at once. Each has threads of its own, so that one that hangs delays no other check."""
 
     def __init__(self, checks: Mapping[Code, Callable[[], None]]) -> None:
-        """`checks` maps the code of a dependency that does not answer to what asks it."""
+        """`checks` maps each dependency's error code to the function that asks the dependency."""
         self._checks = checks
         self._threads = {code: ThreadPoolExecutor(_THREADS, thread_name_prefix=code) for code in checks}
 
     def check(self) -> None:
-        """Return if everything answers. Raises Unavailable with the code of each that does not."""
-        # In the caller's context, so that what a check costs counts for the caller.
+        """Raise Unavailable with the code of each dependency that does not answer."""
+        # In the caller's context, so that the request's log line counts the checks.
         asked = {code: self._threads[code].submit(copy_context().run, ask) for code, ask in self._checks.items()}
         wait(asked.values(), timeout=_DEADLINE_SECONDS)
         failing: list[Code] = []
