@@ -21,7 +21,7 @@ from lib.ddb.table import Table
 from lib.users.directory import User
 from tests.support.doctor_fixtures import visit
 from tests.support.stores import ANNA, BERT, CARL, NOON, NewStore, TableContents
-from tests.unit.conftest import TABLE, moto_client
+from tests.unit.conftest import TABLE, empty_table
 from tools.seed import bulk
 from tools.seed.bulk import BulkLoader, ConversationRefused, NewConversation, NewMessage
 
@@ -342,8 +342,8 @@ def several() -> Sequence[NewConversation]:
     return plan(5), plan(1, group=OTHER_GROUP, members=(ANNA, CARL))
 
 
-def test_a_load_that_crashed_anywhere_is_continued(small: None) -> None:
-    with moto_client() as client:
+def test_a_load_that_crashed_anywhere_is_continued(ministack_client: Any, small: None) -> None:
+    with empty_table(ministack_client) as client:
         contents, added = TableContents(client, TABLE), []
         load(client, *several())
         whole = by_key(contents.items())

@@ -1,8 +1,9 @@
-"""Properties of the store, on moto: pages against a plain list, and sends in any order against a model."""
+"""Properties of the store: pages against a plain list, and sends in any order against a model."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from lib.ddb.items import Message
 from lib.users.directory import User
 from tests.support.stores import ANNA, BERT, CARL, SteppingClock, TableContents, stores_on
-from tests.unit.conftest import TABLE, moto_client
+from tests.unit.conftest import TABLE, empty_table
 
 USERS = (ANNA, BERT, CARL)
 PROCESSES = 3
@@ -23,9 +24,9 @@ steps = st.sampled_from([timedelta(0), timedelta(seconds=1), timedelta(seconds=-
 @settings(max_examples=25, deadline=None)
 @given(sends=sends, clock_steps=st.tuples(*[steps] * PROCESSES))
 def test_sends_from_several_processes_in_any_order_equal_a_list_a_pair(
-    sends: list[tuple[int, tuple[User, User]]], clock_steps: tuple[timedelta, ...]
+    ministack_client: Any, sends: list[tuple[int, tuple[User, User]]], clock_steps: tuple[timedelta, ...]
 ) -> None:
-    with moto_client() as client:
+    with empty_table(ministack_client) as client:
         new_store = stores_on(client, TABLE)
         stores = [new_store(clock=SteppingClock(step)) for step in clock_steps]
         model: dict[frozenset[str], list[tuple[str, str]]] = {}
@@ -56,9 +57,9 @@ def test_sends_from_several_processes_in_any_order_equal_a_list_a_pair(
     meanwhile=st.lists(st.booleans(), min_size=1, max_size=40),
 )
 def test_pages_of_any_size_equal_the_list_whatever_is_written_meanwhile(
-    before: int, limits: list[int], meanwhile: list[bool]
+    ministack_client: Any, before: int, limits: list[int], meanwhile: list[bool]
 ) -> None:
-    with moto_client() as client:
+    with empty_table(ministack_client) as client:
         store = stores_on(client, TABLE)(clock=SteppingClock())
         group = store.send_to_user(sender=ANNA, receiver=BERT, text="0").group_uuid
         for number in range(1, before):
