@@ -1,4 +1,8 @@
-"""README.md and the pages in docs say what the code says: links, paths, tables and items (costs: test_costs.py)."""
+"""README.md, CONTRIBUTING.md and the pages in docs match the code: links, paths, generated parts and examples.
+
+test_costs.py checks the figures of docs/performance.md, and tests/integration/test_quick_start.py runs the commands of
+the README.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,23 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import MISSING, fields
 from pathlib import Path
 
-from lib.config import ROOT, Settings
+import pytest
+import yaml
+
+from lib.config import ROOT
 from routes import errors as error_routes
 from services import errors
 from services.errors import Code
-from tests.support.documents import DATA_MODEL, DOCTOR, DOCUMENTS, EACH, README, anchors, blocks, table
+from tests.support import scripts
+from tests.support.documents import CONFIGURATION, DATA_MODEL, DOCTOR, DOCUMENTS, EACH_DOCUMENT, anchors, blocks
 from tests.support.examples import examples, size
 from tools.doctor.findings import Code as Finding
 
 
-@EACH
-def test_every_relative_link_leads_to_a_file_and_to_a_heading_of_it(document: Path) -> None:
+@EACH_DOCUMENT
+def test_every_relative_link_leads_to_a_file_and_a_heading(document: Path) -> None:
     links = re.findall(r"\]\(([^)\s]+)\)", document.read_text())
     for path, _, anchor in (link.partition("#") for link in links if not link.startswith("https://")):
         target = (document.parent / path).resolve() if path else document
@@ -27,39 +34,45 @@ def test_every_relative_link_leads_to_a_file_and_to_a_heading_of_it(document: Pa
         assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
 
 
-@EACH
-def test_every_path_that_is_named_exists(document: Path) -> None:
-    named = re.findall(
-        r"(?<![\w/.-])(?:\./)?((?:bin|lib|services|routes|db|docs|tests)/[\w./-]*\w)", document.read_text()
-    )
-    assert named
-    assert [path for path in named if not (ROOT / path).exists()] == []
+def test_every_named_path_exists() -> None:
+    pattern = r"(?<![\w/.-])(?:\./)?((?:aws|bin|db|docs|lib|routes|services|tests|tools)/[\w./-]*\w)"
+    paths = {(document.name, path) for document in DOCUMENTS for path in re.findall(pattern, document.read_text())}
+    assert paths
+    assert {(name, path) for name, path in paths if not (ROOT / path).exists()} == set()
 
 
-def test_every_function_that_is_linked_is_in_its_file() -> None:
-    linked = {
+def test_every_linked_function_is_in_its_file() -> None:
+    links = {
         (document.parent / path, name)
         for document in DOCUMENTS
         for name, path in re.findall(r"\[`([\w.]+)`\]\(([^)]+\.py)\)", document.read_text())
     }
-    assert linked
-    for path, name in linked:
+    assert links
+    for path, name in links:
         source = path.read_text()
         assert re.search(rf"^ *(def|class) {name.rpartition('.')[2]}\b", source, re.MULTILINE), f"{name} in {path}"
 
 
-def test_the_table_of_settings_is_that_of_the_code() -> None:
-    expected = [
-        [f"`{each.name.upper()}`", _default(each.default), each.metadata["meaning"]] for each in fields(Settings)
-    ]
-    lines = "\n".join(f"| {' | '.join(row)} |" for row in expected)
-    assert table(README, "Setting") == expected, f"the table in README.md has to read\n{lines}"
+def test_the_configuration_page_is_up_to_date() -> None:
+    updated = scripts.load("docs").__globals__["updated"]
+    page = CONFIGURATION.read_text()
+    assert updated(page) == page, "docs/configuration.md is out of date: run ./bin/docs"
+    assert updated(page.replace("| `DDB_TABLE` |", "| `TABLE` |")) == page
 
 
-def test_the_table_of_errors_has_every_code_with_its_statuses() -> None:
-    listed = {(int(status), code.strip("`")) for status, code, _ in table(README, "Status")}
-    assert listed == set(_answers())
-    assert {code for _, code in listed} == set(Code)
+def test_help_lists_every_command_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert scripts.load("help")([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    commands = [path for path in (ROOT / "bin").rglob("*") if path.is_file() and os.access(path, os.X_OK)]
+    assert sorted(line.split()[0] for line in lines) == sorted(f"./{path.relative_to(ROOT)}" for path in commands)
+    assert all(len(line) <= 120 and len(line.split()) > 3 for line in lines)
+
+
+def test_pre_commit_runs_what_the_test_command_lints_with() -> None:
+    configuration = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    (hooks,) = [repository["hooks"] for repository in configuration["repos"]]
+    stages = [stage for stage in scripts.load("test").__globals__["EVERYTHING"] if stage[0] != "pytest"]
+    assert [hook["entry"] for hook in hooks] == [f"./bin/python -m {' '.join(stage)}" for stage in stages]
 
 
 def test_the_table_of_findings_is_that_of_the_code() -> None:
@@ -67,34 +80,13 @@ def test_the_table_of_findings_is_that_of_the_code() -> None:
     assert rows == [(code.value, code.meaning, code.fix) for code in Finding]
 
 
-def test_every_script_is_named_in_the_readme() -> None:
-    scripts = [path for path in (ROOT / "bin").rglob("*") if path.is_file() and os.access(path, os.X_OK)]
-    named = {script.strip("`") for script, _ in table(README, "Script")}
-    assert named == {str(path.relative_to(ROOT)) for path in scripts}
+def test_the_example_items_are_those_that_the_code_writes() -> None:
+    assert [json.loads(block) for block in blocks(DATA_MODEL, "json")] == examples()
 
 
-def test_the_answers_in_the_readme_are_those_of_the_seeded_conversation() -> None:
-    lines = json.loads((ROOT / "db/conversation.json").read_text())
-    inbox, page = (json.loads(block) for block in blocks(README)[:2])
-    newest = [(len(lines), lines[-1]), (len(lines) - 1, lines[-2])]
-    expected = [{"seq": seq, "created_at": line["at"], "message": line["message"]} for seq, line in newest]
-    assert [answer.items() >= each.items() for answer, each in zip(page, expected, strict=True)] == [True, True]
-    assert inbox[0].items() >= expected[0].items()
-
-
-def test_the_examples_are_the_items_that_the_code_writes() -> None:
-    assert [json.loads(block) for block in blocks(DATA_MODEL)] == examples()
-
-
-def test_the_sizes_of_the_examples_follow_from_the_documented_rules() -> None:
+def test_the_sizes_of_the_example_items_follow_the_rules_of_aws() -> None:
     sizes = [int(size) for size in re.findall(r"\((\d+) bytes\)", DATA_MODEL.read_text())]
     assert sizes == [size(item) for item in examples()]
-
-
-def _default(value: object) -> str:
-    if value is MISSING:
-        return "required"
-    return "empty" if value in (None, "") else f"`{value}`"
 
 
 def _answers() -> Iterator[tuple[int, str]]:

@@ -1,4 +1,4 @@
-"""openapi.yaml, the routes, their auth and the README say the same."""
+"""openapi.yaml, the routes and their authentication agree."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from flask.testing import FlaskClient
 from app import EXPOSED_HEADERS
 from lib.openapi import Node, document, example, operations, resolve
 from services.errors import Code
-from tests.support.documents import README, table
 from tests.unit import test_app, test_docs
 
 DOCUMENT = document()
@@ -81,12 +80,6 @@ def test_browsers_may_read_its_headers() -> None:
     assert DOCUMENT["components"]["headers"].keys() - {"Cache-Control", "Content-Security-Policy"} == set(
         EXPOSED_HEADERS
     )
-
-
-def test_the_readme_has_every_route() -> None:
-    requests = [request for request, _ in table(README, "Request")]
-    listed = {re.sub(r"<(\w+)>", r"{\1}", re.findall(r"[A-Z]+ [^\s`?]+", request)[0]) for request in requests}
-    assert listed == {f"{each['method']} {each['path']}" for each in OPERATIONS}
 
 
 @EACH_OPERATION
