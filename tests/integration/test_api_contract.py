@@ -188,7 +188,8 @@ def test_the_examples_are_what_the_seeded_system_answers(unused: Api) -> None:
     schemas, headers = document()["components"]["schemas"], document()["components"]["headers"]
     newest = augustsz.get(CONVERSATION, limit=1)
     assert newest.json == [schemas["Message"]["example"]]
-    assert {name: headers[name]["example"] for name in ("Link", "ETag")}.items() <= dict(newest.headers).items()
+    link = headers["Link"]["example"].replace("https://api.example.com", unused.settings.backend_url)
+    assert (newest.headers["Link"], newest.headers["ETag"]) == (link, headers["ETag"]["example"])
     assert augustsz.inbox() == [schemas["MessageGroup"]["example"]]
     for path, name in (
         (GROUP.format(message_group_uuid=CONVERSATION_UUID), "Conversation"),
