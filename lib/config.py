@@ -55,30 +55,32 @@ def _setting(
 
 @dataclass(frozen=True, kw_only=True)
 class PostgresSettings:
-    """Where the users are."""
+    """Postgres: the users."""
 
     database_url: str = _setting("Postgres with the users, as a `postgresql://` URL", kind="database_url")
     database_pool_size: int = _setting(
-        "Postgres connections a process keeps at the most", default=8, high=500, of_stack=False
+        "maximum number of Postgres connections of a process", default=8, high=500, of_stack=False
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class CacheSettings:
-    """Where processes share what they know of users."""
+    """The shared cache: what processes know of users."""
 
     momento_api_key: str = _setting(
-        "Momento's API key; empty: processes share no cache", default="", kind="secret", of_stack=False
+        "API key of Momento; empty: processes share no cache", default="", kind="secret", of_stack=False
     )
     momento_auth_token: str = _setting(
-        "older name of `MOMENTO_API_KEY`; counts without it", default="", kind="secret", of_stack=False
+        "older name of `MOMENTO_API_KEY`, used if that is empty", default="", kind="secret", of_stack=False
     )
-    momento_cache_name: str = _setting("name of the cache, one for each deployment", default="cruddur", of_stack=False)
+    momento_cache_name: str = _setting(
+        "name of the cache; each deployment has its own", default="cruddur", of_stack=False
+    )
     momento_ttl_seconds: int = _setting(
-        "seconds for which Momento remembers a user", default=600, high=86_400, of_stack=False
+        "seconds for which Momento keeps a user", default=600, high=86_400, of_stack=False
     )
     momento_endpoint: str = _setting(
-        "Momento's endpoint, for a key that does not hold it, or an emulator's",
+        "endpoint of Momento; empty: the one in the API key",
         default="",
         kind="endpoint",
         of_stack=False,
@@ -92,10 +94,10 @@ class CacheSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class AwsSettings:
-    """What every AWS client needs. Credentials are left to boto3's own chain."""
+    """AWS: what every client needs. boto3's own chain finds the credentials."""
 
     aws_default_region: str = _setting("AWS region of the table and of the user pool")
-    allowed_regions: str = _setting("AWS regions that data may be in, separated by commas; empty: any", default="")
+    allowed_regions: str = _setting("AWS regions that may hold data, separated by commas; empty: all", default="")
 
     def __post_init__(self) -> None:
         self._check_region("AWS_DEFAULT_REGION", self.aws_default_region)
@@ -108,27 +110,29 @@ class AwsSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class DynamoDBSettings(AwsSettings):
-    """Where the conversations are."""
+    """DynamoDB: the conversations."""
 
     ddb_table: str = _setting("name of the table", default="cruddur-messages")
     aws_endpoint_url_dynamodb: str | None = _setting(
-        "DynamoDB endpoint other than AWS's, for an emulator", default=None, kind="endpoint"
+        "DynamoDB endpoint of an emulator; empty: AWS", default=None, kind="endpoint"
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class CognitoSettings(AwsSettings):
-    """Who signs the access tokens."""
+    """Cognito: sign-in and access tokens."""
 
     aws_cognito_user_pool_id: str = _setting("Cognito user pool, such as `us-east-1_AbCdEfGhI`")
-    aws_cognito_user_pool_client_id: str = _setting("the pool's app client that the front end signs in with")
+    aws_cognito_user_pool_client_id: str = _setting("app client of the pool, with which the front end signs in")
     aws_endpoint_url_cognito_identity_provider: str | None = _setting(
-        "Cognito endpoint other than AWS's, for an emulator", default=None, kind="endpoint"
+        "Cognito endpoint of an emulator; empty: AWS", default=None, kind="endpoint"
     )
     cognito_issuer: str = _setting(
-        "`iss` that access tokens must carry; empty: the pool's own AWS URL", default="", kind="endpoint"
+        "`iss` of valid access tokens; empty: the pool's AWS URL", default="", kind="endpoint"
     )
-    cognito_jwks_url: str = _setting("where its public keys are; empty: below the issuer", default="", kind="endpoint")
+    cognito_jwks_url: str = _setting(
+        "URL of the pool's public keys; empty: below the issuer", default="", kind="endpoint"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -142,40 +146,41 @@ class CognitoSettings(AwsSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class ApiSettings:
-    """How the API answers."""
+    """The API and its server."""
 
     secret_key: str = _setting(
-        "signs cursors and what is shared in the cache; the same in every process of a deployment", kind="secret"
+        "key that signs cursors and values in the shared cache; the same in every process of a deployment",
+        kind="secret",
     )
     frontend_url: str = _setting(
-        "origin of the React client, allowed by CORS", default="http://localhost:3000", kind="url"
+        "origin of the React client, which CORS allows", default="http://localhost:3000", kind="url"
     )
     backend_url: str = _setting(
-        "origin under which clients reach the API: allowed by CORS, and the base of `Link` headers",
+        "origin of the API, as clients reach it; CORS allows it, and the URLs in `Link` begin with it",
         default="http://localhost:4567",
         kind="url",
     )
     messages_order: Literal["desc", "asc"] = _setting(
-        "order inside a page of messages unless the request says: `desc` newest first, `asc` oldest first",
+        "default order inside a page of messages: `desc` is newest first, `asc` oldest first",
         default="desc",
     )
     feed_window_seconds: int = _setting(
-        "seconds for which the feed looks back for what was committed late or by a clock that is behind",
+        "seconds that the feed looks back, to find late commits and writes by slow clocks",
         default=10,
         high=3600,
     )
     group_updates: Literal["inline", "stream"] = _setting(
-        "what moves the inbox rows: `inline`, the message's transaction; `stream`, the stream's function",
+        "what updates the inbox rows: `inline` is the message's transaction, `stream` the stream's function",
         default="inline",
     )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
-        "least level that is logged", default="info", of_stack=False
+        "lowest level that the server logs", default="info", of_stack=False
     )
     host: str = _setting("address that the server listens on", default="127.0.0.1", of_stack=False)
     port: int = _setting("port that the server listens on", default=4567, of_stack=False)
     web_concurrency: int = _setting("worker processes of the server", default=2, high=256, of_stack=False)
     web_threads: int = _setting(
-        "request threads of a worker process; one client has half of them at most", default=8, high=256, of_stack=False
+        "request threads of a worker process; one client uses at most half of them", default=8, high=256, of_stack=False
     )
 
 
