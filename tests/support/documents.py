@@ -1,4 +1,4 @@
-"""The documents of the checkout, and what the tests read in them."""
+"""The documents of the checkout, and their JSON, headings and tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Items as the documents show them, made by the code that writes them, and their size by AWS's rules."""
+"""The example items of the documents, made by the code that writes items, and their sizes by AWS's rules."""
 
 from __future__ import annotations
 
@@ -35,27 +35,30 @@ IDEMPOTENCY = Idempotency(RECEIPT.key, RECEIPT.request_hash)
 
 
 def examples() -> list[Item]:
+    """One item of each kind, in the order of docs/data-model.md."""
     guard = PairGuard(user_uuids=(AUGUSTSZ.uuid, BAYKO.uuid), group_uuid=GROUP)
     return [item.to_item() for item in (MESSAGE, *rows(MESSAGE), STATE, guard, RECEIPT)]
 
 
 def rows(message: Message) -> list[InboxRow]:
-    """Both members' inbox rows as the write path makes them."""
+    """Both members' inbox rows, as the write path makes them."""
     state = replace(STATE, seq=message.seq or 0, last_message_at=message.created_at)
     puts = [write.request["Put"]["Item"] for write in start_writes(state, message)]
     return [InboxRow.from_item(item) for item in puts if "message_group_uuid" in item]
 
 
 def message(text: str, *, seq: int) -> Message:
+    """The example message with another text and number."""
     return replace(MESSAGE, text=text, seq=seq, created_at=f"2026-01-02T08:15:00.{seq:06}+00:00")
 
 
 def size(value: dict[str, Any]) -> int:
-    """Bytes of an item, or of a map's elements, by the rules of AWS's page on item sizes."""
-    return sum(len(name.encode()) + value_size(each) for name, each in value.items())
+    """The bytes of an item, or of the elements of a map, by the rules of AWS's page on item sizes."""
+    return sum(len(name.encode()) + value_size(attribute) for name, attribute in value.items())
 
 
 def value_size(value: dict[str, Any]) -> int:
+    """The bytes of an attribute's value in DynamoDB's wire form."""
     ((kind, content),) = value.items()
     if kind == "S":
         return len(content.encode())

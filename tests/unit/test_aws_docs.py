@@ -1,4 +1,4 @@
-"""docs/aws.md says what has to be said by hand, and names every policy."""
+"""docs/aws.md asks for every value that a person chooses, and links every stack and policy."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ POLICIES = sorted((ROOT / "aws/policies").glob("*.json"))
 LONGEST_POLICY = 5_120  # characters of a service control policy, by AWS's quotas
 
 
-def test_each_value_that_comes_from_a_person_is_asked_for() -> None:
+def test_the_page_sets_every_parameter_that_a_person_chooses() -> None:
     text = AWS.read_text()
     assert [name for names in BY_HAND.values() for name in names if f"--set {name}=" not in text] == []
 
 
-def test_each_stack_and_each_policy_is_named() -> None:
+def test_the_page_links_every_stack_and_policy() -> None:
     links = set(re.findall(r"\]\(\.\./([^)]+)\)", AWS.read_text()))
     assert links >= {f"aws/cfn/{stack}.yaml" for stack in STACKS}
     assert links >= {str(path.relative_to(ROOT)) for path in POLICIES}
 
 
 @pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.stem)
-def test_a_policy_is_short_enough_for_an_organization(path: Path) -> None:
+def test_a_policy_fits_the_size_limit_of_an_organization(path: Path) -> None:
     assert len(path.read_text()) <= LONGEST_POLICY
