@@ -25,7 +25,7 @@ from lib.postgres.database import Database
 from lib.users.directory import UserDirectory
 from routes.conversations import conversations
 from routes.dependencies import Dependencies
-from routes.docs import reference
+from routes.docs import docs
 from routes.errors import handle_errors
 from routes.health import health
 from routes.json_provider import OrjsonProvider
@@ -62,7 +62,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     # One byte more than is accepted: werkzeug cuts a chunked body off here, and the route must see that it was longer.
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
     app.extensions["dependencies"] = _make_dependencies(settings)
-    for blueprint in (conversations, messages, users, health, reference):
+    for blueprint in (conversations, messages, users, health, docs):
         app.register_blueprint(blueprint)
     log_requests(app)
     handle_errors(app)

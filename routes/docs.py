@@ -1,65 +1,85 @@
-"""The contract to read: `openapi.yaml` of the checkout, as JSON for programs and as a page for people.
+"""The API's reference: `openapi.yaml` as JSON for programs, and as a page of Swagger UI for people.
 
-The page is rendered from the document alone, on the server: it runs no script and loads nothing. Both are made at
-the first request and remembered.
+The page sends its requests to the host that serves it. The first request for the document or the page reads the files.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 
-from flask import Blueprint, Response, render_template
+from flask import Blueprint, Response, abort
 from flask.typing import ResponseReturnValue
-from markupsafe import Markup
 
-from lib.openapi import curl, document, example, facts, operations, resolve
-from routes.dependencies import dependencies
+from lib.config import ROOT
 from routes.etags import with_etag
 
-reference = Blueprint("reference", __name__, url_prefix="/api", template_folder="templates")
+docs = Blueprint("docs", __name__, url_prefix="/api")
+
+OWN_FOLDER = Path(__file__).parent / "static"
+OWN_FILES = {"docs.js": "text/javascript"}
+SWAGGER_UI_FILES = {
+    "favicon-32x32.png": "image/png",
+    "index.css": "text/css",
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui.css": "text/css",
+}
+CONTENT_SECURITY_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",  # icons within swagger-ui.css
+        "connect-src 'self'",  # openapi.json and "Try it out"
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
 
 
-@reference.get("/openapi.json")
+@docs.get("/openapi.json")
 def get_openapi() -> ResponseReturnValue:
-    return with_etag(Response(_as_json(), mimetype="application/json"), cache_control="no-cache")
+    return with_etag(Response(_openapi_json(), mimetype="application/json"), cache_control="no-cache")
 
 
-@reference.get("/docs")
-def get_reference() -> ResponseReturnValue:
-    page, policy = _page(dependencies().settings.backend_url)
-    response = Response(page, mimetype="text/html", headers={"Content-Security-Policy": policy})
+@docs.get("/docs")
+def get_docs() -> ResponseReturnValue:
+    response = _serve_file(OWN_FOLDER / "docs.html", "text/html")
+    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+    return response
+
+
+@docs.get("/docs/<name>")
+def get_docs_file(name: str) -> ResponseReturnValue:
+    """A script, a style or an image of the page."""
+    if name in OWN_FILES:
+        return _serve_file(OWN_FOLDER / name, OWN_FILES[name])
+    if name not in SWAGGER_UI_FILES:
+        abort(404)
+    return _serve_file(_swagger_ui_folder() / name, SWAGGER_UI_FILES[name])
+
+
+def _serve_file(path: Path, mimetype: str) -> Response:
+    response = Response(path.read_bytes(), mimetype=mimetype)
+    response.headers["X-Content-Type-Options"] = "nosniff"
     return with_etag(response, cache_control="no-cache")
 
 
 @cache
-def _as_json() -> str:
-    return json.dumps(document(), ensure_ascii=False)
+def _openapi_json() -> str:
+    import yaml  # only processes that serve the document need it
+
+    document = yaml.safe_load((ROOT / "openapi.yaml").read_text(encoding="utf-8"))
+    return json.dumps(document, ensure_ascii=False)
 
 
 @cache
-def _page(base_url: str) -> tuple[str, str]:
-    """The page, and the policy that allows it nothing but its own style."""
-    from markdown_it import MarkdownIt  # needed at the first reader, if there is one
-
-    markdown = MarkdownIt("commonmark", {"html": False})
-    style = render_template("reference.css")
-    page = render_template(
-        "reference.html",
-        document=document(),
-        operations=operations(),
-        style=Markup(style),  # noqa: S704 - a file of this checkout
-        base_url=base_url,
-        resolve=resolve,
-        facts=facts,
-        example=example,
-        curl=curl,
-        pretty=lambda value: json.dumps(value, indent=2, ensure_ascii=False),
-        prose=lambda text: Markup(markdown.render(text)),  # noqa: S704 - it escapes HTML
-        phrase=lambda text: Markup(markdown.renderInline(text)),  # noqa: S704
-    )
-    allowed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    refused = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    return page, f"default-src 'none'; style-src 'sha256-{allowed}'; {refused}"
+def _swagger_ui_folder() -> Path:
+    """The static files within the package, which is not imported."""
+    package = find_spec("flask_swagger_ui")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("The package flask-swagger-ui is not installed", name="flask_swagger_ui")
+    return Path(package.origin).parent / "dist"

@@ -21,9 +21,9 @@ from schemathesis import Case, GenerationMode
 from schemathesis.core.failures import FailureGroup
 from schemathesis.core.parameters import ParameterLocation
 
-from lib.openapi import Node, document
 from lib.postgres.database import Database
 from tests.support.api import Api, Person, run_api
+from tests.support.openapi import DOCUMENT, Node
 from tools.seed.conversation import CONVERSATION_UUID, seed_conversation, seed_users
 
 CONFIG: dict[str, Any] = {
@@ -65,7 +65,7 @@ def load(openapi: Node, *, tokens: bool = False) -> Any:
 
 
 served = Served()
-contract = load(document())
+contract = load(DOCUMENT)
 api = pytest.fixture(scope="module")(run_api)
 unused = pytest.fixture(run_api)
 
@@ -129,7 +129,7 @@ def test_a_stranger_is_refused_as_documented(stranger: Caller, case: Case) -> No
         assert response.status_code >= 400
 
 
-@load(document(), tokens=True).parametrize()
+@load(DOCUMENT, tokens=True).parametrize()
 def test_who_has_no_token_is_refused_as_documented(member: Caller, case: Case) -> None:
     aim(case, member)
     case.call_and_validate()
@@ -165,7 +165,7 @@ def test_requests_that_build_on_answers_are_answered_as_documented(member: Calle
 def test_what_is_wrong_in_the_document_is_found(
     member: Caller, label: str, place: str, wrong: Any, failure: str
 ) -> None:
-    openapi = deepcopy(document())
+    openapi = deepcopy(DOCUMENT)
     *path, last = place.split("/")
     part = openapi["components"]
     for name in path:
@@ -185,7 +185,7 @@ def test_what_is_wrong_in_the_document_is_found(
 
 def test_the_examples_are_what_the_seeded_system_answers(unused: Api) -> None:
     (augustsz,) = seed(unused, "Augustsz")
-    schemas, headers = document()["components"]["schemas"], document()["components"]["headers"]
+    schemas, headers = DOCUMENT["components"]["schemas"], DOCUMENT["components"]["headers"]
     newest = augustsz.get(CONVERSATION, limit=1)
     assert newest.json == [schemas["Message"]["example"]]
     link = headers["Link"]["example"].replace("https://api.example.com", unused.settings.backend_url)

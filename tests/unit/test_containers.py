@@ -51,12 +51,13 @@ for path in ["app.py", *(path for folder in folders for path in Path(folder).rgl
     __import__(".".join(Path(path).with_suffix("").parts))
 from flask import Flask
 from lib.config import ROOT
-from routes.docs import _page, reference
+from routes.docs import docs
 assert ROOT == Path.cwd(), ROOT
 app = Flask("image")
-app.register_blueprint(reference)
-with app.app_context():
-    _page("http://localhost")  # reads its files and imports its packages when it is asked for
+app.register_blueprint(docs)
+client = app.test_client()
+for path in ["openapi.json", "docs", "docs/docs.js", "docs/swagger-ui-bundle.js"]:  # read when they are asked for
+    assert client.get(f"/api/{path}").status_code == 200, path
 """
 
 
