@@ -2,7 +2,7 @@
 
 `--engine` says what speaks DynamoDB: `ministack` (the default), `dynamodb-local`, or the URL of a running one.
 Cognito is always ministack's, Postgres always the embedded one. Nothing starts for tests that do not ask.
-Without `--engine` and `-m bench`, the search path leads to Python and coreutils alone, wherever the tests run.
+Without `--engine`, `-m bench` and `-m browser`, the search path leads to Python and coreutils alone.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(number, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(without_developer(saved), LOCAL_DIR=folder)
-    if engine == "ministack" and config.getoption("markexpr") != "bench":
+    if engine == "ministack" and config.getoption("markexpr") not in ("bench", "browser"):
         os.environ["PATH"] = search_path(Path(folder) / "path")
 
 
