@@ -1,4 +1,4 @@
-"""Recorded calls: what was asked for, what it cost, and what it changed."""
+"""Recorded calls, their text, and the items that they change."""
 
 from __future__ import annotations
 
@@ -10,114 +10,106 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from lib.ddb.items import Item, key_of
-from tools.explain import recorder
-from tools.explain.item_diff import Change, changes
-from tools.explain.recorder import Call, Items, Units, record
+from lib.ddb.items import Item
+from tools.explain.formatting import describe_query, filled
+from tools.explain.item_diff import ItemChange, ItemDiff, item_changes
+from tools.explain.recorder import record
 
-TABLE = "messages"
+KEY = {"pk": {"S": "a"}, "sk": {"S": "1"}}
 
 
 @pytest.fixture
 def client() -> Iterator[Any]:
-    made = boto3.client("dynamodb")
-    yield made
-    made.close()
+    client = boto3.client("dynamodb")
+    yield client
+    client.close()
 
 
 def item(pk: str, sk: str, **attributes: Any) -> Item:
     return {"pk": {"S": pk}, "sk": {"S": sk}, **attributes}
 
 
-def test_what_dynamodb_had_no_capacity_for_is_asked_for_again(client: Any) -> None:
-    first, second = item("a", "1"), item("a", "2")
-    request = {TABLE: {"Keys": [first, second], "ConsistentRead": True}}
-    rest = {TABLE: {"Keys": [second], "ConsistentRead": True}}
+def test_call_has_its_units_and_its_refusal(client: Any) -> None:
+    calls = record(client)
+    consumed = [{"CapacityUnits": 3.0}, {"CapacityUnits": 2.0}]
     with Stubber(client) as stub:
-        stub.add_response(
-            "batch_get_item", {"Responses": {TABLE: [first]}, "UnprocessedKeys": rest}, {"RequestItems": request}
-        )
-        stub.add_response(
-            "batch_get_item", {"Responses": {TABLE: [second]}, "UnprocessedKeys": {}}, {"RequestItems": rest}
-        )
-        found = recorder.items(client, TABLE, [("a", "1"), ("a", "2")])
-    assert found == {("a", "1"): first, ("a", "2"): second}
-
-
-def test_the_parts_of_the_capacity_are_asked_for_where_the_code_asks_for_it(client: Any) -> None:
-    recorded = record(client)
-    consumed = {
-        "TableName": TABLE,
-        "CapacityUnits": 5.0,
-        "Table": {"CapacityUnits": 3.0},
-        "GlobalSecondaryIndexes": {"one": {"CapacityUnits": 2.0}},
-    }
-    put = {"TableName": TABLE, "Item": item("a", "1")}
-    with Stubber(client) as stub:
-        stub.add_response("put_item", {"ConsumedCapacity": consumed}, {**put, "ReturnConsumedCapacity": "INDEXES"})
-        stub.add_response("put_item", {}, put)
-        client.put_item(**put, ReturnConsumedCapacity="TOTAL")
-        client.put_item(**put)
-    assert [call.units for call in recorded] == [Units(table=3, index=2), None]
-    assert [call.arguments for call in recorded] == [{**put, "ReturnConsumedCapacity": "TOTAL"}, put]
-
-
-def test_a_refused_write_has_its_code_and_is_looked_at_like_any_other(client: Any) -> None:
-    looks: list[Any] = []
-
-    def look(keys: Any) -> Items:
-        looks.append(keys)
-        return {("a", "1"): item("a", "1", n={"N": f"{len(looks)}"})}
-
-    recorded = record(client, look=look)
-    with Stubber(client) as stub:
-        stub.add_client_error("put_item", "ConditionalCheckFailedException")
-        with pytest.raises(ClientError):
-            client.put_item(TableName=TABLE, Item=item("a", "1"))
+        stub.add_response("transact_write_items", {"ConsumedCapacity": consumed})
+        stub.add_response("get_item", {"ConsumedCapacity": consumed[0]})
         stub.add_response("get_item", {})
-        client.get_item(TableName=TABLE, Key=item("a", "1"))
-    put, get = recorded
-    assert (put.refusal, put.units, get.refusal) == ("ConditionalCheckFailedException", None, None)
-    assert looks == [[("a", "1")]] * 2
-    assert (put.before[("a", "1")]["n"], put.after[("a", "1")]["n"]) == ({"N": "1"}, {"N": "2"})
+        stub.add_client_error("put_item", "ConditionalCheckFailedException")
+        client.transact_write_items(TransactItems=[{"Delete": {"TableName": "messages", "Key": KEY}}])
+        for _ in range(2):
+            client.get_item(TableName="messages", Key=KEY)
+        with pytest.raises(ClientError):
+            client.put_item(TableName="messages", Item=KEY)
+    assert [call.units for call in calls] == [5, 3, None, None]
+    assert [call.refusal for call in calls] == [None, None, None, "ConditionalCheckFailedException"]
+    assert [[action for action, _ in call.writes] for call in calls] == [["Delete"], [], [], ["Put"]]
 
 
-def transaction(before: list[Item], after: list[Item], *keys: tuple[str, str]) -> Call:
-    """A transaction on these keys, which found and left these items."""
-    writes = [{"Delete": {"TableName": TABLE, "Key": item(*key)}} for key in keys]
-    made = Call("TransactWriteItems", {"TransactItems": writes})
-    made.before, made.after = ({key_of(each): each for each in side} for side in (before, after))
-    return made
+def test_items_are_read_before_the_first_write_to_them(client: Any) -> None:
+    diff = ItemDiff(reader := boto3.client("dynamodb"), "messages")
+    record(client, before_write=diff.remember)
+    read = {"TableName": "messages", "Key": KEY, "ConsistentRead": True}
+    with Stubber(client) as stub, Stubber(reader) as reads:
+        reads.add_response("get_item", {"Item": item("a", "1", n={"N": "0"})}, read)
+        for _ in range(2):
+            stub.add_response("update_item", {})
+            client.update_item(TableName="messages", Key=KEY)
+        reads.assert_no_pending_responses()
+        reads.add_response("get_item", {"Item": item("a", "1", n={"N": "2"})}, read)
+        [change] = diff.changes()
+    reader.close()
+    assert change.attributes == [("n", "0", "2")]
 
 
-def test_an_item_that_leaves_its_place_for_another_in_its_partition_has_moved() -> None:
+def test_item_that_changes_its_sort_key_has_moved() -> None:
     old, new = item("a", "1", n={"N": "1"}, same={"S": "x"}), item("a", "2", n={"N": "2"}, same={"S": "x"})
-    [change] = changes([transaction([old], [new], ("a", "1"), ("a", "2"))])
-    assert change == Change(old, new)
+    before, after = {("a", "1"): old, ("a", "2"): None}, {("a", "1"): None, ("a", "2"): new}
+    [change] = item_changes(before, after)
+    assert change == ItemChange(old, new)
     assert change.attributes == [("sk", '"1"', '"2"'), ("n", "1", "2")]
-    assert change.unchanged == ["same"]
 
 
 def test_items_of_different_partitions_have_not_moved() -> None:
     old, new = item("a", "1"), item("b", "1")
-    assert changes([transaction([old], [new], ("a", "1"), ("b", "1"))]) == [Change(None, new), Change(old, None)]
+    before, after = {("a", "1"): old, ("b", "1"): None}, {("a", "1"): None, ("b", "1"): new}
+    assert item_changes(before, after) == [ItemChange(None, new), ItemChange(old, None)]
+    assert item_changes(before, before) == []
 
 
-def test_the_first_look_before_and_the_last_after_count() -> None:
-    states = [item("a", "1", n={"N": f"{n}"}) for n in range(3)]
-    steps = [transaction([old], [new], ("a", "1")) for old, new in zip(states, states[1:], strict=False)]
-    [change] = changes(steps)
-    assert change.attributes == [("n", "0", "2")]
-    assert changes([transaction([states[0]], [states[0]], ("a", "1"))]) == []
-
-
-def test_a_map_differs_in_its_elements_and_a_missing_value_is_none() -> None:
-    def with_members(**counts: str) -> Item:
-        return item("a", "1", members={"M": {name: {"M": {"n": {"N": n}}} for name, n in counts.items()}})
-
-    [change] = changes([transaction([with_members(x="1", y="1")], [with_members(x="2", z="1")], ("a", "1"))])
-    assert change.attributes == [
+def test_map_differs_in_its_elements_and_a_missing_value_is_none() -> None:
+    old, new = (
+        item("a", "1", members={"M": {name: {"M": {"n": {"N": n}}} for name, n in counts.items()}})
+        for counts in ({"x": "1", "y": "1"}, {"x": "2", "z": "1"})
+    )
+    assert ItemChange(old, new).attributes == [
         ("members.x.n", "1", "2"),
         ("members.y", '{"n": 1}', None),
         ("members.z", None, '{"n": 1}'),
     ]
+
+
+def test_placeholder_that_begins_like_another_keeps_its_own_value() -> None:
+    values = {":at": {"S": "noon"}, ":at_known": {"N": "7"}, ":m": {"M": {"a": {"S": '"\x1b"'}}}}
+    expression = "SET at = :at, known = :at_known, m = :m"
+    assert filled(expression, {"ExpressionAttributeValues": values}) == (
+        r'SET at = "noon", known = 7, m = {"a": "\"\u001b\""}'
+    )
+
+
+def test_query_is_one_line_with_all_that_shapes_its_answer() -> None:
+    query = {
+        "TableName": "messages",
+        "IndexName": "by-group",
+        "KeyConditionExpression": "pk = :pk",
+        "FilterExpression": "message_group_uuid = :group",
+        "ExpressionAttributeValues": {":pk": {"S": "P"}, ":group": {"S": "G"}},
+        "ExclusiveStartKey": {"sk": {"S": "1"}, "pk": {"S": "P"}},
+        "Limit": 3,
+        "ReturnConsumedCapacity": "TOTAL",
+    }
+    assert describe_query(query) == (
+        'Query messages: pk = "P", IndexName=by-group, FilterExpression=message_group_uuid = "G", '
+        'ExclusiveStartKey={"pk": "P", "sk": "1"}, Limit=3'
+    )

@@ -1,123 +1,115 @@
-"""How bin/ddb/explain prints what ran: calls, statements, changes of items, and cost.
+"""Prints an explanation and the run behind it: SQL, PartiQL, calls, changes of items, and capacity units.
 
-All of it comes from the calls that the client made; nothing here knows a pattern.
+All but the explanation's own text comes from recorded calls. This module knows no pattern.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 from typing import Any
 
-from lib.aws.metering import Usage
 from lib.ddb import keys
 from lib.ddb.items import Item, key_of
-from tools.cli.console import one_line, write, write_folded
+from tools.cli.console import one_line, write, write_folded, write_table
 from tools.explain import partiql
 from tools.explain.formatting import filled, options
-from tools.explain.item_diff import Change, changes
+from tools.explain.item_diff import ItemChange
 from tools.explain.recorder import Call
+from tools.explain.sql_equivalents import Explanation
 
-_SHOWN = 8  # writes of a call, and items that changed; more of them are alike
+
+def print_explanation(
+    explanation: Explanation,
+    values: Mapping[str, str | int],
+    calls: Sequence[Call],
+    changes: Sequence[ItemChange],
+    *,
+    function_calls: Sequence[Call] = (),
+    columns: Sequence[str] = (),
+    rows: Iterable[Sequence[object]] = (),
+) -> None:
+    """Print a pattern with the `values` of its SQL, the calls of the request, those of the function on the table's
+    stream, what they changed, and the rows of a list.
+    """
+    all_calls = [*calls, *function_calls]
+    _print_section(explanation.title, [explanation.question])
+    _print_section(
+        "SQL, if Postgres had message_groups, members and messages beside users", explanation.sql_with(values)
+    )
+    _print_section("PartiQL, a statement for each Query and each write", _statements(all_calls))
+    number = count(start=1)
+    for heading, part in (("What ran", calls), ("What the function on the table's stream ran", function_calls)):
+        if part:
+            _print_section(heading)
+        for call in part:
+            _print_call(next(number), call)
+    if changes:
+        _print_section("Items before and after")
+    for change in changes:
+        _print_change(change)
+    if columns:
+        _print_section("Rows")
+        write_table(columns, rows)
+    units = sum(call.units or 0 for call in all_calls)
+    _print_section("Cost", [f"calls: {len(all_calls)}, capacity units: {units:g}"])
+    _print_section("Takeaway", [explanation.takeaway])
 
 
-def show_heading(text: str) -> None:
+def _print_section(heading: str, lines: Iterable[str] = ()) -> None:
     write("")
-    write_folded("", lead=text, style="bold")
-
-
-def show_lines(lines: Iterable[str]) -> None:
+    write_folded("", lead=heading, style="bold")
     for line in lines:
         write_folded(line, lead="  ")
 
 
-def show_calls(calls: Sequence[Call], *, first: int = 1) -> None:
-    """Each call with its conditions, expressions and values, and what it consumed."""
-    for number, call in enumerate(calls, start=first):
-        outcome = f"refused, {call.refusal}" if call.refusal else cost([call])
-        write_folded(f"{_title(call)}: {outcome}", lead=f"  {number} ", style="bold")
-        if call.writes:
-            for action, arguments in call.writes[:_SHOWN]:
-                _show_write(action, arguments)
-            _show_rest(len(call.writes))
-        else:
-            _show_read(call.arguments)
+def _statements(calls: Sequence[Call]) -> list[str]:
+    """The PartiQL of all calls that DynamoDB did not refuse; equal statements are counted."""
+    texts: Counter[str] = Counter()
+    for call in calls:
+        if call.refusal:
+            continue
+        if call.operation == "Query":
+            texts[partiql.select(call.arguments)] += 1
+        for action, arguments in call.writes:
+            statement = partiql.write(action, arguments)
+            texts[statement.text if statement else "-- PartiQL has no Put that replaces an item"] += 1
+    return [f"{times} × {text}" if times > 1 else text for text, times in texts.items()]
 
 
-def show_statements(calls: Sequence[Call]) -> None:
-    """The PartiQL of all writes of the calls, one statement for each; those that are alike are counted."""
-    statements = [partiql.write(action, arguments) for call in calls for action, arguments in call.writes]
-    for text, count in Counter(each.text if each else None for each in statements).items():
-        times = f"{count} × " if count > 1 else ""
-        write_folded(f"{times}{text or '-- PartiQL has no Put where an item may be'}", lead="  ")
+def _print_call(number: int, call: Call) -> None:
+    """A call with its conditions, expressions and values, and what it consumed."""
+    title = f"{call.operation}, {len(call.writes)} writes, all or none" if len(call.writes) > 1 else call.operation
+    kind = "write" if call.writes else "read"
+    units = "units not reported" if call.units is None else f"{call.units:g} {kind} units"
+    outcome = f"refused, {call.refusal}" if call.refusal else units
+    write_folded(f"{title}: {outcome}", lead=f"  {number} ", style="bold")
+    for action, arguments in call.writes:
+        write_folded(_name(arguments.get("Key") or arguments["Item"]), lead=f"      {action:<7}", style="cyan")
+        _print_expressions(arguments, ConditionExpression="         if ", UpdateExpression="         ")
+    if not call.writes:
+        if "Key" in call.arguments:
+            write_folded(_name(call.arguments["Key"]), lead="      key ")
+        _print_expressions(call.arguments, KeyConditionExpression="      key condition ")
+        write_folded(options(call.arguments), lead="      ")
 
 
-def show_changes(calls: Sequence[Call]) -> None:
-    """Each item that differs, before the calls and after them."""
-    found = changes(calls)
-    for change in found[:_SHOWN]:
-        _show_change(change)
-    _show_rest(len(found))
+def _print_expressions(arguments: Mapping[str, Any], **leads: str) -> None:
+    for name, lead in leads.items():
+        if name in arguments:
+            write_folded(filled(arguments[name], arguments), lead=lead)
 
 
-def show_cost(calls: Sequence[Call], usage: Usage) -> None:
-    """What the calls consumed, reads and writes apart, and the meter's sum of both."""
-    for of_kind in ([call for call in calls if not call.writes], [call for call in calls if call.writes]):
-        if of_kind:
-            write_folded(cost(of_kind), lead="  ")
-    write_folded(f"requests: {usage.requests}, capacity units: {usage.capacity_units:g}", lead="  ")
-
-
-def cost(calls: Sequence[Call]) -> str:
-    """What calls of one kind, that read or that write, consumed at the table and at its index."""
-    reported = [call.units for call in calls if call.units]
-    if not reported:
-        return "consumption not reported"
-    table, index = sum(units.table for units in reported), sum(units.index for units in reported)
-    noun = f"{'write' if calls[0].writes else 'read'} unit{'' if table + index == 1 else 's'}"
-    if not index:
-        return f"{table:g} {noun}"
-    return f"{table + index:g} {noun}, {table:g} at the table and {index:g} at the index"
-
-
-def _title(call: Call) -> str:
-    if call.operation == "TransactWriteItems":
-        return f"TransactWriteItems, {len(call.writes)} writes, all or none"
-    return call.operation
-
-
-def _show_read(arguments: dict[str, Any]) -> None:
-    if "Key" in arguments:
-        write_folded(_name(arguments["Key"]), lead="      key ")
-    if "KeyConditionExpression" in arguments:
-        write_folded(filled(arguments["KeyConditionExpression"], arguments), lead="      key condition ")
-    write_folded(", ".join(options(arguments)), lead="      ")
-
-
-def _show_write(action: str, arguments: dict[str, Any]) -> None:
-    write_folded(_name(arguments.get("Key") or arguments["Item"]), lead=f"      {action:<7}", style="cyan")
-    if "ConditionExpression" in arguments:
-        write_folded(filled(arguments["ConditionExpression"], arguments), lead="         if ")
-    if "UpdateExpression" in arguments:
-        write_folded(filled(arguments["UpdateExpression"], arguments), lead="         ")
-
-
-def _show_change(change: Change) -> None:
-    mark, style = ("+", "green") if change.before is None else ("-", "red") if change.after is None else ("~", "yellow")
+def _print_change(change: ItemChange) -> None:
+    both = change.before and change.after
+    mark, style = ("~", "yellow") if both else ("+", "green") if change.after else ("-", "red")
     write_folded(_name(change.after or change.before or {}), lead=f"  {mark} ", style=style)
-    moved_or_changed = change.before and change.after
-    attributes = [each for each in change.attributes if moved_or_changed or each[0] not in ("pk", "sk")]
+    attributes = [attribute for attribute in change.attributes if both or attribute[0] not in ("pk", "sk")]
     width = max(len(one_line(name)) for name, _, _ in attributes)
     for name, old, new in attributes:
-        values = f"{old or 'none'} → {new or 'none'}" if moved_or_changed else f"{new or old}"
+        values = f"{old or 'none'} → {new or 'none'}" if both else f"{new or old}"
         write_folded(values, lead=f"      {one_line(name):<{width}}  ")
-    if change.unchanged:
-        write_folded(f"as before: {', '.join(change.unchanged)}", lead="      ")
-
-
-def _show_rest(count: int) -> None:
-    if count > _SHOWN:
-        write(f"      … and {count - _SHOWN} more")
 
 
 def _name(item: Item) -> str:

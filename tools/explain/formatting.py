@@ -1,4 +1,4 @@
-"""DynamoDB's calls in words: expressions with their values in place, as people read them."""
+"""DynamoDB's calls as text: expressions with their values in place."""
 
 from __future__ import annotations
 
@@ -9,33 +9,25 @@ from typing import Any
 from tools.cli.tables import to_json, value_to_json
 
 _PLACEHOLDER = re.compile(r":\w+")
-_IN_OTHER_WORDS = (
-    *("TableName", "Key", "Item", "TransactItems", "Statement", "Parameters"),
-    *("KeyConditionExpression", "ConditionExpression", "UpdateExpression", "ExpressionAttributeValues"),
-    *("ReturnConsumedCapacity", "ReturnValuesOnConditionCheckFailure", "ClientRequestToken"),
-)
+_QUERY_OPTIONS = ("IndexName", "FilterExpression", "ScanIndexForward", "ConsistentRead", "ExclusiveStartKey", "Limit")
 
 
 def filled(expression: str, arguments: Mapping[str, Any]) -> str:
     """An expression with the values of its call in place."""
     values = arguments.get("ExpressionAttributeValues", {})
-    return _PLACEHOLDER.sub(lambda found: value_to_json(values[found[0]]), expression)
+    return _PLACEHOLDER.sub(lambda match: value_to_json(values[match[0]]), expression)
 
 
-def options(arguments: Mapping[str, Any]) -> list[str]:
-    """What shapes a call's answer beside its key condition."""
-    return [
-        f"{name}={filled(value, arguments) if name == 'FilterExpression' else _shown(value)}"
-        for name, value in arguments.items()
-        if name not in _IN_OTHER_WORDS
-    ]
+def options(arguments: Mapping[str, Any]) -> str:
+    """The arguments that shape a read's answer beside its key."""
+    given = ((name, arguments[name]) for name in _QUERY_OPTIONS if name in arguments)
+    return ", ".join(
+        f"{name}={to_json(value) if isinstance(value, dict) else filled(str(value), arguments)}"
+        for name, value in given
+    )
 
 
 def describe_query(query: Mapping[str, Any]) -> str:
-    """A Query as one line: its key condition, then every argument that shapes the answer."""
+    """A Query as one line: its key condition, then the arguments that shape the answer."""
     condition = filled(query["KeyConditionExpression"], query)
-    return f"Query {query['TableName']}: {', '.join([condition, *options(query)])}"
-
-
-def _shown(value: Any) -> str:
-    return to_json(value) if isinstance(value, dict) else str(value)
+    return f"Query {query['TableName']}: {', '.join(filter(None, [condition, options(query)]))}"

@@ -1,66 +1,71 @@
-"""What calls did to the table: each item that they wrote, before the first of them and after the last."""
+"""The items of a table before and after the calls that write them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lib.ddb.items import Item, Key
 from tools.cli.tables import key_first, value_to_json
-from tools.explain.recorder import Call
+
+Items = Mapping[Key, Item | None]
+"""Items by their keys; None for a key without an item."""
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """An item that was made (no `before`), removed (no `after`), changed, or moved to another sort key."""
+class ItemChange:
+    """An item that was created (no `before`), removed (no `after`), changed, or moved to another sort key."""
 
     before: Item | None
     after: Item | None
 
     @property
-    def pk(self) -> str:
-        pk: str = (self.after or self.before or {})["pk"]["S"]
-        return pk
-
-    @property
     def attributes(self) -> list[tuple[str, str | None, str | None]]:
-        """What differs: an attribute's name, its value as JSON before and after, None where it is not there.
+        """Each attribute that differs: its name, and its values before and after as JSON, None for a missing one.
 
-        A moved item differs in its sort key. A map that was there differs in its elements.
+        The sort key of a moved item differs. A map differs in its elements.
         """
         return list(_differences(self.before or {}, self.after or {}))
 
-    @property
-    def unchanged(self) -> list[str]:
-        """The names of attributes that are as before, other than the key."""
-        before, after = self.before or {}, self.after or {}
-        same = [name for name in before if name in after and before[name] == after[name]]
-        return sorted(set(same) - {"pk", "sk"})
+
+class ItemDiff:
+    """Compares the items of one table before the first write to them with the same items later."""
+
+    def __init__(self, client: Any, table: str) -> None:
+        self._client = client
+        self._table = table
+        self._before: dict[Key, Item | None] = {}
+
+    def remember(self, keys: Sequence[Key]) -> None:
+        """Read the items of these keys, but for those that an earlier call has read."""
+        for key in keys:
+            if key not in self._before:
+                self._before[key] = self._read(key)
+
+    def changes(self) -> list[ItemChange]:
+        """What differs now."""
+        return item_changes(self._before, {key: self._read(key) for key in self._before})
+
+    def _read(self, key: Key) -> Item | None:
+        attributes = {"pk": {"S": key[0]}, "sk": {"S": key[1]}}
+        answer = self._client.get_item(TableName=self._table, Key=attributes, ConsistentRead=True)
+        item: Item | None = answer.get("Item")
+        return item
 
 
-def changes(calls: Sequence[Call]) -> list[Change]:
-    """The items that differ, those of the last call first.
-
-    An item that is removed and one that is made in its partition are one that has moved.
-    """
-    before: dict[Key, Item | None] = {}
-    after: dict[Key, Item | None] = {}
-    for call in calls:
-        for key in call.keys:
-            before.setdefault(key, call.before.get(key))
-            after[key] = call.after.get(key)
-    order = dict.fromkeys(key for call in reversed(calls) for key in call.keys)
-    removed = [key for key in order if before[key] and not after[key]]
-    found = []
-    for key in order:
-        if before[key] == after[key] or key in removed:
-            continue
-        origin = next((each for each in removed if each[0] == key[0]), None) if not before[key] else None
-        if origin:
+def item_changes(before: Items, after: Items) -> list[ItemChange]:
+    """The items that differ. A removed item and a created one in the same partition count as one that has moved."""
+    changes = []
+    removed = [key for key in before if before[key] and not after[key]]
+    for key, new in after.items():
+        old = before[key]
+        if new and not old and (origin := next((other for other in removed if other[0] == key[0]), None)):
             removed.remove(origin)
-        found.append(Change(before[origin or key], after[key]))
-    return found + [Change(before[key], None) for key in removed]
+            old = before[origin]
+        if new and new != old:
+            changes.append(ItemChange(old, new))
+    return changes + [ItemChange(before[key], None) for key in removed]
 
 
 def _differences(

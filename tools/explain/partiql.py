@@ -1,4 +1,4 @@
-"""PartiQL at DynamoDB: statements are run, judged by their text, and made of the calls that they are equal to.
+"""PartiQL at DynamoDB: runs statements, tells reads from writes, and translates calls into statements.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-reference.html
 """
@@ -25,8 +25,7 @@ _REFUSALS = {
     "ResourceNotFoundException": "There is no such table or index",
 }
 
-_TOKEN = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\w+|[<>!=]+|\S""")
-_KEYWORDS = ("SELECT", "FROM", "WHERE", "ORDER", "AND", "OR", "IN")
+_STRING = re.compile(r"'(?:[^']|'')*'")
 _PLACEHOLDER = re.compile(r":\w+")
 
 
@@ -41,15 +40,8 @@ class Statement:
     text: str
     parameters: Sequence[Mapping[str, Any]] = ()
 
-    def filled(self) -> str:
-        """The statement with its parameters in place, all of them strings."""
-        values = (each["S"].replace("'", "''") for each in self.parameters)
-        return re.sub(r"\?", lambda _: f"'{next(values)}'", self.text)
 
-
-def run(
-    client: Any, statement: Statement, *, limit: int | None = None, consistent_read: bool = False
-) -> Iterator[Item]:
+def run(client: Any, statement: Statement, *, limit: int | None = None) -> Iterator[Item]:
     """The items that a statement gives, over all pages, or the first `limit`.
 
     With ORDER BY the limit is not passed on: DynamoDB orders what the limit has left
@@ -58,9 +50,7 @@ def run(
     arguments: dict[str, Any] = {"Statement": statement.text, "ReturnConsumedCapacity": "TOTAL"}
     if statement.parameters:
         arguments["Parameters"] = statement.parameters
-    if consistent_read:
-        arguments["ConsistentRead"] = True
-    if limit and "ORDER" not in _tokens(statement.text):
+    if limit and not re.search(r"\bORDER\b", _STRING.sub("?", statement.text), re.IGNORECASE):
         arguments["Limit"] = limit
     count = 0
     while True:
@@ -76,29 +66,33 @@ def run(
 
 
 def reads(text: str) -> bool:
-    """Whether a statement reads; one that is not known to is taken to write."""
-    return _tokens(text)[:1] == ["SELECT"]
+    """Whether a statement is a SELECT; any other is taken to write."""
+    return re.match(r"\s*SELECT\b", text, re.IGNORECASE) is not None
 
 
-def reads_everything(text: str) -> bool:
-    """Whether a SELECT passes every item of its table or index: its WHERE names no partition key with `=` or IN.
+def may_read_everything(text: str) -> bool:
+    """Whether a SELECT may read its whole table or index: a part of WHERE between two OR names no partition key by `=`
+    or IN. Brackets do not count, so a rare SELECT of one partition counts as well.
 
     The keys are those of this system's table.
     """
-    tokens = _tokens(text)
+    source, *conditions = re.split(r"\bWHERE\b", _STRING.sub("?", text), maxsplit=1, flags=re.IGNORECASE)
     definition = table_definition("any")
-    if "." in _clause(tokens, "FROM", "WHERE"):
+    if re.search(r'\.\s*"', source):
         definition = definition["GlobalSecondaryIndexes"][0]
-    return not _names_key(_clause(tokens, "WHERE", "ORDER"), definition["KeySchema"][0]["AttributeName"])
+    key = definition["KeySchema"][0]["AttributeName"]
+    names_key = re.compile(rf'(?<!NOT )(?<![\w"])"?{key}"?\s*(=|(?i:IN)\b)')
+    alternatives = re.split(r"\bOR\b", "".join(conditions), flags=re.IGNORECASE)
+    return not all(names_key.search(alternative) for alternative in alternatives)
 
 
-def select(query: Mapping[str, Any]) -> Statement:
-    """The statement that gives what a Query gives, but for its Limit: PartiQL has none."""
-    lines = [f'SELECT * FROM "{query["TableName"]}"']  # noqa: S608 - values are parameters
-    lines.append(f"WHERE {query['KeyConditionExpression']}")
-    if not query.get("ScanIndexForward", True):
-        lines.append("ORDER BY sk DESC")
-    return _bound("\n".join(lines), query["ExpressionAttributeValues"])
+def select(query: Mapping[str, Any]) -> str:
+    """The statement that gives what a Query gives, with its values in place; PartiQL has no Limit."""
+    conditions = [query["KeyConditionExpression"], _as_partiql(query.get("FilterExpression", ""))]
+    values = query["ExpressionAttributeValues"]
+    where = _PLACEHOLDER.sub(lambda match: _literal(values[match[0]]), " AND ".join(filter(None, conditions)))
+    order = "" if query.get("ScanIndexForward", True) else " ORDER BY sk DESC"
+    return f'SELECT * FROM "{query["TableName"]}" WHERE {where}{order}'  # noqa: S608 - the values are quoted
 
 
 def write(action: str, arguments: Mapping[str, Any]) -> Statement | None:
@@ -133,50 +127,18 @@ def _execute(client: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     return answer
 
 
+def _literal(value: Mapping[str, Any]) -> str:
+    """A number or a string as PartiQL has it."""
+    return str(value["N"]) if "N" in value else "'" + value["S"].replace("'", "''") + "'"
+
+
 def _bound(text: str, values: Mapping[str, Any]) -> Statement:
     """A statement whose parameters are named as those of an expression."""
     return Statement(_PLACEHOLDER.sub("?", text), [values[name] for name in _PLACEHOLDER.findall(text)])
 
 
 def _as_partiql(condition: str) -> str:
-    """The condition of a write, as a part of WHERE."""
+    """A condition or a filter as a part of WHERE."""
     condition = re.sub(r"attribute_exists\((\w+)\)", r"\1 IS NOT MISSING", condition)
     condition = re.sub(r"attribute_not_exists\((\w+)\)", r"\1 IS MISSING", condition)
     return f"({condition})" if " OR " in condition else condition
-
-
-def _tokens(text: str) -> list[str]:
-    """The statement's words, quoted names, strings and signs; keywords in capitals."""
-    return [token.upper() if token.upper() in _KEYWORDS else token for token in _TOKEN.findall(text)]
-
-
-def _clause(tokens: Sequence[str], first: str, *ends: str) -> list[str]:
-    """What stands between two words; nothing if the first is not there."""
-    if first not in tokens:
-        return []
-    rest = list(tokens[tokens.index(first) + 1 :])
-    return rest[: next((place for place, token in enumerate(rest) if token in ends), len(rest))]
-
-
-def _names_key(condition: Sequence[str], key: str) -> bool:
-    """Whether a condition holds for items of certain partitions alone."""
-    if len(parts := _split(condition, "OR")) > 1:
-        return all(_names_key(part, key) for part in parts)
-    if len(parts := _split(condition, "AND")) > 1:
-        return any(_names_key(part, key) for part in parts)
-    if condition[:1] == ["("]:
-        return _names_key(condition[1:-1], key)
-    return len(condition) > 2 and condition[0].strip('"') == key and condition[1] in ("=", "IN")
-
-
-def _split(tokens: Sequence[str], word: str) -> list[list[str]]:
-    """The parts between a word, where it stands outside all brackets."""
-    parts: list[list[str]] = [[]]
-    depth = 0
-    for each in tokens:
-        depth += (each in "([{") - (each in ")]}")
-        if each == word and not depth:
-            parts.append([])
-        else:
-            parts[-1].append(each)
-    return parts
