@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from botocore.endpoint import Endpoint
 from psycopg.rows import dict_row
 from rich.cells import cell_len
 from rich.console import Console
@@ -27,41 +28,84 @@ from tests.support.ddb_scripts import (
     take_for_foreign,
     use_table,
 )
-from tests.support.explained import Request, check_calls, recorded_wire, section
 from tests.support.old_data import GROUP, TIMES, old_conversation
 from tests.support.stores import ANNA, BERT, TableContents
 from tools.cli import console
 from tools.cli.tables import value_to_json
+from tools.explain.formatting import filled
 from tools.seed.conversation import CONVERSATION_UUID
 
 AUGUSTSZ, LONDO = "76d2f241-a860-4d8b-a8e3-6cd68db75ab9", "a94d17c6-5e2b-4f80-8c3d-06e7b952f1da"
+EXPRESSIONS = ("KeyConditionExpression", "ConditionExpression", "UpdateExpression", "FilterExpression")
 TABLES = b"""
 CREATE TABLE message_groups (uuid uuid PRIMARY KEY, created_at timestamptz NOT NULL);
-CREATE TABLE members (
-    message_group_uuid uuid REFERENCES message_groups,
-    user_uuid          uuid REFERENCES users,
-    PRIMARY KEY (message_group_uuid, user_uuid)
-);
+CREATE TABLE members (message_group_uuid uuid REFERENCES message_groups, user_uuid uuid REFERENCES users);
 CREATE TABLE messages (
-    uuid               uuid PRIMARY KEY,
-    message_group_uuid uuid NOT NULL REFERENCES message_groups,
-    user_uuid          uuid NOT NULL REFERENCES users,
-    message            text NOT NULL,
-    created_at         timestamptz NOT NULL
+    uuid uuid PRIMARY KEY, message_group_uuid uuid REFERENCES message_groups, user_uuid uuid REFERENCES users,
+    message text NOT NULL, created_at timestamptz NOT NULL
 );
 """
 """The tables that the SQL needs beside `users`."""
+
+Request = tuple[str, dict[str, Any], dict[str, Any]]
+"""An operation, the body of its request, and the body of its response."""
 
 database = pytest.fixture(scope="module")(seeded_database)
 settings = pytest.fixture(autouse=True)(use_table)
 run = pytest.fixture(run_in_process)
 seeded = pytest.fixture(seeded_store)
-wire = pytest.fixture(recorded_wire)
 
 
 @pytest.fixture(autouse=True)
 def secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_KEY", "0123456789abcdef")
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch, seeded: MessageStore) -> list[Request]:
+    """The pattern's requests that leave the process after seeding.
+
+    The pattern's requests ask for their capacity; the ping and the script's reads of items do not.
+    """
+    requests: list[Request] = []
+    send = Endpoint._send
+
+    def record(endpoint: Endpoint, request: Any) -> Any:
+        response = send(endpoint, request)
+        target = request.headers["X-Amz-Target"]
+        operation = (target.decode() if isinstance(target, bytes) else target).rpartition(".")[2]
+        body = json.loads(request.body)
+        if "ReturnConsumedCapacity" in body and "PING" not in json.dumps(body):
+            requests.append((operation, body, json.loads(response.content)))
+        return response
+
+    monkeypatch.setattr(Endpoint, "_send", record)
+    return requests
+
+
+def section(data: list[str], heading: str) -> list[str]:
+    """The lines below a heading that begins like this."""
+    start = next(place for place, line in enumerate(data, start=1) if line.startswith(heading))
+    return data[start : data.index("", start)] if "" in data[start:] else data[start:]
+
+
+def check_calls(data: list[str], requests: list[Request]) -> None:
+    """The script printed every call of the pattern with its keys, expressions and units, and the sum of the units."""
+    shown = "\n".join(data)
+    total = 0.0
+    for number, (operation, sent, answer) in enumerate(requests, start=1):
+        consumed = answer["ConsumedCapacity"]
+        units = sum(part["CapacityUnits"] for part in (consumed if isinstance(consumed, list) else [consumed]))
+        total += units
+        assert re.search(rf"^{number} {operation}\b.*: {units:g} (RCU|WCU)$", shown, re.MULTILINE), shown
+        writes = [next(iter(write.items())) for write in sent.get("TransactItems", [])]
+        for action, arguments in writes or [("", sent)]:
+            if key := arguments.get("Key") or arguments.get("Item"):
+                assert re.search(rf"{action}.* {re.escape(key['pk']['S'])} {re.escape(key['sk']['S'])}$", shown, re.M)
+            for name in EXPRESSIONS:
+                assert filled(arguments.get(name, ""), arguments) in shown
+    assert len(re.findall(r"^\d+ [A-Z]\w+.*: ", shown, re.MULTILINE)) == len(requests)
+    assert section(data, "Cost") == [f"calls: {len(requests)}, capacity units: {total:g}"]
 
 
 @pytest.mark.parametrize(

@@ -81,8 +81,8 @@ def _statements(calls: Sequence[Call]) -> list[str]:
 def _print_call(number: int, call: Call) -> None:
     """A call with its conditions, expressions and values, and what it consumed."""
     title = f"{call.operation}, {len(call.writes)} writes, all or none" if len(call.writes) > 1 else call.operation
-    kind = "write" if call.writes else "read"
-    units = "units not reported" if call.units is None else f"{call.units:g} {kind} units"
+    kind = "WCU" if call.writes else "RCU"
+    units = f"{kind} not reported" if call.units is None else f"{call.units:g} {kind}"
     outcome = f"refused, {call.refusal}" if call.refusal else units
     write_folded(f"{title}: {outcome}", lead=f"  {number} ", style="bold")
     for action, arguments in call.writes:
