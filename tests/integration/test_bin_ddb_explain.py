@@ -239,15 +239,15 @@ def test_missing_table_is_reported_in_one_line(
 
 def test_refused_call_is_shown_with_its_code(run: Run, seeded: MessageStore, monkeypatch: pytest.MonkeyPatch) -> None:
     first = iter([True])
-    to_write = Conversations.to_write
+    read_for_write = Conversations.read_for_write
 
     def overtaken(conversations: Conversations, **arguments: Any) -> Any:
-        state = to_write(conversations, **arguments)
+        state = read_for_write(conversations, **arguments)
         if next(first, False):  # another process writes between this one's read of the state and its send
             seeded.send(group_uuid=CONVERSATION_UUID, sender=arguments["user"], text="from elsewhere")
         return state
 
-    monkeypatch.setattr(Conversations, "to_write", overtaken)
+    monkeypatch.setattr(Conversations, "read_for_write", overtaken)
     status, data, _ = run("explain", "D")
     assert status == 0
     assert "3 TransactWriteItems, 6 writes, all or none: refused, TransactionCanceledException" in data
