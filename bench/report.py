@@ -16,7 +16,7 @@ from pygal.style import CleanStyle
 from bench.results import Measured, Results
 from bench.scenarios import NAIVE
 from bench.targets import Verdict
-from tools.cli.console import write, write_table
+from tools.cli.console import print_data, print_table
 
 _RATIOS = {"CPU/naive": "cpu_us", "rate/naive": "requests_per_second"}
 _MEDIANS = {
@@ -40,14 +40,14 @@ call; read, write: DynamoDB's units. failed: dropped, timed out or refused. All 
 def print_results(results: Results, verdicts: Sequence[Verdict]) -> None:
     """Everything, the targets last."""
     for line in (*results.notes, _LEGEND):
-        write(line)
+        print_data(line)
     for measured in results.scenarios.values():
-        write(f"\n{measured.title}")
-        write_table(["", *_RATIOS, *_MEDIANS], [_row(measured, subject) for subject in measured.samples])
-    write("")
-    write_table(["Single figures", "measured"], [[name, f"{value:.3g}"] for name, value in results.figures.items()])
-    write("")
-    write_table(
+        print_data(f"\n{measured.title}")
+        print_table(["", *_RATIOS, *_MEDIANS], [_row(measured, subject) for subject in measured.samples])
+    print_data("")
+    print_table(["Single figures", "measured"], [[name, f"{value:.3g}"] for name, value in results.figures.items()])
+    print_data("")
+    print_table(
         ["Targets", "measured", "limit", ""],
         [
             (each.target, f"{each.value:.3g}", f"{each.sense} {each.limit:g}", "ok" if each.is_met else "missed")

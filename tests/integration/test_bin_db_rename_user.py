@@ -106,12 +106,6 @@ def test_what_cannot_be_is_told_in_a_sentence_and_changes_nothing(
     assert database.all("users/all") == before
 
 
-def test_the_help_lists_what_stays() -> None:
-    shown = scripts.run("db/rename-user", "--help", COLUMNS="80").stdout
-    assert "\n  - `preferred_username` and `name` in Cognito\n" in shown
-    assert max(map(len, shown.splitlines())) <= 80
-
-
 @pytest.mark.parametrize("words", [[], ["prod"], ["--yes"]])
 def test_a_database_elsewhere_is_not_touched(words: list[str]) -> None:
     far = "postgresql://me:pa55word@db.example.com/cruddur"

@@ -147,16 +147,13 @@ def test_what_dynamodb_refuses_is_told_in_a_line(
     assert re.fullmatch(f"{shown}\n", said)
 
 
-def test_a_blank_statement_is_a_usage_error(run: Run) -> None:
-    with pytest.raises(SystemExit) as exit_:
-        run("partiql", " ")
-    assert exit_.value.code == 2
-
-
-def test_a_missing_statement_is_all_that_is_asked_for(capsys: pytest.CaptureFixture[str], run: Run) -> None:
-    with pytest.raises(SystemExit):
-        run("partiql")
-    assert capsys.readouterr().err.endswith("required: statement\n")
+@pytest.mark.parametrize(
+    ("arguments", "printed"),
+    [([" "], "Error: the statement is empty\n"), ([], "Error: Missing argument 'STATEMENT'.\n")],
+)
+def test_missing_statement_is_a_usage_error(arguments: list[str], printed: str, run: Run) -> None:
+    status, _, said = run("partiql", *arguments)
+    assert (status, said.endswith(printed)) == (2, True)
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])

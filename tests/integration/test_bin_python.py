@@ -25,7 +25,7 @@ HERE = str(ROOT / "bin")
 def test_a_script_starts_from_another_folder(name: str) -> None:
     done = scripts.run(name, "--help")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"usage: bin/{name} ")
+    assert done.stdout.startswith(f"Usage: bin/{name} ")
 
 
 @pytest.mark.parametrize("name", scripts.names())
@@ -33,18 +33,16 @@ def test_a_script_explains_itself(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.argv", [str(ROOT / "bin" / name)])
-    with pytest.raises(SystemExit, match="0"):
-        scripts.load(name)(["--help"])
+    assert scripts.load(name)(["--help"]) == 0
     help_text = capsys.readouterr().out
-    assert re.match(rf"usage: bin/{name} ", help_text)
+    assert re.match(rf"Usage: bin/{name} ", help_text)
     assert "--help" in help_text
     assert len(help_text.split("\n\n")[1]) > 20  # what it does, in a sentence
 
 
-@pytest.mark.parametrize("name", [name for name in scripts.names() if name not in ("dev", "test")])
+@pytest.mark.parametrize("name", [name for name in scripts.names() if name != "test"])
 def test_a_script_refuses_words_it_does_not_know(name: str) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        scripts.load(name)(["--no-such-option"])
+    assert scripts.load(name)(["--no-such-option"]) == 2
 
 
 def test_every_script_starts_through_the_launcher() -> None:
@@ -66,7 +64,7 @@ def test_a_script_found_by_the_search_path_keeps_its_arguments() -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert "unrecognized arguments: two words *" in done.stderr
+    assert "unexpected extra arguments (two words *)" in done.stderr
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ def test_the_tests_find_no_other_program() -> None:
 
 
 def test_every_stage_of_the_tests_starts() -> None:
-    for module in {stage[0] for stage in scripts.load("test").__globals__["EVERYTHING"]}:
+    for module in {stage[0] for stage in scripts.load("test").module.EVERYTHING}:
         subprocess.run([sys.executable, "-m", module, "--version"], cwd=ROOT, capture_output=True, check=True)
 
 

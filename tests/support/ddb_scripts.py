@@ -16,7 +16,6 @@ from lib.ddb.table import Table
 from lib.postgres.database import Database
 from lib.users.directory import UserDirectory
 from tests.support import scripts
-from tools.cli import console
 from tools.seed.conversation import seed_conversation, seed_users
 
 AWS = "https://dynamodb.us-east-1.amazonaws.com"
@@ -43,11 +42,8 @@ def use_table(dynamodb_url: str, table: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def take_for_foreign(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the guard see no local stack in the engine under test."""
-    confirm = console.confirm_destruction
-    monkeypatch.setattr(
-        console, "confirm_destruction", lambda *args, **named: confirm(*args, **{**named, "local": False})
-    )
+    """Make the scripts see no local stack in the engine under test."""
+    monkeypatch.setattr("tools.cli.tables.is_local", lambda url: False)
 
 
 def run_in_process(capsys: pytest.CaptureFixture[str]) -> Run:

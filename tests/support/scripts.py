@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from typing import Any
+
+import click
+import pytest
 
 from lib.config import ROOT
 
@@ -22,15 +26,31 @@ def names() -> list[str]:
     return sorted(str(path.relative_to(ROOT / "bin")) for path in files if LAUNCHER.match(path.read_text()))
 
 
-def load(name: str) -> Callable[[list[str]], int]:
-    """The `main` of a script."""
+@dataclass(frozen=True)
+class Script:
+    """A script in this process. A call runs it with arguments and gives its exit status."""
+
+    module: Any
+
+    def __call__(self, arguments: Sequence[str]) -> int:
+        return exit_status(self.module.main, arguments)
+
+
+def exit_status(command: click.Command, arguments: Sequence[str]) -> int:
+    """Run a command as a process would, and give the status that it exits with."""
+    with pytest.raises(SystemExit) as exit_:
+        command(arguments)
+    return int(exit_.value.code or 0)
+
+
+def load(name: str) -> Script:
+    """The script of that name, in a module of its own."""
     loader = SourceFileLoader(name, str(ROOT / "bin" / name))
     spec = spec_from_loader(name, loader)
     assert spec is not None
-    module: Any = module_from_spec(spec)
+    module = module_from_spec(spec)
     loader.exec_module(module)
-    main: Callable[[list[str]], int] = module.main
-    return main
+    return Script(module)
 
 
 def run(name: str, *arguments: str, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:

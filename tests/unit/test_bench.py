@@ -184,11 +184,10 @@ def test_what_was_not_measured_is_not_judged() -> None:
 def test_exit_status_table_json_and_plot_say_whether_a_target_is_missed(
     cpu: int, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    main: Any = scripts.load("bench")
-    wiring = main.__wrapped__.__globals__
-    monkeypatch.setitem(wiring, "find_wrk", lambda: "wrk")
-    monkeypatch.setitem(wiring, "measured", lambda plan, engine: results(SEND, SEND, cpu_us=cpu))
-    assert main(["--output", str(tmp_path)]) == status
+    bench = scripts.load("bench")
+    monkeypatch.setattr(bench.module, "find_wrk", lambda: "wrk")
+    monkeypatch.setattr(bench.module, "measured", lambda plan, engine: results(SEND, SEND, cpu_us=cpu))
+    assert bench(["--output", str(tmp_path)]) == status
     described, plot = sorted(tmp_path.iterdir())
     read = json.loads(described.read_text(), parse_constant=pytest.fail)
     assert len(read["scenarios"][SEND]["samples"][SEND]) == 2

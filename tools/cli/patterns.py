@@ -5,10 +5,12 @@ The rows themselves come from the services that the API calls, so that a script 
 
 from __future__ import annotations
 
-import argparse
 import secrets
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from functools import wraps
+from typing import Any, TypeVar
+
+import click
 
 from lib.aws.metering import start_metering
 from lib.config import ApiSettings, DynamoDBSettings, SettingsError, load
@@ -23,24 +25,17 @@ from tools.explain.recorder import record
 T = TypeVar("T")
 
 
-def parser(doc: str | None) -> argparse.ArgumentParser:
-    """A parser with the options of a page."""
-    made = console.parser(doc)
-    made.add_argument("--limit", help="rows of a page, 1 to 100 (20)")
-    made.add_argument("--cursor", help="where to go on, as an earlier run named it; needs SECRET_KEY")
-    made.add_argument("--all", action="store_true", help="every page from there on")
-    return made
-
-
 class Explorer:
     """A store whose queries are shown with their cost."""
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
+    def __init__(self, limit: int, cursor: str | None, every_page: bool) -> None:
         """Raises SettingsError, StoreUnavailable."""
-        self._arguments = arguments
         settings = load(DynamoDBSettings)
+        self.limit = f"{limit}"
+        self._cursor = cursor
+        self._every_page = every_page
         self._client = connect(settings)
-        self._secret = _secret_key(needed=arguments.cursor is not None)
+        self._secret = _secret_key(needed=cursor is not None)
         # Within one run a cursor may be signed with anything.
         cursors = CursorSigner(self._secret or secrets.token_hex())
         self.store = MessageStore(open_table(self._client, settings), cursors)
@@ -48,18 +43,32 @@ class Explorer:
     def show(self, read: Callable[[str | None], Page[T]], columns: Mapping[str, Callable[[T], object]]) -> None:
         """Print the page after the given cursor, or all from there; `columns` gives a row's values by their names."""
         calls, usage = record(self._client), start_metering()
-        page = read(self._arguments.cursor)
+        page = read(self._cursor)
         rows = page.items
-        while self._arguments.all and page.next_cursor:
+        while self._every_page and page.next_cursor:
             page = read(page.next_cursor)
             rows += page.items
         for call in calls:
             if call.operation == "Query":
-                console.say(describe_query(call.arguments))
-        console.write_table(columns, ([value(row) for value in columns.values()] for row in rows))
-        console.say(f"Rows: {len(rows)}, requests: {usage.requests}, capacity units: {usage.capacity_units:g}")
+                console.print_status(describe_query(call.arguments))
+        console.print_table(columns, ([value(row) for value in columns.values()] for row in rows))
+        console.print_status(f"Rows: {len(rows)}, requests: {usage.requests}, capacity units: {usage.capacity_units:g}")
         if page.next_cursor:
-            console.say(f"Next page: --cursor {page.next_cursor}" if self._secret else "More follow: --all shows them")
+            next_page = f"Next page: --cursor {page.next_cursor}" if self._secret else "More follow: --all shows them"
+            console.print_status(next_page)
+
+
+def explores(function: console.Function) -> console.Function:
+    """Give a command the options of a page, and its function an Explorer as `explorer`."""
+
+    @click.option("--limit", type=click.IntRange(1, 100), default=20, metavar="N", help="rows of a page")
+    @click.option("--cursor", help="where to go on, as an earlier run named it; needs SECRET_KEY")
+    @click.option("--all", "every_page", is_flag=True, help="every page from there on")
+    @wraps(function)
+    def run(*args: Any, limit: int, cursor: str | None, every_page: bool, **parameters: Any) -> Any:
+        return function(*args, explorer=Explorer(limit, cursor, every_page), **parameters)
+
+    return run
 
 
 def _secret_key(*, needed: bool) -> str | None:

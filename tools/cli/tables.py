@@ -15,6 +15,7 @@ import boto3
 from boto3.dynamodb.types import TypeDeserializer
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
+from lib.setting_values import is_local
 
 from lib.aws.connections import CONNECT_SECONDS
 from lib.aws.dynamodb_client import TRIES, TRY_SECONDS
@@ -23,7 +24,7 @@ from lib.config import DynamoDBSettings
 from lib.ddb.errors import StoreError, StoreUnavailable, translate_errors
 from lib.ddb.items import Item
 from lib.ddb.table import Table
-from tools.cli.console import one_line
+from tools.cli.console import Target, one_line
 
 FAILURES = (StoreError, BotoCoreError, ClientError)
 """For scripts, which report a refused call in one line as well."""
@@ -61,6 +62,11 @@ def refuse_empty(response_dict: dict[str, Any], **_: Any) -> None:
 def where(settings: DynamoDBSettings) -> str:
     """The table and the DynamoDB that has it, for people."""
     return f"{settings.ddb_table} at {settings.aws_endpoint_url_dynamodb or f'AWS {settings.aws_default_region}'}"
+
+
+def table_target(settings: DynamoDBSettings) -> Target:
+    """The table as a destructive action names it."""
+    return Target(where(settings), settings.ddb_table, is_local(settings.aws_endpoint_url_dynamodb))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 
 from lib.ddb import keys
 from lib.ddb.items import Item, key_of
-from tools.cli.console import one_line, write, write_folded, write_table
+from tools.cli.console import one_line, print_data, print_folded, print_table
 from tools.explain import partiql
 from tools.explain.formatting import filled, options
 from tools.explain.item_diff import ItemChange
@@ -51,17 +51,17 @@ def print_explanation(
         _print_change(change)
     if columns:
         _print_section("Rows")
-        write_table(columns, rows)
+        print_table(columns, rows)
     units = sum(call.units or 0 for call in all_calls)
     _print_section("Cost", [f"calls: {len(all_calls)}, capacity units: {units:g}"])
     _print_section("Takeaway", [explanation.takeaway])
 
 
 def _print_section(heading: str, lines: Iterable[str] = ()) -> None:
-    write("")
-    write_folded("", lead=heading, style="bold")
+    print_data("")
+    print_folded("", lead=heading, style="bold")
     for line in lines:
-        write_folded(line, lead="  ")
+        print_folded(line, lead="  ")
 
 
 def _statements(calls: Sequence[Call]) -> list[str]:
@@ -84,32 +84,32 @@ def _print_call(number: int, call: Call) -> None:
     kind = "WCU" if call.writes else "RCU"
     units = f"{kind} not reported" if call.units is None else f"{call.units:g} {kind}"
     outcome = f"refused, {call.refusal}" if call.refusal else units
-    write_folded(f"{title}: {outcome}", lead=f"  {number} ", style="bold")
+    print_folded(f"{title}: {outcome}", lead=f"  {number} ", style="bold")
     for action, arguments in call.writes:
-        write_folded(_name(arguments.get("Key") or arguments["Item"]), lead=f"      {action:<7}", style="cyan")
+        print_folded(_name(arguments.get("Key") or arguments["Item"]), lead=f"      {action:<7}", style="cyan")
         _print_expressions(arguments, ConditionExpression="         if ", UpdateExpression="         ")
     if not call.writes:
         if "Key" in call.arguments:
-            write_folded(_name(call.arguments["Key"]), lead="      key ")
+            print_folded(_name(call.arguments["Key"]), lead="      key ")
         _print_expressions(call.arguments, KeyConditionExpression="      key condition ")
-        write_folded(options(call.arguments), lead="      ")
+        print_folded(options(call.arguments), lead="      ")
 
 
 def _print_expressions(arguments: Mapping[str, Any], **leads: str) -> None:
     for name, lead in leads.items():
         if name in arguments:
-            write_folded(filled(arguments[name], arguments), lead=lead)
+            print_folded(filled(arguments[name], arguments), lead=lead)
 
 
 def _print_change(change: ItemChange) -> None:
     both = change.before and change.after
     mark, style = ("~", "yellow") if both else ("+", "green") if change.after else ("-", "red")
-    write_folded(_name(change.after or change.before or {}), lead=f"  {mark} ", style=style)
+    print_folded(_name(change.after or change.before or {}), lead=f"  {mark} ", style=style)
     attributes = [attribute for attribute in change.attributes if both or attribute[0] not in ("pk", "sk")]
     width = max(len(one_line(name)) for name, _, _ in attributes)
     for name, old, new in attributes:
         values = f"{old or 'none'} → {new or 'none'}" if both else f"{new or old}"
-        write_folded(values, lead=f"      {one_line(name):<{width}}  ")
+        print_folded(values, lead=f"      {one_line(name):<{width}}  ")
 
 
 def _name(item: Item) -> str:
