@@ -153,6 +153,12 @@ def test_an_interpreter_that_is_named_is_used_as_it_is(checkout: Path, monkeypat
     status, _, err = finish(start(checkout))
     assert status == 1
     assert err == "cannot start /not/there: No such file or directory\n"
+    bare = checkout / "bare-python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+    bare.chmod(0o755)
+    monkeypatch.setenv("CRUDDUR_PYTHON", str(bare))
+    lacking = f"CRUDDUR_PYTHON: {bare} is older than 3.11, or lacks the packages of requirements.txt\n"
+    assert finish(start(checkout)) == (1, "", lacking)
     assert not (checkout / ".venv").exists()
 
 
