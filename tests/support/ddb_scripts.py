@@ -5,7 +5,6 @@ Each of these is made a fixture by the module that uses it: `run = pytest.fixtur
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,7 +21,7 @@ AWS = "https://dynamodb.us-east-1.amazonaws.com"
 HOSTILE = "[red]not red[/red] :smile: \N{ROCKET}\n\tنعم"
 """Text that a terminal library would like to interpret."""
 
-Run = Callable[..., tuple[int, list[str], str]]
+Run = scripts.Run
 
 
 def seeded_database(postgres_url: str) -> str:
@@ -47,15 +46,8 @@ def take_for_foreign(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run_in_process(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a script: its status, its lines of data, and what it said."""
-
-    def in_process(name: str, *arguments: str) -> tuple[int, list[str], str]:
-        capsys.readouterr()
-        status = scripts.load(f"ddb/{name}")(list(arguments))
-        printed = capsys.readouterr()
-        return status, [" ".join(line.split()) for line in printed.out.splitlines()], printed.err
-
-    return in_process
+    """Run a script of bin/ddb."""
+    return scripts.runner(capsys, "ddb")
 
 
 def seeded_store(dynamodb_client: Any, table: str, database: str, monkeypatch: pytest.MonkeyPatch) -> MessageStore:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -15,6 +15,8 @@ import click
 import pytest
 
 from lib.config import ROOT
+
+Run = Callable[..., tuple[int, list[str], str]]
 
 # bin/dev is beside bin/python, bin/db/create a folder below it, and so on.
 LAUNCHER = re.compile(r"""#!/usr/bin/env -S /bin/sh -c 'exec "\$\{0%/\*\}/(\.\./)*python" "\$0" "\$@"'\n""")
@@ -51,6 +53,18 @@ def load(name: str) -> Script:
     module = module_from_spec(spec)
     loader.exec_module(module)
     return Script(module)
+
+
+def runner(capsys: pytest.CaptureFixture[str], folder: str) -> Run:
+    """Runs scripts of a folder of bin/ in this process: exit status, lines of data, status messages."""
+
+    def in_process(name: str, *arguments: str) -> tuple[int, list[str], str]:
+        capsys.readouterr()
+        status = load(f"{folder}/{name}")(arguments)
+        printed = capsys.readouterr()
+        return status, [" ".join(line.split()) for line in printed.out.splitlines()], printed.err
+
+    return in_process
 
 
 def run(name: str, *arguments: str, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
