@@ -19,6 +19,11 @@ from tools.local_stack.cognito import PASSWORD, LocalPool, ensure_pool, ensure_u
 CROWD = 130  # three pages of 60
 
 
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> scripts.Run:
+    return scripts.runner(capsys, "cognito")
+
+
 @pytest.fixture(scope="module")
 def crowded_pool(cognito_client: Any) -> Iterator[LocalPool]:
     """A pool of its own, with more users than three pages of ListUsers hold, one of them without a handle."""
@@ -52,62 +57,50 @@ def configure(monkeypatch: pytest.MonkeyPatch, pool: LocalPool, endpoint: str) -
 
 
 def test_list_users_pages_past_sixty_and_survives_a_user_without_a_handle(
-    crowded_pool: LocalPool, ministack_url: str, monkeypatch: pytest.MonkeyPatch
+    crowded_pool: LocalPool, ministack_url: str, run: scripts.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configure(monkeypatch, crowded_pool, ministack_url)
-    done = scripts.run("cognito/list-users")
-    assert done.returncode == 0, done.stderr
-    heading, *lines = done.stdout.splitlines()
-    assert heading.split() == ["username", "preferred_username", "sub", "status", "e-mail"]
-    shown = {line.split()[0]: line.split()[1] for line in lines}
-    assert shown == {f"user-{number:03}": f"handle-{number:03}" for number in range(CROWD)} | {"plain": "-"}
+    status, (heading, *lines), said = run("list-users")
+    assert (status, heading) == (0, "username preferred_username sub status e-mail")
+    assert said.endswith(f"{CROWD + 1} users\n")
+    handles = {line.split()[0]: line.split()[1] for line in lines}
+    assert handles == {f"user-{number:03}": f"handle-{number:03}" for number in range(CROWD)} | {"plain": "-"}
     assert [line.split()[0] for line in lines if "disabled" in line] == ["user-007"]
-    assert f"{CROWD + 1} users" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["cognito/list-users", "cognito/token"])
-def test_a_pool_that_does_not_answer_is_told_in_a_line(
-    name: str, pool: LocalPool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("arguments", [["list-users"], ["token", "Augustsz", "--password", "x"]])
+def test_pool_that_does_not_answer_is_told_in_a_line(
+    arguments: list[str], pool: LocalPool, run: scripts.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", "http://127.0.0.1:9")
     monkeypatch.setattr("time.sleep", lambda seconds: None)  # between boto3's tries
-    assert scripts.load(name)(["Augustsz", "--password", "x"] if name.endswith("token") else []) == 1
-    told = capsys.readouterr().err
-    assert pool.user_pool_id in told
-    assert told.count("\n") == 1
+    status, _, said = run(*arguments)
+    assert (status, pool.user_pool_id in said, said.count("\n")) == (1, True, 1)
 
 
-def test_token_prints_an_access_token_of_a_seeded_user_whatever_pool_the_environment_names(
-    pool: LocalPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_token_is_of_the_local_stack_whatever_pool_the_environment_names(
+    pool: LocalPool, tmp_path: Path, run: scripts.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("LOCAL_DIR", str(tmp_path))
+    status, _, said = run("token", "Augustsz")
+    assert (status, "start ./bin/dev, or give --password" in said) == (1, True)
     users = [{"handle": "Augustsz", "username": "Augustsz", "password": PASSWORD}]
     (tmp_path / "stack.json").write_text(json.dumps({"users": users}))
     stack = {name: value for name, value in os.environ.items() if "COGNITO" in name or name == "AWS_DEFAULT_REGION"}
     (tmp_path / "stack.env").write_text("".join(f"{name}='{value}'\n" for name, value in stack.items()))
-    monkeypatch.setenv("LOCAL_DIR", str(tmp_path))
     monkeypatch.setenv("AWS_COGNITO_USER_POOL_ID", "us-east-1_another")
-    done = scripts.run("cognito/token", "Augustsz")
-    assert done.returncode == 0, done.stderr
-    claims = jwt.decode(done.stdout.rstrip("\n"), options={"verify_signature": False})
-    assert (claims["token_use"], claims["client_id"]) == ("access", pool.client_id)
-
-    unknown = scripts.run("cognito/token", "nobody")
-    assert unknown.returncode == 1
-    assert "Known are Augustsz" in unknown.stderr
+    status, [token], _ = run("token", "Augustsz")
+    claims = jwt.decode(token, options={"verify_signature": False})
+    assert (status, claims["token_use"], claims["client_id"]) == (0, "access", pool.client_id)
+    status, _, said = run("token", "nobody")
+    assert (status, "Known are Augustsz" in said) == (1, True)
 
 
-def test_token_takes_a_password_and_tells_a_wrong_one(pool: LocalPool) -> None:
-    assert scripts.run("cognito/token", "Augustsz", "--password", PASSWORD).stdout.count(".") == 2
-    wrong = scripts.run("cognito/token", "Augustsz", "--password", "Wrong-1234!")
-    assert (wrong.returncode, wrong.stdout) == (1, "")
-    assert "NotAuthorizedException" in wrong.stderr
-    assert "Wrong-1234!" not in wrong.stderr
-
-
-def test_token_without_a_local_stack_says_what_to_do(pool: LocalPool) -> None:
-    done = scripts.run("cognito/token", "Augustsz")
-    assert done.returncode == 1
-    assert "start ./bin/dev, or give --password" in done.stderr
+def test_token_takes_a_password_and_tells_a_wrong_one(pool: LocalPool, run: scripts.Run) -> None:
+    assert run("token", "Augustsz", "--password", PASSWORD)[1][0].count(".") == 2
+    status, data, said = run("token", "Augustsz", "--password", "Wrong-1234!")
+    assert (status, data, "NotAuthorizedException" in said) == (1, [], True)
+    assert "Wrong-1234!" not in said
 
 
 def test_a_user_who_must_first_choose_a_password_gets_no_token(pool: LocalPool, cognito_client: Any) -> None:

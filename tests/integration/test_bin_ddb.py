@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
-from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -13,7 +11,6 @@ import pytest
 from botocore.stub import Stubber
 
 from lib.ddb.store import MessageStore
-from lib.postgres.database import Database
 from tests.support import scripts
 from tests.support.ddb_scripts import (
     AWS,
@@ -74,38 +71,20 @@ def test_a_table_with_other_keys_is_told_in_a_line(
     assert re.fullmatch(f"table {other} has [^\n]+\n", said)
 
 
-@pytest.mark.parametrize("name", ["drop", "seed"])
-@pytest.mark.parametrize("words", [[], ["--yes"], ["prod"]])
-def test_a_table_elsewhere_is_not_touched(
-    name: str, words: list[str], run: Run, table: str, database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", AWS)
-    monkeypatch.setenv("DATABASE_URL", database)
-    monkeypatch.setattr("sys.stdin", io.StringIO(f"{table}\n"))
-    monkeypatch.setattr("boto3.client", lambda *_, **__: pytest.fail("a client was made"))
-    status, _, said = run(name, *words)
-    assert status == 1
-    assert said.startswith("Refused to ")
-    assert f"{table} at {AWS}" in said
-
-
 @pytest.mark.parametrize("name", ["seed", "drop"])
-def test_prod_and_yes_go_ahead(name: str, run: Run, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_table_elsewhere_is_not_touched_without_prod(
+    name: str, run: Run, table: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DATABASE_URL", database)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("AWS_ENDPOINT_URL_DYNAMODB", AWS)
+        elsewhere.setattr("boto3.client", lambda *_, **__: pytest.fail("a client was made"))
+        status, _, said = run(name)
+    assert (status, said.startswith("Refused to "), f"{table} at {AWS} is no local stack" in said) == (1, True, True)
     take_for_foreign(monkeypatch)
     assert run(name)[0] == 1
     assert run(name, "prod", "--yes")[0] == 0
     assert run("schema-load")[0] == 0  # unlike these two, it can do no harm: it is not guarded
-
-
-def test_seeding_without_the_users_says_what_to_do(
-    run: Run, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url = new_database()
-    monkeypatch.setenv("DATABASE_URL", url)
-    with Database(url) as database:
-        database.script("db/schema.sql")
-    assert run("seed") == (1, [], "The user Augustsz is not in Postgres: run ./bin/db/setup first\n")
 
 
 @pytest.mark.parametrize("name", ["seed", "scan", "patterns/get-conversation", "patterns/list-conversations"])

@@ -85,11 +85,8 @@ def test_list_conversations_lists_what_the_api_lists(
             assert said.startswith(f'Query {table}: pk = "GRP#{uuid}", ScanIndexForward=False, ConsistentRead=True, ')
 
 
-def test_the_seeded_user_is_the_default(run: Run, seeded: MessageStore) -> None:
+def test_uuid_needs_no_postgres(run: Run, seeded: MessageStore, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("patterns/list-conversations") == run("patterns/list-conversations", "Augustsz")
-
-
-def test_a_uuid_needs_no_postgres(run: Run, seeded: MessageStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATABASE_URL")
     assert len(run("patterns/list-conversations", BAYKO)[1]) == 2
     assert len(run("patterns/get-conversation")[1]) == 21
@@ -135,11 +132,6 @@ def test_a_cursor_needs_the_secret_key_and_a_run_without_one_does_not(run: Run, 
     assert said.startswith("SECRET_KEY is missing")
 
 
-@pytest.mark.parametrize("group", ["nonsense", "5ae290ed", "5ae290ed-55d1-47a0-bc6d-fe2bc2700390"])
-def test_a_conversation_that_is_not_there_is_told_in_a_line(group: str, run: Run, seeded: MessageStore) -> None:
-    assert run("patterns/get-conversation", group) == (1, [], f"There is no conversation {group}\n")
-
-
 @pytest.mark.parametrize("who", ["Augustsz", "bayko", AUGUSTSZ, BAYKO])
 def test_every_member_sees_the_same(who: str, run: Run, seeded: MessageStore) -> None:
     asked = CONVERSATION_UUID.upper()
@@ -149,6 +141,8 @@ def test_every_member_sees_the_same(who: str, run: Run, seeded: MessageStore) ->
 @pytest.mark.parametrize(
     ("script", "arguments", "shown"),
     [
+        ("get-conversation", ["5ae290ed"], "There is no conversation 5ae290ed\n"),
+        ("get-conversation", [BAYKO], f"There is no conversation {BAYKO}\n"),
         ("get-conversation", ["--user", "londo"], "londo is no member of "),
         ("get-conversation", ["--cursor", "forged"], "Invalid: cursor_invalid"),
         ("list-conversations", ["nobody"], "No user has the handle nobody"),
