@@ -112,7 +112,7 @@ def test_table_elsewhere_is_not_written(text: str, run: Run, table: str, monkeyp
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", AWS)
     monkeypatch.setattr("boto3.client", lambda *_, **__: pytest.fail("a client was made"))
     refusal = f"Refused to run a statement other than SELECT: {table} at {AWS} is no local stack"
-    assert run("partiql", text) == (1, [], f"{refusal}. If you mean it, say `--prod`.\n")
+    assert run("partiql", text) == (1, [], f"{refusal}. If you mean it, add `--prod`.\n")
 
 
 def test_prod_and_yes_write_and_reading_needs_neither(run: Run, table: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,12 +39,12 @@ def api(seeded: MessageStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
     with redirect_stdout(io.StringIO()):  # where its log goes from now on
         app = create_app(load(Settings))
 
-    def client(sub: str) -> FlaskClient:
-        made = app.test_client()
-        made.environ_base["HTTP_AUTHORIZATION"] = sub
-        return made
+    def client_of(sub: str) -> FlaskClient:
+        client = app.test_client()
+        client.environ_base["HTTP_AUTHORIZATION"] = sub
+        return client
 
-    yield client
+    yield client_of
     app.extensions["dependencies"].users._database.close()
 
 
@@ -110,16 +110,16 @@ def test_pages_put_together_are_the_whole(
         assert status == 0
         assert (" AND sk < " in said) == (page > 0)
         put_together += data[1:]
-        cursor = [f"--cursor={found}" for found in CURSOR.findall(said)]
+        cursor = [f"--cursor={text}" for text in CURSOR.findall(said)]
     assert cursor == []
     assert put_together == whole[1:]
 
 
 def test_the_scripts_cursor_is_the_apis(run: Run, seeded: MessageStore, api: Callable[[str], FlaskClient]) -> None:
-    found = CURSOR.search(run("patterns/get-conversation")[2])
-    assert found
-    answer = api("sub-b").get(f"/api/messages/{CONVERSATION_UUID}", query_string={"cursor": found[1]})
-    assert run("patterns/get-conversation", "--cursor", found[1])[1] == as_table(answer.json)
+    cursor = CURSOR.search(run("patterns/get-conversation")[2])
+    assert cursor
+    answer = api("sub-b").get(f"/api/messages/{CONVERSATION_UUID}", query_string={"cursor": cursor[1]})
+    assert run("patterns/get-conversation", "--cursor", cursor[1])[1] == as_table(answer.json)
 
 
 def test_a_cursor_needs_the_secret_key_and_a_run_without_one_does_not(run: Run, seeded: MessageStore) -> None:

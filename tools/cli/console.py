@@ -174,7 +174,7 @@ class Confirmation:
         if not self.prod:
             if target.is_local:
                 return
-            raise Refused(f"{refused}. If you mean it, say `{self.word}`.")
+            raise Refused(f"{refused}. If you mean it, add `{self.word}`.")
         if self.yes:
             return
         if not sys.stdin.isatty():
@@ -191,7 +191,7 @@ def destructive(word: Literal["prod", "--prod"] = "prod") -> Callable[[Function]
 
     `--prod` is for scripts that take any words as arguments.
     """
-    meaning = "needed for anything but a local stack"
+    meaning = "required unless the target is a local stack"
     if word == "prod":
         consent = click.argument(word, required=False, type=click.Choice([word]), metavar=f"[{word}]", help=meaning)
     else:

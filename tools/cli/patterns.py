@@ -62,8 +62,8 @@ def explores(function: console.Function) -> console.Function:
     """Give a command the options of a page, and its function an Explorer as `explorer`."""
 
     @click.option("--limit", type=click.IntRange(1, 100), default=20, metavar="N", help="rows of a page")
-    @click.option("--cursor", help="where to go on, as an earlier run named it; needs SECRET_KEY")
-    @click.option("--all", "every_page", is_flag=True, help="every page from there on")
+    @click.option("--cursor", help="continue at this cursor of an earlier run; needs SECRET_KEY")
+    @click.option("--all", "every_page", is_flag=True, help="print all following pages too")
     @wraps(function)
     def run(*args: Any, limit: int, cursor: str | None, every_page: bool, **parameters: Any) -> Any:
         return function(*args, explorer=Explorer(limit, cursor, every_page), **parameters)
