@@ -54,7 +54,7 @@ def test_every_linked_function_is_in_its_file() -> None:
 
 
 def test_the_configuration_page_is_up_to_date() -> None:
-    updated = scripts.load("docs").__globals__["updated"]
+    updated = scripts.load("docs").module.updated
     page = CONFIGURATION.read_text()
     assert updated(page) == page, "docs/configuration.md is out of date: run ./bin/docs"
     assert updated(page.replace("| `DDB_TABLE` |", "| `TABLE` |")) == page
@@ -71,7 +71,7 @@ def test_help_lists_every_command_in_one_line(capsys: pytest.CaptureFixture[str]
 def test_pre_commit_runs_what_the_test_command_lints_with() -> None:
     configuration = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
     (hooks,) = [repository["hooks"] for repository in configuration["repos"]]
-    stages = [stage for stage in scripts.load("test").__globals__["EVERYTHING"] if stage[0] != "pytest"]
+    stages = [stage for stage in scripts.load("test").module.EVERYTHING if stage[0] != "pytest"]
     assert [hook["entry"] for hook in hooks] == [f"./bin/python -m {' '.join(stage)}" for stage in stages]
 
 

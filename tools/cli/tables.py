@@ -15,12 +15,11 @@ import boto3
 from boto3.dynamodb.types import TypeDeserializer
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
-from lib.setting_values import is_local
 
 from lib.aws.connections import CONNECT_SECONDS
 from lib.aws.dynamodb_client import TRIES, TRY_SECONDS
 from lib.aws.metering import meter
-from lib.config import DynamoDBSettings
+from lib.config import DynamoDBSettings, is_local
 from lib.ddb.errors import StoreError, StoreUnavailable, translate_errors
 from lib.ddb.items import Item
 from lib.ddb.table import Table
