@@ -24,7 +24,7 @@ from lib.ddb.items import (
     members_attribute,
     message_key,
 )
-from lib.ddb.table import ABSENT, Write, check, delete, put, update
+from lib.ddb.table import ABSENT, Write, delete, put, update
 
 # A table that was recreated may have the same version, with its rows elsewhere: so the time counts as well.
 _UNCHANGED = "version = :old_version AND last_message_at = :old_last_message_at"
@@ -156,11 +156,6 @@ def update_state(before: Conversation, after: Conversation) -> Write:
         when=_UNCHANGED,
         values=_old_values(before),
     )
-
-
-def unchanged(state: Conversation) -> Write:
-    """Write nothing; refuse the transaction if somebody wrote to the conversation since this state."""
-    return check(conversation_key(state.group_uuid), StateChanged, when=_UNCHANGED, values=_old_values(state))
 
 
 def set_seq(key: Item, *, old_seq: int | None, seq: int) -> Write:

@@ -15,7 +15,7 @@ from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.store import MessageStore
 from lib.ddb.table import Table
 from lib.users.directory import User
-from tests.support.doctor_fixtures import tomorrow, visit
+from tests.support.doctor_fixtures import run_doctor, tomorrow
 from tests.support.old_data import old_conversation
 from tests.support.stores import ANNA, BERT, CARL, TableContents, positions_of, stores_on
 from tests.support.streamed import streamed_stores_on
@@ -90,7 +90,7 @@ def test_everything_is_counted_once_while_both_modes_run(dynamodb_client: Any, t
 
     for pair in pairs:
         check(TableContents(dynamodb_client, table), pair.group_uuid, pair.written)
-    assert visit(dynamodb_client, table, clock=tomorrow).findings == []
+    assert run_doctor(dynamodb_client, table, clock=tomorrow).findings == []
 
 
 def test_everybody_who_adopts_a_conversation_at_once_counts_it_alike(dynamodb_client: Any, table: str) -> None:

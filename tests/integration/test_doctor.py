@@ -18,14 +18,14 @@ import psycopg
 import pytest
 from rich.console import Console
 
-from lib.ddb import keys
 from lib.ddb.errors import WriteConflict
+from lib.ddb.items import pair_key
 from lib.postgres.database import Database
 from lib.users.directory import User
 from tests.support.api import Api, Person, run_api
 from tests.support.corruptions import OTHER
 from tests.support.ddb_scripts import Run, run_in_process, take_for_foreign
-from tests.support.doctor_fixtures import visit
+from tests.support.doctor_fixtures import run_doctor
 from tests.support.old_data import GROUP, TIMES, old_conversation, old_message, old_row
 from tests.support.old_table import ITEMS, PEOPLE, group_of, texts
 from tests.support.stores import ANNA, BERT, CARL, TableContents, stores_on
@@ -53,7 +53,7 @@ def sign_up(url: str, *users: User) -> None:
             )
 
 
-def test_api_works_on_an_old_table_and_the_doctor_adopts_the_rest(api: Api, dynamodb_client: Any) -> None:
+def test_api_works_on_an_old_table_and_the_doctor_migrates_the_rest(api: Api, dynamodb_client: Any) -> None:
     contents = TableContents(dynamodb_client, api.settings.ddb_table)
     contents.put(*ITEMS)
     sign_up(api.settings.database_url, *PEOPLE)
@@ -70,10 +70,10 @@ def test_api_works_on_an_old_table_and_the_doctor_adopts_the_rest(api: Api, dyna
 
     with Database(api.settings.database_url) as database:
         look = {"people": database, "clock": lambda: datetime.now(UTC)}
-        done = visit(dynamodb_client, api.settings.ddb_table, fix=True, **look)
-        assert done.left == [Code.MESSAGES_ORPHANED]
-        assert {Code.NOT_ADOPTED, Code.NAMES_MISSING} <= set(done.codes)
-        assert visit(dynamodb_client, api.settings.ddb_table, fix=True, **look).codes == [Code.MESSAGES_ORPHANED]
+        done = run_doctor(dynamodb_client, api.settings.ddb_table, fix=True, **look)
+        assert done.left == [Code.STATE_MISSING]
+        assert {Code.NOT_MIGRATED, Code.ITEM_ATTRIBUTES} <= set(done.codes)
+        assert run_doctor(dynamodb_client, api.settings.ddb_table, fix=True, **look).codes == [Code.STATE_MISSING]
 
     after = texts(contents.items())
     assert {key: after[key] for key in texts(ITEMS)} == texts(ITEMS)
@@ -93,7 +93,7 @@ def check_inbox(person: Person) -> None:
             assert (row["message"], row["seq"]) == (messages[0]["message"], len(messages))
 
 
-def test_doctor_mends_while_two_processes_write(dynamodb_client: Any, table: str, contents: TableContents) -> None:
+def test_doctor_repairs_while_two_users_write(dynamodb_client: Any, table: str, contents: TableContents) -> None:
     other = OTHER
     old = [f"2023-01-01T00:00:00.{number:06}+00:00" for number in range(30)]
     contents.put(*old_conversation(*old), *old_conversation(*TIMES, group=other, rows_at=TIMES[0]))
@@ -121,15 +121,15 @@ def test_doctor_mends_while_two_processes_write(dynamodb_client: Any, table: str
             threads.submit(write, CARL, [group]),
         ]
         try:
-            mended = [visit(dynamodb_client, table, fix=True, clock=lambda: datetime.now(UTC)) for _ in range(3)]
-            looked = [visit(dynamodb_client, table, clock=lambda: datetime.now(UTC)) for _ in range(5)]
+            mended = [run_doctor(dynamodb_client, table, fix=True, clock=lambda: datetime.now(UTC)) for _ in range(3)]
+            looked = [run_doctor(dynamodb_client, table, clock=lambda: datetime.now(UTC)) for _ in range(5)]
         finally:
             stop.set()
         sent = [future.result() for future in writing]
 
     assert mended[-1].left == []
     assert [each.codes for each in looked] == [[]] * 5, "a sound table that is written to gives no finding"
-    assert visit(dynamodb_client, table, clock=lambda: datetime.now(UTC)).codes == []
+    assert run_doctor(dynamodb_client, table, clock=lambda: datetime.now(UTC)).codes == []
     there = {GROUP: [f"old {n}" for n in range(30)], other: [f"old {n}" for n in range(3)], group: ["0"]}
     for conversation, texts_before in there.items():
         contents.check(conversation, [*texts_before, *(text for each in sent for text in each.get(conversation, []))])
@@ -147,61 +147,57 @@ def configured(dynamodb_url: str, table: str, new_database: Callable[[], str], m
     monkeypatch.setenv("DATABASE_URL", url)
 
 
-def test_script_tells_a_sound_table(run: Run, configured: None, dynamodb_client: Any, table: str) -> None:
+def test_script_reports_a_sound_table_and_shows_a_findings_keys_on_one_line(
+    run: Run, configured: None, contents: TableContents, dynamodb_client: Any, table: str
+) -> None:
     stores_on(dynamodb_client, table)().send_to_user(sender=ANNA, receiver=BERT, text=SECRET)
     status, data, said = run("doctor")
     assert (status, data) == (0, [])
     assert said.endswith(
         f"{table} at {os.environ['AWS_ENDPOINT_URL_DYNAMODB']}: 5 items read, 0 found, 0 mended, 0 left\n"
     )
-
-
-def test_script_shows_a_findings_keys_on_one_line(
-    run: Run, configured: None, contents: TableContents, dynamodb_client: Any, table: str
-) -> None:
-    stores_on(dynamodb_client, table)().send_to_user(sender=ANNA, receiver=BERT, text=SECRET)
-    contents.remove({"pk": {"S": keys.pair_pk(ANNA.uuid, BERT.uuid)}, "sk": {"S": "STATE"}})
+    contents.remove(pair_key(ANNA.uuid, BERT.uuid))
     assert any(re.search(r"PAIR#\S+ STATE, CONV#\S+ STATE", line) for line in run("doctor")[1])
 
 
-def test_script_shows_findings_by_code_and_mends_what_it_can(
+def test_script_shows_findings_by_code_and_repairs_what_it_can(
     run: Run, configured: None, contents: TableContents
 ) -> None:
     contents.put(*old_conversation(*TIMES), old_message(TIMES[0], CARL, SECRET, group=OTHER))
     status, data, said = run("doctor")
     assert status == 1
-    assert f"not_adopted: {Code.NOT_ADOPTED.meaning}" in data
+    assert f"not_migrated: {Code.NOT_MIGRATED.meaning}" in data
     assert any(f"MSG#{OTHER} {TIMES[0]}" in line for line in data)
     assert said.endswith(": 6 items read, 2 found, 0 mended, 2 left\n")
 
     status, data, said = run("doctor", "--fix", "--json")
     *findings, summary = map(json.loads, data)
     assert status == 1
-    assert sorted((each["code"], each["mended"], each["fix"]) for each in findings) == [
-        ("messages_orphaned", False, PERSON),
-        ("not_adopted", True, Code.NOT_ADOPTED.fix),
+    assert sorted((finding["code"], finding["mended"], finding["fix"]) for finding in findings) == [
+        ("not_migrated", True, Code.NOT_MIGRATED.fix),
+        ("state_missing", False, PERSON),
     ]
     assert summary == {
         "items": 6,
-        "summary": {"messages_orphaned": {"found": 1, "left": 1}, "not_adopted": {"found": 1, "left": 0}},
+        "summary": {"state_missing": {"found": 1, "left": 1}, "not_migrated": {"found": 1, "left": 0}},
     }
     assert SECRET not in "".join(data)
     contents.remove({"pk": {"S": f"MSG#{OTHER}"}, "sk": {"S": TIMES[0]}})
     assert run("doctor", "--json")[:2] == (0, ['{"items": 7, "summary": {}}'])
 
 
-def test_script_looks_at_one_conversation(run: Run, configured: None, contents: TableContents) -> None:
+def test_script_checks_one_conversation(run: Run, configured: None, contents: TableContents) -> None:
     contents.put(*old_conversation(*TIMES), *old_conversation(*TIMES, group=OTHER))
     status, data, _ = run("doctor", "--json", "--group", OTHER.upper())
     assert status == 1
     assert {key["pk"] for key in json.loads(data[0])["keys"]} == {f"GRP#{ANNA.uuid}", f"GRP#{BERT.uuid}"}
-    assert json.loads(data[-1]) == {"items": 5, "summary": {"not_adopted": {"found": 1, "left": 1}}}
+    assert json.loads(data[-1]) == {"items": 5, "summary": {"not_migrated": {"found": 1, "left": 1}}}
     nobodys = "99999999-0000-4000-8000-000000000009"
     assert run("doctor", "--group", nobodys) == (1, [], f"There is no conversation {nobodys}\n")
     assert run("doctor", "--group", "x")[0] == 2
 
 
-def test_script_mends_nothing_elsewhere_without_being_told(
+def test_script_repairs_no_foreign_table_without_confirmation(
     run: Run, configured: None, contents: TableContents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contents.put(*old_conversation(*TIMES))
@@ -214,7 +210,7 @@ def test_script_mends_nothing_elsewhere_without_being_told(
     assert run("doctor", "prod", "--fix", "--yes")[0] == 0
 
 
-def test_script_shows_how_far_it_is_at_a_terminal(
+def test_script_shows_its_progress_at_a_terminal(
     run: Run, configured: None, contents: TableContents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     terminal = io.StringIO()
@@ -225,8 +221,3 @@ def test_script_shows_how_far_it_is_at_a_terminal(
     assert "Reading users" in shown
     assert re.search(r"Reading items +[^\n]+ 5/", shown)
     assert re.search(r"Looking at conversations +[^\n]+ 1/", shown)
-
-
-def test_script_without_settings_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DATABASE_URL", raising=False)
-    assert run("doctor")[0] == 2

@@ -19,8 +19,8 @@ from lib.ddb.items import Message
 from lib.ddb.schema import MESSAGE_GROUP_INDEX, create_table, table_definition
 from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.table import Table
-from tests.support.corruptions import damages
-from tests.support.doctor_fixtures import sound_table, visit
+from tests.support.corruptions import corruptions
+from tests.support.doctor_fixtures import run_doctor, sound_table
 from tests.support.old_data import GROUP, TIMES, old_conversation
 from tests.support.policies import resolved
 from tests.support.stores import ANNA, BERT, CARL, TableContents, positions_of, stores_on
@@ -221,12 +221,12 @@ def function_at_work(client: Any, contents: TableContents) -> None:
 
 
 def doctor_at_work(client: Any, contents: TableContents) -> None:
-    """The repair of one damage for each code."""
+    """Every repair that there is."""
     root = stores_on(contents._client, TABLE)
-    for damage in {code: damage for code, damage, _ in damages.values()}.values():
+    for corruption in corruptions.values():
         contents.clear()
-        damage(contents, sound_table(root))
-        visit(client, TABLE, fix=True)
+        corruption.corrupt(contents, sound_table(root))
+        run_doctor(client, TABLE, fix=True)
 
 
 WORK: dict[str, Callable[[Any, TableContents], None]] = {

@@ -23,7 +23,7 @@ from lib.ddb.items import Item
 from lib.ddb.schema import create_table
 from lib.ddb.store import MessageStore
 from lib.users.directory import User
-from tests.support.doctor_fixtures import People, tomorrow, visit
+from tests.support.doctor_fixtures import People, run_doctor, tomorrow
 from tests.support.stores import TableContents, stores_on
 from tests.support.streamed import failures, load_handler, numbers, record, stream_records, streamed_stores_on
 
@@ -197,4 +197,4 @@ def test_table_is_what_inline_mode_leaves_whatever_happens_to_the_function(table
     left, expected = (TableContents(client, name).items() for name in (table, reference))
     assert without_times(left) == without_times(expected)
     check_times(left)
-    assert visit(client, table, people=People(*PEOPLE), clock=tomorrow).findings == []
+    assert run_doctor(client, table, people=People(*PEOPLE), clock=tomorrow).findings == []

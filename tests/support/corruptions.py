@@ -1,12 +1,13 @@
-"""Damages to a sound table, each with the one code that the doctor has to find for it."""
+"""Corruptions of a sound table, each with the codes of the items that then differ from what they should be."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from lib.ddb import keys
-from lib.ddb.items import Conversation, Item, Member, PairGuard, pair_key
+from lib.ddb.items import Conversation, Item, Member, PairGuard, pair_key, wire_key
 from lib.users.directory import User
 from tests.support.doctor_fixtures import change, cognito_id_of, email_of
 from tests.support.old_data import TIMES, old_message, old_row
@@ -15,268 +16,190 @@ from tools.doctor.findings import Code
 
 OTHER = "00000000-55d1-47a0-bc6d-fe2bc2700399"
 NOBODY = User("99999999-0000-4000-8000-000000000009", "nobody", "Nobody")
+GONE = object()
+"""The value of an attribute that is removed."""
 
-Damage = Callable[[TableContents, str], None]
+Corrupt = Callable[[TableContents, str], None]
 Edit = Callable[[Item], Any]
-damages: dict[str, tuple[Code, Damage, bool]] = {}
-"""By name: what is found, what damages, and whether the repair restores the table as it was."""
 
 
-def damage(code: Code, *, restored: bool = False) -> Callable[[Damage], Damage]:
-    def keep(function: Damage) -> Damage:
-        damages[function.__name__] = (code, function, restored)
-        return function
+@dataclass(frozen=True)
+class Corruption:
+    """What it does, what the doctor finds, and whether the repair restores the table as it was."""
 
-    return keep
-
-
-def state(contents: TableContents, group: str, edit: Edit) -> None:
-    change(contents, keys.conversation_pk(group), edit)
+    codes: set[Code]
+    corrupt: Corrupt
+    restored: bool = False
 
 
-def message(contents: TableContents, group: str, edit: Edit, *, at: int = 0) -> None:
-    change(contents, keys.message_pk(group), edit, at=at)
+def state(edit: Edit) -> Corrupt:
+    return lambda contents, group: change(contents, keys.conversation_pk(group), edit)
 
 
-def row_of_anna(contents: TableContents, group: str, edit: Edit) -> None:
-    [row] = [row for row in contents.partition(keys.inbox_pk(ANNA.uuid)) if row["message_group_uuid"]["S"] == group]
-    contents.remove({"pk": row["pk"], "sk": row["sk"]})
-    edit(row)
-    contents.put(row)
+def message(edit: Edit, *, at: int = 0) -> Corrupt:
+    return lambda contents, group: change(contents, keys.message_pk(group), edit, at=at)
 
 
-def member(item: Item, user: User) -> Item:
-    found: Item = item["members"]["M"][user.uuid]["M"]
-    return found
+def receipt(edit: Edit) -> Corrupt:
+    return lambda contents, _: change(contents, keys.receipt_pk(ANNA.uuid, "a key"), edit)
+
+
+def row_of_anna(edit: Edit) -> Corrupt:
+    def corrupt(contents: TableContents, group: str) -> None:
+        [row] = [row for row in contents.partition(keys.inbox_pk(ANNA.uuid)) if row["message_group_uuid"]["S"] == group]
+        contents.remove(wire_key(row))
+        edit(row)
+        contents.put(row)
+
+    return corrupt
+
+
+def position(user: User, read_seq: int) -> Corrupt:
+    return state(lambda item: item["members"]["M"][user.uuid]["M"].update(read_seq={"N": str(read_seq)}))
+
+
+def added(*items: Item) -> Corrupt:
+    return lambda contents, _: contents.put(*items)
+
+
+def attributes(**values: Any) -> Edit:
+    """Sets attributes by their wire form, or removes them."""
+
+    def edit(item: Item) -> None:
+        item.update(values)
+        for name in [name for name, value in values.items() if value is GONE]:
+            del item[name]
+
+    return edit
+
+
+def guard(*pair: User, group: str) -> Item:
+    return {**pair_key(*(user.uuid for user in pair)), "group_uuid": {"S": group}}
+
+
+def rows(*pair: User, text: str = "", **numbers: str) -> list[Item]:
+    """Both rows of another conversation."""
+    numbered = {name: {"N": number} for name, number in numbers.items()}
+    return [{**old_row(owner, TIMES[0], other, text, group=OTHER), **numbered} for owner, other in (pair, pair[::-1])]
 
 
 def empty_conversation(*pair: User) -> list[Item]:
     """Another conversation, without messages: its state and rows."""
     members = {user.uuid: Member(user, read_seq=0) for user in pair}
-    there = Conversation(OTHER, members, last_message_at=TIMES[0], seq=0, version=1, created_at=TIMES[0])
-    rows = [old_row(one, TIMES[0], other, "", group=OTHER) for one, other in (pair, pair[::-1])]
-    return [there.to_item(), *({**row, "seq": {"N": "0"}, "read_seq": {"N": "0"}} for row in rows)]
+    conversation = Conversation(OTHER, members, last_message_at=TIMES[0], seq=0, version=1, created_at=TIMES[0])
+    return [conversation.to_item(), *rows(*pair, seq="0", read_seq="0")]
 
 
-@damage(Code.SHAPE_UNKNOWN)
-def an_item_of_no_kind(contents: TableContents, group: str) -> None:
-    contents.put({"pk": {"S": "USER#1"}, "sk": {"S": "STATE"}})
+def remove_second_message(contents: TableContents, group: str) -> None:
+    contents.remove(wire_key(contents.partition(keys.message_pk(group))[1]))
 
 
-@damage(Code.SHAPE_UNKNOWN)
-def a_message_without_its_uuid(contents: TableContents, group: str) -> None:
-    message(contents, group, lambda item: item.pop("message_uuid"), at=1)
+def name_a_third_member(contents: TableContents, group: str) -> None:
+    state(lambda item: item["members"]["M"].update({CARL.uuid: item["members"]["M"][ANNA.uuid]}))(contents, group)
 
 
-@damage(Code.SHAPE_UNKNOWN)
-def a_state_of_three(contents: TableContents, group: str) -> None:
-    state(contents, group, lambda item: item["members"]["M"].update({CARL.uuid: item["members"]["M"][ANNA.uuid]}))
+def put_message_into_index(contents: TableContents, group: str) -> None:
+    message(attributes(message_group_uuid={"S": group}))(contents, group)
 
 
-@damage(Code.SHAPE_UNKNOWN)
-def a_number_that_is_not_whole(contents: TableContents, group: str) -> None:
-    state(contents, group, lambda item: item.update(version={"N": "5.5"}))
-
-
-@damage(Code.KEY_MALFORMED)
-def a_message_at_no_time(contents: TableContents, group: str) -> None:
+def put_message_without_time(contents: TableContents, group: str) -> None:
     contents.put(old_message("yesterday", ANNA, "when?", group=group))
 
 
-@damage(Code.KEY_MALFORMED)
-def a_guard_in_the_wrong_order(contents: TableContents, group: str) -> None:
+def put_guard_in_wrong_order(contents: TableContents, group: str) -> None:
     contents.put({"pk": {"S": f"PAIR#{BERT.uuid}#{ANNA.uuid}"}, "sk": {"S": "STATE"}, "group_uuid": {"S": group}})
 
 
-@damage(Code.RECEIPT_MALFORMED)
-def a_receipt_without_its_answer(contents: TableContents, group: str) -> None:
-    change(contents, f"IDEM#{ANNA.uuid}#a key", lambda item: item.pop("answer"))
-
-
-@damage(Code.RECEIPT_MALFORMED)
-def a_receipt_of_somebody_else(contents: TableContents, group: str) -> None:
-    change(contents, f"IDEM#{ANNA.uuid}#a key", lambda item: item["answer"]["M"]["user_uuid"].update(S=BERT.uuid))
-
-
-@damage(Code.PRIVATE_DATA)
-def an_email_address_in_a_message(contents: TableContents, group: str) -> None:
-    message(contents, group, lambda item: item.update(sent_by={"S": f"Anna <{email_of(ANNA)}>"}))
-
-
-@damage(Code.PRIVATE_DATA)
-def a_cognito_id_in_a_list(contents: TableContents, group: str) -> None:
-    message(contents, group, lambda item: item.update(read_by={"L": [{"S": cognito_id_of(BERT)}]}))
-
-
-@damage(Code.PRIVATE_DATA)
-def an_email_address_that_somebody_else_has(contents: TableContents, group: str) -> None:
-    state(contents, group, lambda item: item.update(contact={"S": "of-nobody@elsewhere.test"}))
-
-
-@damage(Code.NAMES_MISSING, restored=True)
-def a_message_without_names(contents: TableContents, group: str) -> None:
-    message(contents, group, lambda item: (item.pop("user_handle"), item.update(user_display_name={"NULL": True})))
-
-
-@damage(Code.NAMES_MISSING, restored=True)
-def a_row_without_names(contents: TableContents, group: str) -> None:
-    row_of_anna(contents, group, lambda item: (item.pop("user_handle"), item.pop("user_display_name")))
-
-
-@damage(Code.INDEX_ENTRY_FOREIGN, restored=True)
-def a_message_in_the_index(contents: TableContents, group: str) -> None:
-    message(contents, group, lambda item: item.update(message_group_uuid={"S": group}))
-
-
-@damage(Code.USER_UNKNOWN)
-def a_state_of_somebody_unknown(contents: TableContents, group: str) -> None:
-    guard = PairGuard(user_uuids=(ANNA.uuid, NOBODY.uuid), group_uuid=OTHER)
-    contents.put(guard.to_item(), *empty_conversation(ANNA, NOBODY))
-
-
-@damage(Code.NOT_ADOPTED)
-def an_old_conversation(contents: TableContents, group: str) -> None:
-    other = [old_row(a, TIMES[0], b, "filler", group=OTHER) for a, b in ((BERT, CARL), (CARL, BERT))]
-    contents.put(old_message(TIMES[0], CARL, "old", group=OTHER), *other)
-
-
-@damage(Code.MEMBERS_UNCLEAR)
-def rows_that_name_three(contents: TableContents, group: str) -> None:
-    contents.put(old_row(ANNA, TIMES[0], BERT, "", group=OTHER), old_row(CARL, TIMES[0], ANNA, "", group=OTHER))
-
-
-@damage(Code.MESSAGES_ORPHANED)
-def messages_alone(contents: TableContents, group: str) -> None:
-    contents.put(*(old_message(at, ANNA, at, group=OTHER) for at in TIMES))
-
-
-@damage(Code.ROW_ORPHANED)
-def rows_alone(contents: TableContents, group: str) -> None:
-    rows = [old_row(a, TIMES[0], b, "last words", group=OTHER) for a, b in ((BERT, CARL), (CARL, BERT))]
-    contents.put(*({**row, "seq": {"N": "7"}, "read_seq": {"N": "7"}} for row in rows))
-
-
-@damage(Code.SEQ_MISSING, restored=True)
-def a_message_without_a_number(contents: TableContents, group: str) -> None:
-    message(contents, group, lambda item: item.pop("seq"), at=2)
-
-
-@damage(Code.SEQ_MISSING)
-def a_message_that_was_never_counted(contents: TableContents, group: str) -> None:
+def put_uncounted_message(contents: TableContents, group: str) -> None:
     contents.put(old_message("2026-01-02T13:00:00.000000+00:00", ANNA, "six", group=group))
 
 
-@damage(Code.SEQ_DOUBLED, restored=True)
-def two_messages_of_one_number(contents: TableContents, group: str) -> None:
-    message(contents, group, lambda item: item.update(seq={"N": "2"}), at=3)
+def put_doubled_rows(contents: TableContents, group: str) -> None:
+    times = (f"2022-01-01T00:00:00.{number:06}+00:00" for number in range(120))
+    contents.put(*(old_row(ANNA, time, BERT, "a double", group=group) for time in times))
 
 
-@damage(Code.SEQ_GAP)
-def a_message_that_is_gone(contents: TableContents, group: str) -> None:
-    contents.remove({name: contents.partition(keys.message_pk(group))[1][name] for name in ("pk", "sk")})
-
-
-@damage(Code.SEQ_GAP, restored=True)
-def numbers_that_go_on_too_high(contents: TableContents, group: str) -> None:
-    message(contents, group, lambda item: item.update(seq={"N": "1000"}), at=4)
-
-
-@damage(Code.STATE_SEQ, restored=True)
-def a_state_that_counts_wrong(contents: TableContents, group: str) -> None:
-    state(contents, group, lambda item: item.update(seq={"N": "7"}))
-
-
-@damage(Code.STATE_TIME, restored=True)
-def a_state_that_is_ahead(contents: TableContents, group: str) -> None:
-    state(contents, group, lambda item: item.update(last_message_at={"S": "2026-01-02T12:00:09.000000+00:00"}))
-
-
-@damage(Code.STATE_TIME, restored=True)
-def a_state_that_is_behind(contents: TableContents, group: str) -> None:
-    state(contents, group, lambda item: item.update(last_message_at={"S": "2026-01-02T12:00:00.000000+00:00"}))
-
-
-@damage(Code.SENDER_STRANGER)
-def a_message_of_somebody_else(contents: TableContents, group: str) -> None:
-    message(contents, group, lambda item: item.update(user_uuid={"S": CARL.uuid}))
-
-
-@damage(Code.READ_SEQ_RANGE, restored=True)
-def a_position_past_the_end(contents: TableContents, group: str) -> None:
-    state(contents, group, lambda item: member(item, BERT).update(read_seq={"N": "8"}))
-
-
-@damage(Code.ROW_MISSING, restored=True)
-def a_member_without_a_row(contents: TableContents, group: str) -> None:
-    contents.remove(contents.inbox(BERT)[0].key())
-
-
-@damage(Code.ROW_DOUBLED, restored=True)
-def a_member_with_rows_in_plenty(contents: TableContents, group: str) -> None:
-    for number in range(120):
-        contents.put(old_row(ANNA, f"2022-01-01T00:00:00.{number:06}+00:00", BERT, "a double", group=group))
-
-
-@damage(Code.ROW_MISPLACED, restored=True)
-def a_row_that_was_left_behind(contents: TableContents, group: str) -> None:
-    row_of_anna(contents, group, lambda item: item["sk"].update(S="2026-01-02T12:00:01.000000+00:00"))
-
-
-@damage(Code.ROW_MESSAGE, restored=True)
-def a_row_with_another_text(contents: TableContents, group: str) -> None:
-    row_of_anna(contents, group, lambda item: item["message"].update(S="this is a filler message"))
-
-
-@damage(Code.ROW_MESSAGE, restored=True)
-def a_row_with_another_sender(contents: TableContents, group: str) -> None:
-    row_of_anna(contents, group, lambda item: item["sender_uuid"].update(S=ANNA.uuid))
-
-
-@damage(Code.ROW_NUMBERS, restored=True)
-def a_row_that_counts_wrong(contents: TableContents, group: str) -> None:
-    row_of_anna(contents, group, lambda item: item["seq"].update(N="6"))
-
-
-@damage(Code.ROW_NAMES, restored=True)
-def a_row_with_another_name(contents: TableContents, group: str) -> None:
-    row_of_anna(contents, group, lambda item: item["user_handle"].update(S="bertram"))
-
-
-@damage(Code.ROW_STRANGER, restored=True)
-def a_row_of_somebody_else(contents: TableContents, group: str) -> None:
+def put_row_of_carl(contents: TableContents, group: str) -> None:
     contents.put(old_row(CARL, "2026-01-02T12:00:04.000000+00:00", BERT, "five", group=group))
 
 
-@damage(Code.READ_SEQ_ROW, restored=True)
-def a_row_with_another_position(contents: TableContents, group: str) -> None:
-    row_of_anna(contents, group, lambda item: item["read_seq"].update(N="1"))
+def put_guard_of_others(contents: TableContents, group: str) -> None:
+    contents.put(guard(BERT, CARL, group=group))
 
 
-@damage(Code.GUARD_MISSING, restored=True)
-def no_guard(contents: TableContents, group: str) -> None:
-    contents.remove(pair_key(ANNA.uuid, BERT.uuid))
+def put_old_conversation(contents: TableContents, group: str = "") -> None:
+    contents.put(old_message(TIMES[0], CARL, "old", group=OTHER), *rows(BERT, CARL, text="filler"))
 
 
-@damage(Code.GUARD_DANGLING, restored=True)
-def a_guard_that_leads_nowhere(contents: TableContents, group: str) -> None:
-    contents.put({**pair_key(ANNA.uuid, BERT.uuid), "group_uuid": {"S": OTHER}})
+MALFORMED, ATTRIBUTES, PRIVATE = {Code.ITEM_MALFORMED}, {Code.ITEM_ATTRIBUTES}, {Code.PRIVATE_DATA}
+MISSING, NUMBERS = {Code.STATE_MISSING}, {Code.MESSAGE_NUMBERS}
+STATE, ROW, PAIR = {Code.CONVERSATION_STATE}, {Code.INBOX_ROW}, {Code.PAIR_GUARD}
 
-
-@damage(Code.GUARD_DANGLING, restored=True)
-def a_guard_of_two_who_never_talked(contents: TableContents, group: str) -> None:
-    contents.put({**pair_key(BERT.uuid, CARL.uuid), "group_uuid": {"S": OTHER}})
-
-
-@damage(Code.GUARD_WRONG, restored=True)
-def a_guard_that_leads_to_others(contents: TableContents, group: str) -> None:
-    contents.put({**pair_key(BERT.uuid, CARL.uuid), "group_uuid": {"S": group}})
-
-
-@damage(Code.PAIR_UNLINKED, restored=True)
-def a_conversation_that_leads_elsewhere(contents: TableContents, group: str) -> None:
-    state(contents, group, lambda item: item.update(pair_group_uuid={"S": OTHER}))
-
-
-@damage(Code.PAIR_UNLINKED)
-def two_conversations_of_a_pair(contents: TableContents, group: str) -> None:
-    contents.put(*empty_conversation(ANNA, BERT))
+corruptions: dict[str, Corruption] = {
+    "an item of no kind": Corruption(MALFORMED, added({"pk": {"S": "USER#1"}, "sk": {"S": "STATE"}})),
+    "a message without its uuid": Corruption(MALFORMED, message(attributes(message_uuid=GONE), at=1)),
+    "a state of three members": Corruption(MALFORMED, name_a_third_member),
+    "a number that is not whole": Corruption(MALFORMED, state(attributes(version={"N": "5.5"}))),
+    "a message at no time": Corruption(MALFORMED, put_message_without_time),
+    "a guard in the wrong order": Corruption(MALFORMED, put_guard_in_wrong_order),
+    "a receipt without its answer": Corruption(MALFORMED, receipt(attributes(answer=GONE))),
+    "a receipt of another user": Corruption(
+        MALFORMED, receipt(lambda item: item["answer"]["M"].update(user_uuid={"S": BERT.uuid}))
+    ),
+    "an e-mail address in a message": Corruption(
+        PRIVATE, message(attributes(sent_by={"S": f"Anna <{email_of(ANNA)}>"}))
+    ),
+    "a Cognito id in a list": Corruption(PRIVATE, message(attributes(read_by={"L": [{"S": cognito_id_of(BERT)}]}))),
+    "an e-mail address of nobody": Corruption(PRIVATE, state(attributes(contact={"S": "of-nobody@elsewhere.test"}))),
+    "a message without names": Corruption(
+        ATTRIBUTES, message(attributes(user_handle=GONE, user_display_name={"NULL": True})), restored=True
+    ),
+    "a row without names": Corruption(
+        ATTRIBUTES, row_of_anna(attributes(user_handle=GONE, user_display_name=GONE)), restored=True
+    ),
+    "a message in the index": Corruption(ATTRIBUTES, put_message_into_index, restored=True),
+    "a conversation of an unknown user": Corruption(
+        {Code.USER_UNKNOWN},
+        added(PairGuard((ANNA.uuid, NOBODY.uuid), OTHER).to_item(), *empty_conversation(ANNA, NOBODY)),
+    ),
+    "an old conversation": Corruption({Code.NOT_MIGRATED}, put_old_conversation),
+    "rows that name three users": Corruption(MISSING, added(rows(ANNA, BERT)[0], rows(CARL, ANNA)[0])),
+    "messages alone": Corruption(MISSING, added(*(old_message(at, ANNA, at, group=OTHER) for at in TIMES))),
+    "rows alone": Corruption(MISSING, added(*rows(BERT, CARL, text="last words", seq="7", read_seq="7"))),
+    "a message without a number": Corruption(NUMBERS, message(attributes(seq=GONE), at=2), restored=True),
+    "a message that was never counted": Corruption(NUMBERS, put_uncounted_message),
+    "two messages of one number": Corruption(NUMBERS, message(attributes(seq={"N": "2"}), at=3), restored=True),
+    "a message that is gone": Corruption(NUMBERS | STATE | ROW, remove_second_message),
+    "numbers that go on too high": Corruption(NUMBERS, message(attributes(seq={"N": "1000"}), at=4), restored=True),
+    "a message of a non-member": Corruption({Code.SENDER_NOT_MEMBER}, message(attributes(user_uuid={"S": CARL.uuid}))),
+    "a state that counts wrong": Corruption(STATE, state(attributes(seq={"N": "7"})), restored=True),
+    "a state that is ahead": Corruption(
+        STATE, state(attributes(last_message_at={"S": "2026-01-02T12:00:09.000000+00:00"})), restored=True
+    ),
+    "a state that is behind": Corruption(
+        STATE, state(attributes(last_message_at={"S": "2026-01-02T12:00:00.000000+00:00"})), restored=True
+    ),
+    "a position past the end": Corruption(STATE, position(BERT, 8), restored=True),
+    "a member without a row": Corruption(
+        ROW, lambda contents, _: contents.remove(contents.inbox(BERT)[0].key()), restored=True
+    ),
+    "a member with 120 rows": Corruption(ROW, put_doubled_rows, restored=True),
+    "a row that was left behind": Corruption(
+        ROW, row_of_anna(attributes(sk={"S": "2026-01-02T12:00:01.000000+00:00"})), restored=True
+    ),
+    "a row left ahead": Corruption(
+        ROW, row_of_anna(attributes(sk={"S": "2026-01-02T12:00:09.000000+00:00"})), restored=True
+    ),
+    "a row with another text": Corruption(ROW, row_of_anna(attributes(message={"S": "a filler"})), restored=True),
+    "a row with another sender": Corruption(ROW, row_of_anna(attributes(sender_uuid={"S": ANNA.uuid})), restored=True),
+    "a row that counts wrong": Corruption(ROW, row_of_anna(attributes(seq={"N": "6"})), restored=True),
+    "a row with another name": Corruption(ROW, row_of_anna(attributes(user_handle={"S": "bertram"})), restored=True),
+    "a row of a non-member": Corruption(ROW, put_row_of_carl, restored=True),
+    "a row with another position": Corruption(ROW, row_of_anna(attributes(read_seq={"N": "1"})), restored=True),
+    "no guard": Corruption(PAIR, lambda contents, _: contents.remove(pair_key(ANNA.uuid, BERT.uuid)), restored=True),
+    "a guard that leads nowhere": Corruption(PAIR, added(guard(ANNA, BERT, group=OTHER)), restored=True),
+    "a guard of two who never talked": Corruption(PAIR, added(guard(BERT, CARL, group=OTHER)), restored=True),
+    "a guard that leads to others": Corruption(PAIR, put_guard_of_others, restored=True),
+    "a link to no conversation": Corruption(PAIR, state(attributes(pair_group_uuid={"S": OTHER})), restored=True),
+    "two conversations of a pair": Corruption(PAIR, added(*empty_conversation(ANNA, BERT))),
+}

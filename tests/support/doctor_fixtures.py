@@ -1,4 +1,4 @@
-"""The doctor's visits as tests make them, the people of these tests as Postgres has them, and a sound table."""
+"""The doctor as tests run it, the people of these tests as Postgres has them, and a sound table."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ EVERYBODY = People(ANNA, BERT, CARL)
 
 
 @dataclass(frozen=True)
-class Visit:
-    """What the doctor found, and what of it was mended."""
+class Report:
+    """What the doctor found, and whether it repaired it."""
 
     findings: list[tuple[Finding, bool]]
 
@@ -70,14 +70,14 @@ class Visit:
 
     @property
     def left(self) -> list[Code]:
-        return [finding.code for finding, mended in self.findings if not mended]
+        return [finding.code for finding, repaired in self.findings if not repaired]
 
     def the(self, code: Code) -> Finding:
         [finding] = [finding for finding, _ in self.findings if finding.code is code]
         return finding
 
 
-def visit(
+def run_doctor(
     client: Any,
     table: str,
     *,
@@ -85,10 +85,10 @@ def visit(
     group: str | None = None,
     people: Any = EVERYBODY,
     clock: Clock = lambda: LATER,
-) -> Visit:
+) -> Report:
     with Survey() as survey:
-        Doctor(client, Table(client, table), people, survey, fix=fix, clock=clock).visit(group)
-        return Visit(list(survey.findings()))
+        Doctor(client, Table(client, table), people, survey, fix=fix, clock=clock).check(group)
+        return Report(list(survey.findings()))
 
 
 def sound_table(new_store: NewStore) -> str:

@@ -14,7 +14,6 @@ CONFIGURATION = ROOT / "docs/configuration.md"
 DATA_MODEL = ROOT / "docs/data-model.md"
 AWS = ROOT / "docs/aws.md"
 PERFORMANCE = ROOT / "docs/performance.md"
-DOCTOR = ROOT / "docs/doctor.md"
 DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 EACH_DOCUMENT = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 

@@ -19,7 +19,7 @@ from lib.ddb.errors import StoreUnavailable
 from lib.ddb.items import Item, Message
 from lib.ddb.table import Table
 from lib.users.directory import User
-from tests.support.doctor_fixtures import visit
+from tests.support.doctor_fixtures import run_doctor
 from tests.support.stores import ANNA, BERT, CARL, NOON, NewStore, TableContents
 from tests.unit.conftest import TABLE, empty_table
 from tools.seed import bulk
@@ -129,7 +129,7 @@ def test_a_loaded_conversation_is_what_sending_would_have_left(
     assert load(client, plan(count)) == count
     assert by_key(contents.items()) == sent
     contents.check(GROUP, [f"text {n}" for n in range(1, count + 1)])
-    assert visit(client, TABLE).codes == []
+    assert run_doctor(client, TABLE).codes == []
 
 
 def test_names_are_those_of_the_last_message_of_each(client: Any, contents: TableContents) -> None:
@@ -144,7 +144,7 @@ def test_messages_of_the_same_time_stand_a_microsecond_apart(client: Any, conten
     load(client, plan(30, step=timedelta(0)))
     times = [to_timestamp(NOON + timedelta(microseconds=n)) for n in range(30)]
     assert [message.created_at for message in contents.messages(GROUP)] == times
-    assert visit(client, TABLE).codes == []
+    assert run_doctor(client, TABLE).codes == []
 
 
 def test_two_conversations_that_end_at_the_same_time_stand_in_one_inbox(client: Any, contents: TableContents) -> None:
@@ -154,7 +154,7 @@ def test_two_conversations_that_end_at_the_same_time_stand_in_one_inbox(client: 
     assert [row.last_message_at for row in contents.inbox(ANNA)] == times
     for group in (GROUP, OTHER_GROUP):
         contents.check(group, ["text 1", "text 2", "text 3"])
-    assert visit(client, TABLE).codes == []
+    assert run_doctor(client, TABLE).codes == []
 
 
 def test_progress_is_told_up_to_the_end(client: Any) -> None:

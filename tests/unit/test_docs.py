@@ -20,9 +20,8 @@ from routes import errors as error_routes
 from services import errors
 from services.errors import Code
 from tests.support import scripts
-from tests.support.documents import CONFIGURATION, DATA_MODEL, DOCTOR, DOCUMENTS, EACH_DOCUMENT, anchors, blocks
+from tests.support.documents import CONFIGURATION, DATA_MODEL, DOCUMENTS, EACH_DOCUMENT, anchors, blocks
 from tests.support.examples import examples, size
-from tools.doctor.findings import Code as Finding
 
 
 @EACH_DOCUMENT
@@ -73,11 +72,6 @@ def test_pre_commit_runs_what_the_test_command_lints_with() -> None:
     (hooks,) = [repository["hooks"] for repository in configuration["repos"]]
     stages = [stage for stage in scripts.load("test").module.EVERYTHING if stage[0] != "pytest"]
     assert [hook["entry"] for hook in hooks] == [f"./bin/python -m {' '.join(stage)}" for stage in stages]
-
-
-def test_the_table_of_findings_is_that_of_the_code() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (.+) \| (.+) \|$", DOCTOR.read_text(), re.MULTILINE)
-    assert rows == [(code.value, code.meaning, code.fix) for code in Finding]
 
 
 def test_the_example_items_are_those_that_the_code_writes() -> None:

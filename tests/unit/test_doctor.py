@@ -1,4 +1,4 @@
-"""The doctor on moto: for every code a damage that gives exactly that finding, and what the repair leaves."""
+"""For every corruption, what the doctor finds and what its repair leaves."""
 
 from __future__ import annotations
 
@@ -8,61 +8,92 @@ from typing import Any
 
 import pytest
 
-from tests.support.corruptions import Damage, damages
-from tests.support.doctor_fixtures import sound_table, visit, without_versions
-from tests.support.stores import NewStore, TableContents
+from lib.ddb.items import key_of
+from tests.support.corruptions import OTHER, Corruption, corruptions
+from tests.support.doctor_fixtures import run_doctor, sound_table, without_versions
+from tests.support.stores import ANNA, BERT, NewStore, TableContents
 from tests.unit.conftest import TABLE
 from tools.doctor.findings import PERSON, Code
 
-each_damage = pytest.mark.parametrize(("code", "damage", "restored"), damages.values(), ids=damages)
+
+@pytest.fixture(params=corruptions.values(), ids=list(corruptions))
+def corruption(request: pytest.FixtureRequest) -> Corruption:
+    return request.param  # type: ignore[no-any-return]
 
 
-def test_every_code_has_a_damage() -> None:
-    assert {code for code, _, _ in damages.values()} == set(Code)
+def test_every_code_has_a_corruption() -> None:
+    assert set().union(*(corruption.codes for corruption in corruptions.values())) == set(Code)
 
 
 def test_sound_table_gives_no_finding(new_store: NewStore, client: Any) -> None:
     group = sound_table(new_store)
-    assert visit(client, TABLE).findings == []
-    assert visit(client, TABLE, group=group).findings == []
+    assert run_doctor(client, TABLE).findings == []
+    assert run_doctor(client, TABLE, group=group).findings == []
 
 
-@each_damage
-def test_damage_gives_its_code_alone_and_the_repair_leaves_nothing_that_can_be_mended(
-    code: Code, damage: Damage, restored: bool, new_store: NewStore, contents: TableContents, client: Any
+def test_corruption_is_found_and_the_repair_leaves_nothing_repairable(
+    corruption: Corruption, new_store: NewStore, contents: TableContents, client: Any
 ) -> None:
     group = sound_table(new_store)
     before = contents.items()
-    damage(contents, group)
-    damaged = contents.items()
+    corruption.corrupt(contents, group)
+    corrupted = contents.items()
 
-    assert visit(client, TABLE).codes == [code]
-    assert contents.items() == damaged, "a visit without --fix writes nothing"
-    for_a_person = visit(client, TABLE).the(code).fix == PERSON
-    mended = visit(client, TABLE, fix=True)
-    assert (mended.codes, mended.left) == ([code], [code] if for_a_person else [])
-    assert visit(client, TABLE, fix=True).codes == mended.left
-    assert messages(damaged) == messages(contents.items())
-    if restored:
+    found = run_doctor(client, TABLE)
+    assert set(found.codes) == corruption.codes
+    assert contents.items() == corrupted, "a check without --fix writes nothing"
+    unrepairable = [finding.code for finding, _ in found.findings if finding.fix == PERSON]
+    repaired = run_doctor(client, TABLE, fix=True)
+    assert (set(repaired.codes), repaired.left) == (corruption.codes, unrepairable)
+    for rewritten in [item for item in contents.items() if "version" in item and item not in corrupted]:
+        previous = next((item["version"]["N"] for item in corrupted if key_of(item) == key_of(rewritten)), "0")
+        assert int(rewritten["version"]["N"]) > int(previous), "a version only goes up"
+    assert run_doctor(client, TABLE, fix=True).codes == unrepairable
+    assert messages(corrupted) == messages(contents.items())
+    if corruption.restored:
         assert without_versions(contents.items()) == without_versions(before)
-    if for_a_person:
-        assert contents.items() == damaged
+    if unrepairable:
+        assert contents.items() == corrupted
+
+
+@pytest.mark.parametrize(
+    ("name", "detail"),
+    [
+        ("a message without its uuid", "message_uuid"),
+        ("an e-mail address in a message", "sent_by"),
+        ("messages alone", f"no row, 3 messages, sent by {ANNA.uuid}"),
+        ("a message without a number", "1 of 5 messages have no number"),
+        ("two messages of one number", "5 messages with gaps or doubles"),
+        ("a state that counts wrong", "`seq` is 7, not 5"),
+        ("a position past the end", f"the read position of {BERT.uuid} is 8, not 5"),
+        ("a member without a row", "missing"),
+        ("a row with another name", "wrong: user_handle"),
+        ("a row of a non-member", "surplus"),
+        ("a guard of two who never talked", f"the guard names {OTHER}, the newest is None"),
+    ],
+)
+def test_finding_says_what_differs(
+    name: str, detail: str, new_store: NewStore, contents: TableContents, client: Any
+) -> None:
+    corruptions[name].corrupt(contents, sound_table(new_store))
+    [(finding, _)] = run_doctor(client, TABLE).findings
+    assert finding.detail == detail
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_several_damages_at_once_are_mended_in_one_visit(
+def test_one_run_repairs_several_corruptions(
     seed: int, new_store: NewStore, contents: TableContents, client: Any
 ) -> None:
     group = sound_table(new_store)
-    apart = [damage for _, damage, restored in damages.values() if restored]  # they remove nothing that another needs
-    for damage in random.Random(seed).sample(apart, 4):  # noqa: S311
-        with suppress(ValueError, IndexError, KeyError):  # what it damages is gone already
-            damage(contents, group)
-    damaged = messages(contents.items())
+    restored = [corruption for corruption in corruptions.values() if corruption.restored]  # these lose nothing
+    for corruption in random.Random(seed).sample(restored, 4):  # noqa: S311
+        with suppress(ValueError, IndexError, KeyError):  # the item is already gone
+            corruption.corrupt(contents, group)
+    corrupted = messages(contents.items())
 
-    assert visit(client, TABLE, fix=True).left == []
-    assert visit(client, TABLE, fix=True).codes == []
-    assert messages(contents.items()) == damaged
+    assert run_doctor(client, TABLE, fix=True).left == []
+    assert run_doctor(client, TABLE, fix=True).codes == []
+    assert messages(contents.items()) == corrupted
 
 
 def messages(items: list[Any]) -> dict[tuple[str, str], Any]:

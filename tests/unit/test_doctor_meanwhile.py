@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.corruptions import an_old_conversation
-from tests.support.doctor_fixtures import sound_table, visit
+from tests.support.corruptions import corruptions, put_old_conversation
+from tests.support.doctor_fixtures import run_doctor, sound_table
 from tests.support.old_data import GROUP, TIMES, old_conversation, old_row
-from tests.support.stores import ANNA, BERT, CARL, NewStore, TableContents
+from tests.support.stores import ANNA, BERT, CARL, NewStore, TableContents, positions_of
 from tests.unit.conftest import TABLE
-from tools.doctor import doctor, scanning
+from tools.doctor import doctor, reading
 from tools.doctor.findings import Code
 
 
@@ -55,9 +55,9 @@ def test_sound_table_that_is_written_to_before_every_read_gives_no_finding(
 ) -> None:
     group = sound_table(new_store)
     with before(client, operation, writer(new_store, group)):
-        assert visit(client, TABLE).codes == []
-        assert visit(client, TABLE, group=group).codes == []
-        assert visit(client, TABLE, fix=True).codes == []
+        assert run_doctor(client, TABLE).codes == []
+        assert run_doctor(client, TABLE, group=group).codes == []
+        assert run_doctor(client, TABLE, fix=True).codes == []
 
 
 def test_rows_left_behind_are_found_and_removed_in_a_conversation_that_never_stands_still(
@@ -66,36 +66,66 @@ def test_rows_left_behind_are_found_and_removed_in_a_conversation_that_never_sta
     group = sound_table(new_store)
     for owner in (ANNA, CARL):
         contents.put(old_row(owner, TIMES[0], BERT, "left behind", group=group))
-    with before(client, "TransactGetItems", writer(new_store, group)):
-        found = visit(client, TABLE, fix=True)
-    assert (sorted(found.codes), found.left) == ([Code.ROW_DOUBLED, Code.ROW_STRANGER], [])
-    assert visit(client, TABLE).codes == []
+    write = writer(new_store, group)
+    with before(client, "TransactGetItems", write), before(client, "TransactWriteItems", write):
+        found = run_doctor(client, TABLE, fix=True)
+    assert (found.codes, found.left) == ([Code.INBOX_ROW], [])
+    assert len(found.the(Code.INBOX_ROW).keys) == 2
+    assert run_doctor(client, TABLE).codes == []
 
 
-def test_conversation_that_the_api_adopts_meanwhile_is_no_finding(
+@pytest.mark.parametrize(
+    "name", ["a state that counts wrong", "a row with another text", "a row of a non-member", "a row left ahead"]
+)
+def test_repair_overwrites_nothing_that_is_sent_meanwhile(
+    name: str, new_store: NewStore, contents: TableContents, client: Any
+) -> None:
+    group = sound_table(new_store)
+    corruptions[name].corrupt(contents, group)
+    sends = iter([writer(new_store, group)])
+    with before(client, "TransactWriteItems", lambda: next(sends, lambda: None)()):
+        assert run_doctor(client, TABLE, fix=True).left == []
+    contents.check(group, ["one", "two", "three", "four", "five", "meanwhile 0"])
+    assert run_doctor(client, TABLE).codes == []
+
+
+def test_repair_overwrites_no_read_position(new_store: NewStore, contents: TableContents, client: Any) -> None:
+    group = sound_table(new_store)
+    corruptions["a position past the end"].corrupt(contents, group)
+    positions = positions_of(new_store())
+    marks = iter([lambda: positions.mark_read(group_uuid=group, user=ANNA, seq=5)])
+    with before(client, "TransactWriteItems", lambda: next(marks, lambda: None)() and None):
+        assert run_doctor(client, TABLE, fix=True).left == []
+    assert contents.conversation(group).members[ANNA.uuid].read_seq == 5
+    assert run_doctor(client, TABLE).codes == []
+
+
+def test_conversation_that_the_api_migrates_meanwhile_is_no_finding(
     new_store: NewStore, contents: TableContents, client: Any
 ) -> None:
     contents.put(*old_conversation(*TIMES))
     with before(client, "TransactGetItems", writer(new_store, GROUP)):
-        assert visit(client, TABLE).codes == []
+        assert run_doctor(client, TABLE).codes == []
 
 
 def test_read_that_meets_transactions_is_tried_again(new_store: NewStore, contents: TableContents, client: Any) -> None:
     sound_table(new_store)
-    an_old_conversation(contents, "")
+    put_old_conversation(contents)
     error = {"Error": {"Code": "TransactionCanceledException", "Message": "made up"}}
     conflicts = iter([(SimpleNamespace(status_code=HTTPStatus.BAD_REQUEST), error)] * 3)
     with before(client, "TransactGetItems", lambda: next(conflicts, None)):
-        assert visit(client, TABLE).codes == [Code.NOT_ADOPTED]
+        assert run_doctor(client, TABLE).codes == [Code.NOT_MIGRATED]
 
 
 @pytest.mark.parametrize("size", [1, 4])
 def test_pages_of_any_size_give_the_same(
     size: int, new_store: NewStore, contents: TableContents, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scanning, "_ITEMS_A_PAGE", size)
-    monkeypatch.setattr(doctor, "_USERS_A_PAGE", size)
-    sound_table(new_store)
-    assert visit(client, TABLE).codes == []
-    an_old_conversation(contents, "")
-    assert visit(client, TABLE).codes == [Code.NOT_ADOPTED]
+    monkeypatch.setattr(reading, "_ITEMS_PER_PAGE", size)
+    monkeypatch.setattr(doctor, "_USERS_PER_PAGE", size)
+    monkeypatch.setattr(doctor, "_ITEMS_PER_PAGE", size)
+    group = sound_table(new_store)
+    assert run_doctor(client, TABLE).codes == []
+    put_old_conversation(contents)
+    corruptions["a Cognito id in a list"].corrupt(contents, group)
+    assert run_doctor(client, TABLE).codes == [Code.NOT_MIGRATED, Code.PRIVATE_DATA]

@@ -14,14 +14,14 @@ import pytest
 from lib.clock import tick_after
 from lib.ddb import keys
 from lib.ddb.items import Item, Message, PairGuard
-from tests.support.corruptions import OTHER, member
-from tests.support.doctor_fixtures import People, change, sound_table, visit
+from tests.support.corruptions import OTHER, attributes, position, state
+from tests.support.doctor_fixtures import People, run_doctor, sound_table
 from tests.support.old_data import GROUP, TIMES, old_conversation, old_message, old_row
 from tests.support.old_table import ITEMS, PEOPLE, group_of, texts
 from tests.support.stores import ANNA, BERT, CARL, NOON, NewStore, SteppingClock, TableContents
 from tests.support.streamed import streamed_stores_on
 from tests.unit.conftest import TABLE
-from tools.doctor import repair
+from tools.doctor import conversation_check
 from tools.doctor.findings import Code
 
 
@@ -52,10 +52,10 @@ def crash_everywhere(client: Any, contents: TableContents, items: list[Item], **
         contents.put(*items)
         try:
             with crashing(client, after=after):
-                visit(client, TABLE, fix=True, **options)
+                run_doctor(client, TABLE, fix=True, **options)
         except Crash:
-            visit(client, TABLE, fix=True, **options)
-            assert set(visit(client, TABLE, **options).codes) <= {Code.MESSAGES_ORPHANED}
+            run_doctor(client, TABLE, fix=True, **options)
+            assert set(run_doctor(client, TABLE, **options).codes) <= {Code.STATE_MISSING}
             assert texts(contents.items()) == texts(items)
         else:
             return after
@@ -67,15 +67,11 @@ def test_renumbering_leaves_unread_what_was_unread(new_store: NewStore, contents
     removed, *_, numbered_high = contents.partition(keys.message_pk(group))
     contents.remove({"pk": removed["pk"], "sk": removed["sk"]})
     contents.put({**numbered_high, "seq": {"N": "90"}})
-    change(contents, keys.conversation_pk(group), lambda item: item.update(seq={"N": "90"}))
-    change(
-        contents,
-        keys.conversation_pk(group),
-        lambda item: item["members"]["M"][BERT.uuid]["M"]["read_seq"].update(N="90"),
-    )
+    state(attributes(seq={"N": "90"}))(contents, group)
+    position(BERT, 90)(contents, group)
     assert contents.conversation(group).members[ANNA.uuid].read_seq == 4  # of one to five, without the first
 
-    visit(client, TABLE, fix=True)
+    run_doctor(client, TABLE, fix=True)
     contents.check(group, ["two", "three", "four", "five"])
     read = {uuid: member.read_seq for uuid, member in contents.conversation(group).members.items()}
     assert read == {ANNA.uuid: 3, BERT.uuid: 4}
@@ -84,12 +80,12 @@ def test_renumbering_leaves_unread_what_was_unread(new_store: NewStore, contents
 def test_crash_between_any_two_writes_of_a_renumbering_loses_no_position(
     new_store: NewStore, contents: TableContents, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(repair, "_AT_ONCE", 10)
+    monkeypatch.setattr(conversation_check, "_WRITES_PER_TRANSACTION", 10)
     store = new_store(clock=SteppingClock())
     group = store.send_to_user(sender=ANNA, receiver=BERT, text="0").group_uuid
     for number in range(1, 25):
         store.send(group_uuid=group, sender=ANNA, text=str(number))
-    change(contents, keys.conversation_pk(group), lambda item: member(item, BERT)["read_seq"].update(N="15"))
+    position(BERT, 15)(contents, group)
     removed, doubled = (contents.partition(keys.message_pk(group))[at] for at in (2, 20))
     contents.remove({"pk": removed["pk"], "sk": removed["sk"]})
     contents.put({**doubled, "seq": {"N": "20"}})
@@ -108,14 +104,14 @@ def test_crash_between_any_two_writes_on_an_old_table_loses_nothing(contents: Ta
     assert crash_everywhere(client, contents, items, people=People(*PEOPLE)) >= 6
 
 
-def test_old_table_is_adopted_and_nothing_is_lost(contents: TableContents, client: Any) -> None:
+def test_old_table_is_migrated_and_nothing_is_lost(contents: TableContents, client: Any) -> None:
     contents.put(*ITEMS)
     people = People(*PEOPLE)
-    codes = Counter(visit(client, TABLE, people=people).codes)
-    assert codes == {Code.NOT_ADOPTED: 8, Code.NAMES_MISSING: 2, Code.MESSAGES_ORPHANED: 1}
+    codes = Counter(run_doctor(client, TABLE, people=people).codes)
+    assert codes == {Code.NOT_MIGRATED: 8, Code.ITEM_ATTRIBUTES: 2, Code.STATE_MISSING: 1}
 
-    assert visit(client, TABLE, people=people, fix=True).left == [Code.MESSAGES_ORPHANED]
-    assert visit(client, TABLE, people=people, fix=True).codes == [Code.MESSAGES_ORPHANED]
+    assert run_doctor(client, TABLE, people=people, fix=True).left == [Code.STATE_MISSING]
+    assert run_doctor(client, TABLE, people=people, fix=True).codes == [Code.STATE_MISSING]
     assert texts(contents.items()) == texts(ITEMS)
     anna, bert = PEOPLE[:2]
     guard = contents.partition(keys.pair_pk(anna.uuid, bert.uuid))[0]
@@ -125,25 +121,25 @@ def test_old_table_is_adopted_and_nothing_is_lost(contents: TableContents, clien
     assert [row.group_uuid for row in contents.inbox(anna)] == [group_of(number) for number in (2, 1, 3, 4, 6)]
 
 
-def test_pair_whose_older_conversation_was_adopted_first_ends_at_the_newest(
+def test_pair_whose_older_conversation_was_migrated_first_ends_at_the_newest(
     new_store: NewStore, contents: TableContents, client: Any
 ) -> None:
     newer = "ffffffff-55d1-47a0-bc6d-fe2bc2700399"
     contents.put(*old_conversation(TIMES[0]), *old_conversation(TIMES[1], group=newer))
     new_store().conversations.get(group_uuid=GROUP, user=ANNA)
 
-    assert visit(client, TABLE, fix=True).left == []
+    assert run_doctor(client, TABLE, fix=True).left == []
     assert contents.partition(keys.pair_pk(ANNA.uuid, BERT.uuid))[0]["group_uuid"]["S"] == newer
     assert contents.conversation(GROUP).pair_group_uuid == newer
     assert contents.conversation(newer).pair_group_uuid is None
 
 
-def test_old_conversation_with_rows_beyond_a_transaction_is_adopted(contents: TableContents, client: Any) -> None:
+def test_old_conversation_with_rows_beyond_a_transaction_is_migrated(contents: TableContents, client: Any) -> None:
     contents.put(*old_conversation(*TIMES))
     for number in range(110):
         contents.put(old_row(ANNA, f"2022-01-01T00:00:00.{number:06}+00:00", BERT, "a double"))
 
-    assert visit(client, TABLE, fix=True).left == []
+    assert run_doctor(client, TABLE, fix=True).left == []
     contents.check(GROUP, ["old 0", "old 1", "old 2"])
 
 
@@ -154,18 +150,18 @@ def test_row_that_another_conversation_needs_is_not_written_over(
     place = next(row for row in contents.inbox(ANNA) if row.group_uuid == group)
     contents.remove(place.key())
     in_the_way = old_row(ANNA, place.last_message_at, CARL, "in the way", group=OTHER)
-    contents.put(in_the_way)  # its other row is lost: it names its members, and waits for its adoption
-    assert visit(client, TABLE, group=group, fix=True).left == []
+    contents.put(in_the_way)  # its other row is lost: it names its members, and waits for its migration
+    assert run_doctor(client, TABLE, group=group, fix=True).left == []
 
     assert in_the_way in contents.items()
     assert contents.conversation(group).last_message_at == tick_after(place.last_message_at)
-    assert visit(client, TABLE, group=group).codes == []
+    assert run_doctor(client, TABLE, group=group).codes == []
 
 
 def test_guard_stays_that_is_all_that_names_the_members_of_messages(contents: TableContents, client: Any) -> None:
     guard = PairGuard(user_uuids=(ANNA.uuid, BERT.uuid), group_uuid=GROUP).to_item()
     contents.put(guard, old_message(TIMES[0], ANNA, "lost"))
-    assert visit(client, TABLE, fix=True).left == [Code.MESSAGES_ORPHANED]
+    assert run_doctor(client, TABLE, fix=True).left == [Code.STATE_MISSING]
     assert guard in contents.items()
 
 
@@ -173,18 +169,18 @@ def test_guard_stays_that_is_all_that_names_the_members_of_messages(contents: Ta
 def test_member_whom_nothing_names_is_named_by_postgres(contents: TableContents, client: Any, unknown: bool) -> None:
     contents.put(old_message(TIMES[0], BERT, "hello"), old_row(ANNA, TIMES[0], BERT, "hello"))
     people = People(BERT) if unknown else People(ANNA, BERT)
-    left = visit(client, TABLE, fix=True, people=people).left
+    left = run_doctor(client, TABLE, fix=True, people=people).left
     if unknown:
-        assert left == [Code.NOT_ADOPTED, Code.USER_UNKNOWN]
+        assert left == [Code.NOT_MIGRATED, Code.USER_UNKNOWN]
     else:
         assert left == []
         assert contents.inbox(BERT)[0].other == ANNA
 
 
-def test_message_at_the_end_of_all_times_is_left_to_a_person(contents: TableContents, client: Any) -> None:
+def test_message_of_the_last_microsecond_is_left_to_a_person(contents: TableContents, client: Any) -> None:
     contents.put(*old_conversation(TIMES[0], "9999-12-31T23:59:59.999999", rows_at=TIMES[0]))
-    assert visit(client, TABLE, fix=True).left == [Code.KEY_MALFORMED]
-    assert visit(client, TABLE, fix=True).codes == [Code.KEY_MALFORMED]
+    assert run_doctor(client, TABLE, fix=True).left == [Code.ITEM_MALFORMED]
+    assert run_doctor(client, TABLE, fix=True).codes == [Code.ITEM_MALFORMED]
     assert [message.seq for message in contents.messages(GROUP)] == [1, None]
 
 
@@ -196,9 +192,9 @@ def test_message_of_stream_mode_may_wait_for_its_number_for_a_minute(
     streamed_stores_on(client, TABLE)(clock=clock).send(group_uuid=group, sender=BERT, text="two")
 
     for group_uuid in (None, group):
-        assert visit(client, TABLE, group=group_uuid, clock=lambda: NOON + timedelta(seconds=59)).codes == []
-    late = visit(client, TABLE, clock=lambda: NOON + timedelta(seconds=61), fix=True)
-    assert (late.codes, late.left) == ([Code.SEQ_MISSING], [])
+        assert run_doctor(client, TABLE, group=group_uuid, clock=lambda: NOON + timedelta(seconds=59)).codes == []
+    late = run_doctor(client, TABLE, clock=lambda: NOON + timedelta(seconds=61), fix=True)
+    assert (late.codes, late.left) == ([Code.MESSAGE_NUMBERS], [])
     contents.check(group, ["one", "two"])
 
 
@@ -206,16 +202,16 @@ def test_late_message_with_a_later_number_is_sound(new_store: NewStore, contents
     group = sound_table(new_store)
     at = "2026-01-02T12:00:02.500000+00:00"
     contents.put(Message(group, at, "a uuid", "late", BERT, seq=None).to_item())
-    assert visit(client, TABLE, fix=True).codes == [Code.SEQ_MISSING]
+    assert run_doctor(client, TABLE, fix=True).codes == [Code.MESSAGE_NUMBERS]
 
     assert [message.seq for message in contents.messages(group)] == [1, 2, 6, 3, 4, 5]
-    assert visit(client, TABLE).codes == []
+    assert run_doctor(client, TABLE).codes == []
 
 
-def test_one_conversation_is_mended_without_a_look_at_the_others(contents: TableContents, client: Any) -> None:
+def test_one_conversation_is_repaired_without_a_scan(contents: TableContents, client: Any) -> None:
     contents.put(*ITEMS)
     scans: list[object] = []
     client.meta.events.register("before-call.dynamodb.Scan", lambda **_: scans.append(1))
-    done = visit(client, TABLE, group=group_of(4), fix=True, people=People(*PEOPLE))
-    assert (done.codes, done.left, scans) == ([Code.NOT_ADOPTED], [], [])
+    done = run_doctor(client, TABLE, group=group_of(4), fix=True, people=People(*PEOPLE))
+    assert (done.codes, done.left, scans) == ([Code.NOT_MIGRATED], [], [])
     assert sum(item["pk"]["S"].startswith("CONV#") for item in contents.items()) == 1

@@ -1,1 +1,1 @@
-"""The doctor: reads a whole table, tells what is wrong in it, and mends what can be mended without a decision."""
+"""The doctor compares a whole table with what it should hold, reports each difference, and repairs what it can."""

@@ -1,9 +1,9 @@
-"""What an item is, and what is wrong with it by itself. Knows no other item and no table."""
+"""The form of an item, and what is wrong with the item by itself. Knows no other item and no table."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lib.clock import sortable
@@ -11,10 +11,6 @@ from lib.ddb import keys
 from lib.ddb.items import EXPIRES_AT, Item
 from lib.ddb.keys import Kind
 from tools.doctor.findings import Code
-
-Problem = tuple[Code, str]
-"""What is wrong, and where in the item."""
-
 
 NAMES = ("user_handle", "user_display_name")
 GROUP = "message_group_uuid"
@@ -34,8 +30,6 @@ _OPTIONAL = {
 }
 _MEMBER = {"handle": "S", "display_name": "S", "read_seq": "N"}
 
-_UNREADABLE = {Code.SHAPE_UNKNOWN, Code.KEY_MALFORMED, Code.NAMES_MISSING, Code.RECEIPT_MALFORMED}
-
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _EMAIL = re.compile(r"[^\s@#]+@[^\s@#]+\.[^\s@#]+")
@@ -47,39 +41,32 @@ def kind_of(item: Item) -> Kind | None:
 
 
 def parts(item: Item) -> list[str]:
-    """What the partition key is made of besides its prefix: one uuid, two, or a uuid and an idempotency key."""
+    """The partition key without its prefix: one uuid, two uuids, or a uuid and an idempotency key."""
     kind, rest = kind_of(item), item["pk"]["S"].partition("#")[2]
     return rest.split("#", 1) if kind in (Kind.GUARD, Kind.RECEIPT) else [rest]
 
 
-def problems(item: Item) -> list[Problem]:
-    """Everything that is wrong with an item's key and attributes by themselves."""
+def problems(item: Item) -> list[tuple[Code, str]]:
+    """What is wrong with an item's key and attributes: a code and an attribute each."""
     kind = kind_of(item)
     if kind is None:
-        return [(Code.SHAPE_UNKNOWN, "pk")]
-    lacking = [*_lacking(item, _REQUIRED[kind]), *_lacking(item, _OPTIONAL.get(kind, {}), optional=True)]
-    if kind is Kind.STATE and not lacking:
-        lacking = _wrong_state(item)
-    if kind is Kind.RECEIPT and not lacking:
-        lacking = _wrong_answer(item)
-    code = Code.RECEIPT_MALFORMED if kind is Kind.RECEIPT else Code.SHAPE_UNKNOWN
-    named = kind in (Kind.MESSAGE, Kind.ROW)
+        return [(Code.ITEM_MALFORMED, "pk")]
+    malformed = _lacking(item, _REQUIRED[kind], _OPTIONAL.get(kind, {}))
+    if kind is Kind.STATE and not malformed:
+        malformed = _malformed_in_state(item)
+    if kind is Kind.RECEIPT and not malformed:
+        malformed = _malformed_in_receipt(item)
+    lacking = [name for name in NAMES if kind in (Kind.MESSAGE, Kind.ROW) and text(item, name) is None]
+    indexed = [GROUP] if kind is not Kind.ROW and GROUP in item else []
     return [
-        *((Code.KEY_MALFORMED, name) for name in _malformed(item, kind)),
-        *((code, name) for name in lacking),
-        *((Code.NAMES_MISSING, name) for name in NAMES if named and "S" not in item.get(name, {})),
-        *([(Code.INDEX_ENTRY_FOREIGN, GROUP)] if kind is not Kind.ROW and GROUP in item else []),
+        *((Code.ITEM_MALFORMED, name) for name in (*_malformed_keys(item, kind), *malformed)),
+        *((Code.ITEM_ATTRIBUTES, name) for name in (*lacking, *indexed)),
     ]
 
 
 def readable(item: Item) -> bool:
-    """Whether an item can be made one of lib/ddb/items.py, and its key be ordered by time."""
-    return _UNREADABLE.isdisjoint(code for code, _ in problems(item))
-
-
-def counts(item: Item, wrong: Iterable[Code]) -> bool:
-    """Whether a message, which has these problems, counts: what cannot be read and has no number never did."""
-    return whole(item, "seq") is not None or _UNREADABLE.isdisjoint(wrong)
+    """Whether lib/ddb/items.py can read an item, and its key can be ordered by time."""
+    return all(problem == (Code.ITEM_ATTRIBUTES, GROUP) for problem in problems(item))
 
 
 def whole(item: Mapping[str, Any], name: str) -> int | None:
@@ -94,15 +81,20 @@ def text(item: Item, name: str) -> str | None:
     return value
 
 
-def strings(item: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Every text of an item with where it stands, but what people wrote: values, parts of keys, names in maps."""
-    found: list[tuple[str, str]] = []
-    _collect(item, "", found)
-    return found
+def strings(item: Item) -> Iterator[tuple[str, str]]:
+    """An item's texts with their attributes, except the messages: values, parts of keys, names in maps."""
+    for attribute, value in item.items():
+        for content in _strings_in(attribute, value):
+            yield attribute, content
+
+
+def attributes_with(item: Item, values: set[str]) -> list[str]:
+    """The attributes of an item that hold one of these texts."""
+    return sorted({attribute for attribute, value in strings(item) if value in values})
 
 
 def is_email(value: str) -> bool:
-    """Whether there is an e-mail address in a text."""
+    """Whether a text contains an e-mail address."""
     return "@" in value and _EMAIL.search(value) is not None
 
 
@@ -119,12 +111,12 @@ def users(item: Item) -> Iterator[str]:
 
 
 def is_uuid(value: str) -> bool:
-    """Whether a text is a uuid as the table has them, in lower case."""
+    """Whether a text is a uuid in lower case."""
     return _UUID.fullmatch(value) is not None
 
 
-def is_time(value: str) -> bool:
-    """Whether a text is a time, in whatever form an older backend wrote it, that another one can follow."""
+def _is_time(value: str) -> bool:
+    """Whether a text is a time in any form of an older backend, and a later time can be written."""
     try:
         sortable(value)
     except (ValueError, OverflowError):
@@ -132,53 +124,49 @@ def is_time(value: str) -> bool:
     return True
 
 
-def _collect(attributes: Mapping[str, Any], path: str, found: list[tuple[str, str]]) -> None:
-    for name, value in attributes.items():
-        for kind, content in value.items():  # there is one
-            where = f"{path}{name}" if path else name
-            if kind == "S" and name != "message":
-                found.append((where, content))
-                if "#" in content:
-                    found += [(where, part) for part in content.split("#")]
-            elif kind == "SS":
-                found += [(where, each) for each in content]
-            elif kind == "M":
-                found += [(where, each) for each in content]
-                _collect(content, f"{where}.", found)
-            elif kind == "L":
-                for each in content:
-                    _collect({"": each}, where, found)
+def _strings_in(name: str, value: Mapping[str, Any]) -> Iterator[str]:
+    [(kind, content)] = value.items()
+    if kind == "S" and name != "message":
+        yield content
+        yield from content.split("#") if "#" in content else ()
+    elif kind == "SS":
+        yield from content
+    elif kind == "M":
+        yield from content
+        for key, nested in content.items():
+            yield from _strings_in(key, nested)
+    elif kind == "L":
+        for nested in content:
+            yield from _strings_in("", nested)
 
 
-def _malformed(item: Item, kind: Kind) -> list[str]:
-    """The keys that have not the form of the kind."""
+def _malformed_keys(item: Item, kind: Kind) -> list[str]:
     names, sk = parts(item), item["sk"]["S"]
-    uuids = names[:1] if kind is Kind.RECEIPT else names
-    right = all(map(is_uuid, uuids)) and names == sorted(names) if kind is Kind.GUARD else all(map(is_uuid, uuids))
+    right = all(map(is_uuid, names[:1] if kind is Kind.RECEIPT else names))
     if kind in (Kind.GUARD, Kind.RECEIPT):
-        right = right and len(names) == 2 and all(names)
-    in_place = is_time(sk) if kind in (Kind.MESSAGE, Kind.ROW) else sk == keys.STATE
+        right = right and len(names) == 2 and all(names) and (kind is Kind.RECEIPT or names == sorted(names))
+    in_place = _is_time(sk) if kind in (Kind.MESSAGE, Kind.ROW) else sk == keys.STATE
     return [*([] if right else ["pk"]), *([] if in_place else ["sk"])]
 
 
-def _lacking(item: Mapping[str, Any], attributes: Mapping[str, str], *, optional: bool = False) -> list[str]:
-    """The attributes that are missing, or not of their type; a number has to be whole."""
+def _lacking(item: Mapping[str, Any], required: Mapping[str, str], optional: Mapping[str, str]) -> list[str]:
+    """The attributes that are missing or of another type; a number has to be whole."""
     return [
         name
-        for name, kind in attributes.items()
-        if (name in item or not optional)
+        for name, kind in {**required, **optional}.items()
+        if (name in required or name in item)
         and (kind not in item.get(name, ()) or (kind == "N" and whole(item, name) is None))
     ]
 
 
-def _wrong_state(item: Item) -> list[str]:
+def _malformed_in_state(item: Item) -> list[str]:
     members = item["members"]["M"]
-    wrong = len(members) != 2 or any(_lacking(member.get("M", {}), _MEMBER) for member in members.values())
-    return [*(["members"] if wrong else []), *([] if is_time(item["last_message_at"]["S"]) else ["last_message_at"])]
+    wrong = len(members) != 2 or any(_lacking(member.get("M", {}), _MEMBER, {}) for member in members.values())
+    return [*(["members"] if wrong else []), *([] if _is_time(item["last_message_at"]["S"]) else ["last_message_at"])]
 
 
-def _wrong_answer(item: Item) -> list[str]:
+def _malformed_in_receipt(item: Item) -> list[str]:
+    """A receipt's answer is a message of the receipt's user."""
     answer = item["answer"]["M"]
-    whole_answer = {"pk", "sk"} <= answer.keys() and kind_of(answer) is Kind.MESSAGE and readable(answer)
-    own = whole_answer and text(answer, "user_uuid") == parts(item)[0]
-    return [] if own else ["answer"]
+    is_message = {"pk", "sk"} <= answer.keys() and kind_of(answer) is Kind.MESSAGE and readable(answer)
+    return [] if is_message and text(answer, "user_uuid") == parts(item)[0] else ["answer"]
