@@ -1,4 +1,4 @@
-"""bin/dev in stream mode: the worker runs beside the API, and goes on after a restart where it was."""
+"""bin/dev in stream mode: the worker runs beside the API, and misses no message across a restart."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_inbox_follows_across_a_restart_and_a_worker_that_dies_ends_the_stac
         assert (first["seq"], bert.send("two", message_group_uuid=group)["seq"]) == (1, None)
         assert eventually(anna.sees(group, "two", seq=2))
         lines = [json.loads(line) for line in dev.output.splitlines() if line.startswith("{")]
-        assert {"request", "stream_batch"} <= {line["event"] for line in lines}
+        assert {"request", "group_updated"} <= {line["event"] for line in lines}
         anna.send("three", message_group_uuid=group)
         assert dev.stop(signal.SIGINT) == 0, dev.output
 

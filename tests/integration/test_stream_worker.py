@@ -1,4 +1,4 @@
-"""bin/ddb/stream-worker as a process, on a real engine's stream: nothing is missed, whatever happens to it."""
+"""bin/ddb/stream-worker as a process on a real engine's stream: it misses no message."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def conversation(store: StreamedMessageStore, *texts: str) -> str:
     return group
 
 
-def test_once_brings_every_conversation_up_to_date_and_a_second_time_has_nothing_to_do(
+def test_once_updates_every_conversation_and_repeating_it_changes_nothing(
     store: StreamedMessageStore, contents: TableContents
 ) -> None:
     to_bert = conversation(store, "b1", SECRET, "b3")
@@ -93,14 +93,12 @@ def test_once_brings_every_conversation_up_to_date_and_a_second_time_has_nothing
     assert contents.items() == before
 
 
-def test_killed_in_the_middle_it_goes_on_at_the_next_start(
-    store: StreamedMessageStore, contents: TableContents
-) -> None:
+def test_killed_worker_continues_at_the_next_start(store: StreamedMessageStore, contents: TableContents) -> None:
     texts = [str(number) for number in range(60)]
     group = conversation(store, *texts)
     with working("--batch-size", "1") as worker:
         assert worker.stdout is not None
-        while '"done": 1' not in worker.stdout.readline():
+        while '"numbered": 1' not in worker.stdout.readline():
             assert worker.poll() is None
         worker.kill()
         worker.wait(SECONDS)
@@ -111,7 +109,9 @@ def test_killed_in_the_middle_it_goes_on_at_the_next_start(
     contents.check(group, texts)
 
 
-def test_poison_is_skipped_and_what_is_behind_it_is_done(store: StreamedMessageStore, contents: TableContents) -> None:
+def test_poison_is_skipped_and_the_records_behind_it_are_done(
+    store: StreamedMessageStore, contents: TableContents
+) -> None:
     group = conversation(store, "1", "2")
     poison = {"pk": {"S": f"MSG#{group}"}, "sk": {"S": "2026-01-02T00:00:00.000000+00:00"}, "message": {"S": SECRET}}
     contents.put(poison)
@@ -126,37 +126,28 @@ def test_poison_is_skipped_and_what_is_behind_it_is_done(store: StreamedMessageS
     contents.check(group, ["1", "2", "3"])
 
 
-def test_running_it_does_what_arrives_follows_a_new_table_and_ends_when_told(
+def test_worker_follows_a_new_table_and_a_signal_ends_it_at_the_tip(
     store: StreamedMessageStore, contents: TableContents, dynamodb_client: Any, table: str
 ) -> None:
     with working() as worker:
         group = conversation(store, "1", "2")
         assert eventually(lambda: contents.conversation(group).seq == 2)
-        assert once().returncode == 0  # another one beside it changes nothing
+        assert once().returncode == 0  # another worker changes nothing
         contents.check(group, ["1", "2"])
 
         dynamodb_client.delete_table(TableName=table)
         dynamodb_client.get_waiter("table_not_exists").wait(TableName=table, WaiterConfig={"Delay": 1})
         create_table(dynamodb_client, table)
-        anew = conversation(streamed_stores_on(dynamodb_client, table)(), "3", "4")
-        assert eventually(lambda: contents.conversation(anew).seq == 2)
+        group = conversation(streamed_stores_on(dynamodb_client, table)(), "3", "4")
+        assert eventually(lambda: contents.conversation(group).seq == 2)
 
+        streamed_stores_on(dynamodb_client, table)().send(group_uuid=group, sender=ANNA, text="5")
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(SECONDS) == 0
-    contents.check(anew, ["3", "4"])
+    contents.check(group, ["3", "4", "5"])
 
 
-def test_told_to_drain_it_ends_at_the_tip(store: StreamedMessageStore, contents: TableContents) -> None:
-    with working("--drain") as worker:
-        assert worker.stdout is not None
-        assert "stream_opened" in worker.stdout.readline()
-        group = conversation(store, "1", "2")
-        worker.send_signal(signal.SIGINT)
-        assert worker.wait(SECONDS) == 0
-    contents.check(group, ["1", "2"])
-
-
-def test_a_table_that_is_not_there_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_table_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DDB_TABLE", "no-such-table")
     done = once()
     assert (done.returncode, done.stdout) == (1, "")

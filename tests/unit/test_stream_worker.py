@@ -1,50 +1,127 @@
-"""The loop that reads a stream: shards in their order, failures, what is lost or away, and the tip. No time passes."""
+"""The poll loop on a table's stream: which records it delivers, failures, outages and the tip. No time passes."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from lib.ddb.errors import StoreUnavailable
-from tests.support.clocks import FrozenTime
-from tests.support.fake_streams import ARN, ITERATOR_SECONDS, FakeStop, FakeStreams
-from tools.stream_worker.source import StreamSource
-from tools.stream_worker.worker import StreamWorker
+from tools.stream_worker.worker import Record, StreamWorker
+
+ARN = "arn:aws:dynamodb:us-east-1:000000000000:table/messages/stream/2026-01-02T00:00:00.000"
+ITERATOR_SECONDS = 15 * 60
+
+
+@dataclass
+class FakeShard:
+    records: list[Record] = field(default_factory=list)
+    closed: bool = False
+
+
+class FakeStream:
+    """boto3's clients of DynamoDB and its streams, for one table. Pages are small and iterators expire, as on AWS."""
+
+    def __init__(self) -> None:
+        self.arn = ARN
+        self.now = 0.0
+        self.shards: dict[str, FakeShard] = {"a": FakeShard()}
+        self.unavailable = False
+        self.empty_pages = 0  # the number of responses that have no records although some follow
+        self._last_number = 0
+
+    def put(self, shard_id: str, text: str) -> None:
+        self._last_number += 1
+        keys = {"pk": {"S": "MSG#g"}, "sk": {"S": f"{self._last_number:03}"}}
+        change = {"Keys": keys, "NewImage": {"message": {"S": text}}, "SequenceNumber": f"{self._last_number:021}"}
+        shard = self.shards.setdefault(shard_id, FakeShard())
+        shard.records.append({"eventName": "INSERT", "dynamodb": change})
+
+    def describe_table(self, *, TableName: str) -> dict[str, Any]:  # noqa: N803 - boto3's names
+        self._check(self.arn)
+        return {"Table": {"TableName": TableName, **({"LatestStreamArn": self.arn} if self.arn else {})}}
+
+    def describe_stream(self, *, StreamArn: str, ExclusiveStartShardId: str = "") -> dict[str, Any]:  # noqa: N803
+        """Two shards a page."""
+        self._check(StreamArn)
+        rest = [shard_id for shard_id in sorted(self.shards) if shard_id > ExclusiveStartShardId]
+        last = {"LastEvaluatedShardId": rest[1]} if len(rest) > 2 else {}
+        return {"StreamDescription": {"Shards": [{"ShardId": shard_id} for shard_id in rest[:2]], **last}}
+
+    def get_shard_iterator(self, *, StreamArn: str, ShardId: str, ShardIteratorType: str) -> dict[str, str]:  # noqa: N803
+        self._check(StreamArn)
+        assert ShardIteratorType == "TRIM_HORIZON"
+        return {"ShardIterator": f"{StreamArn}|{ShardId}|0|{self.now}"}
+
+    def get_records(self, *, ShardIterator: str, Limit: int) -> dict[str, Any]:  # noqa: N803
+        arn, shard_id, start, issued = ShardIterator.split("|")
+        self._check(arn)
+        if self.now - float(issued) >= ITERATOR_SECONDS:
+            raise _error("ExpiredIteratorException")
+        shard = self.shards[shard_id]
+        records = shard.records[int(start) : int(start) + Limit]
+        if self.empty_pages:
+            self.empty_pages -= 1
+            records = []
+        end = int(start) + len(records)
+        if shard.closed and end == len(shard.records):
+            return {"Records": records}
+        return {"Records": records, "NextShardIterator": f"{arn}|{shard_id}|{end}|{self.now}"}
+
+    def _check(self, arn: str) -> None:
+        if self.unavailable:
+            raise EndpointConnectionError(endpoint_url="http://127.0.0.1:8000")
+        if arn != self.arn:
+            raise _error("ResourceNotFoundException")
+
+
+def _error(code: str) -> ClientError:
+    response = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    return ClientError(response, "Call")
 
 
 class Bench:
-    """A stream with one open shard, `a`, and four messages; and workers on it, whose handler answers as told."""
+    """A stream with four messages in shard `a`, and a handler that fails the messages whose texts are in `failing`."""
 
     def __init__(self) -> None:
-        self.time = FrozenTime()
-        self.streams = FakeStreams(self.time)
-        self.batches: list[str] = []
-        self.answer: Callable[[list[str]], Any] = lambda texts: None
-        self.streams.add_shard("a")
+        self.stream = FakeStream()
+        self.failing: set[str] = set()
+        self.pauses: list[float] = []
         for text in "1234":
-            self.streams.put("a", text)
+            self.stream.put("a", text)
 
-    def handle(self, event: dict[str, Any], context: object) -> Any:
-        json.dumps(event)
-        texts = [each["dynamodb"]["NewImage"]["message"]["S"] for each in event["Records"]]
-        self.batches.append(" ".join(texts))
-        return self.answer(texts)
+    def handle(self, event: dict[str, Any], context: object) -> dict[str, Any]:
+        texts = {r["dynamodb"]["SequenceNumber"]: r["dynamodb"]["NewImage"]["message"]["S"] for r in event["Records"]}
+        self.batches.append(" ".join(texts.values()))
+        failed = [number for number, text in texts.items() if text in self.failing]
+        return {"batchItemFailures": [{"itemIdentifier": number} for number in failed]}
 
-    def work(self, *events: Callable[[], object], once: bool = False, batch_size: int = 100, retries: int = 1) -> str:
-        """A new worker; each of `events` happens at one of its pauses, and after the last one it is stopped.
+    def work(self, *events: Callable[[], object], once: bool = False, retries: int = 1, batch_size: int = 3) -> str:
+        """A new worker's batches. Each of `events` happens at a pause; the worker stops at the pause after the last."""
+        self.batches: list[str] = []
+        self.pauses.clear()
+        remaining = list(events)
 
-        Everything that was delivered, batches side by side.
-        """
-        self.stop, self.batches = FakeStop(self.time), []
-        self.stop.events = list(events)
-        source = StreamSource(self.streams, self.streams, "messages")
+        def sleep(seconds: float) -> None:
+            self.pauses.append(seconds)
+            self.stream.now += seconds
+            if remaining:
+                remaining.pop(0)()
+
         self.worker = StreamWorker(
-            source, self.handle, self.stop, retries=retries, batch_size=batch_size, clock=self.time.monotonic
+            self.stream,
+            self.stream,
+            "messages",
+            lambda event, context: self.handle(event, context),
+            retries=retries,
+            batch_size=batch_size,
+            clock=lambda: self.stream.now,
+            sleep=sleep,
         )
-        self.worker.run_once() if once else self.worker.run()
+        self.worker.run_once() if once else self.worker.run(lambda: len(self.pauses) > len(events))
         return " | ".join(self.batches)
 
 
@@ -53,160 +130,121 @@ def bench() -> Bench:
     return Bench()
 
 
-def failing(*places: int) -> dict[str, Any]:
-    return {"batchItemFailures": [{"itemIdentifier": f"{place:021}"} for place in places]}
-
-
 def nothing() -> None:
     """What happens at most pauses."""
 
 
-def test_every_start_reads_from_the_oldest_record_to_the_tip(bench: Bench) -> None:
-    for event, pk in [("MODIFY", "MSG#g"), ("REMOVE", "MSG#g"), ("INSERT", "GRP#u"), ("INSERT", "CONV#g")]:
-        bench.streams.put("a", "other", event=event, pk=pk)
-    assert [bench.work(once=True), bench.work(once=True)] == ["1 2 3 | 4"] * 2
-    assert bench.stop.pauses == []
+@pytest.mark.parametrize(("batch_size", "expected"), [(3, "1 2 3 | 4"), (100, "1 2 3 4")])
+def test_every_start_reads_all_shards_from_their_oldest_record_to_the_tip(
+    bench: Bench, batch_size: int, expected: str
+) -> None:
+    for shard_id in "bcdef":
+        bench.stream.put(shard_id, shard_id)
+    bench.stream.shards["b"].closed = True
+    for _ in range(2):
+        assert sorted(bench.work(once=True, batch_size=batch_size).split(" | ")) == [*expected.split(" | "), *"bcdef"]
+    assert bench.pauses == []
 
 
-def test_an_empty_answer_is_not_taken_for_the_tip_at_once(bench: Bench) -> None:
-    bench.streams.empty_pages = 2
+def test_empty_response_is_not_the_tip(bench: Bench) -> None:
+    bench.stream.empty_pages = 2
     assert bench.work(once=True) == "1 2 3 | 4"
 
 
-def test_a_batch_has_at_most_so_many_records(bench: Bench) -> None:
-    bench.streams.page_size = 10
-    assert bench.work(once=True, batch_size=3) == "1 2 3 | 4"
-
-
-def test_a_child_is_read_when_its_parent_is_finished_or_gone(bench: Bench) -> None:
-    bench.streams.add_shard("child", parent="a")
-    bench.streams.put("child", "5")
-    bench.streams.add_shard("orphan", parent="long gone")
-    bench.streams.put("orphan", "6")
-    assert bench.work(once=True) == "1 2 3 | 6 | 4"
-    bench.streams.shards["a"].closed = True
-    assert bench.work(once=True) == "1 2 3 | 6 | 4 | 5"
-
-
-def test_what_arrives_and_shards_that_appear_while_it_runs_are_found(bench: Bench) -> None:
+def test_running_worker_reads_new_records_and_new_shards(bench: Bench) -> None:
     def split() -> None:
-        bench.streams.put("a", "5")
-        bench.streams.shards["a"].closed = True
-        bench.streams.add_shard("child", parent="a")
-        bench.streams.put("child", "6")
+        bench.stream.put("a", "5")
+        bench.stream.shards["a"].closed = True
+        bench.stream.put("b", "6")
 
-    def another() -> None:
-        bench.streams.add_shard("b")
-        bench.streams.put("b", "7")
-        bench.time.ahead += 10
+    def add_shard() -> None:
+        bench.stream.put("c", "7")
+        bench.stream.now += 10
 
-    assert bench.work(split, another) == "1 2 3 | 4 | 5 | 6 | 7"
+    assert bench.work(split, add_shard) == "1 2 3 | 4 | 5 | 6 | 7"
 
 
-@pytest.mark.parametrize("trimmed", [0, 4])
-def test_an_iterator_that_is_too_old_leads_to_the_oldest_record(bench: Bench, trimmed: int) -> None:
+def test_expired_iterator_leads_to_the_oldest_record(bench: Bench) -> None:
     def wait() -> None:
-        bench.time.ahead += ITERATOR_SECONDS
-        bench.streams.put("a", "5")
-        bench.streams.shards["a"].trimmed = trimmed
+        bench.stream.now += ITERATOR_SECONDS
+        bench.stream.put("a", "5")
 
-    assert bench.work(wait, nothing, nothing) == ("1 2 3 | 4 | 5" if trimmed else "1 2 3 | 4 | 1 2 3 | 4 5")
+    assert bench.work(wait, nothing, nothing) == "1 2 3 | 4 | 1 2 3 | 4 5"
 
 
-def test_a_table_that_was_made_anew_starts_anew(bench: Bench) -> None:
+def test_recreated_table_has_another_stream(bench: Bench) -> None:
     def recreate() -> None:
-        bench.streams.arn = f"{ARN}-2"
-        bench.streams.shards.clear()
-        bench.streams.add_shard("a")
-        bench.streams.put("a", "new")
+        bench.stream.arn = f"{ARN}-2"
+        bench.stream.shards.clear()
+        bench.stream.put("a", "new")
 
     assert bench.work(recreate, nothing, nothing) == "1 2 3 | 4 | new"
 
 
-def test_a_dynamodb_that_is_away_is_waited_for_and_said_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", logger="cruddur")
+def test_worker_waits_for_an_unavailable_dynamodb_and_warns_once(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    def toggle() -> None:
+        bench.stream.unavailable = not bench.stream.unavailable
 
-    def leave() -> None:
-        bench.streams.away = True
-
-    def come_back() -> None:
-        bench.streams.away = False
-
-    bench.work(leave, nothing, nothing, come_back, nothing)
-    said = [each.getMessage() for each in caplog.records if "available" in each.getMessage()]
-    assert said == ["stream_unavailable", "stream_available"]
-    assert bench.stop.pauses[:4] == [0.25, 1.0, 1.0, 1.0]
+    assert bench.work(toggle, nothing, nothing, toggle, toggle, nothing) == "1 2 3 | 4 | 1 2 3 | 4"
+    assert [record.getMessage() for record in caplog.records] == ["stream_unavailable"] * 2
+    assert bench.pauses == [0.25, 1.0, 1.0, 1.0, 0.25, 1.0, 1.0]
 
 
-def test_an_outage_during_a_delivery_is_no_fault_of_the_records(bench: Bench) -> None:
-    def fail(texts: list[str]) -> None:
-        bench.streams.away = True
+def test_outage_during_a_delivery_is_not_the_fault_of_its_records(bench: Bench) -> None:
+    handle = bench.handle
+
+    def fail(event: dict[str, Any], context: object) -> dict[str, Any]:
+        handle(event, context)
+        bench.stream.unavailable = True
         raise ConnectionError
 
     def come_back() -> None:
-        bench.answer = lambda texts: None
-        bench.streams.away = False
+        bench.handle = handle  # type: ignore[method-assign]
+        bench.stream.unavailable = False
 
-    bench.answer = fail
-    assert bench.work(nothing, nothing, come_back) == "1 2 3 | 1 2 3 | 4"
+    bench.handle = fail  # type: ignore[method-assign]
+    assert bench.work(nothing, come_back) == "1 2 3 | 1 2 3 | 4"
     assert bench.worker.skipped == 0
 
 
 @pytest.mark.parametrize("arn", ["", ARN])
-def test_once_does_not_wait_for_a_stream_that_is_not_there(bench: Bench, arn: str) -> None:
-    bench.streams.arn, bench.streams.away = arn, bool(arn)
+def test_once_does_not_wait_for_a_missing_stream(bench: Bench, arn: str) -> None:
+    bench.stream.arn, bench.stream.unavailable = arn, bool(arn)
     with pytest.raises(StoreUnavailable, match="EndpointConnectionError" if arn else "no stream"):
         bench.work(once=True)
 
 
-def test_poison_is_skipped_after_its_tries_and_what_is_behind_it_is_done(
-    bench: Bench, caplog: pytest.LogCaptureFixture
-) -> None:
-    def choke(texts: list[str]) -> None:
-        if "2" in texts:
-            raise RuntimeError("of what somebody wrote")
-
-    bench.answer = choke
-    assert bench.work(*[nothing] * 9, once=True, retries=8) == f"1 2 3 | 1 |{' 2 |' * 9} 3 | 4"
-    assert bench.stop.pauses == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
+def test_failed_record_is_skipped_after_its_retries(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.failing = {"2"}
+    assert bench.work(once=True, retries=8) == f"1 2 3 |{' 2 |' * 9} 4"
+    assert bench.pauses == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
     assert bench.worker.skipped == 1
-    [skipped] = [each for each in caplog.records if each.getMessage() == "stream_record_skipped"]
-    assert skipped.__dict__["fields"]["keys"] == {"pk": {"S": "MSG#g"}, "sk": {"S": "002"}}
-    assert "somebody wrote" not in str([vars(each).get("fields") for each in caplog.records])
+    [skipped] = [record for record in caplog.records if record.getMessage() == "stream_record_skipped"]
+    assert skipped.__dict__["fields"] == {
+        "sequence_number": f"{2:021}",
+        "keys": {"pk": {"S": "MSG#g"}, "sk": {"S": "002"}},
+        "attempts": 9,
+    }
 
 
-def test_a_failed_record_is_delivered_again_with_those_behind_it(bench: Bench) -> None:
-    answers = [failing(3, 2), failing(2), None, None, None]
-    bench.answer = lambda texts: answers.pop(0)
-    assert bench.work(nothing, once=True) == "1 2 3 | 2 | 2 | 3 | 4"
+def test_failed_record_that_recovers_is_not_skipped(bench: Bench) -> None:
+    bench.failing = {"2", "3"}
+    assert bench.work(bench.failing.clear, once=True) == "1 2 3 | 2 | 2 | 3 | 4"
     assert bench.worker.skipped == 0
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        failing(9),
-        failing(2, 9),
-        {"batchItemFailures": [{"itemIdentifer": "2"}]},
-        {"batchItemFailures": [{"itemIdentifier": ["2"]}]},
-        {"batchItemFailures": 2},
-        "2",
-    ],
-    ids=str,
-)
-def test_an_answer_that_makes_no_sense_fails_the_whole_batch(bench: Bench, answer: object) -> None:
-    bench.answer = lambda texts: answer if len(texts) > 1 else {"batchItemFailures": None}
+def test_exception_of_the_handler_fails_the_whole_batch(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    handle = bench.handle
+
+    def fail(event: dict[str, Any], context: object) -> dict[str, Any]:
+        response = handle(event, context)
+        if len(event["Records"]) > 1:
+            raise RuntimeError("of what somebody wrote")
+        return response
+
+    bench.handle = fail  # type: ignore[method-assign]
     assert bench.work(once=True) == "1 2 3 | 1 | 2 | 3 | 4"
-
-
-def test_who_is_stopped_in_the_middle_of_a_page_reads_it_again_to_drain_the_stream(bench: Bench) -> None:
-    def stopped(texts: list[str]) -> Any:
-        bench.stop.asked = True
-        return failing(2)
-
-    bench.answer = stopped
-    assert bench.work() == "1 2 3"
-    bench.answer, bench.stop.asked = (lambda texts: None), False
-    bench.worker.run_once()
-    assert bench.batches[1:] == ["1 2 3", "4"]
     assert bench.worker.skipped == 0
+    assert "somebody wrote" not in str([vars(record).get("fields") for record in caplog.records])

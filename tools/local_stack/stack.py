@@ -135,7 +135,7 @@ class LocalStack:
         """
         worker = Child(
             "the stream worker",
-            [sys.executable, ROOT / "bin/ddb/stream-worker", "--drain"],
+            [sys.executable, ROOT / "bin/ddb/stream-worker"],
             env=bare_environment(**variables, LOCAL_DIR=str(self.folder), PYTHONPATH=str(ROOT)),
             ready=lambda: True,  # nobody waits for it: what it has not seen yet, it will see
             log=self._log("stream-worker") if log_to_file else None,

@@ -1,160 +1,197 @@
-"""Pattern D by the table's stream where Lambda does not do it: a loop that reads the shards and calls the handler.
+"""Pattern D by the table's stream where no Lambda does it: poll the shards, and call the function's handler.
 
-It keeps no position. The handler's updates are idempotent and the table is the truth, so every start reads the stream
-from its oldest record, and so does who could not read on. A record that fails is tried again by itself;
-after the last try it is logged and skipped. Its message stays without a number until the next message of its
-conversation, or until `bin/ddb/doctor --fix`.
+The worker stores no position. Updates are idempotent and the table is the truth, so each start reads the stream from
+its oldest record, and so does the worker after an error. For the same reason the order of the shards does not matter.
+The worker retries a failed record alone, then logs and skips it. The message gets its number together with the next
+message of its conversation, or from `bin/ddb/doctor --fix`.
 """
 
 from __future__ import annotations
 
 import logging
+import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 from typing import Any
 
-from lib.ddb.errors import StoreUnavailable
+import boto3
+from botocore.config import Config
+
+from lib.aws.connections import CONNECT_SECONDS
+from lib.aws.dynamodb_client import TRIES
+from lib.config import DynamoDBSettings
+from lib.ddb.errors import StoreError, StoreUnavailable, translate_errors
 from lib.logs import log
-from tools.stream_worker.records import Record, is_new_message, sequence_number
-from tools.stream_worker.source import StreamSource
-from tools.stream_worker.stopping import Stop
+from tools.cli.tables import refuse_empty
 
-Handler = Callable[[dict[str, Any], Any], Any]
-"""A Lambda handler: takes an event and a context, answers None or `{"batchItemFailures": […]}`."""
+Record = dict[str, Any]
+"""What GetRecords returns of one change. Lambda delivers the same: eventName, dynamodb.Keys, dynamodb.NewImage, …"""
 
-_POLL_SECONDS = 0.25  # as often as Lambda does; AWS takes five reads of a shard a second
+Handler = Callable[[dict[str, Any], object], dict[str, Any]]
+"""A Lambda handler: takes an event and a context, returns `{"batchItemFailures": [{"itemIdentifier": …}]}`."""
+
+_READ_TIMEOUT_SECONDS = 5  # a response has up to 1 MB
+_POLL_SECONDS = 0.25  # as often as Lambda does; AWS allows five reads of a shard per second
 _DISCOVER_SECONDS = 10.0
-_AWAY_SECONDS = 1.0
-_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.2, 10.0
+_UNAVAILABLE_SECONDS = 1.0
+_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.2, 10.0
+_EMPTY_ROUNDS_AT_TIP = 3  # AWS may return no records although some follow, and does not say so
 
-# AWS may answer without records although some follow, and nothing in the answer tells that none do.
-_EMPTY_ROUNDS_AT_TIP = 3
+
+def connect_streams(settings: DynamoDBSettings) -> Any:
+    """A boto3 client for the streams of the configured DynamoDB."""
+    client = boto3.client(
+        "dynamodbstreams",
+        region_name=settings.aws_default_region,
+        endpoint_url=settings.aws_endpoint_url_dynamodb,
+        config=Config(
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=_READ_TIMEOUT_SECONDS,
+            retries={"mode": "standard", "total_max_attempts": TRIES},
+            account_id_endpoint_mode="disabled",  # else a stream's ARN can lead to an endpoint that does not exist
+        ),
+    )
+    client.meta.events.register("before-parse.dynamodbstreams", refuse_empty)
+    return client
+
+
+def stop_on_signals() -> Callable[[], bool]:
+    """Note SIGINT and SIGTERM; the returned function tells whether one arrived. A second signal ends the process."""
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        for other in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(other, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, note)
+    return lambda: bool(received)
 
 
 class StreamWorker:
-    """The worker of one stream; `skipped` counts the records that it gave up."""
+    """The worker of one table's stream. `skipped` counts the records that it gave up."""
 
     def __init__(
         self,
-        source: StreamSource,
+        dynamodb: Any,
+        streams: Any,
+        table: str,
         handler: Handler,
-        stop: Stop,
         *,
         retries: int,
         batch_size: int,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.skipped = 0
-        self._source = source
+        self._dynamodb = dynamodb
+        self._streams = streams
+        self._table = table
         self._handler = handler
-        self._stop = stop
         self._retries = retries
         self._batch_size = batch_size
         self._clock = clock
-        self._stream_arn = ""
-        self._iterators: dict[str, str | None] = {}  # of the open shards; None: from the oldest record
-        self._finished: set[str] = set()
-        self._discover_at = clock()
+        self._sleep = sleep
+        self._discover_at = 0.0
+        self._iterators: dict[tuple[str, str], str | None] = {}  # by stream and shard; None: read to its end
 
-    def run(self) -> None:
-        """Work until the stop is asked for. A DynamoDB that is away is waited for."""
-        away = False
-        while not self._stop.asked:
+    def run(self, stopped: Callable[[], bool]) -> None:
+        """Poll until `stopped()`. The worker waits for a DynamoDB that is unavailable."""
+        available = True
+        while not stopped():
             try:
-                more = self._round()
-            except StoreUnavailable as error:
-                if not away:
-                    log("stream_unavailable", level=logging.WARNING, table=self._source.table, reason=str(error))
-                away, self._discover_at = True, self._clock()
-                self._stop.pause(_AWAY_SECONDS)
+                more = self._poll()
+            except StoreError as error:  # an iterator that is too old is one too
+                if available:
+                    log("stream_unavailable", level=logging.WARNING, table=self._table, reason=str(error))
+                available, self._iterators, self._discover_at = False, {}, 0.0
+                self._sleep(_UNAVAILABLE_SECONDS)
                 continue
-            if away:
-                log("stream_available", stream_arn=self._stream_arn)
-                away = False
+            available = True
             if not more:
-                self._stop.pause(_POLL_SECONDS)
+                self._sleep(_POLL_SECONDS)
 
     def run_once(self) -> None:
-        """Work until the tips of all shards, or until the stop is asked for. Raises StoreUnavailable."""
-        self._discover_at, empty_rounds = self._clock(), 0
-        while empty_rounds < _EMPTY_ROUNDS_AT_TIP and not self._stop.asked:
-            empty_rounds = 0 if self._round() else empty_rounds + 1
+        """Read all shards to their tips. Raises StoreError."""
+        self._discover_at, empty_rounds = 0.0, 0
+        while empty_rounds < _EMPTY_ROUNDS_AT_TIP:
+            empty_rounds = 0 if self._poll() else empty_rounds + 1
 
-    def _round(self) -> bool:
-        """Read every open shard once, and deliver what came; whether more may be there at once."""
+    def _poll(self) -> bool:
+        """Read every open shard once; whether more records may follow at once."""
         if self._clock() >= self._discover_at:
             self._discover()
-        more = [self._read(shard_id) for shard_id in list(self._iterators)]
-        return any(more)
+        more = False
+        for shard, iterator in self._iterators.items():
+            if iterator is None:
+                continue
+            with translate_errors():
+                response = self._streams.get_records(ShardIterator=iterator, Limit=self._batch_size)
+            for record in self._handle(response["Records"]):
+                self._retry(record)
+            self._iterators[shard] = following = response.get("NextShardIterator")
+            if following is None:
+                self._discover_at = 0.0  # other shards take over
+            more |= bool(response["Records"]) or following is None
+        return more
 
     def _discover(self) -> None:
-        """Open the new shards whose parent was read to its end, or is gone: records come in their order."""
-        arn = self._source.stream_arn()
-        if arn != self._stream_arn:
-            log("stream_opened", stream_arn=arn)
-            self._stream_arn, self._iterators, self._finished = arn, {}, set()
-        parents = self._source.shards(arn)
-        self._iterators = {shard_id: at for shard_id, at in self._iterators.items() if shard_id in parents}
-        for shard_id, parent_id in parents.items():
-            if shard_id not in self._finished and (parent_id not in parents or parent_id in self._finished):
-                self._iterators.setdefault(shard_id, None)
+        """Open the shards that are new, of the stream that the table has now."""
+        arn = self._stream_arn()
+        with translate_errors():
+            shards = [(arn, shard_id) for shard_id in self._shard_ids(arn)]
+            self._iterators = {
+                shard: self._iterators[shard] if shard in self._iterators else self._open(*shard) for shard in shards
+            }
         self._discover_at = self._clock() + _DISCOVER_SECONDS
 
-    def _read(self, shard_id: str) -> bool:
-        iterator = self._iterators[shard_id]
-        self._iterators[shard_id] = None  # should it be too old, or the stream another
-        records, following = self._source.read(self._stream_arn, shard_id, iterator)
-        self._iterators[shard_id] = iterator
-        wanted = [record for record in records if is_new_message(record)]
-        for start in range(0, len(wanted), self._batch_size):
-            self._deliver(shard_id, wanted[start : start + self._batch_size])
-        if self._stop.asked:  # maybe in the middle: who drains the stream reads these records again
-            return True
-        self._iterators[shard_id] = following
-        if following is None:
-            self._finished.add(shard_id)
-            del self._iterators[shard_id]
-            self._discover_at = self._clock()  # its children can be read now
-        return bool(records) or following is None
+    def _stream_arn(self) -> str:
+        with translate_errors():
+            description = self._dynamodb.describe_table(TableName=self._table)["Table"]
+        if "LatestStreamArn" not in description:
+            raise StoreUnavailable(f"the table {self._table} has no stream")
+        return str(description["LatestStreamArn"])
 
-    def _deliver(self, shard_id: str, batch: Sequence[Record]) -> None:
-        """Call the handler with a batch; after a failure, with one record at a time, so that no good one is skipped."""
-        for record in batch[self._call(shard_id, batch) :]:
-            self._deliver_alone(shard_id, record)
+    def _shard_ids(self, stream_arn: str) -> Iterator[str]:
+        page: dict[str, Any] = self._streams.describe_stream(StreamArn=stream_arn)["StreamDescription"]
+        yield from (shard["ShardId"] for shard in page["Shards"])
+        while last := page.get("LastEvaluatedShardId"):
+            page = self._streams.describe_stream(StreamArn=stream_arn, ExclusiveStartShardId=last)["StreamDescription"]
+            yield from (shard["ShardId"] for shard in page["Shards"])
 
-    def _deliver_alone(self, shard_id: str, record: Record) -> None:
-        for attempt in range(self._retries + 1):
-            if self._stop.asked or self._call(shard_id, [record]):
-                return
-            if attempt < self._retries:
-                self._stop.pause(min(_LONGEST_PAUSE_SECONDS, _PAUSE_SECONDS * 2**attempt))
-        if not self._stop.asked:
-            self.skipped += 1
-            ids = {"sequence_number": sequence_number(record), "keys": record["dynamodb"]["Keys"]}
-            log("stream_record_skipped", level=logging.ERROR, shard_id=shard_id, **ids, attempts=self._retries + 1)
+    def _open(self, stream_arn: str, shard_id: str) -> str:
+        oldest = {"StreamArn": stream_arn, "ShardId": shard_id, "ShardIteratorType": "TRIM_HORIZON"}
+        iterator: str = self._streams.get_shard_iterator(**oldest)["ShardIterator"]
+        log("stream_opened", stream_arn=stream_arn, shard_id=shard_id)
+        return iterator
 
-    def _call(self, shard_id: str, batch: Sequence[Record]) -> int:
-        """How many records from the first on are done. Raises StoreUnavailable if no record is to blame."""
-        began, done = time.monotonic(), 0
+    def _handle(self, records: Sequence[Record]) -> Sequence[Record]:
+        """The records that failed. Raises StoreUnavailable if DynamoDB failed instead."""
+        if not records:
+            return []
         try:
-            done = _done(self._handler({"Records": list(batch)}, None), batch)
-        except Exception as raised:  # whatever a handler raises fails its batch
-            log("stream_handler_failed", level=logging.ERROR, error=raised, shard_id=shard_id)
-        milliseconds = round((time.monotonic() - began) * 1000, 1)
-        first = sequence_number(batch[0])
-        log("stream_batch", shard_id=shard_id, first=first, records=len(batch), done=done, milliseconds=milliseconds)
-        if done < len(batch):
-            self._source.stream_arn()
-        return done
+            failures = self._handler({"Records": records}, None)["batchItemFailures"]
+            numbers = {failure["itemIdentifier"] for failure in failures}
+            failed = [record for record in records if _sequence_number(record) in numbers]
+        except Exception as error:  # whatever a handler raises fails its batch
+            log("stream_handler_failed", level=logging.ERROR, error=error)
+            failed = list(records)
+        if failed:
+            self._stream_arn()
+        return failed
+
+    def _retry(self, record: Record) -> None:
+        for attempt in range(self._retries):
+            if not self._handle([record]):
+                return
+            self._sleep(min(_RETRY_SECONDS * 2**attempt, _LONGEST_RETRY_SECONDS))
+        if self._handle([record]):
+            self.skipped += 1
+            names = {"sequence_number": _sequence_number(record), "keys": record["dynamodb"]["Keys"]}
+            log("stream_record_skipped", level=logging.ERROR, **names, attempts=self._retries + 1)
 
 
-def _done(answer: Any, batch: Sequence[Record]) -> int:
-    """How many records come before the first failed one. An answer that makes no sense fails the whole batch."""
-    if answer is None:
-        return len(batch)
-    places = {sequence_number(record): place for place, record in enumerate(batch)}
-    try:
-        failures = answer.get("batchItemFailures") or []
-        return min((places[failure["itemIdentifier"]] for failure in failures), default=len(batch))
-    except (AttributeError, KeyError, TypeError):
-        return 0
+def _sequence_number(record: Record) -> str:
+    return str(record["dynamodb"]["SequenceNumber"])
