@@ -92,7 +92,7 @@ def _allow_origins(app: Flask, *origins: str) -> None:
 def _make_dependencies(settings: Settings) -> Dependencies:
     database = Database(settings.database_url, pool_size=settings.database_pool_size)
     table = Table(DynamoDBClient(settings, pool_size=settings.web_threads), settings.ddb_table)
-    directory = UserDirectory(database, shared_cache(settings, settings.secret_key))
+    directory = UserDirectory(database, shared_cache(settings))
     window = timedelta(seconds=settings.feed_window_seconds)
     store_of = {"inline": MessageStore, "stream": StreamedMessageStore}[settings.group_updates]
     store = store_of(table, CursorSigner(settings.secret_key), feed_window=window)

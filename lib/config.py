@@ -149,7 +149,7 @@ class ApiSettings:
     """The API and its server."""
 
     secret_key: str = _setting(
-        "key that signs cursors and values in the shared cache; the same in every process of a deployment",
+        "key that signs cursors; the same in every process of a deployment",
         kind="secret",
     )
     frontend_url: str = _setting(

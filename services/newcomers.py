@@ -9,7 +9,7 @@ from hashlib import sha256
 
 from cachetools import TTLCache
 
-from lib.cache.base import Memory
+from lib.cache.base import InMemoryCache
 from lib.identity.cognito import USER_INFO_SCOPE, CognitoError, TokenRevoked, UserInfo
 from lib.identity.tokens import scopes
 from lib.users.directory import User, UserDirectory
@@ -33,7 +33,7 @@ class Newcomers:
         self._user_info = user_info
         self._users = users
         # By fingerprint, and as recipes: an exception keeps the frames that it came through, and they the token.
-        self._refused: Memory[bytes, Callable[[], ServiceError]] = Memory(
+        self._refused: InMemoryCache[bytes, Callable[[], ServiceError]] = InMemoryCache(
             TTLCache(_REMEMBERED_TOKENS, REMEMBERED_SECONDS, timer)
         )
 

@@ -1,6 +1,6 @@
-"""What may be remembered of something that is true elsewhere: one interface, and the memory of a process behind it.
+"""Caches: one interface, and a cache in the process's memory.
 
-Whoever changes what is true, forgets it here afterwards. Knows neither users nor Momento (lib/cache/momento.py).
+Code that changes the cached data calls `forget` afterwards. Knows neither users nor Momento (lib/cache/momento.py).
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ V = TypeVar("V")
 
 
 class CacheUnavailable(Exception):
-    """A cache that others share did not answer. `reason` is for logs, the message for people; neither has a key.
+    """A shared cache failed. `reason` is for logs, the message for people; neither has a key.
 
-    `lasting` says that asking again will not help before somebody has changed something.
+    `permanent`: another try fails too until somebody changes something.
     """
 
-    def __init__(self, reason: str, message: str, *, lasting: bool) -> None:
+    def __init__(self, reason: str, message: str, *, permanent: bool) -> None:
         super().__init__(message)
         self.reason = reason
-        self.lasting = lasting
+        self.permanent = permanent
 
 
 class Cache(ABC, Generic[K, V]):
-    """Values by their keys, each of which may be gone at any time. Safe to share between threads."""
+    """Values by key; each may disappear at any time. Safe to share between threads."""
 
     @abstractmethod
     def get(self, key: K) -> V | None:
-        """What is remembered, or None."""
+        """The cached value, or None."""
 
     @abstractmethod
     def put(self, key: K, value: V) -> None:
-        """Remember what was just read."""
+        """Cache a value that was just read."""
 
     @abstractmethod
     def forget(self, key: K) -> None:
-        """Remember nothing of this key: it has just changed."""
+        """Remove the value of this key, because it has just changed."""
 
 
-class Memory(Cache[K, V]):
-    """A cachetools cache, which decides what is forgotten and when, behind a lock: even its reads change its order."""
+class InMemoryCache(Cache[K, V]):
+    """A cachetools cache behind a lock, because even its reads change its order."""
 
     def __init__(self, cache: cachetools.Cache[K, V]) -> None:
         self._cache = cache

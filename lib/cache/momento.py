@@ -1,8 +1,7 @@
 """Momento: a cache of text that processes share, over gRPC by its own SDK.
 
-Loading this module loads gRPC, 31 MB: lib/cache/shared.py does it where Momento is configured. Owns what the key in
-the settings leads to, and the translation of Momento's errors: everything raises CacheUnavailable. No error quotes
-the key; what the SDK logs itself, a warning for each failed call, is not heard.
+Loading this module loads gRPC, 31 MB, so lib/cache/shared.py does it only where Momento is configured. Momento's errors
+become CacheUnavailable here. No error quotes the key, and the SDK's own warnings are off.
 """
 
 from __future__ import annotations
@@ -12,8 +11,6 @@ import os
 from datetime import timedelta
 from functools import cached_property
 from urllib.parse import urlsplit
-
-import jwt
 
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else gRPC writes to stderr when a server goes
 
@@ -33,20 +30,20 @@ SECONDS = 0.05  # for a call, the connection that it may have to make included
 FORGOTTEN_SECONDS = 10  # longer than a read of Postgres can take (lib/postgres/database.py)
 _NOTHING = ""
 
-_LASTING = {
+_PERMANENT = {
     MomentoErrorCode.AUTHENTICATION_ERROR,
     MomentoErrorCode.BAD_REQUEST_ERROR,
     MomentoErrorCode.INVALID_ARGUMENT_ERROR,
-    MomentoErrorCode.NOT_FOUND_ERROR,  # the cache is not there: bin/cache/create
+    MomentoErrorCode.NOT_FOUND_ERROR,  # there is no such cache: bin/cache/create
     MomentoErrorCode.PERMISSION_ERROR,
 }
 
 
 class Momento(Cache[str, str]):
-    """The cache that the settings name. Threads share one; its client is made by the first call, and so after a fork.
+    """The cache that the settings name. Threads share one client, which the first call makes, so after a fork.
 
-    A key that was forgotten holds an empty text for some seconds, and a value is put only where nothing is. So who
-    read a row before it changed cannot put back the old one after it was forgotten:
+    `forget` writes an empty text for some seconds, and `put` writes only where nothing is. So a reader cannot put back
+    a row that it read before the row changed:
 
         reader   get: none   SELECT: old                                      put old: refused
         writer                             UPDATE, commit   forget (10 s)
@@ -59,23 +56,23 @@ class Momento(Cache[str, str]):
         self._seconds = seconds
 
     def get(self, key: str) -> str | None:
-        response = _answered(self._client.get(self._name, key))
+        response = _checked(self._client.get(self._name, key))
         if not isinstance(response, CacheGet.Hit):
             return None
         return response.value_bytes.decode(errors="replace") or None
 
     def put(self, key: str, value: str) -> None:
-        _answered(self._client.set_if_not_exists(self._name, key, value))
+        _checked(self._client.set_if_not_exists(self._name, key, value))
 
     def forget(self, key: str) -> None:
-        _answered(self._client.set(self._name, key, _NOTHING, timedelta(seconds=FORGOTTEN_SECONDS)))
+        _checked(self._client.set(self._name, key, _NOTHING, timedelta(seconds=FORGOTTEN_SECONDS)))
 
     def create(self) -> bool:
-        """Create the cache in the account that the key is of; False if it was there."""
-        return isinstance(_answered(self._client.create_cache(self._name)), CreateCache.Success)
+        """Create the cache in the key's account; False if it exists."""
+        return isinstance(_checked(self._client.create_cache(self._name)), CreateCache.Success)
 
     def close(self) -> None:
-        """Close the connection; the next who asks makes another."""
+        """Close the connection; the next call makes another."""
         if client := self.__dict__.pop("_client", None):
             client.__exit__(None, None, None)
 
@@ -90,34 +87,26 @@ class Momento(Cache[str, str]):
 
 
 def credentials(settings: CacheSettings) -> CredentialProvider:
-    """The key of the settings, and where it is good. Raises CacheUnavailable, lasting."""
+    """The settings' key and its endpoint. Raises CacheUnavailable, permanent."""
     if not (key := settings.momento_key):
-        raise CacheUnavailable("key_missing", "MOMENTO_API_KEY is not set: processes share no cache", lasting=True)
-    where = urlsplit(settings.momento_endpoint)
-    host = where.hostname or ""
+        raise CacheUnavailable("key_missing", "MOMENTO_API_KEY is not set: processes share no cache", permanent=True)
+    url = urlsplit(settings.momento_endpoint)
+    host = url.hostname or ""
     try:
-        if where.scheme == "http":
-            return CredentialProvider(key, host, host, host, where.port or 80)
-        if where.port not in (None, 443):  # the SDK takes TLS for 443 alone, and would send the key in clear
+        if url.scheme == "http":
+            return CredentialProvider(key, host, host, host, url.port or 80)
+        if url.port not in (None, 443):  # the SDK uses TLS on 443 alone, and would send the key in clear
             raise ValueError
-        if _is_global(key):
+        if host:
             return CredentialProvider.from_api_key_v2(key, host)
         return CredentialProvider.from_disposable_token(key)  # the SDK's way for keys that hold their endpoint
     except (SdkException, ValueError, KeyError, TypeError):
-        message = "Momento's API key leads nowhere. Is it whole, and is MOMENTO_ENDPOINT set, without a port?"
-        raise CacheUnavailable("key_unusable", message, lasting=True) from None  # what there was quotes the key
+        message = "Momento's API key leads to no endpoint. Is it complete, and does it need MOMENTO_ENDPOINT (no port)?"
+        raise CacheUnavailable("key_unusable", message, permanent=True) from None  # the cause quotes the key
 
 
-def _is_global(key: str) -> bool:
-    """Whether a key is of the second version, which is good at any endpoint and so holds none."""
-    try:
-        return jwt.decode(key, options={"verify_signature": False}).get("t") == "g"
-    except jwt.InvalidTokenError:
-        return False
-
-
-def _answered(response: Response) -> Response:
+def _checked(response: Response) -> Response:
     if isinstance(response, ErrorResponseMixin):
         code = response.error_code
-        raise CacheUnavailable(code.name.lower(), f"Momento: {response.message}", lasting=code in _LASTING)
+        raise CacheUnavailable(code.name.lower(), f"Momento: {response.message}", permanent=code in _PERMANENT)
     return response

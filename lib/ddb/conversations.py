@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 from cachetools import LRUCache, TTLCache
 
-from lib.cache.base import Memory
+from lib.cache.base import InMemoryCache
 from lib.ddb.errors import ConversationNotFound, WriteConflict
 from lib.ddb.items import Conversation, Item, conversation_key, pair_key
 from lib.ddb.migration import indexed_rows, migrate_conversation, old_groups
@@ -31,11 +31,11 @@ class Conversations:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._states: Memory[str, Conversation] = Memory(LRUCache(_CACHED_ENTRIES))
-        self._migrated_inboxes: Memory[str, bool] = Memory(LRUCache(_CACHED_ENTRIES))
+        self._states: InMemoryCache[str, Conversation] = InMemoryCache(LRUCache(_CACHED_ENTRIES))
+        self._migrated_inboxes: InMemoryCache[str, bool] = InMemoryCache(LRUCache(_CACHED_ENTRIES))
         # States that this process wrote within the last second, and conversations that others write to as well.
-        self._own: Memory[str, Conversation] = Memory(TTLCache(_CACHED_ENTRIES, _OWN_SECONDS))
-        self._shared: Memory[str, bool] = Memory(TTLCache(_CACHED_ENTRIES, _SHARED_SECONDS))
+        self._own: InMemoryCache[str, Conversation] = InMemoryCache(TTLCache(_CACHED_ENTRIES, _OWN_SECONDS))
+        self._shared: InMemoryCache[str, bool] = InMemoryCache(TTLCache(_CACHED_ENTRIES, _SHARED_SECONDS))
         self._guard = Lock()
         self._locks: WeakValueDictionary[str, Lock] = WeakValueDictionary()
 

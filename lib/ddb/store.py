@@ -17,7 +17,7 @@ from typing import Any
 
 from cachetools import LRUCache
 
-from lib.cache.base import Memory
+from lib.cache.base import InMemoryCache
 from lib.clock import Clock, now, tick_after, to_timestamp
 from lib.config import ApiSettings
 from lib.ddb import feed, keys
@@ -68,7 +68,7 @@ class MessageStore:
         self._feed_window = feed_window
         self.conversations = Conversations(table)
         self._new_uuid = new_uuid
-        self._groups: Memory[str, str] = Memory(LRUCache(_REMEMBERED))
+        self._groups: InMemoryCache[str, str] = InMemoryCache(LRUCache(_REMEMBERED))
 
     def list_messages(
         self,
@@ -265,7 +265,7 @@ class StreamedMessageStore(MessageStore):
     def __init__(self, table: Table, cursors: CursorSigner, **options: Any) -> None:
         super().__init__(table, cursors, **options)
         # The next message comes after this process's last one, even if the clock or the cached state is behind.
-        self._earliest: Memory[str, str] = Memory(LRUCache(_REMEMBERED))
+        self._earliest: InMemoryCache[str, str] = InMemoryCache(LRUCache(_REMEMBERED))
 
     def send(self, *, group_uuid: str, sender: User, text: str, idempotency: Idempotency | None = None) -> Message:
         """Pattern C in an existing conversation: the message alone, which has no `seq` yet.

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import jwt
 from cachetools import TLRUCache
 
-from lib.cache.base import Memory
+from lib.cache.base import InMemoryCache
 from lib.logs import log
 
 ALGORITHM = "RS256"
@@ -74,7 +74,7 @@ class TokenVerifier:
         self._client_id = client_id
         self._keys = _PublicKeys(jwks_url)
         # By fingerprint, because a token in memory is a credential in every core dump.
-        self._remembered: Memory[bytes, _Verified] = Memory(
+        self._remembered: InMemoryCache[bytes, _Verified] = InMemoryCache(
             TLRUCache(
                 MAX_REMEMBERED_TOKENS,
                 ttu=lambda _, verified, now: min(now + MAX_REMEMBERED_SECONDS, verified.exp),

@@ -1,85 +1,81 @@
-"""What is remembered of users: for a minute in this process, and longer in what several processes share.
+"""The cache of users: for a minute in this process, and longer in the cache that several processes share.
 
-Asked for by the `sub` of a Cognito token or by handle. Only what was found is remembered: who becomes a user is one at
-once. Whoever changes a user in Postgres forgets them here when that is committed; then
+Users are cached by the `sub` of a Cognito token and by handle. Misses are not cached, so a new user is visible
+immediately. Code that changes a user in Postgres calls `forget` after its commit. Then
 
-- another process still knows what it knew, for its minute;
-- what processes share is told, and takes the old row from nobody who had read it before (lib/cache/momento.py). If it
-  cannot be told, it keeps the old one for its time to live, and a process may take that over for another minute.
+- another process may use its own old copy for up to a minute;
+- the shared cache drops the old row, and no reader can put it back (lib/cache/momento.py). If the shared cache does not
+  answer, it keeps the old row for its time to live, and a process may copy that for another minute.
 
-What is shared holds no e-mail address and no credential, and under a hash of the `sub` or handle, not under the text.
+The shared cache holds no e-mail address and no credential. Its keys are hashes of the `sub` or handle.
 """
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import astuple
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from cachetools import TTLCache
 
-from lib.cache.base import Cache, Memory
+from lib.cache.base import Cache, InMemoryCache
 
-if TYPE_CHECKING:
-    from lib.users.directory import User
+CACHED_SECONDS = 60
+_CACHED_USERS = 10_000
 
-REMEMBERED_SECONDS = 60
-_REMEMBERED_USERS = 10_000
-
-# Another shape of what is shared is another version: processes of both run side by side during a deployment.
-_KEY = "cruddur:user:1:"
+# Another shape of the shared values needs another version: during a deployment, processes of both run side by side.
+_PREFIX = "cruddur:user:2:"
 
 By = Literal["sub", "handle"]
 
+Fields = Sequence[str]
+"""A user's uuid, handle and display name."""
 
-class KnownUsers:
-    """Users who were found lately; `shared` holds `[uuid, handle, display_name]`. Safe to share between threads."""
 
-    def __init__(
-        self,
-        make: type[User],
-        shared: Cache[str, Any] | None,
-        *,
-        timer: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._make = make
+class UserCache:
+    """The fields of users that were read lately. Safe to share between threads."""
+
+    def __init__(self, shared: Cache[str, str] | None, *, timer: Callable[[], float] = time.monotonic) -> None:
         self._shared = shared
-        self._memory: Memory[tuple[By, str], User] = Memory(TTLCache(_REMEMBERED_USERS, REMEMBERED_SECONDS, timer))
+        self._own: InMemoryCache[str, Fields] = InMemoryCache(TTLCache(_CACHED_USERS, CACHED_SECONDS, timer))
 
-    def find(self, by: By, text: str, read: Callable[[], User | None]) -> User | None:
-        """The user who is remembered, or else the one who is read, who is remembered from now on."""
-        if known := self._memory.get((by, text)):
-            return known
-        user = self._share(by, text, read)
-        if user:
-            self._memory.put((by, text), user)
-        return user
+    def find(self, by: By, text: str, read: Callable[[], Fields | None]) -> Fields | None:
+        """The cached fields; without any, those that `read` returns, which are cached from now on."""
+        key = _key(by, text)
+        fields = self._own.get(key)
+        if fields is None and (fields := self._shared_or_read(key, read)):
+            self._own.put(key, fields)
+        return fields
 
     def forget(self, *, cognito_user_ids: Iterable[str], handles: Iterable[str]) -> None:
-        """These ids and handles belong to another user from now on, or to one with another name."""
-        for cognito_user_id in cognito_user_ids:
-            self._forget("sub", cognito_user_id)
-        for handle in handles:
-            self._forget("handle", handle)
+        """Remove these ids and handles: they lead to other users now, or to users with other names."""
+        keys = [_key("sub", text) for text in cognito_user_ids] + [_key("handle", text) for text in handles]
+        for key in keys:
+            self._own.forget(key)
+            if self._shared:
+                self._shared.forget(key)
 
-    def _forget(self, by: By, text: str) -> None:
-        self._memory.forget((by, text))
-        if self._shared:
-            self._shared.forget(_key(by, text))
-
-    def _share(self, by: By, text: str, read: Callable[[], User | None]) -> User | None:
+    def _shared_or_read(self, key: str, read: Callable[[], Fields | None]) -> Fields | None:
         if self._shared is None:
             return read()
-        key = _key(by, text)
-        if known := self._shared.get(key):
-            return self._make(*known)
-        user = read()
-        if user:
-            self._shared.put(key, astuple(user))
-        return user
+        if (text := self._shared.get(key)) and (fields := _decode(text)):
+            return fields
+        fields = read()
+        if fields:
+            self._shared.put(key, json.dumps(fields))
+        return fields
+
+
+def _decode(text: str) -> Fields | None:
+    try:
+        fields = json.loads(text)
+    except ValueError:
+        return None
+    is_whole = isinstance(fields, list) and len(fields) == 3 and all(isinstance(field, str) for field in fields)
+    return fields if is_whole else None
 
 
 def _key(by: By, text: str) -> str:
-    return f"{_KEY}{by}:{sha256(text.encode()).hexdigest()}"
+    return f"{_PREFIX}{by}:{sha256(text.encode()).hexdigest()}"

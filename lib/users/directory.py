@@ -1,6 +1,6 @@
-"""The users in Postgres: who is behind a token, who has a handle, and how somebody becomes a user.
+"""The users in Postgres: find them by token subject or handle, add them, rename them.
 
-Owns the `users` queries; what is remembered of their answers is lib/users/cache.py. Knows no HTTP and no token.
+Owns the `users` queries; lib/users/cache.py caches their results. Knows no HTTP and no token.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lib.cache.base import Cache
 from lib.postgres.errors import NotUnique
-from lib.users.cache import KnownUsers
+from lib.users.cache import By, Fields, UserCache
 
 if TYPE_CHECKING:  # who needs a User alone, loads neither psycopg nor boto3
     from lib.identity.cognito import PoolUser
@@ -62,44 +62,45 @@ class HandleTaken(Exception):
 
 
 class UserDirectory:
-    """Finds users, adds and renames them; everything raises DatabaseUnavailable.
+    """Finds, adds and renames users. Every method raises DatabaseUnavailable.
 
-    `shared` is what several processes remember together, in front of Postgres and behind the memory of this one.
+    `shared` is a cache that several processes share. A lookup asks this process's cache, then `shared`, then Postgres.
     """
 
     def __init__(
         self,
         database: Database,
-        shared: Cache[str, Any] | None = None,
+        shared: Cache[str, str] | None = None,
         *,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
-        self._known = KnownUsers(User, shared, timer=timer)
+        self._cache = UserCache(shared, timer=timer)
 
     def by_cognito_user_id(self, cognito_user_id: str) -> User | None:
-        """The user behind a token's `sub`, remembered.
-
-        Only hits are remembered: who signs up now is known in the next request.
-        """
-        if not _storable(cognito_user_id):
-            return None
-        return self._known.find("sub", cognito_user_id, lambda: self._by_cognito_user_id(cognito_user_id))
+        """The user of a token's `sub`, cached. Misses are not cached, so a new user is visible immediately."""
+        return self._find(
+            "sub",
+            cognito_user_id,
+            lambda: self._database.one("users/by_cognito_user_id", cognito_user_id=cognito_user_id),
+        )
 
     def profile(self, handle: str) -> User | None:
-        """The user with this handle, exactly as it is written, remembered: for who looks, not for who sends."""
-        if not _storable(handle):
-            return None
-        return self._known.find("handle", handle, lambda: self.by_handle(handle))
+        """The user with exactly this handle, cached: for readers of a profile, not for senders."""
+        return self._find("handle", handle, lambda: self._database.one("users/by_handle", handle=handle))
 
     def by_handle(self, handle: str) -> User | None:
-        """The user who has this handle now. Text that no row can hold is simply nobody's."""
+        """The user who has this handle now. Text that no row can hold has no user."""
         row = self._database.one("users/by_handle", handle=handle) if _storable(handle) else None
         return _to_user(row) if row else None
 
-    def _by_cognito_user_id(self, cognito_user_id: str) -> User | None:
-        row = self._database.one("users/by_cognito_user_id", cognito_user_id=cognito_user_id)
-        return _to_user(row) if row else None
+    def _find(self, by: By, text: str, query: Callable[[], Row | None]) -> User | None:
+        def read() -> Fields | None:
+            row = query()
+            return astuple(_to_user(row)) if row else None
+
+        fields = self._cache.find(by, text, read) if _storable(text) else None
+        return User(*fields) if fields else None
 
     def provision(self, sign_up: SignUp) -> tuple[User, Outcome]:
         """The user of a storable sign-up, in one statement if there is anything to write. Again it changes nothing.
@@ -113,7 +114,7 @@ class UserDirectory:
             row = None
         if row:
             # A row of this handle or this id may have been there before, and been removed.
-            self._known.forget(cognito_user_ids=[sign_up.cognito_user_id], handles=[sign_up.handle])
+            self._cache.forget(cognito_user_ids=[sign_up.cognito_user_id], handles=[sign_up.handle])
             return _to_user(row), Outcome.CREATED if row["is_new"] else Outcome.LINKED
         user = self.by_cognito_user_id(sign_up.cognito_user_id)
         if user is None:
@@ -134,7 +135,7 @@ class UserDirectory:
         if row is None:
             return None
         ids = [row["cognito_user_id"]] if row["cognito_user_id"] else []
-        self._known.forget(cognito_user_ids=ids, handles={who, row["handle"]})
+        self._cache.forget(cognito_user_ids=ids, handles={who, row["handle"]})
         return _to_user(row)
 
 
@@ -160,12 +161,12 @@ class Link:
 
 
 def link_cognito_users(
-    database: Database, pool_users: Iterable[PoolUser], shared: Cache[str, Any] | None = None
+    database: Database, pool_users: Iterable[PoolUser], shared: Cache[str, str] | None = None
 ) -> Link:
     """Write each Cognito `sub` to the user whose handle is its preferred_username: all of them or none.
 
-    A user whom Cognito does not know keeps the id they have, unless it is another user's by now. What processes share
-    is told of every id that belongs to another user than before, or to nobody.
+    A user without a Cognito user keeps their id, unless another user has it now. `shared` forgets every id that now
+    belongs to another user or to nobody.
     """
     claims: dict[str | None, list[PoolUser]] = {}
     for user in pool_users:
@@ -179,7 +180,7 @@ def link_cognito_users(
         changed = queries.execute("users/set_cognito_user_ids", **pool)
         rows = {row["handle"] for row in queries.all("users/all")}
         moved = before ^ _owners(queries)
-    KnownUsers(User, shared).forget(cognito_user_ids={cognito_user_id for cognito_user_id, _ in moved}, handles=())
+    UserCache(shared).forget(cognito_user_ids={cognito_user_id for cognito_user_id, _ in moved}, handles=())
     return Link(
         changed=changed,
         unchanged=len(rows & subs.keys()) - changed,

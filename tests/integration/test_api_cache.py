@@ -26,11 +26,11 @@ def server() -> Iterator[MomentoServer]:
 def process(api: Api, server: MomentoServer, *, key: str = KEY) -> Iterator[Api]:
     """Another process of the API, which knows nobody yet, beside those that share the cache."""
     with api.variant(momento_api_key=key, momento_endpoint=server.url) as other:
-        shared = other.app.extensions["dependencies"].users._known._shared
+        shared = other.app.extensions["dependencies"].users._cache._shared
         try:
             yield other
         finally:
-            shared._cache._cache.close()
+            shared._cache.close()
 
 
 def profile(api: Api, person: Person) -> int:
@@ -39,9 +39,9 @@ def profile(api: Api, person: Person) -> int:
 
 def connect(api: Api) -> None:
     """A first connection may take longer than a call may."""
-    shared = api.app.extensions["dependencies"].users._known._shared
+    shared = api.app.extensions["dependencies"].users._cache._shared
     until = time.monotonic() + 20
-    while shared.get("anything") is not None or shared._away:
+    while shared.get("anything") is not None or shared._is_open:
         assert time.monotonic() < until
         shared._next_try = 0.0
 

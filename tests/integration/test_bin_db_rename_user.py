@@ -11,7 +11,6 @@ import grpc
 import pytest
 
 from lib.cache.momento import Momento
-from lib.cache.shared import Signed
 from lib.config import CacheSettings
 from lib.postgres.database import Database
 from lib.users.directory import UserDirectory, link_cognito_users
@@ -56,7 +55,7 @@ def api_process(database: Database, server: MomentoServer) -> Iterator[UserDirec
     """A process of the API that remembers nothing of its own yet."""
     cache = Momento(CacheSettings(momento_api_key=KEY, momento_endpoint=server.url), seconds=5)
     try:
-        yield UserDirectory(database, Signed(cache, "a secret of the API's"))
+        yield UserDirectory(database, cache)
     finally:
         cache.close()
 
@@ -119,7 +118,9 @@ def test_rename_stands_when_the_cache_is_away(database: Database, server: Moment
     status, _, said = run("rename-user", "Augustsz", "--handle", "august")
     renamed, warning = said.splitlines()
     assert (status, renamed) == (1, f"{AUGUSTSZ.uuid} is august, Augustsz")
-    assert warning.startswith("What processes share could not be told: some go by the old data for up to 660 seconds. ")
+    assert warning.startswith(
+        "Could not invalidate the shared cache; some processes may use the old data for up to 660 seconds. "
+    )
     assert KEY not in warning
     assert ("august", "Augustsz", "sub-1") in rows(database)
     assert server.calls == ["Set"]
@@ -154,7 +155,7 @@ def test_other_processes_learn_of_a_new_cognito_id(
         assert users.by_cognito_user_id("sub-1") == AUGUSTSZ
     server.fault = fault
     exited, _, said = run(name)
-    assert (exited, "could not be told" in said) == (status, fault is not None)
+    assert (exited, "Could not invalidate" in said) == (status, fault is not None)
     server.fault = None
     with api_process(database, server) as users:
         assert users.by_cognito_user_id(sub) == AUGUSTSZ

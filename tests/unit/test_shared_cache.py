@@ -1,4 +1,4 @@
-"""A cache that may be away and is not trusted: how the application goes on without it, and what it believes."""
+"""The circuit breaker of the shared cache: the application goes on when the cache fails."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from lib.cache.base import Cache, CacheUnavailable
-from lib.cache.shared import LONG_PAUSE_SECONDS, PAUSE_SECONDS, Forgiving, Signed, shared_cache
+from lib.cache.shared import LONG_PAUSE_SECONDS, PAUSE_SECONDS, CircuitBreaker, shared_cache
 from lib.config import ROOT, CacheSettings
 
-OUTAGE = CacheUnavailable("server_unavailable", "away", lasting=False)
-REFUSAL = CacheUnavailable("authentication_error", "no such key", lasting=True)
+OUTAGE = CacheUnavailable("server_unavailable", "away", permanent=False)
+REFUSAL = CacheUnavailable("authentication_error", "no such key", permanent=True)
 
 
 class Texts(Cache[str, str]):
@@ -68,9 +68,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def cache(texts: Texts, clock: Clock, caplog: pytest.LogCaptureFixture) -> Forgiving:
+def cache(texts: Texts, clock: Clock, caplog: pytest.LogCaptureFixture) -> CircuitBreaker:
     caplog.set_level(logging.INFO, logger="cruddur")
-    return Forgiving(texts, timer=clock)
+    return CircuitBreaker(texts, timer=clock)
 
 
 def events(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, dict[str, Any]]]:
@@ -87,7 +87,7 @@ def names(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_a_cache_that_answers_is_asked_each_time(
-    cache: Forgiving, texts: Texts, caplog: pytest.LogCaptureFixture
+    cache: CircuitBreaker, texts: Texts, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache.put("key", "text")
     assert cache.get("key") == "text"
@@ -97,7 +97,7 @@ def test_a_cache_that_answers_is_asked_each_time(
 
 
 def test_an_outage_is_one_warning_and_nobody_waits_for_it(
-    cache: Forgiving, texts: Texts, clock: Clock, caplog: pytest.LogCaptureFixture
+    cache: CircuitBreaker, texts: Texts, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     texts.failure = OUTAGE
     for _ in range(10):
@@ -114,7 +114,7 @@ def test_an_outage_is_one_warning_and_nobody_waits_for_it(
 
 
 def test_the_end_of_an_outage_is_told_and_the_next_one_is_warned_of_again(
-    cache: Forgiving, texts: Texts, clock: Clock, caplog: pytest.LogCaptureFixture
+    cache: CircuitBreaker, texts: Texts, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     texts.failure = OUTAGE
     cache.get("key")
@@ -129,7 +129,7 @@ def test_the_end_of_an_outage_is_told_and_the_next_one_is_warned_of_again(
 
 
 def test_a_refusal_is_left_alone_for_longer(
-    cache: Forgiving, texts: Texts, clock: Clock, caplog: pytest.LogCaptureFixture
+    cache: CircuitBreaker, texts: Texts, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     texts.failure = REFUSAL
     cache.get("key")
@@ -142,7 +142,9 @@ def test_a_refusal_is_left_alone_for_longer(
     assert names(caplog) == ["cache_unavailable"]
 
 
-def test_after_a_pause_one_request_tries_and_the_others_go_on(cache: Forgiving, texts: Texts, clock: Clock) -> None:
+def test_after_a_pause_one_request_tries_and_the_others_go_on(
+    cache: CircuitBreaker, texts: Texts, clock: Clock
+) -> None:
     texts.failure = OUTAGE
     cache.get("key")
     clock.now += PAUSE_SECONDS
@@ -162,7 +164,7 @@ def test_after_a_pause_one_request_tries_and_the_others_go_on(cache: Forgiving, 
         assert trier.result() is None
 
 
-def test_many_who_fail_at_once_warn_once(cache: Forgiving, texts: Texts, caplog: pytest.LogCaptureFixture) -> None:
+def test_many_who_fail_at_once_warn_once(cache: CircuitBreaker, texts: Texts, caplog: pytest.LogCaptureFixture) -> None:
     texts.failure = OUTAGE
     barrier = Barrier(8)
     texts.meanwhile = lambda: barrier.wait(5)
@@ -172,7 +174,7 @@ def test_many_who_fail_at_once_warn_once(cache: Forgiving, texts: Texts, caplog:
 
 
 def test_an_answer_to_a_question_of_before_does_not_end_an_outage(
-    cache: Forgiving, texts: Texts, caplog: pytest.LogCaptureFixture
+    cache: CircuitBreaker, texts: Texts, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail_meanwhile() -> None:
         texts.meanwhile, texts.failure = (lambda: None), OUTAGE
@@ -184,65 +186,42 @@ def test_an_answer_to_a_question_of_before_does_not_end_an_outage(
     assert (cache.get("key"), names(caplog)) == (None, ["cache_unavailable"])
 
 
-def test_a_bug_is_no_outage(cache: Forgiving, texts: Texts) -> None:
+def test_a_bug_is_no_outage(cache: CircuitBreaker, texts: Texts) -> None:
     texts.meanwhile = lambda: 1 / 0
     with pytest.raises(ZeroDivisionError):
         cache.get("key")
 
 
-def test_json_is_found_again_by_who_has_the_secret(texts: Texts) -> None:
-    Signed(texts, "a secret").put("key", ["uuid", "änna", "Anna 🐻"])
-    assert Signed(texts, "a secret").get("key") == ["uuid", "änna", "Anna 🐻"]
-    assert Signed(texts, "another secret").get("key") is None
-    assert Signed(texts, "a secret").get("another") is None
-
-
-def test_what_was_put_elsewhere_without_the_secret_or_cut_off_is_nothing(texts: Texts) -> None:
-    cache = Signed(texts, "a secret")
-    cache.put("key", ["uuid", "anna", "Anna"])
-    good = texts.texts["key"]
-    for text in (
-        "",
-        "null",
-        '["uuid", "anna", "Anna"]',
-        good[:-1],
-        good[1:],
-        "\ufffd" * 3,
-        "x" * 100_000,
-        f"{good}.{good}",
-    ):
-        texts.texts["key"] = text
-        assert cache.get("key") is None
-    texts.texts = {"another": good}  # a value that was moved is another's
-    assert cache.get("another") is None
-
-
-def test_forgetting_goes_through(texts: Texts) -> None:
-    cache = Signed(texts, "a secret")
-    cache.put("key", 1)
+def test_quiet_breaker_logs_no_outage_and_keeps_its_last_failure(
+    texts: Texts, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = CircuitBreaker(texts, quiet=True, timer=clock)
+    texts.failure = OUTAGE
     cache.forget("key")
-    assert texts.texts == {}
+    texts.failure = None
+    clock.now += PAUSE_SECONDS
+    cache.forget("key")
+    assert (cache.last_failure, caplog.records) == (OUTAGE, [])
 
 
 def test_without_a_key_there_is_nothing_shared_and_nothing_of_momento_is_loaded() -> None:
-    assert shared_cache(CacheSettings(), "a secret") is None
+    assert shared_cache(CacheSettings()) is None
     code = """
 import json, sys
 import app, lib.users.directory, lib.users.cache, lib.cache.shared
 from lib.config import CacheSettings
-assert lib.cache.shared.shared_cache(CacheSettings(), "a secret") is None
-lib.cache.shared.Invalidation(CacheSettings()).forget("key")
+assert lib.cache.shared.shared_cache(CacheSettings()) is None
 print(json.dumps(sorted({"grpc", "momento", "google.protobuf"} & sys.modules.keys())))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
 
 
-def test_functions_that_know_users_load_neither_signatures_nor_clients() -> None:
+def test_users_load_no_clients() -> None:
     code = """
 import sys
 import lib.users.directory
-loaded = {"itsdangerous", "grpc", "momento", "psycopg", "boto3", "flask", "jwt"} & sys.modules.keys()
+loaded = {"grpc", "momento", "psycopg", "boto3", "flask", "jwt"} & sys.modules.keys()
 assert not loaded, loaded
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
