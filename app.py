@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from functools import partial
 
 from flask import Flask, Response
 from flask_cors import CORS
@@ -34,8 +35,9 @@ from routes.request_body import MAX_BODY_BYTES
 from routes.request_log import log_requests
 from routes.users import users
 from services.errors import Code
-from services.newcomers import Newcomers
+from services.provisioning import Newcomers
 from services.readiness import Readiness
+from services.users import cognito_attributes
 
 PREFLIGHT_SECONDS = 3600  # browsers send a preflight for each URL, and each `since` is another URL
 EXPOSED_HEADERS = (
@@ -101,7 +103,7 @@ def _make_dependencies(settings: Settings) -> Dependencies:
         store=store,
         read_positions=ReadPositions(table, store.conversations),
         users=directory,
-        newcomers=Newcomers(UserInfo(settings), directory),
+        newcomers=Newcomers(partial(cognito_attributes, UserInfo(settings)), directory),
         verifier=TokenVerifier(
             issuer=settings.cognito_issuer,
             client_id=settings.aws_cognito_user_pool_client_id,

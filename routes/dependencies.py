@@ -11,7 +11,7 @@ from lib.ddb.read_positions import ReadPositions
 from lib.ddb.store import MessageStore
 from lib.identity.tokens import TokenVerifier
 from lib.users.directory import UserDirectory
-from services.newcomers import Newcomers
+from services.provisioning import Newcomers
 from services.readiness import Readiness
 
 

@@ -1,7 +1,8 @@
-"""Users: who sends a request, and the profile that everybody may read."""
+"""Users: authenticate a request, show a public profile, rename."""
 
 from __future__ import annotations
 
+from lib.identity.cognito import USER_INFO_SCOPE, CognitoError, TokenRevoked, UserInfo
 from lib.identity.tokens import (
     KeysUnavailable,
     TokenExpired,
@@ -10,17 +11,23 @@ from lib.identity.tokens import (
     TokenRejected,
     TokenVerifier,
     bearer_token,
+    scopes,
 )
-from lib.users.directory import User, UserDirectory
-from services.errors import Code, NotFound, Unauthenticated, Unavailable, as_service_errors
-from services.newcomers import Newcomers
+from lib.logs import log
+from lib.users.directory import HandleTaken, User, UserDirectory, is_handle, is_text
+from services.errors import Code, Forbidden, NotFound, Unauthenticated, Unavailable, as_service_errors
+from services.provisioning import Newcomers
+
+
+class CannotRename(Exception):
+    """Nothing was changed; the message says why."""
 
 
 @as_service_errors()
 def authenticate(
     verifier: TokenVerifier, users: UserDirectory, newcomers: Newcomers, *, authorization: str | None
 ) -> User:
-    """The user behind an Authorization header. A user who signed up and has no row in Postgres gets one now.
+    """The user of an Authorization header. A user who signed up and has no row in Postgres gets one.
 
     Raises Unauthenticated, Forbidden for a valid token whose user cannot get a row, Unavailable.
     """
@@ -37,7 +44,19 @@ def authenticate(
     except KeysUnavailable as error:
         raise Unavailable(Code.IDENTITY_PROVIDER_UNAVAILABLE) from error
     user = users.by_cognito_user_id(cognito_user_id)
-    return user or newcomers.let_in(cognito_user_id, bearer_token(authorization))
+    return user or newcomers.provision(cognito_user_id, bearer_token(authorization))
+
+
+def cognito_attributes(user_info: UserInfo, verified_token: str) -> dict[str, str]:
+    """The attributes of the token's owner. Raises Unauthenticated for a revoked token, Forbidden, Unavailable."""
+    if USER_INFO_SCOPE not in scopes(verified_token):
+        raise Forbidden(Code.USER_NOT_FOUND)
+    try:
+        return user_info.attributes(verified_token)
+    except TokenRevoked as error:
+        raise Unauthenticated(Code.TOKEN_INVALID) from error
+    except CognitoError as error:
+        raise Unavailable(Code.IDENTITY_PROVIDER_UNAVAILABLE) from error
 
 
 @as_service_errors()
@@ -46,4 +65,25 @@ def short_profile(users: UserDirectory, *, handle: str) -> User:
     user = users.profile(handle)
     if user is None:
         raise NotFound(Code.USER_NOT_FOUND)
+    return user
+
+
+def rename_user(users: UserDirectory, who: str, *, handle: str | None, display_name: str | None) -> User:
+    """The user with the handle `who`, renamed; None leaves a name as it is. Repeating it changes nothing.
+
+    For scripts; clients cannot rename. Raises CannotRename, DatabaseUnavailable.
+    """
+    if handle is None and display_name is None:
+        raise CannotRename("Neither a new handle nor a new display name was given")
+    if handle is not None and not is_handle(handle):
+        raise CannotRename("A handle has 1 to 255 characters, all of which can be seen")
+    if display_name is not None and not is_text(display_name):
+        raise CannotRename("A display name has 1 to 255 characters and is not blank")
+    try:
+        user = users.rename(who, handle=handle, display_name=display_name)
+    except HandleTaken as error:
+        raise CannotRename(f"The handle {handle} is another user's: nothing was changed") from error
+    if user is None:
+        raise CannotRename(f"No user has the handle {who}")
+    log("user_renamed", user_uuid=user.uuid)
     return user

@@ -16,7 +16,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from lib.identity import cognito
-from services.newcomers import REMEMBERED_SECONDS, Newcomers
+from services.provisioning import REFUSED_SECONDS, Newcomers
 from tests.support.api import Api, ok, refused, run_api
 from tests.support.clocks import FrozenTime
 
@@ -70,7 +70,7 @@ def at(api: Api, clock: FrozenTime) -> Iterator[Api]:
     """The application with a clock for its refusals."""
     with api.variant() as other:
         backend = other.app.extensions["dependencies"]
-        newcomers = Newcomers(backend.newcomers._user_info, backend.users, timer=clock.monotonic)
+        newcomers = Newcomers(backend.newcomers._read_attributes, backend.users, timer=clock.monotonic)
         other.app.extensions["dependencies"] = replace(backend, newcomers=newcomers)
         yield other
 
@@ -186,7 +186,7 @@ def test_while_cognito_is_away_known_users_go_on_and_others_come_back(api: Api) 
             assert anna.inbox() == []
         finally:
             api.issuer.start()
-        clock.ahead += REMEMBERED_SECONDS
+        clock.ahead += REFUSED_SECONDS
         assert ok(get_with(patient, authorization)) == []
 
 
@@ -217,7 +217,7 @@ def test_a_client_that_keeps_asking_does_not_keep_cognito_asked(
         answers = [refused(get_with(polled, authorization)) for _ in range(5)]
         assert answers == answers[:1] * 5
         assert api.issuer.asked[sub] == 1
-        clock.ahead += REMEMBERED_SECONDS
+        clock.ahead += REFUSED_SECONDS
         assert refused(get_with(polled, authorization)) == answers[0]
         assert api.issuer.asked[sub] == 2
 

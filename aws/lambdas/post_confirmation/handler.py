@@ -1,7 +1,7 @@
-"""AWS Lambda that Cognito calls when somebody has confirmed their sign-up: they become a user.
+"""AWS Lambda that Cognito calls after a confirmed sign-up: the new user gets a row in Postgres.
 
-Cognito shows an error of this function to the user, who is confirmed all the same, and waits five seconds for it. So
-it answers in that time and never fails; who is no user after it, becomes one by their first request to the API.
+Cognito waits five seconds for this function and shows its error to the user, who is confirmed all the same. So the
+function returns in time and never fails; a user who gets no row here gets one at their first request to the API.
 https://docs.aws.amazon.com/cognito/latest/developerguide/user-pool-lambda-post-confirmation.html
 """
 
@@ -18,13 +18,13 @@ from lib.logs import configure, log
 from lib.postgres.database import Database
 from lib.users.directory import UserDirectory
 from services.errors import ServiceError, Unavailable
-from services.provision_user import provision_user
+from services.provisioning import provision_user
 
 STEP_SECONDS = 1  # the secret, the connection and the statement: each within the five seconds of all three
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Make a user of who has just signed up; who confirms a new password is one. Returns the event, as Cognito asks."""
+    """Provision the user after a sign-up, but not after a new password. Returns the event, as Cognito requires."""
     if event["triggerSource"] == "PostConfirmation_ConfirmSignUp":
         attributes = event["request"]["userAttributes"]
         try:

@@ -10,7 +10,7 @@ import pytest
 from lib.postgres.errors import DatabaseUnavailable
 from lib.users.directory import HandleTaken, Outcome, SignUp, User
 from services.errors import Code, Forbidden, Unavailable
-from services.provision_user import provision_user
+from services.provisioning import provision_user
 from tests.support.sign_up_events import ATTRIBUTES
 
 ANNA = User("11111111-0000-4000-8000-000000000001", "anna", "Anna Ann")

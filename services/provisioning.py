@@ -1,0 +1,78 @@
+"""Users who signed up with Cognito get a row in Postgres: at their confirmation, or else at their first request."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from hashlib import sha256
+
+from cachetools import TTLCache
+
+from lib.cache.base import InMemoryCache
+from lib.logs import log
+from lib.users.directory import HandleTaken, SignUp, User, UserDirectory
+from services.errors import Code, Forbidden, ServiceError, as_service_errors
+
+REFUSED_SECONDS = 5
+_REFUSED_TOKENS = 4096
+
+
+def provision_user(users: UserDirectory, attributes: Mapping[str, str]) -> User:
+    """The user with these standard attributes of Cognito, who gets a row unless they have one.
+
+    `preferred_username` becomes the handle; `name`, or else the handle, the display name. Repeating it changes nothing.
+    Raises Unavailable, and Forbidden: HANDLE_TAKEN, or USER_NOT_FOUND if attributes are missing or too long, or the
+    handle has invisible characters.
+    """
+    handle = attributes.get("preferred_username", "")
+    sign_up = SignUp(
+        cognito_user_id=attributes.get("sub", ""),
+        handle=handle,
+        display_name=attributes.get("name", "").strip() or handle,
+        email=attributes.get("email", ""),
+        email_verified=attributes.get("email_verified") == "true",
+    )
+    if not sign_up.is_storable():
+        raise Forbidden(Code.USER_NOT_FOUND)
+    with as_service_errors():
+        try:
+            user, outcome = users.provision(sign_up)
+        except HandleTaken as error:
+            raise Forbidden(Code.HANDLE_TAKEN) from error
+    log("user_provisioned", sub=sign_up.cognito_user_id, user_uuid=user.uuid, outcome=outcome)
+    return user
+
+
+class Newcomers:
+    """Provisions the owners of tokens who have no row. Safe to share between threads.
+
+    `read_attributes` asks Cognito for a token owner's attributes and raises ServiceError. A refusal is cached for some
+    seconds by its token, so that a client that repeats its request does not make the server ask Cognito each time.
+    """
+
+    def __init__(
+        self,
+        read_attributes: Callable[[str], Mapping[str, str]],
+        users: UserDirectory,
+        *,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._read_attributes = read_attributes
+        self._users = users
+        # By fingerprint, and as factories: an exception keeps its frames, and they the token.
+        self._refused: InMemoryCache[bytes, Callable[[], ServiceError]] = InMemoryCache(
+            TTLCache(_REFUSED_TOKENS, REFUSED_SECONDS, timer)
+        )
+
+    def provision(self, cognito_user_id: str, verified_token: str) -> User:
+        """The token's owner as a user. Raises Unauthenticated, Forbidden, Unavailable."""
+        fingerprint = sha256(verified_token.encode()).digest()
+        if refusal := self._refused.get(fingerprint):
+            raise refusal()
+        try:
+            # The token's `sub` wins, because the server looks up the next request by it.
+            return provision_user(self._users, {**self._read_attributes(verified_token), "sub": cognito_user_id})
+        except ServiceError as error:
+            self._refused.put(fingerprint, partial(type(error), *error.codes))
+            raise
