@@ -1,4 +1,4 @@
-"""The seeded conversation: added once, with its own times, whatever happens in between."""
+"""The seeded conversation: added once, with its own times, also after an interruption."""
 
 from __future__ import annotations
 
@@ -19,16 +19,13 @@ from lib.ddb.store import MessageStore
 from lib.ddb.table import Table
 from lib.postgres.database import Database
 from lib.users.directory import User, UserDirectory
-from tools.seed.conversation import CONVERSATION_UUID, HANDLES, SeedRefused, seed_conversation, seed_users
+from tools.seed.bulk import BulkLoader, ConversationRefused
+from tools.seed.conversation import CONVERSATION_UUID, HANDLES, seed_conversation, seed_users
 
 LINES = json.loads((ROOT / "db/conversation.json").read_text(encoding="utf-8"))
 SCRIPT = [(line["from"], line["message"]) for line in LINES]
 TIMES = [line["at"] for line in LINES]
 AUGUSTSZ, BAYKO = HANDLES
-
-
-class Interrupted(Exception):
-    """The seeding was broken off."""
 
 
 @pytest.fixture
@@ -46,19 +43,9 @@ def users(postgres_url: str) -> Iterator[UserDirectory]:
 
 
 @pytest.fixture
-def seed(dynamodb_client: Any, table: str, users: UserDirectory) -> Callable[..., int]:
-    """Seed the test's table; `at_ten` is called when the tenth message is written."""
-
-    def run(at_ten: Callable[[], object] = lambda: None) -> int:
-        return seed_conversation(
-            Table(dynamodb_client, table), users, each=lambda done, total: at_ten() if done == 10 else None
-        )
-
-    return run
-
-
-def interrupt() -> None:
-    raise Interrupted
+def seed(dynamodb_client: Any, table: str, users: UserDirectory) -> Callable[[], int]:
+    """Seed the test's table."""
+    return lambda: seed_conversation(Table(dynamodb_client, table), users)
 
 
 def person(users: UserDirectory, handle: str) -> User:
@@ -80,13 +67,6 @@ def texts(written: list[Message]) -> list[tuple[str, str]]:
     return [(message.sender.handle, message.text) for message in written]
 
 
-def assert_whole(written: list[Message], *, others: int) -> None:
-    """Every seeded message is there once and in its order, and the numbers have no gap."""
-    assert [text for text in texts(written) if text in SCRIPT] == SCRIPT
-    assert [message.seq for message in written] == list(range(1, len(SCRIPT) + others + 1))
-    assert len({message.uuid for message in written}) == len(written)
-
-
 def test_the_script_is_a_conversation_over_days_and_a_years_end() -> None:
     assert len(LINES) >= 40
     assert {line["from"] for line in LINES} == set(HANDLES)
@@ -98,12 +78,17 @@ def test_the_script_is_a_conversation_over_days_and_a_years_end() -> None:
 
 
 def test_every_message_keeps_its_time_and_both_inboxes_show_the_last(
-    seed: Callable[..., int], store: MessageStore, users: UserDirectory
+    seed: Callable[[], int], store: MessageStore, users: UserDirectory
 ) -> None:
     assert seed() == len(LINES)
     written = messages(store, person(users, BAYKO))
-    assert_whole(written, others=0)
+    assert texts(written) == SCRIPT
+    assert [message.seq for message in written] == list(range(1, len(LINES) + 1))
     assert [message.created_at for message in written] == TIMES
+    assert len({message.uuid for message in written}) == len(LINES)
+    # The same in every table:
+    assert written[0].uuid == "aa3a07ea-325a-5625-8f46-f386b4827947"
+    assert written[-1].uuid == "2ffce1e8-5565-5d2e-adf0-764e6279ff5a"
     for handle, other in [(AUGUSTSZ, BAYKO), (BAYKO, AUGUSTSZ)]:
         [row] = inbox(store, person(users, handle))
         assert (row.group_uuid, row.other) == (CONVERSATION_UUID, person(users, other))
@@ -111,7 +96,7 @@ def test_every_message_keeps_its_time_and_both_inboxes_show_the_last(
 
 
 def test_a_second_run_adds_nothing_at_the_cost_of_one_read(
-    seed: Callable[..., int], table: str, dynamodb_url: str, store: MessageStore, users: UserDirectory
+    seed: Callable[[], int], table: str, dynamodb_url: str, store: MessageStore, users: UserDirectory
 ) -> None:
     seed()
     store.send(group_uuid=CONVERSATION_UUID, sender=person(users, BAYKO), text="written since")
@@ -119,49 +104,23 @@ def test_a_second_run_adds_nothing_at_the_cost_of_one_read(
     usage = start_metering()
     assert seed_conversation(Table(metered, table), users) == 0
     assert usage.requests == 1
-    assert_whole(messages(store, person(users, BAYKO)), others=1)
+    assert texts(messages(store, person(users, BAYKO))) == [*SCRIPT, (BAYKO, "written since")]
 
 
-def test_an_interrupted_run_is_continued_as_if_nothing_had_happened(
-    seed: Callable[..., int], store: MessageStore, users: UserDirectory
+def test_interrupted_run_is_continued(
+    seed: Callable[[], int], store: MessageStore, users: UserDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(Interrupted):
-        seed(interrupt)
-    assert seed() == len(LINES) - 10
-    written = messages(store, person(users, BAYKO))
-    assert_whole(written, others=0)
-    assert [message.created_at for message in written] == TIMES
+    def interrupt(loader: BulkLoader, *arguments: object) -> int:
+        raise KeyboardInterrupt
 
-
-def test_what_people_wrote_after_an_interruption_stays_before_the_rest(
-    seed: Callable[..., int], store: MessageStore, users: UserDirectory
-) -> None:
-    with pytest.raises(Interrupted):
-        seed(interrupt)
-    for number in range(50):  # more than are missing, so that their count alone would tell nothing
-        store.send(group_uuid=CONVERSATION_UUID, sender=person(users, AUGUSTSZ), text=f"mine {number}")
-    assert seed() == len(LINES) - 10
-    assert seed() == 0
-    written = messages(store, person(users, BAYKO))
-    assert_whole(written, others=50)
-    assert texts(written)[10] == (AUGUSTSZ, "mine 0")
-    assert texts(written)[60:] == SCRIPT[10:]
-
-
-def test_people_may_write_while_it_runs(seed: Callable[..., int], store: MessageStore, users: UserDirectory) -> None:
-    bayko = person(users, BAYKO)
-    seed(lambda: store.send(group_uuid=CONVERSATION_UUID, sender=bayko, text="in between"))
-    written = messages(store, bayko)
-    assert_whole(written, others=1)
-    assert texts(written)[10] == (BAYKO, "in between")
-
-
-def test_messages_have_the_same_uuids_in_every_table(
-    seed: Callable[..., int], store: MessageStore, users: UserDirectory
-) -> None:
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(BulkLoader, "_start", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            seed()
+    assert inbox(store, person(users, BAYKO)) == []
     seed()
-    first, last = (messages(store, person(users, BAYKO))[index].uuid for index in (0, -1))
-    assert (first, last) == ("aa3a07ea-325a-5625-8f46-f386b4827947", "2ffce1e8-5565-5d2e-adf0-764e6279ff5a")
+    written = messages(store, person(users, BAYKO))
+    assert (texts(written), [message.created_at for message in written]) == (SCRIPT, TIMES)
 
 
 def test_users_that_are_not_there_are_named_with_what_to_do(
@@ -169,25 +128,25 @@ def test_users_that_are_not_there_are_named_with_what_to_do(
 ) -> None:
     with Database(new_database()) as database:
         database.script("db/schema.sql")
-        with pytest.raises(SeedRefused, match=r"Augustsz is not in Postgres: run \./bin/db/setup first"):
+        with pytest.raises(ConversationRefused, match=r"Augustsz is not in Postgres: run \./bin/db/setup first"):
             seed_conversation(Table(dynamodb_client, table), UserDirectory(database))
 
 
 def test_a_pair_that_talks_elsewhere_is_left_alone(
-    seed: Callable[..., int], store: MessageStore, users: UserDirectory
+    seed: Callable[[], int], store: MessageStore, users: UserDirectory
 ) -> None:
     theirs = store.send_to_user(sender=person(users, BAYKO), receiver=person(users, AUGUSTSZ), text="hello")
-    with pytest.raises(SeedRefused, match=f"talk already, in {theirs.group_uuid}"):
+    with pytest.raises(ConversationRefused, match=f"talk already, in {theirs.group_uuid}"):
         seed()
     assert [row.seq for row in inbox(store, person(users, BAYKO))] == [1]
 
 
 def test_a_conversation_of_others_with_that_uuid_is_left_alone(
-    seed: Callable[..., int], dynamodb_client: Any, table: str, users: UserDirectory
+    seed: Callable[[], int], dynamodb_client: Any, table: str, users: UserDirectory
 ) -> None:
     londo = person(users, "londo")
     store = MessageStore(Table(dynamodb_client, table), CursorSigner("any"), new_uuid=lambda: CONVERSATION_UUID)
     store.send_to_user(sender=londo, receiver=person(users, BAYKO), text="hello")
-    with pytest.raises(SeedRefused, match="other people's"):
+    with pytest.raises(ConversationRefused, match="other people's"):
         seed()
     assert texts(messages(store, londo)) == [("londo", "hello")]

@@ -18,10 +18,10 @@ from tests.support.ddb_scripts import Run, run_in_process, seeded_database, take
 from tests.support.stores import TableContents, all_pages, positions_of
 from tools.seed import bulk
 from tools.seed.bulk import BulkLoader
-from tools.seed.many import MANY_HANDLES, many_uuid
+from tools.seed.conversation import MANY_HANDLES, conversation_uuid
 
 COUNT = 500
-GROUP = many_uuid(COUNT)
+GROUP = conversation_uuid(COUNT)
 
 database = pytest.fixture(scope="module")(seeded_database)
 settings = pytest.fixture(autouse=True)(use_table)
@@ -125,7 +125,9 @@ def test_a_count_that_is_none_is_a_wrong_usage(count: str, run: Run, store: Mess
 def test_the_number_is_a_million_unless_it_is_given(
     run: Run, store: MessageStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[int] = []
-    monkeypatch.setattr("tools.seed.many.seed_many", lambda table, users, count, each: asked.append(count) or 0)
+    counts: list[int] = []
+    monkeypatch.setattr(
+        "tools.seed.conversation.seed_conversation", lambda table, users, count, each: counts.append(count) or 0
+    )
     assert run("seed", "--many")[0] == 0
-    assert asked == [1_000_000]
+    assert counts == [1_000_000]

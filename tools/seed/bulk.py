@@ -1,19 +1,17 @@
-"""Loading whole conversations: messages by BatchWriteItem, then all the rest of a conversation in one transaction.
+"""Load whole conversations: messages by BatchWriteItem, then the rest of a conversation in one transaction.
 
-Messages are written past the version that every other write is conditional on. So a conversation must be the
-loader's own until it is whole: nothing leads to it before its transaction, the one that starts every conversation
-(`start_writes`), with the last message in it. An interrupted load leaves messages that nobody can see, and goes on
-from there when it is run again: the same plan gives the same keys and the same items.
+Messages are written past the version that every other write is conditional on. So nothing leads to a conversation
+before its transaction, which holds the last message and is the one that starts every conversation (`start_writes`). An
+interrupted load leaves messages that nobody can see. The next load of the same plan continues it: it gives the same
+keys and the same items.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
-from operator import itemgetter
 
 from lib.clock import tick_after, to_timestamp
 from lib.ddb import keys
@@ -24,12 +22,10 @@ from lib.ddb.table import WRITE_SECONDS, Table
 from lib.ddb.transactions import KeyTaken, PairTaken, apply_message, start_writes
 from lib.deadline import pause, tries
 from lib.users.directory import User
-from tools.seed.pipeline import Pipeline
 
-_BATCH = 25  # items that BatchWriteItem takes
-
+_BATCH = 25  # the most items of a BatchWriteItem
 _THREADS = 4
-_WINDOW = 2 * _THREADS  # batches that may be written beside each other
+_WINDOW = 8  # batches; the loader begins a window after the one before is written
 _FRUITLESS_TRIES = 50
 
 
@@ -49,7 +45,7 @@ class NewMessage:
 
 @dataclass(frozen=True, slots=True)
 class NewConversation:
-    """A conversation to be loaded. Its uuid is its own, and means these messages: lazily made, in the order of time."""
+    """A conversation to be loaded. Its uuid stands for these messages, which are made lazily, oldest first."""
 
     group_uuid: str
     members: tuple[User, User]
@@ -66,45 +62,48 @@ class BulkLoader:
     def load(
         self, conversations: Iterable[NewConversation], *, each: Callable[[int], object] = lambda done: None
     ) -> int:
-        """Load what is not there; how many messages were written. Memory does not grow with their number.
+        """Load the missing conversations; return how many messages were written. Memory does not grow with them.
 
-        `each` is told how many are done so far, those included that an interrupted run left behind. A conversation
-        that is there already is passed over, whatever was written in it since. Raises ConversationRefused,
-        StoreUnavailable, WriteConflict; ValueError for a sender who is no member.
+        `each` gets the number of messages that are done, with those of an interrupted load. The loader passes over an
+        existing conversation, with all that was written in it since. Raises ConversationRefused, StoreUnavailable,
+        WriteConflict; ValueError for a sender who is no member.
         """
-        with Pipeline(each, threads=_THREADS, window=_WINDOW) as pipeline:
+        done = written = 0
+        with ThreadPoolExecutor(_THREADS) as threads:
             for conversation in conversations:
-                self._load(conversation, pipeline)
-            pipeline.drain()
-            return pipeline.written
+                for passed, new in self._load(conversation, threads):
+                    done, written = done + passed, written + new
+                    each(done)
+        return written
 
-    def _load(self, conversation: NewConversation, pipeline: Pipeline) -> None:
+    def _load(self, conversation: NewConversation, threads: ThreadPoolExecutor) -> Iterator[tuple[int, int]]:
+        """Yield step by step how many messages are done, and how many of them this load has written."""
         if self._is_whole(conversation):
             return
-        batch: list[Message] = []
-        latest: dict[str, tuple[int, Message]] = {}
-        there, first_at = 0, ""
-        for seq, message in _numbered(conversation):
-            first_at = first_at or message.created_at
-            latest[message.sender.uuid] = seq, message
-            if seq == 2:  # from here on, messages are written before the transaction
-                there = self._seq_there(conversation)
-                pipeline.done += there
-                del batch[:there]
-            if seq > there:
-                batch.append(message)
-            if len(batch) > _BATCH:
-                pipeline.submit(partial(self._put, batch[:_BATCH]))
-                del batch[:_BATCH]
-        if batch:
-            *rest, last = batch
-            if rest:
-                pipeline.submit(partial(self._put, rest))
-            state = _state(conversation, first_at, latest.values())
-            pipeline.submit(partial(self._start, state, last, pipeline.running()))
+        group_uuid, existing, state = conversation.group_uuid, 0, None
+        window: list[Message] = []
+        for message in _messages(conversation):
+            if state is None:
+                members = {user.uuid: Member(user, read_seq=0) for user in conversation.members}
+                state = Conversation(group_uuid, members, "", seq=0, version=0, created_at=message.created_at)
+            elif state.seq == 1:  # the loader writes the first messages before the transaction
+                existing = self._existing(conversation)
+                del window[:existing]
+                if existing:
+                    yield existing, 0
+            if len(window) == _WINDOW * _BATCH:
+                yield from self._put_all(window, threads)
+                window = []
+            state = apply_message(state, message)
+            if state.seq > existing:
+                window.append(message)
+        if state:
+            *others, last = window
+            yield from self._put_all(others, threads)
+            yield 1, self._start(state, last)
 
     def _is_whole(self, conversation: NewConversation) -> bool:
-        """Whether an earlier run ended with it. Raises ConversationRefused for a pair that talks elsewhere."""
+        """Whether an earlier load finished it. Raises ConversationRefused for a pair with another conversation."""
         user, other = conversation.members
         group_uuid = self._pairs.find_by_pair(user, other)
         if group_uuid not in (None, conversation.group_uuid):
@@ -114,8 +113,8 @@ class BulkLoader:
             )
         return group_uuid is not None
 
-    def _seq_there(self, conversation: NewConversation) -> int:
-        """Up to which message an interrupted run has written all. Raises ConversationRefused for a uuid of others."""
+    def _existing(self, conversation: NewConversation) -> int:
+        """How many of the first messages an interrupted load has written. Raises ConversationRefused."""
         group_uuid = conversation.group_uuid
         self._refuse_state(group_uuid)
         items, _ = self._table.newest(keys.message_pk(group_uuid), limit=1, before=None)
@@ -125,16 +124,20 @@ class BulkLoader:
         uuids = {user.uuid for user in conversation.members}
         if newest is None or newest.seq is None or newest.sender.uuid not in uuids:
             raise _others(group_uuid)
-        # When a batch is begun, all but a window before it are written.
+        # All windows before the newest message's are written.
         return max(0, newest.seq - _WINDOW * _BATCH)
 
     def _refuse_state(self, group_uuid: str) -> None:
-        """Raise ConversationRefused if there is a state: the pair's guard does not lead to it."""
+        """Raise ConversationRefused for a state to which the pair's guard does not lead."""
         if self._table.get(conversation_key(group_uuid)):
             raise _others(group_uuid)
 
+    def _put_all(self, messages: Sequence[Message], threads: ThreadPoolExecutor) -> Iterator[tuple[int, int]]:
+        batches = [messages[start : start + _BATCH] for start in range(0, len(messages), _BATCH)]
+        for count in threads.map(self._put, batches):
+            yield count, count
+
     def _put(self, messages: Sequence[Message]) -> int:
-        """Write a batch; how many messages that were."""
         items: Sequence[Item] = [message.to_item() for message in messages]
         fruitless = 0
         while left := self._table.put_batch(items):
@@ -145,10 +148,8 @@ class BulkLoader:
             items = left
         return len(messages)
 
-    def _start(self, state: Conversation, last: Message, batches: Sequence[Future[int]]) -> int:
-        """The last message, and with it the state, the guard and both rows, when all before it is written."""
-        for batch in batches:
-            batch.result()
+    def _start(self, state: Conversation, last: Message) -> int:
+        """Write the last message with the state, the guard and both rows; 0 if another load was faster."""
         for _ in tries(WRITE_SECONDS):
             try:
                 self._table.transact(start_writes(state, last))
@@ -165,30 +166,14 @@ class BulkLoader:
         raise WriteConflict
 
 
-def _numbered(conversation: NewConversation) -> Iterator[tuple[int, Message]]:
-    """The messages, each with its number, and later than the one before."""
-    at, uuids = "", {user.uuid for user in conversation.members}
+def _messages(conversation: NewConversation) -> Iterator[Message]:
+    """The messages with their numbers, each later than the one before."""
+    created_at, uuids = "", {user.uuid for user in conversation.members}
     for seq, new in enumerate(conversation.messages, start=1):
         if new.sender.uuid not in uuids:
             raise ValueError(f"{new.sender.uuid} is no member of the conversation {conversation.group_uuid}")
-        given = to_timestamp(new.at)
-        at = given if given > at else tick_after(at)
-        yield seq, Message(conversation.group_uuid, at, new.uuid, new.text, new.sender, seq)
-
-
-def _state(conversation: NewConversation, first_at: str, latest: Iterable[tuple[int, Message]]) -> Conversation:
-    """The state after all messages. The latest of each sender tells: of those before it, only the number is left."""
-    state = Conversation(
-        group_uuid=conversation.group_uuid,
-        members={user.uuid: Member(user, read_seq=0) for user in conversation.members},
-        last_message_at="",
-        seq=0,
-        version=0,
-        created_at=first_at,
-    )
-    for seq, message in sorted(latest, key=itemgetter(0)):
-        state = apply_message(replace(state, seq=seq - 1, version=seq - 1), message)
-    return state
+        created_at = max(to_timestamp(new.at), tick_after(created_at) if created_at else "")
+        yield Message(conversation.group_uuid, created_at, new.uuid, new.text, new.sender, seq)
 
 
 def _others(group_uuid: str) -> ConversationRefused:

@@ -1,120 +1,78 @@
-"""What a new system holds, so that somebody can sign in and find something. Running it again adds nothing."""
+"""What a new system holds: some users, and a conversation of theirs. Running it again adds nothing."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import chain, repeat
-from secrets import token_hex
+from datetime import UTC, datetime, timedelta
+from itertools import cycle
 from uuid import UUID, uuid5
 
 from lib.clock import from_timestamp
 from lib.config import ROOT
-from lib.ddb.cursors import CursorSigner
-from lib.ddb.store import MessageStore
 from lib.ddb.table import Table
 from lib.postgres.database import Database
 from lib.users.directory import User, UserDirectory
-from services.create_message import create_message
-from services.list_messages import list_messages
+from tools.seed.bulk import BulkLoader, ConversationRefused, NewConversation, NewMessage
 
 CONVERSATION_UUID = "5ae290ed-55d1-47a0-bc6d-fe2bc2700399"
 HANDLES = ("Augustsz", "bayko")
-"""The two who talk in db/conversation.json."""
+"""The two users of db/conversation.json."""
 
+MANY_HANDLES = ("bayko", "londo")
+"""The two users of a very long conversation: a pair has only one."""
 
-class SeedRefused(Exception):
-    """The conversation cannot be added; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One message of db/conversation.json; its uuid is the same in every run."""
-
-    uuid: str
-    at: str
-    handle: str
-    text: str
+_LONG_CONVERSATIONS = UUID("0d1c4b0e-2f7c-4a53-9f0f-8a4f2c5a7d11")
+_LAST_AT = datetime(2025, 12, 1, 12, tzinfo=UTC)
+_SPAN = timedelta(days=365)
 
 
 def seed_users(database: Database) -> int:
-    """Add the users of `db/seed.sql` that are not there; how many were added. Raises DatabaseUnavailable."""
+    """Add the missing users of `db/seed.sql`; return how many were added. Raises DatabaseUnavailable."""
     return database.script("db/seed.sql")
 
 
 def seed_conversation(
-    table: Table, users: UserDirectory, *, each: Callable[[int, int], object] = lambda done, total: None
+    table: Table, users: UserDirectory, count: int | None = None, *, each: Callable[[int], object] = lambda done: None
 ) -> int:
-    """Add the messages of `db/conversation.json` that are not there, with their own times; how many were added.
+    """Add the conversation of `db/conversation.json`, or one of `count` messages; return how many were written.
 
-    `each` is told after every message how many of how many are there. A run that was interrupted is continued; what
-    people wrote meanwhile stays before the rest, which takes later times then. Raises SeedRefused, ServiceError,
-    StoreUnavailable, DatabaseUnavailable.
+    `each` gets the number of messages that are done. A second run continues an interrupted one. Raises
+    ConversationRefused, StoreUnavailable, WriteConflict, DatabaseUnavailable.
     """
-    lines = read_lines()
-    line, names = lines[-1], iter([""])
-    store = MessageStore(
-        table,
-        CursorSigner(token_hex()),
-        clock=lambda: from_timestamp(line.at),
-        new_uuid=lambda: next(names),
-    )
-    last = store.message_at(group_uuid=CONVERSATION_UUID, created_at=line.at)
-    if last and last.uuid == line.uuid:
-        return 0
-    people = {handle: seeded_user(users, handle) for handle in HANDLES}
-    started = _is_started(store, *people.values())
-    written = set(_message_uuids(store, people[HANDLES[0]])) if started else set()
-    missing = [line for line in lines if line.uuid not in written]
-    for done, line in enumerate(missing, start=len(lines) - len(missing) + 1):
-        # The store asks for a name once more when a write has to be tried again: the message keeps its own.
-        names = repeat(line.uuid) if started else chain([CONVERSATION_UUID], repeat(line.uuid))
-        to = {"message_group_uuid": CONVERSATION_UUID} if started else {"handle": _other(line.handle)}
-        create_message(store, users, sender=people[line.handle], body={"message": line.text, **to})
-        started = True
-        each(done, len(lines))
-    return len(missing)
+    handles = MANY_HANDLES if count else HANDLES
+    members = _seeded_user(users, handles[0]), _seeded_user(users, handles[1])
+    group_uuid = conversation_uuid(count)
+    messages = _many_messages(group_uuid, members, count) if count else _messages(group_uuid, members)
+    return BulkLoader(table).load([NewConversation(group_uuid, members, messages)], each=each)
 
 
-def read_lines() -> list[Line]:
-    """db/conversation.json, the oldest message first."""
-    lines = json.loads((ROOT / "db/conversation.json").read_text(encoding="utf-8"))
-    return [
-        Line(str(uuid5(UUID(CONVERSATION_UUID), str(number))), line["at"], line["from"], line["message"])
-        for number, line in enumerate(lines, start=1)
-    ]
+def conversation_uuid(count: int | None = None) -> str:
+    """The uuid of the seeded conversation, or of the one that is seeded with `count` messages."""
+    return str(uuid5(_LONG_CONVERSATIONS, str(count))) if count else CONVERSATION_UUID
 
 
-def seeded_user(users: UserDirectory, handle: str) -> User:
-    """A user of db/seed.sql. Raises SeedRefused if they are not there, DatabaseUnavailable."""
+def _seeded_user(users: UserDirectory, handle: str) -> User:
     if user := users.by_handle(handle):
         return user
-    raise SeedRefused(f"The user {handle} is not in Postgres: run ./bin/db/setup first")
+    raise ConversationRefused(f"The user {handle} is not in Postgres: run ./bin/db/setup first")
 
 
-def _is_started(store: MessageStore, user: User, other: User) -> bool:
-    """Whether the conversation is there. Raises SeedRefused if another one stands in its way."""
-    members = {member.uuid for member in store.conversations.members(group_uuid=CONVERSATION_UUID)}
-    if members and members != {user.uuid, other.uuid}:
-        raise SeedRefused(f"The conversation {CONVERSATION_UUID} is other people's: nothing was added")
-    if not members and (group_uuid := store.conversations.find_by_pair(user, other)):
-        raise SeedRefused(
-            f"{user.handle} and {other.handle} talk already, in {group_uuid}, and a pair has one conversation: "
-            "nothing was added"
+def _messages(group_uuid: str, members: tuple[User, User]) -> Iterator[NewMessage]:
+    """The messages of db/conversation.json, oldest first; their uuids are the same in every table."""
+    lines = json.loads((ROOT / "db/conversation.json").read_text(encoding="utf-8"))
+    for number, line in enumerate(lines, start=1):
+        sender = members[HANDLES.index(line["from"])]
+        yield NewMessage(str(uuid5(UUID(group_uuid), str(number))), from_timestamp(line["at"]), sender, line["message"])
+
+
+def _many_messages(group_uuid: str, members: tuple[User, User], count: int) -> Iterator[NewMessage]:
+    """The messages of db/conversation.json over and over within a year, with numbers in their texts and uuids."""
+    lines = cycle(list(_messages(group_uuid, members)))
+    for number, line in zip(range(1, count + 1), lines, strict=False):
+        yield NewMessage(
+            uuid=f"{group_uuid[:24]}{number:012x}",
+            at=_LAST_AT - (count - number) * (_SPAN / count),
+            sender=line.sender,
+            text=f"{number}: {line.text}",
         )
-    return bool(members)
-
-
-def _message_uuids(store: MessageStore, user: User) -> Iterator[str]:
-    cursor = None
-    while True:
-        page = list_messages(store, user=user, message_group_uuid=CONVERSATION_UUID, limit="100", cursor=cursor)
-        yield from (message.uuid for message in page.items)
-        cursor = page.next_cursor
-        if cursor is None:
-            return
-
-
-def _other(handle: str) -> str:
-    return HANDLES[1] if handle == HANDLES[0] else HANDLES[0]
