@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ministack.core.iam_evaluator import EvalContext, evaluate, evaluate_trust_policy, parse_policy_document
+from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
 
 from lib.config import ROOT
 from tools.deploy.templates import STACKS, template
@@ -75,7 +75,7 @@ def resources(stack: str, kind: str) -> dict[str, dict[str, Any]]:
 
 
 def documents() -> dict[str, dict[str, Any]]:
-    """Every policy that allows or denies something, by where it stands; trust policies are `trusts`."""
+    """Every policy that allows or denies something, by where it stands."""
     found = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "aws/policies").glob("*.json"))}
     for stack in STACKS:
         for name, resource in template(stack)["Resources"].items():
@@ -91,23 +91,12 @@ def _documents_of(properties: dict[str, Any]) -> Iterator[tuple[str, dict[str, A
         yield f".{policy['PolicyName']}", policy["PolicyDocument"]
 
 
-def trusts() -> dict[str, dict[str, Any]]:
-    """Who may assume each role."""
-    roles = {f"{stack}.{name}": role for stack in STACKS for name, role in resources(stack, "AWS::IAM::Role").items()}
-    return {name: resolved(role["AssumeRolePolicyDocument"]) for name, role in roles.items()}
-
-
 def decide(
     document: dict[str, Any], action: str, resource: str, keys: Mapping[str, str] | None = None
 ) -> tuple[str, str]:
     """Allow, Deny or ImplicitDeny, and the Sid of the statement that decides; `keys` are its condition keys."""
     result = evaluate(_context(action, resource, keys or {}), [parse_policy_document(document)])
     return result.decision, result.matched_sid
-
-
-def may_assume(trust: dict[str, Any], caller_arn: str, keys: Mapping[str, str] | None = None) -> bool:
-    given = {"aws:PrincipalArn": caller_arn, **(keys or {})}
-    return bool(evaluate_trust_policy(trust, caller_arn, _context("sts:AssumeRole", "*", given)))
 
 
 def _context(action: str, resource: str, keys: Mapping[str, str]) -> EvalContext:

@@ -8,7 +8,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from tools.deploy.stacks import Change, Event, Stack
+from tools.deploy.stacks import Stack, is_cause, is_loss
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,8 @@ from tools.deploy.stacks import Change, Event, Stack
 def test_what_people_wrote_is_lost_with_its_resource_or_behind_another(
     action: str, type_: str, replacement: str | None, lost: bool
 ) -> None:
-    assert Change(action, "It", type_, replacement).is_loss == lost
+    change = {"Action": action, "ResourceType": type_} | ({"Replacement": replacement} if replacement else {})
+    assert is_loss(change) == lost
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_what_people_wrote_is_lost_with_its_resource_or_behind_another(
     ],
 )
 def test_what_stopped_because_something_else_failed_is_no_cause(status: str, reason: str, cause: bool) -> None:
-    assert Event("1", "It", status, reason).is_cause == cause
+    assert is_cause({"ResourceStatus": status, "ResourceStatusReason": reason}) == cause
 
 
 def test_what_a_failed_deletion_left_belongs_to_the_stack_and_what_is_gone_does_not() -> None:

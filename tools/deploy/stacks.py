@@ -33,42 +33,17 @@ class StackError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One resource in a change set. `replacement` is True, False or Conditional; None where that is no question."""
-
-    action: str
-    logical_id: str
-    type: str
-    replacement: str | None
-
-    @property
-    def is_loss(self) -> bool:
-        """Whether what people wrote could be out of sight after it."""
-        gone = self.action in ("Remove", "Dynamic")  # Dynamic: CloudFormation cannot say beforehand
-        return self.type in PRECIOUS and (gone or self.replacement in ("True", "Conditional"))
-
-
-@dataclass(frozen=True, slots=True)
 class ChangeSet:
-    """What a deployment would do."""
+    """What a deployment would do: CloudFormation's ResourceChange of each resource."""
 
     id: str
-    changes: list[Change]
+    changes: list[Mapping[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """What happened to one resource."""
-
-    id: str
-    logical_id: str
-    status: str
-    reason: str
-
-    @property
-    def is_cause(self) -> bool:
-        """Whether it failed by itself, and was not cancelled because another one had failed."""
-        return self.status.endswith("_FAILED") and "cancelled" not in self.reason.lower()
+def is_loss(change: Mapping[str, Any]) -> bool:
+    """Whether a ResourceChange may take away what people wrote."""
+    is_gone = change["Action"] in ("Remove", "Dynamic")  # Dynamic: CloudFormation cannot say beforehand
+    return change["ResourceType"] in PRECIOUS and (is_gone or change.get("Replacement") in ("True", "Conditional"))
 
 
 class Stack:
@@ -143,10 +118,10 @@ class Stack:
             causes = self._validation_errors(ChangeSetName=made["Id"]) or [described["StatusReason"]]
             raise StackError(f"{self.name} cannot be changed. {_listed(causes)}")
         pages = self._client.get_paginator("describe_change_set").paginate(**place)
-        return ChangeSet(made["Id"], [_change(each["ResourceChange"]) for page in pages for each in page["Changes"]])
+        return ChangeSet(made["Id"], [change["ResourceChange"] for page in pages for change in page["Changes"]])
 
-    def execute(self, change_set: ChangeSet) -> Iterator[Event]:
-        """Carry a change set out; its events as they come. Raises StackError at the end of them if it failed."""
+    def execute(self, change_set: ChangeSet) -> Iterator[str]:
+        """Carry a change set out; yield a line for each resource that is done. Raises StackError if it failed."""
         token = uuid.uuid4().hex
         self._client.execute_change_set(StackName=self.name, ChangeSetName=change_set.id, ClientRequestToken=token)
         return self._follow(self.name, token)
@@ -157,7 +132,7 @@ class Stack:
         if self.status() == "REVIEW_IN_PROGRESS":
             self._client.delete_stack(StackName=self.name)
 
-    def delete(self) -> Iterator[Event]:
+    def delete(self) -> Iterator[str]:
         """Delete the stack, but not what it retains. Raises StackError as `execute` does."""
         token = uuid.uuid4().hex
         described = self._describe(self.name)
@@ -169,41 +144,38 @@ class Stack:
     def resources(self) -> dict[str, tuple[str, str]]:
         """Type and physical name of everything that belongs to the stack, by logical id."""
         pages = self._client.get_paginator("list_stack_resources").paginate(StackName=self.name)
-        found = [
-            each
+        return {
+            summary["LogicalResourceId"]: (summary["ResourceType"], summary["PhysicalResourceId"])
             for page in pages
-            for each in page["StackResourceSummaries"]
-            if "PhysicalResourceId" in each and each["ResourceStatus"] not in _GONE
-        ]
-        return {each["LogicalResourceId"]: (each["ResourceType"], each["PhysicalResourceId"]) for each in found}
+            for summary in page["StackResourceSummaries"]
+            if "PhysicalResourceId" in summary and summary["ResourceStatus"] not in _GONE
+        }
 
     def _others(self, templates: tuple[str, ...]) -> list[Stack]:
         return [Stack(self._client, self._prefix, name, poll_seconds=self._poll_seconds) for name in templates]
 
-    def _follow(self, stack: str, token: str) -> Iterator[Event]:
-        seen: dict[str, Event] = {}
+    def _follow(self, stack: str, token: str) -> Iterator[str]:
+        seen: dict[str, Mapping[str, Any]] = {}
         while True:
             # The state before the events: a final one was written after the last of them.
             status = (self._describe(stack) or {}).get("StackStatus", "DELETE_COMPLETE")
             for event in self._events(stack, token):
-                if event.id not in seen:
-                    seen[event.id] = event
-                    yield event
+                if event["EventId"] not in seen and not event["ResourceStatus"].endswith("_IN_PROGRESS"):
+                    seen[event["EventId"]] = event
+                    yield f"{event['ResourceStatus']:<24} {event['LogicalResourceId']} {_reason(event)}".rstrip()
             if not status.endswith("_IN_PROGRESS"):
                 break
             time.sleep(self._poll_seconds)
         if status not in _DONE:
-            causes = [f"{each.logical_id}: {each.reason}" for each in seen.values() if each.is_cause]
-            raise StackError(
-                f"{self.name} ended in {status}. {_listed(self._validation_errors(StackName=stack) + causes)}"
-            )
+            causes = self._validation_errors(StackName=stack)
+            causes += [f"{event['LogicalResourceId']}: {_reason(event)}" for event in seen.values() if is_cause(event)]
+            raise StackError(f"{self.name} ended in {status}. {_listed(causes)}")
 
-    def _events(self, stack: str, token: str) -> list[Event]:
-        """What happened under a token, the oldest first. No two operations overlap: these are the last of all."""
+    def _events(self, stack: str, token: str) -> list[Mapping[str, Any]]:
+        """The events of an operation, oldest first. No two operations overlap, so its events are the newest."""
         pages = self._client.get_paginator("describe_stack_events").paginate(StackName=stack)
-        newest_first = (each for page in pages for each in page["StackEvents"])
-        found = list(takewhile(lambda each: each.get("ClientRequestToken") == token, newest_first))
-        return [_event(each) for each in reversed(found)]
+        newest_first = (event for page in pages for event in page["StackEvents"])
+        return list(takewhile(lambda event: event.get("ClientRequestToken") == token, newest_first))[::-1]
 
     def _validation_errors(self, **place: str) -> list[str]:
         """What CloudFormation refused in the last operation before it began to make anything."""
@@ -224,14 +196,14 @@ class Stack:
         return described
 
 
+def is_cause(event: Mapping[str, Any]) -> bool:
+    """Whether the resource failed by itself, and was not cancelled because another one had failed."""
+    return event["ResourceStatus"].endswith("_FAILED") and "cancelled" not in _reason(event).lower()
+
+
+def _reason(event: Mapping[str, Any]) -> str:
+    return str(event.get("ResourceStatusReason", ""))
+
+
 def _listed(causes: list[str]) -> str:
     return "; ".join(causes[:_MOST_CAUSES])
-
-
-def _change(change: Mapping[str, Any]) -> Change:
-    return Change(change["Action"], change["LogicalResourceId"], change["ResourceType"], change.get("Replacement"))
-
-
-def _event(event: Mapping[str, Any]) -> Event:
-    reason = event.get("ResourceStatusReason", "")
-    return Event(event["EventId"], event["LogicalResourceId"], event["ResourceStatus"], reason)
