@@ -10,7 +10,7 @@ import pytest
 from lib.postgres.errors import DatabaseUnavailable
 from lib.users.directory import HandleTaken, Outcome, SignUp, User
 from services.errors import Code, Forbidden, Unavailable
-from services.provisioning import provision_user
+from services.provisioning import Newcomers, provision_user
 from tests.support.sign_up_events import ATTRIBUTES
 
 ANNA = User("11111111-0000-4000-8000-000000000001", "anna", "Anna Ann")
@@ -109,6 +109,13 @@ def test_the_log_tells_who_by_ids_alone(caplog: pytest.LogCaptureFixture) -> Non
         "user_provisioned",
         {"sub": ATTRIBUTES["sub"], "user_uuid": ANNA.uuid, "outcome": "created"},
     )
+
+
+def test_newcomer_is_provisioned_under_the_sub_of_the_token() -> None:
+    directory = Directory()
+    newcomers = Newcomers(lambda token: {**ATTRIBUTES, "sub": "another"}, directory)  # type: ignore[arg-type]
+    assert newcomers.provision(ATTRIBUTES["sub"], "a token") == ANNA
+    assert directory.came == [SIGN_UP]
 
 
 def without(name: str) -> dict[str, str]:
