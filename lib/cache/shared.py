@@ -14,7 +14,6 @@ from typing import TypeVar
 from lib.cache.base import Cache, CacheUnavailable
 from lib.config import CacheSettings
 from lib.logs import log
-from lib.users.cache import CACHED_SECONDS
 
 PAUSE_SECONDS = 5  # after an outage; each try may cost a request the time of a timeout
 LONG_PAUSE_SECONDS = 300  # after a permanent failure, which somebody has to mend
@@ -75,18 +74,9 @@ class CircuitBreaker(Cache[str, str]):
 
 
 def shared_cache(settings: CacheSettings, *, for_script: bool = False) -> CircuitBreaker | None:
-    """Momento, or None without a key. The first call connects. A script shows `stale_data_warnings` afterwards."""
+    """Momento, or None without a key. The first call connects. A script prints lib.users.cache.stale_data_warnings."""
     if not settings.momento_key:
         return None
     from lib.cache.momento import SECONDS, Momento
 
     return CircuitBreaker(Momento(settings, seconds=SCRIPT_SECONDS if for_script else SECONDS), quiet=for_script)
-
-
-def stale_data_warnings(cache: CircuitBreaker | None, settings: CacheSettings) -> list[str]:
-    """A sentence for people if the cache missed a change, else none."""
-    if cache is None or cache.last_failure is None:
-        return []
-    seconds = settings.momento_ttl_seconds + CACHED_SECONDS
-    warning = f"Could not invalidate the shared cache; some processes may use the old data for up to {seconds} seconds"
-    return [f"{warning}. {cache.last_failure}"]

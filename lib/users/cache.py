@@ -21,6 +21,8 @@ from typing import Literal
 from cachetools import TTLCache
 
 from lib.cache.base import Cache, InMemoryCache
+from lib.cache.shared import CircuitBreaker
+from lib.config import CacheSettings
 
 CACHED_SECONDS = 60
 _CACHED_USERS = 10_000
@@ -66,6 +68,15 @@ class UserCache:
         if fields:
             self._shared.put(key, json.dumps(fields))
         return fields
+
+
+def stale_data_warnings(cache: CircuitBreaker | None, settings: CacheSettings) -> list[str]:
+    """A sentence for people if the cache missed a change, else none."""
+    if cache is None or cache.last_failure is None:
+        return []
+    seconds = settings.momento_ttl_seconds + CACHED_SECONDS
+    warning = f"Could not invalidate the shared cache; some processes may use the old data for up to {seconds} seconds"
+    return [f"{warning}. {cache.last_failure}"]
 
 
 def _decode(text: str) -> Fields | None:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -69,16 +70,27 @@ def parse(path: Path) -> ast.Module:
     return ast.parse((ROOT / path).read_text())
 
 
-def imports(tree: ast.AST) -> set[str]:
-    """The top-level packages that code imports, wherever it does."""
+def imported_modules(tree: ast.AST) -> set[str]:
+    """The modules that code imports, wherever it does."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
-            names.add((node.module or "").partition(".")[0])
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
+
+
+def imports(tree: ast.AST) -> set[str]:
+    """The top-level packages that code imports, wherever it does."""
+    return {name.partition(".")[0] for name in imported_modules(tree)}
+
+
+def room_of(module: str) -> str:
+    """`lib.ddb` for `lib.ddb.store.MessageStore`, `routes` for `routes.errors`."""
+    parts = module.split(".")
+    return ".".join(parts[: 2 if parts[0] in ("lib", "tools") else 1])
 
 
 def texts(tree: ast.AST) -> Iterator[str]:
@@ -101,6 +113,14 @@ def test_imports_run_one_way(path: Path) -> None:
     else:
         forbidden = TOOLS | set(LAYERS[: LAYERS.index(layer)]) | FOREIGN.get(layer, set())
     assert imports(parse(path)) & forbidden == set()
+
+
+def test_folders_do_not_import_each_other_in_a_circle() -> None:
+    arrows: dict[str, set[str]] = {}
+    for path in modules():
+        room = room_of(".".join(path.with_suffix("").parts))
+        arrows.setdefault(room, set()).update(room_of(name) for name in imported_modules(parse(path)))
+    list(TopologicalSorter({room: targets - {room} for room, targets in arrows.items()}).static_order())
 
 
 @pytest.mark.parametrize("path", [path for path in programs() if path.parts[0] == "aws"], ids=str)
