@@ -23,35 +23,26 @@ def test_a_url_is_described_without_user_and_password(url: str, shown: str) -> N
 
 
 @pytest.mark.parametrize(
-    "url",
+    ("url", "local"),
     [
-        "postgresql://localhost/cruddur",
-        "postgresql://127.0.0.1:5432/cruddur",
-        "postgresql://[::1]:5432/cruddur",
-        "postgresql://postgres.test/cruddur",
-        "postgresql:///cruddur",
-        "postgresql://me@/cruddur?host=/run/postgres",
-        "postgresql://me@/cruddur?host=%2Frun%2Fpostgres",
+        ("postgresql://localhost/cruddur", True),
+        ("postgresql://127.0.0.1:5432/cruddur", True),
+        ("postgresql://[::1]:5432/cruddur", True),
+        ("postgresql://postgres.test/cruddur", True),
+        ("postgresql:///cruddur", True),
+        ("postgresql://me@/cruddur?host=/run/postgres", True),
+        ("postgresql://me@/cruddur?host=%2Frun%2Fpostgres", True),
+        ("postgresql://db.example.com/cruddur", False),
+        ("postgresql:///cruddur?host=db.example.com", False),
+        ("postgresql://localhost/cruddur?host=db.example.com", False),
+        ("postgresql://localhost/cruddur?hostaddr=203.0.113.7", False),
+        ("postgresql://localhost,db.example.com/cruddur", False),
+        ("postgresql://localhost.example.com/cruddur", False),
+        ("postgresql:///cruddur?service=production", False),
     ],
 )
-def test_local_stacks_are_recognised(url: str) -> None:
-    assert database_url.is_local(url)
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "postgresql://db.example.com/cruddur",
-        "postgresql:///cruddur?host=db.example.com",
-        "postgresql://localhost/cruddur?host=db.example.com",
-        "postgresql://localhost/cruddur?hostaddr=203.0.113.7",
-        "postgresql://localhost,db.example.com/cruddur",
-        "postgresql://localhost.example.com/cruddur",
-        "postgresql:///cruddur?service=production",
-    ],
-)
-def test_anything_else_is_not_local(url: str) -> None:
-    assert not database_url.is_local(url)
+def test_only_addresses_of_this_machine_are_local(url: str, local: bool) -> None:
+    assert database_url.is_local(url) is local
 
 
 @pytest.mark.parametrize("variable", ["PGHOST", "PGHOSTADDR", "PGSERVICE"])

@@ -101,7 +101,7 @@ waits = st.builds(wait, st.sampled_from([0.5, 2, LATE - 0.5, 30]))
 reads = st.builds(read, st.sampled_from([-READERS_SKEW, 0, READERS_SKEW]), st.integers(1, 4))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     before=st.lists(st.one_of(moves, waits), max_size=8),
     shown=st.integers(1, 6),
@@ -123,7 +123,7 @@ def test_no_move_is_missed_and_none_given_twice(
     assert chain.missed() == set()
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     steps=st.lists(
         st.one_of(

@@ -16,7 +16,7 @@ PROCESSES = 3
 
 pairs = st.permutations(USERS).map(lambda users: (users[0], users[1]))
 marks = st.one_of(st.just("send"), st.just("send"), st.just("unread"), st.integers(0, 12))
-steps = st.lists(st.tuples(st.integers(0, PROCESSES - 1), pairs, marks), min_size=1, max_size=30)
+steps = st.lists(st.tuples(st.integers(0, PROCESSES - 1), pairs, marks), min_size=1, max_size=20)
 
 
 @dataclass

@@ -17,7 +17,7 @@ USERS = (ANNA, BERT, CARL)
 PROCESSES = 3
 
 pairs = st.permutations(USERS).map(lambda users: (users[0], users[1]))
-sends = st.lists(st.tuples(st.integers(0, PROCESSES - 1), pairs), min_size=1, max_size=25)
+sends = st.lists(st.tuples(st.integers(0, PROCESSES - 1), pairs), min_size=1, max_size=15)
 steps = st.sampled_from([timedelta(0), timedelta(seconds=1), timedelta(seconds=-1), timedelta(days=200)])
 
 
