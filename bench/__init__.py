@@ -1,4 +1,1 @@
-"""The benchmark: what the API costs beside two baselines, a plain Flask view and a plain boto3 loop, in one run.
-
-`./bin/bench` starts it. It may import anything of this checkout; nothing imports it.
-"""
+"""The benchmark that `./bin/bench` runs: the API beside a plain Flask view and a plain boto3 loop."""

@@ -1,50 +1,49 @@
-"""The bare boto3 loop: one process queries the newest rows of a partition, one call after the other, without a server.
-
-Run as `python -m bench.boto3_baseline PK SECONDS CORE …`; prints a Sample as JSON. Its environment names the table.
-"""
+"""The bare boto3 loop: this process queries the newest rows of a partition, one call after the other."""
 
 from __future__ import annotations
 
 import os
 import statistics
-import sys
 import time
 from functools import partial
 
 import boto3
-import orjson
 
 from bench.results import Sample
 
-_LEAST = 50  # calls, before the measurement and in it
+_WARM_UPS = 50
 
 
-def main(pk: str, seconds: str, *cores: str) -> None:
-    os.sched_setaffinity(0, map(int, cores))
+def run_loop(endpoint_url: str, table: str, partition: str, cores: list[int], seconds: int) -> Sample:
+    """One round on these cores."""
     query = partial(
-        boto3.client("dynamodb").query,
-        TableName=os.environ["DDB_TABLE"],
+        boto3.client("dynamodb", endpoint_url=endpoint_url).query,
+        TableName=table,
         KeyConditionExpression="pk = :pk",
-        ExpressionAttributeValues={":pk": {"S": pk}},
+        ExpressionAttributeValues={":pk": {"S": partition}},
         ScanIndexForward=False,
         Limit=20,
     )
-    for _ in range(_LEAST):
+    cores_before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    for _ in range(_WARM_UPS):
         query()
     times: list[float] = []
-    cpu, started = time.process_time(), time.perf_counter()
-    ended = started
-    while ended < started + int(seconds) or len(times) < _LEAST:
-        began = ended
+    cpu, start = time.process_time(), time.perf_counter()
+    end = start
+    while end < start + seconds:
+        before = end
         query()
-        ended = time.perf_counter()
-        times.append((ended - began) * 1000)
-    cpu, elapsed, count = time.process_time() - cpu, ended - started, len(times)
+        end = time.perf_counter()
+        times.append((end - before) * 1000)
+    cpu, elapsed = time.process_time() - cpu, end - start
+    os.sched_setaffinity(0, cores_before)
     percentiles = statistics.quantiles(times, n=100, method="inclusive")
-    p50, p95, p99 = (percentiles[percent - 1] for percent in (50, 95, 99))
-    sample = Sample(count / elapsed, cpu / count * 1e6, cpu / elapsed, p50, p95, p99, max(times))
-    sys.stdout.buffer.write(orjson.dumps(sample))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    return {
+        "requests_per_second": len(times) / elapsed,
+        "cpu_us": cpu / len(times) * 1e6,
+        "busy": cpu / elapsed,
+        **{f"p{percent}_ms": percentiles[percent - 1] for percent in (50, 95, 99)},
+        "max_ms": max(times),
+        "failed": 0,
+    }

@@ -1,6 +1,6 @@
--- What wrk asks for: the requests of a file in random order, round and round; and its findings as one line of JSON.
--- A line of the file is method, path, token and JSON body, with tabs between; bench/wrk.py writes it. Each thread
--- has the server at one of the PORTS. STOP_AFTER so many seconds no client asks again, and only answers are awaited.
+-- The script of bench/wrk.py. Each line of its file is method, path, token and JSON body, with tabs between. Each thread
+-- sends them in a random order, round and round, to the server at one of the PORTS. After STOP_AFTER seconds clients
+-- send nothing more and wait for their responses. The result is one line of JSON.
 
 requests, sent = {}, 0
 local threads, ports = {}, {}

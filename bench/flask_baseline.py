@@ -1,7 +1,6 @@
-"""Two baselines: a naive Flask view, and the server's floor.
+"""The naive view, which one writes first: a shared boto3 client, one `query`, `json.dumps`, no sign-in, no log.
 
-The naive view is what one writes first: a shared boto3 client, one `query`, `json.dumps`. It has no sign-in, no
-membership, no page but the first, no log line.
+Beside it is `/floor`, a constant response: the least that the server costs.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from lib.ddb import keys
 
 
 def create_app() -> Flask:
-    """The application; table and endpoint come from the environment, as boto3 itself reads it."""
+    """The application. boto3 reads its endpoint from the environment, the view its table."""
     app = Flask(__name__, static_folder=None)
     dynamodb = boto3.client("dynamodb")
 
     def newest(pk: str, uuid_attribute: str) -> Response:
-        answer = dynamodb.query(
+        page = dynamodb.query(
             TableName=os.environ["DDB_TABLE"],
             KeyConditionExpression="pk = :pk",
             ExpressionAttributeValues={":pk": {"S": pk}},
@@ -36,7 +35,7 @@ def create_app() -> Flask:
                 "message": item["message"]["S"],
                 "created_at": item["sk"]["S"],
             }
-            for item in answer["Items"]
+            for item in page["Items"]
         ]
         return Response(json.dumps(rows), mimetype="application/json")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
@@ -256,9 +257,15 @@ def _export_files() -> None:
 
 
 def _export(path: Path, *, override: bool = False) -> None:
+    settings = {declared.name.upper() for declared in fields(Settings)}
+    ignored = []
     for name, value in dotenv_values(path).items():
+        if value and override and name in settings and os.environ.get(name, "") not in ("", value):
+            ignored.append(name)
         if value and (override or not os.environ.get(name)):
             os.environ[name] = value
+    if ignored:
+        sys.stderr.write(f"Ignored: {', '.join(ignored)}. The running local stack sets them in {path}.\n")
 
 
 def is_local(url: str | None) -> bool:

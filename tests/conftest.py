@@ -29,9 +29,9 @@ from lib.ddb.schema import create_table
 from lib.postgres.database import create_database
 from tests.support.fresh_machine import search_path
 from tools.cli import tables
-from tools.local_stack.dynamodb_local import DynamoDBLocal
 from tools.local_stack.environment import without_developer
 from tools.local_stack.ministack import Ministack
+from tools.local_stack.npm_engines import DynamoDBLocal
 from tools.local_stack.postgres import Postgres
 from tools.local_stack.processes import answers
 
@@ -121,6 +121,12 @@ def own_log_level() -> Iterator[None]:
     level = log.level
     yield
     log.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def engines() -> Path:
+    """The folder of the engines that npm downloads."""
+    return _ENGINES
 
 
 @pytest.fixture(scope="session")

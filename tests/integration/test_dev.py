@@ -166,6 +166,11 @@ class TestRunningStack:
             assert call(f"http://{LOOPBACK}:{port}/api/message_groups", Authorization=bearer)
 
 
+def _environment_of_the_api(dev: Dev) -> bytes:
+    (api,) = [each for each in psutil.Process(dev.process.pid).children() if "serve.py" in " ".join(each.cmdline())]
+    return Path(f"/proc/{api.pid}/environ").read_bytes()
+
+
 def test_a_killed_stack_takes_its_children_along_and_keeps_its_folder_until_they_have_saved(folder: Path) -> None:
     dev = Dev(folder)
     dev.wait_until_up()
@@ -194,6 +199,7 @@ raise SystemExit(3)
     assert status == 3
     environment, ready = json.loads(output.splitlines()[-1])
     assert ready == 200
+    assert "Ignored: DATABASE_URL. The local stack chooses these settings itself." in output.splitlines()
     assert environment["MY_OWN"] == "kept"
     assert environment["LOCAL_DIR"] == str(folder)
     assert "example.com" not in str(environment)

@@ -209,13 +209,16 @@ def test_dotenv_can_be_kept_out(files: Files, monkeypatch: pytest.MonkeyPatch) -
         load(Settings)
 
 
-def test_a_running_stack_is_taken_as_a_whole(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_running_stack_is_taken_as_a_whole_and_ignored_settings_are_named(
+    files: Files, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     files(
         dotenv={"DDB_TABLE": "from-dotenv"}, stack={**MINIMUM, "DDB_TABLE": "of-the-stack", "GROUP_UPDATES": "stream"}
     )
     monkeypatch.setenv("GROUP_UPDATES", "inline")
     settings = load(Settings)
     assert (settings.ddb_table, settings.group_updates) == ("of-the-stack", "stream")
+    assert "Ignored: DDB_TABLE, GROUP_UPDATES. The running local stack sets them in " in capsys.readouterr().err
     assert settings.database_url == MINIMUM["DATABASE_URL"]
 
 

@@ -35,7 +35,7 @@ class Ministack(Child):
             PERSIST_STATE="1" if persistent else "0",
             STATE_DIR=str(folder / "state"),  # signing keys live here with or without persistence
             S3_DATA_DIR=str(folder / "s3"),
-            LOG_LEVEL="WARNING",
+            LOG_LEVEL="INFO",  # starts and saved files, no requests; below it a log stays empty
             **options,
         )
         super().__init__(

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import psycopg
 
-from tools.local_stack.processes import Child, EngineError, as_user, bare_environment
+from tools.local_stack.processes import Child, EngineError, bare_environment, identity
 
 _SUPERUSER = "postgres"
 _LONGEST_SOCKET_FOLDER = 80  # a unix socket's path has 103 bytes on macOS, 107 on Linux
@@ -32,10 +32,9 @@ class Postgres(Child):
     """
 
     def __init__(self, folder: Path, *, log: Path, durable: bool = True) -> None:
-        self._data = folder / "data"
-        self._log = log
+        self._folder, self._data = folder, folder / "data"
         self._programs = _programs()
-        self._uid = _unprivileged_user(self._data) if os.geteuid() == 0 else None
+        self._user = _unprivileged_user(self._data) if os.geteuid() == 0 else None
         self._sockets = _socket_folder(folder)
         settings = {
             "listen_addresses": "",  # no TCP at all
@@ -51,10 +50,9 @@ class Postgres(Child):
             ready=self._accepts,
             log=log,
             cwd=folder,
-            user=self._uid,
+            user=self._user,
             stop_signal=signal.SIGINT,  # "fast shutdown"; SIGTERM would wait for every client to leave
         )
-        self._folder = folder
 
     def stop(self) -> None:
         super().stop()
@@ -67,10 +65,10 @@ class Postgres(Child):
     def _spawn(self) -> subprocess.Popen[bytes]:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._sockets.mkdir(parents=True, exist_ok=True)
-        if self._uid is not None:
-            _let_in(self._programs, self._folder, self._sockets)
-            for each in (self._folder, self._sockets):
-                os.chown(each, self._uid, -1)
+        if self._user is not None:
+            _open_to_others(self._programs, self._folder, self._sockets)
+            for folder in (self._folder, self._sockets):
+                os.chown(folder, self._user, -1)
         if not self._data.exists():
             self._make_data()
         return super()._spawn()
@@ -83,18 +81,18 @@ class Postgres(Child):
             *(str(self._programs / "initdb"), "--pgdata", str(unfinished), "--username", _SUPERUSER),
             *("--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"),
         ]
-        done = subprocess.run(  # noqa: S603 - a fixed argument list
+        process = subprocess.run(  # noqa: S603 - a fixed argument list
             command,
             env=bare_environment(),
             cwd=self._folder,
-            **as_user(self._uid),
+            **identity(self._user),
             start_new_session=True,
             capture_output=True,
             text=True,
             check=False,
         )
-        if done.returncode:
-            raise EngineError(f"initdb ended with status {done.returncode}\n{done.stderr.strip()}")
+        if process.returncode:
+            raise EngineError(f"initdb ended with status {process.returncode}\n{process.stderr.strip()}")
         unfinished.rename(self._data)
 
     def _accepts(self) -> bool:
@@ -120,22 +118,16 @@ def _socket_folder(folder: Path) -> Path:
 
 
 def _unprivileged_user(data: Path) -> int:
-    """Who runs Postgres, which refuses to run as root: whoever has the data, and nobody where there is none yet."""
+    """The uid to run Postgres with, which refuses to run as root: the owner of the data, or nobody."""
     return data.stat().st_uid if data.exists() else pwd.getpwnam("nobody").pw_uid
 
 
-def _let_in(programs: Path, *folders: Path) -> None:
-    """Let that user reach the programs and its folders, which may lie below a closed home; as root only."""
-    for each in {parent for folder in (programs, *folders) for parent in folder.parents}:
-        _widen(each, stat.S_IXOTH)  # to pass, not to list
+def _open_to_others(programs: Path, *folders: Path) -> None:
+    """Let that user reach the programs and folders, which may lie below a closed home; as root only."""
+    for parent in {parent for path in (programs, *folders) for parent in path.parents}:
+        if not parent.stat().st_mode & stat.S_IXOTH:
+            parent.chmod(parent.stat().st_mode | stat.S_IXOTH)  # to pass, not to list
     if not (programs / "postgres").stat().st_mode & stat.S_IXOTH:  # installed under a strict umask
         package = programs.parents[1]
-        beside = package.parent.glob(f"{package.name}*")  # where its shared libraries are
-        for each in (file for root in beside for file in (root, *root.rglob("*"))):
-            _widen(each, (each.stat().st_mode & stat.S_IRWXU & ~stat.S_IWUSR) >> 6)
-
-
-def _widen(path: Path, bits: int) -> None:
-    mode = path.stat().st_mode
-    if bits & ~mode:
-        path.chmod(mode | bits)
+        beside = package.parent.glob(f"{package.name}*")  # the package and its shared libraries
+        subprocess.run(["chmod", "-R", "o+rX", *beside], check=True)  # noqa: S603, S607 - a fixed argument list

@@ -1,7 +1,6 @@
-"""Child processes of the local stack: started in a session of their own, ready or refused, stopped for sure.
+"""Child processes of the local stack: started, waited for until they are ready, watched, and stopped.
 
-A session of its own keeps a child away from the terminal's Ctrl-C, so that its parent decides the order in which
-things stop. This module knows no engine; what to run and how to tell that it is ready comes from its callers.
+Each child has a session of its own, so the terminal's Ctrl-C does not reach it and the parent decides what stops first.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 LOOPBACK = "127.0.0.1"
@@ -43,8 +41,8 @@ def bare_environment(**variables: str) -> dict[str, str]:
     return kept | {"PYTHON_DOTENV_DISABLED": "1"} | variables
 
 
-def as_user(uid: int | None) -> dict[str, Any]:
-    """The arguments that make `subprocess` run a program as another user; none for None."""
+def identity(uid: int | None) -> dict[str, Any]:
+    """The arguments with which `subprocess` runs a program as another user; none for None."""
     return {} if uid is None else {"user": uid, "group": pwd.getpwuid(uid).pw_gid, "extra_groups": []}
 
 
@@ -58,13 +56,12 @@ def free_port() -> int:
     return port
 
 
-def is_port_taken(port: int, host: str = LOOPBACK) -> bool:
-    """Whether a server could not listen there. A port that is merely in TIME_WAIT is free, as it is for servers."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
+def is_port_taken(port: int) -> bool:
+    """Whether a server could not listen on this port of loopback. A port in TIME_WAIT is free, as it is for servers."""
+    with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, port))
+            probe.bind((LOOPBACK, port))
         except OSError:
             return True
     return False
@@ -72,7 +69,6 @@ def is_port_taken(port: int, host: str = LOOPBACK) -> bool:
 
 def answers(url: str, *, accept: Callable[[int], bool] = lambda status: status == 200) -> Callable[[], bool]:
     """A readiness probe: whether a GET of this URL is answered with a status that is accepted."""
-
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy cannot reach our loopback
 
     def probe() -> bool:
@@ -88,15 +84,11 @@ def answers(url: str, *, accept: Callable[[int], bool] = lambda status: status =
     return probe
 
 
-def never_cancelled() -> None:
-    """The check of those who cannot be told to stop while they wait."""
-
-
 class Child:
     """One process that runs between `start` and `stop`, or inside a `with` block; it can be started again.
 
-    Start it from the main thread: on Linux the kernel ends it with `stop_signal` when the THREAD that started it
-    is gone, which is what keeps it from outliving a parent that was killed with SIGKILL.
+    Start it from the main thread. When the thread that started it ends, Linux sends it `stop_signal`, so it does not
+    outlive a parent that was killed with SIGKILL.
     """
 
     def __init__(
@@ -132,7 +124,7 @@ class Child:
         """The process's id while it has not been stopped."""
         return self._process.pid if self._process else None
 
-    def start(self, check: Callable[[], None] = never_cancelled) -> None:
+    def start(self, check: Callable[[], None] = lambda: None) -> None:
         """Start it and wait until it is ready. `check` is called meanwhile; what it raises stops the child.
 
         Raises EngineError when it ends before it is ready, or is not ready in time.
@@ -146,9 +138,9 @@ class Child:
                 self.raise_if_dead()
                 check()
                 if time.monotonic() > deadline:
-                    raise EngineError(f"{self.name} is not ready after {self._start_seconds:.0f} s{self.tail()}")
+                    raise EngineError(f"{self.name} is not ready after {self._start_seconds:.0f} s{self._tail()}")
                 time.sleep(_POLL_SECONDS)
-            # Ready may have been somebody else's answer on the same port, with ours dead of it.
+            # Another program may have answered on the same port, and the child may have died of that.
             self.raise_if_dead()
         except BaseException:
             self.stop()
@@ -157,7 +149,7 @@ class Child:
     def raise_if_dead(self) -> None:
         """Raise EngineError, with the tail of the log, when the process has ended by itself."""
         if self._process is not None and (status := self._process.poll()) is not None:
-            raise EngineError(f"{self.name} ended with status {status}{self.tail()}")
+            raise EngineError(f"{self.name} ended with status {status}{self._tail()}")
 
     def stop(self) -> None:
         """End the process and what is left of its group: politely, then after a grace with SIGKILL."""
@@ -166,15 +158,14 @@ class Child:
             return
         process.send_signal(self._stop_signal)
         try:
-            process.wait(self._stop_seconds)
-        except subprocess.TimeoutExpired:
-            pass  # what comes next is not polite
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(self._stop_seconds)
         finally:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
-    def tail(self) -> str:
+    def _tail(self) -> str:
         """The last lines of the log, indented below a message; empty when there are none."""
         if self.log is None or not self.log.exists():
             return ""
@@ -185,17 +176,13 @@ class Child:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        with contextlib.ExitStack() as files:
-            output = None
-            if self.log is not None:
-                self.log.parent.mkdir(parents=True, exist_ok=True)
-                output = files.enter_context(self.log.open("wb"))
+        if self.log is not None:
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("wb") if self.log else contextlib.nullcontext() as output:
             return subprocess.Popen(  # noqa: S603 - fixed argument lists
                 self._command,
                 env=self._env,
@@ -203,7 +190,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT if output else None,
-                **as_user(self._user),
+                **identity(self._user),
                 pass_fds=self.keep_open,
                 start_new_session=True,
                 preexec_fn=self._die_with_parent if _prctl else None,

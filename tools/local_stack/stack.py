@@ -1,7 +1,4 @@
-"""The local stack as a whole: its folder, its engines, the API, and the two files that tell others where it is.
-
-What the engines are filled with is bin/dev's business, because seeding is a service.
-"""
+"""The local stack as a whole: its folder, its engines, the API, and the two files that tell others where it is."""
 
 from __future__ import annotations
 
@@ -11,11 +8,11 @@ import json
 import secrets
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Self
 
 from lib.config import ROOT, ApiSettings, Settings, load
 from tools.local_stack.cognito import LocalPool
@@ -25,10 +22,9 @@ from tools.local_stack.postgres import Postgres
 from tools.local_stack.processes import LOOPBACK, Child, EngineError, answers, bare_environment, is_port_taken
 
 DATABASE = "cruddur"
-# Not Momento's: what is local has no place in a cache that others share.
-_PASSED_ON = {each.name.upper() for each in fields(ApiSettings)} - {"HOST", "SECRET_KEY"} | {
-    "DATABASE_POOL_SIZE",
-}
+_SETTINGS = {field.name.upper() for field in fields(Settings)}
+# Momento's are not passed on: what is local has no place in a cache that others share.
+_PASSED_ON = {field.name.upper() for field in fields(ApiSettings)} - {"HOST", "SECRET_KEY"} | {"DATABASE_POOL_SIZE"}
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -70,13 +66,19 @@ class Signals:
 class LocalStack:
     """Engines and API below one folder; a context manager that stops what was started, in the reverse order."""
 
-    def __init__(self, folder: Path, environ: Mapping[str, str], signals: Signals) -> None:
-        """Raises SettingsError for a setting that is passed on and malformed."""
+    def __init__(self, folder: Path, environ: Mapping[str, str], signals: Signals, *, log_to_files: bool) -> None:
+        """`log_to_files` keeps the API's log lines off the terminal.
+
+        Raises SettingsError for a setting that is passed on and malformed.
+        """
         self.folder = folder
         self.postgres: Postgres
         self.ministack: Ministack
+        self.variables: dict[str, str]
         self._lock: int
+        self._environ = environ
         self._signals = signals
+        self._log_to_files = log_to_files
         self._running = contextlib.ExitStack()
         self._children: list[Child] = []
         self._passed_on = {name: environ[name] for name in _PASSED_ON if environ.get(name)} | {"HOST": LOOPBACK}
@@ -94,7 +96,7 @@ class LocalStack:
             except BlockingIOError:
                 raise EngineError(f"{self.folder} is in use by another ./bin/dev; LOCAL_DIR=… names another") from None
             self._lock = lock.fileno()
-            self._withdraw()  # what a killed predecessor left
+            self._withdraw()  # the files of a predecessor that was killed
             self._running = entered.pop_all()
         return self
 
@@ -102,18 +104,19 @@ class LocalStack:
         self._running.close()
 
     def start_engines(self) -> None:
-        """Postgres and ministack, ready."""
+        """Start Postgres and ministack, and wait until they are ready."""
         self.postgres = Postgres(self.folder / "postgres", log=self._log("postgres"))
-        self.postgres.keep_open = (self._lock,)  # killed, we leave children that still save: they keep the folder
-        self._start(self.postgres)
+        self._start(self.postgres, keep_open=(self._lock,))
         self.ministack = Ministack(self.folder / "ministack", log=self._log("ministack"), persistent=True)
-        self.ministack.keep_open = (self._lock,)
-        self._start(self.ministack)
+        self._start(self.ministack, keep_open=(self._lock,))
 
-    def variables(self, pool: LocalPool) -> dict[str, str]:
-        """Every setting, also those that have a default: a `.env` must not fill a gap with another system's."""
+    def configure(self, pool: LocalPool) -> list[str]:
+        """Set `variables` to every setting of the stack, and return the names of the environment's that it ignores.
+
+        Settings with a default are among them: a `.env` must not fill a gap with another system's.
+        """
         endpoint = self.ministack.url
-        given = {
+        chosen = {
             "BACKEND_URL": self.api_url,
             **self._passed_on,
             "DATABASE_URL": self.postgres.url(DATABASE),
@@ -125,39 +128,27 @@ class LocalStack:
             "COGNITO_JWKS_URL": f"{endpoint}/{pool.user_pool_id}/.well-known/jwks.json",
             "SECRET_KEY": self._secret_key(),
         }
-        settings = load(Settings, given)
-        return CREDENTIALS | {each.name.upper(): str(getattr(settings, each.name)) for each in fields(settings)}
+        settings = load(Settings, chosen)
+        values = {name: str(getattr(settings, name.lower())) for name in _SETTINGS}
+        self.variables = CREDENTIALS | values
+        own = _SETTINGS - _PASSED_ON
+        return sorted(name for name in own if self._environ.get(name) and self._environ[name] != values[name])
 
-    def start_stream_worker(self, variables: Mapping[str, str], *, log_to_file: bool) -> None:
-        """What does pattern D in stream mode. Started before the API, it is stopped after it, and before DynamoDB.
+    def start_api(self) -> None:
+        """Start the API and wait until it is ready; in stream mode, start the stream worker first.
 
-        ministack keeps no stream over a stop, so whatever was written by then is done before the worker ends.
+        So the worker ends after the API and before ministack, which keeps no stream over a stop: the worker reads to
+        the end of the stream.
         """
-        worker = Child(
-            "the stream worker",
-            [sys.executable, ROOT / "bin/ddb/stream-worker"],
-            env=bare_environment(**variables, LOCAL_DIR=str(self.folder), PYTHONPATH=str(ROOT)),
-            ready=lambda: True,  # nobody waits for it: what it has not seen yet, it will see
-            log=self._log("stream-worker") if log_to_file else None,
-            cwd=ROOT,
-        )
-        self._start(worker)
+        if self.variables["GROUP_UPDATES"] == "stream":
+            command = ["bin/ddb/stream-worker"]
+            self._start_python("the stream worker", command, log="stream-worker", ready=lambda: True)
+        self._start_python("the API", ["serve.py"], log="api", ready=answers(f"{self.api_url}/api/ready"))
 
-    def start_api(self, variables: Mapping[str, str], *, log_to_file: bool) -> None:
-        """The server with the application, ready. Its log lines go to the terminal unless they are to go to a file."""
-        api = Child(
-            "the API",
-            [sys.executable, ROOT / "serve.py"],
-            env=bare_environment(**variables),
-            ready=answers(f"{self.api_url}/api/ready"),
-            log=self._log("api") if log_to_file else None,
-            cwd=ROOT,
-        )
-        self._start(api)
-
-    def publish(self, variables: Mapping[str, str], users: Sequence[Mapping[str, str]]) -> None:
+    def publish(self, users: Sequence[Mapping[str, str]]) -> None:
         """Write `stack.json`, for people and front ends, and `stack.env`; both are gone when the stack stops."""
-        description: dict[str, Any] = {
+        variables = self.variables
+        description = {
             "api_url": self.api_url,
             "dynamodb_endpoint": variables["AWS_ENDPOINT_URL_DYNAMODB"],
             "postgres_url": variables["DATABASE_URL"],
@@ -178,11 +169,18 @@ class LocalStack:
         for child in self._children:
             child.raise_if_dead()
 
-    def _start(self, child: Child) -> None:
+    def _start(self, child: Child, *, keep_open: tuple[int, ...] = ()) -> None:
+        """Start it. An engine that outlives this process, to save its data, keeps the lock open and so the folder."""
         self._signals.check()
+        child.keep_open = keep_open
         child.start(self._signals.check)
         self._children.append(child)
         self._running.callback(child.stop)
+
+    def _start_python(self, name: str, command: list[str], *, log: str, ready: Callable[[], bool]) -> None:
+        path = self._log(log) if self._log_to_files else None
+        environment = bare_environment(**self.variables, LOCAL_DIR=str(self.folder), PYTHONPATH=str(ROOT))
+        self._start(Child(name, [sys.executable, *command], env=environment, ready=ready, log=path, cwd=ROOT))
 
     def _log(self, name: str) -> Path:
         return self.folder / "logs" / f"{name}.log"
