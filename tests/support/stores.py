@@ -42,15 +42,13 @@ class TableContents:
         self._table = table
 
     def put(self, *items: Item) -> None:
-        for item in items:
-            self._client.put_item(TableName=self._table, Item=item)
+        self._write([{"PutRequest": {"Item": item}} for item in items])
 
-    def remove(self, key: Item) -> None:
-        self._client.delete_item(TableName=self._table, Key=key)
+    def remove(self, *keys: Item) -> None:
+        self._write([{"DeleteRequest": {"Key": key}} for key in keys])
 
     def clear(self) -> None:
-        for item in self.items():
-            self.remove({"pk": item["pk"], "sk": item["sk"]})
+        self.remove(*({"pk": item["pk"], "sk": item["sk"]} for item in self.items()))
 
     def items(self) -> list[Item]:
         pages = self._client.get_paginator("scan").paginate(TableName=self._table, ConsistentRead=True)
@@ -96,6 +94,11 @@ class TableContents:
             last = messages[-1]
             assert shown == [(last.text, last.created_at, last.seq, last.sender.uuid)]
             assert rows[0].read_seq == state.members[owner_uuid].read_seq
+
+    def _write(self, requests: list[Item]) -> None:
+        for start in range(0, len(requests), 25):
+            answer = self._client.batch_write_item(RequestItems={self._table: requests[start : start + 25]})
+            assert not answer.get("UnprocessedItems")
 
 
 def stores_on(client: Any, table: str) -> NewStore:

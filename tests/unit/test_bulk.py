@@ -21,7 +21,7 @@ from lib.ddb.table import Table
 from lib.users.directory import User
 from tests.support.doctor_fixtures import run_doctor
 from tests.support.stores import ANNA, BERT, CARL, NOON, NewStore, TableContents
-from tests.unit.conftest import TABLE, empty_table
+from tests.unit.conftest import TABLE
 from tools.seed import bulk
 from tools.seed.bulk import BulkLoader, ConversationRefused, NewConversation, NewMessage
 
@@ -35,9 +35,7 @@ class Crashed(BaseException):
 
 
 class Wire:
-    """A client that asks `before` about each request, and tells `after`; moto needs them one by one."""
-
-    _turn = threading.Lock()
+    """A client that asks `before` about each request, and tells `after`."""
 
     def __init__(self, client: Any, *notes: Callable[[str], object]) -> None:
         self._client = client
@@ -50,8 +48,7 @@ class Wire:
 
         def request(**arguments: Any) -> Any:
             self._before(name)
-            with self._turn:
-                answer = attribute(**arguments)
+            answer = attribute(**arguments)
             self._after(name)
             return answer
 
@@ -342,23 +339,22 @@ def several() -> Sequence[NewConversation]:
     return plan(5), plan(1, group=OTHER_GROUP, members=(ANNA, CARL))
 
 
-def test_a_load_that_crashed_anywhere_is_continued(ministack_client: Any, small: None) -> None:
-    with empty_table(ministack_client) as client:
-        contents, added = TableContents(client, TABLE), []
-        load(client, *several())
-        whole = by_key(contents.items())
-        for steps in itertools.count():
-            contents.clear()
-            crashing = Crashing(steps)
-            try:
-                load(Wire(client, crashing, crashing), *several())
-            except Crashed:
-                for row in contents.inbox(ANNA):  # nobody is promised what is not there
-                    contents.check(row.group_uuid, [f"text {n}" for n in range(1, (row.seq or 0) + 1)])
-                added.append(load(client, *several()))
-                assert by_key(contents.items()) == whole
-            else:
-                break
+def test_a_load_that_crashed_anywhere_is_continued(client: Any, contents: TableContents, small: None) -> None:
+    added: list[int] = []
+    load(client, *several())
+    whole = by_key(contents.items())
+    for steps in itertools.count():
+        contents.clear()
+        crashing = Crashing(steps)
+        try:
+            load(Wire(client, crashing, crashing), *several())
+        except Crashed:
+            for row in contents.inbox(ANNA):  # nobody is promised what is not there
+                contents.check(row.group_uuid, [f"text {n}" for n in range(1, (row.seq or 0) + 1)])
+            added.append(load(client, *several()))
+            assert by_key(contents.items()) == whole
+        else:
+            break
     assert len(added) > 20
     assert {6, 4, 1, 0} <= set(added)  # what is surely there is not written again
 

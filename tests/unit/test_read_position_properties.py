@@ -1,15 +1,17 @@
-"""Positions of read against a model, on moto: any order of sends and marks, from several processes."""
+"""Positions of read against a model: any order of sends and marks, from several processes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lib.aws.dynamodb_client import DynamoDBClient
 from lib.users.directory import User
-from tests.support.stores import ANNA, BERT, CARL, SteppingClock, TableContents, positions_of, stores_on
-from tests.unit.conftest import TABLE, moto_client
+from tests.support.stores import ANNA, BERT, CARL, SteppingClock, positions_of, stores_on
+from tests.unit.conftest import TABLE, empty_table
 
 USERS = (ANNA, BERT, CARL)
 PROCESSES = 3
@@ -45,9 +47,11 @@ class Talk:
 
 @settings(max_examples=20, deadline=None)
 @given(steps=steps)
-def test_marks_and_sends_in_any_order_equal_the_model(steps: list[tuple[int, tuple[User, User], str | int]]) -> None:
-    with moto_client() as client:
-        stores = [stores_on(client, TABLE)(clock=SteppingClock()) for _ in range(PROCESSES)]
+def test_marks_and_sends_in_any_order_equal_the_model(
+    steps: list[tuple[int, tuple[User, User], str | int]], api_client: DynamoDBClient, boto3_client: Any
+) -> None:
+    with empty_table(boto3_client) as contents:
+        stores = [stores_on(api_client, TABLE)(clock=SteppingClock()) for _ in range(PROCESSES)]
         talks: dict[frozenset[str], Talk] = {}
         for process, (user, other), mark in steps:
             store, pair = stores[process], frozenset((user.uuid, other.uuid))
@@ -64,7 +68,6 @@ def test_marks_and_sends_in_any_order_equal_the_model(steps: list[tuple[int, tup
                     state = positions.mark_unread(group_uuid=talk.group_uuid, user=user)
                 assert state.members[user.uuid].read_seq == talk.read.get(user.uuid, 0)
 
-        contents = TableContents(client, TABLE)
         for talk in talks.values():
             contents.check(talk.group_uuid, ["hello"] * len(talk.senders))
         for user in USERS:

@@ -8,26 +8,30 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lib.aws.dynamodb_client import DynamoDBClient
 from lib.ddb.items import Message
 from lib.users.directory import User
-from tests.support.stores import ANNA, BERT, CARL, SteppingClock, TableContents, stores_on
+from tests.support.stores import ANNA, BERT, CARL, SteppingClock, stores_on
 from tests.unit.conftest import TABLE, empty_table
 
 USERS = (ANNA, BERT, CARL)
 PROCESSES = 3
 
 pairs = st.permutations(USERS).map(lambda users: (users[0], users[1]))
-sends = st.lists(st.tuples(st.integers(0, PROCESSES - 1), pairs), min_size=1, max_size=15)
+sends = st.lists(st.tuples(st.integers(0, PROCESSES - 1), pairs), min_size=1, max_size=25)
 steps = st.sampled_from([timedelta(0), timedelta(seconds=1), timedelta(seconds=-1), timedelta(days=200)])
 
 
 @settings(max_examples=25, deadline=None)
 @given(sends=sends, clock_steps=st.tuples(*[steps] * PROCESSES))
 def test_sends_from_several_processes_in_any_order_equal_a_list_a_pair(
-    ministack_client: Any, sends: list[tuple[int, tuple[User, User]]], clock_steps: tuple[timedelta, ...]
+    sends: list[tuple[int, tuple[User, User]]],
+    clock_steps: tuple[timedelta, ...],
+    api_client: DynamoDBClient,
+    boto3_client: Any,
 ) -> None:
-    with empty_table(ministack_client) as client:
-        new_store = stores_on(client, TABLE)
+    with empty_table(boto3_client) as contents:
+        new_store = stores_on(api_client, TABLE)
         stores = [new_store(clock=SteppingClock(step)) for step in clock_steps]
         model: dict[frozenset[str], list[tuple[str, str]]] = {}
         groups: dict[frozenset[str], str] = {}
@@ -40,7 +44,6 @@ def test_sends_from_several_processes_in_any_order_equal_a_list_a_pair(
             assert message.seq == len(model[pair])
             latest = [pair, *(other for other in latest if other != pair)]
 
-        contents = TableContents(client, TABLE)
         for pair, messages in model.items():
             contents.check(groups[pair], [text for _, text in messages])
             stored = contents.messages(groups[pair])
@@ -57,10 +60,10 @@ def test_sends_from_several_processes_in_any_order_equal_a_list_a_pair(
     meanwhile=st.lists(st.booleans(), min_size=1, max_size=40),
 )
 def test_pages_of_any_size_equal_the_list_whatever_is_written_meanwhile(
-    ministack_client: Any, before: int, limits: list[int], meanwhile: list[bool]
+    before: int, limits: list[int], meanwhile: list[bool], api_client: DynamoDBClient, boto3_client: Any
 ) -> None:
-    with empty_table(ministack_client) as client:
-        store = stores_on(client, TABLE)(clock=SteppingClock())
+    with empty_table(boto3_client):
+        store = stores_on(api_client, TABLE)(clock=SteppingClock())
         group = store.send_to_user(sender=ANNA, receiver=BERT, text="0").group_uuid
         for number in range(1, before):
             store.send(group_uuid=group, sender=ANNA, text=str(number))
