@@ -42,7 +42,9 @@ class TableContents:
         self._table = table
 
     def put(self, *items: Item) -> None:
-        self._write([{"PutRequest": {"Item": item}} for item in items])
+        """Write items; of two with the same key, the last one stays."""
+        by_key = {(item["pk"]["S"], item["sk"]["S"]): item for item in items}
+        self._write([{"PutRequest": {"Item": item}} for item in by_key.values()])
 
     def remove(self, *keys: Item) -> None:
         self._write([{"DeleteRequest": {"Key": key}} for key in keys])
