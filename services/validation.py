@@ -84,7 +84,7 @@ def check_limit(text: str | None) -> int:
     """The size of a page, from a query string. Raises Invalid."""
     if text is None:
         return DEFAULT_LIMIT
-    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_LIMIT):
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MAX_LIMIT)) and 1 <= int(text) <= MAX_LIMIT):
         raise Invalid(Code.LIMIT_INVALID)
     return int(text)
 

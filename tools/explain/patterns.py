@@ -17,6 +17,7 @@ from lib.config import ApiSettings, DynamoDBSettings, SettingsError, load
 from lib.ddb.cursors import CursorSigner
 from lib.ddb.queries import Page
 from lib.ddb.store import MessageStore
+from services.validation import MAX_LIMIT
 from tools.cli import console
 from tools.cli.tables import connect, open_table
 from tools.explain.formatting import describe_query
@@ -61,7 +62,7 @@ class Explorer:
 def explores(function: console.Function) -> console.Function:
     """Give a command the options of a page, and its function an Explorer as `explorer`."""
 
-    @click.option("--limit", type=click.IntRange(1, 100), default=20, metavar="N", help="rows of a page")
+    @click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=20, metavar="N", help="rows of a page")
     @click.option("--cursor", help="continue at this cursor of an earlier run; needs SECRET_KEY")
     @click.option("--all", "every_page", is_flag=True, help="print all following pages too")
     @wraps(function)
