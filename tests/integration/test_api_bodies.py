@@ -18,9 +18,12 @@ INVALID = (422, ["message_invalid"])
 TOO_LONG = (422, ["message_exceed_max_chars"])
 BODY_INVALID = (422, ["body_invalid"])
 TOO_LARGE = (413, ["body_too_large"])
+NOBODY = (404, ["receiver_not_found"])
 UNSUPPORTED = (415, ["content_type_unsupported"])
 
-FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"  # three people joined by zero-width joiners
+SCRIPTS = "Ἀχιλλεύς שלום مرحبا 你好 नमस्ते ไทย \u202eright to left\u202c"
+COMBINED = "\ufeff\U0001f468\u200d\U0001f469\u200d\U0001f467 e\u0301 is not \u00e9 \U0010ffff\uffff"
+QUOTED = '"quoted" \\ </script> {"S": "x"} #pk :known'
 
 api = pytest.fixture(scope="module")(run_api)
 
@@ -33,41 +36,7 @@ def padded(size: int) -> bytes:
 
 @pytest.mark.parametrize(
     ("message", "refusal"),
-    [
-        (None, BLANK),
-        ("", BLANK),
-        (" ", BLANK),
-        ("\n\t \r\n", BLANK),
-        ("\u2003\u00a0\u3000\u2028", BLANK),
-        ("a\0b", INVALID),
-        ("\0", INVALID),
-        ("\ud800", INVALID),
-        ("a\udfffb", INVALID),
-        ("\ude00\ud83d", INVALID),
-        ("one\rtwo", INVALID),
-        ("one\r", INVALID),
-        ("\x0bone", INVALID),
-        ("one\x1f", INVALID),
-        ("bell\x07", INVALID),
-        ("\x1b[31mred", INVALID),
-        ("\x7f", INVALID),
-        ("\x85", INVALID),
-        ("\x9f", INVALID),
-        (7, INVALID),
-        (0, INVALID),
-        (True, INVALID),
-        (False, INVALID),
-        (1.5, INVALID),
-        (float("nan"), INVALID),
-        (10**4000, INVALID),
-        ([], INVALID),
-        (["hello"], INVALID),
-        ({}, INVALID),
-        ({"S": "hello"}, INVALID),
-        ("x" * 1025, TOO_LONG),
-        ("\U0001f600" * 1025, TOO_LONG),
-        ("x\r\n" * 512 + "xx", TOO_LONG),
-    ],
+    [("\n", BLANK), ("a\0b", INVALID), ("\ud800", INVALID), (10**4000, INVALID), ("\U0001f600" * 1025, TOO_LONG)],
 )
 def test_a_bad_message_is_refused(api: Api, message: object, refusal: tuple[int, list[str]]) -> None:
     anna, bert = api.couple()
@@ -79,20 +48,9 @@ def test_a_bad_message_is_refused(api: Api, message: object, refusal: tuple[int,
 @pytest.mark.parametrize(
     ("sent", "stored"),
     [
-        ("hello", "hello"),
-        ("  hello \n", "hello"),
-        ("one\r\ntwo\r\n", "one\ntwo"),
-        ("a\tb\n\nc", "a\tb\n\nc"),
-        ("x" * 1024, "x" * 1024),
+        (" one\r\ntwo\r\n", "one\ntwo"),
         (" " + "\U0001f600" * 1024 + "\r\n", "\U0001f600" * 1024),
-        ("x\r\n" * 511 + "xx", "x\n" * 511 + "xx"),
-        ("Ἀχιλλεύς שלום مرحبا 你好 नमस्ते ไทย", "Ἀχιλλεύς שלום مرحبا 你好 नमस्ते ไทย"),
-        (FAMILY, FAMILY),
-        ("e\u0301 is not \u00e9", "e\u0301 is not \u00e9"),
-        ("\ufeffmarked", "\ufeffmarked"),
-        ("\u202eright to left\u202c", "\u202eright to left\u202c"),
-        ("\U0010ffff\uffff", "\U0010ffff\uffff"),
-        ('"quoted" \\ </script> {"S": "x"} #pk :known', '"quoted" \\ </script> {"S": "x"} #pk :known'),
+        *((text, text) for text in ("a\tb\n\nc", SCRIPTS, COMBINED, QUOTED)),
     ],
 )
 def test_a_good_message_arrives_as_it_is(api: Api, sent: str, stored: str) -> None:
@@ -106,29 +64,19 @@ def test_a_good_message_arrives_as_it_is(api: Api, sent: str, stored: str) -> No
 @pytest.mark.parametrize(
     ("body", "refusal"),
     [
-        (b"", BODY_INVALID),
-        (b" ", BODY_INVALID),
-        (b"hello", BODY_INVALID),
-        (b'{"message": "hello"', BODY_INVALID),
-        (b'{"message": "a\nb"}', BODY_INVALID),
-        (b"null", BODY_INVALID),
-        (b"7", BODY_INVALID),
-        (b"NaN", BODY_INVALID),
-        (b'"message"', BODY_INVALID),
-        (b'["message"]', BODY_INVALID),
+        *((body, BODY_INVALID) for body in (b"", b" ", b"hello", b"null", b"7", b"NaN", b'"message"', b'["message"]')),
+        *((body, BODY_INVALID) for body in (b'{"message": "hello"', b'{"message": "a\nb"}', b"\xef\xbb\xbf[]")),
         (b'{"message": "\xff", "handle": "nobody"}', BODY_INVALID),
         (b'{"message": "\xed\xa0\x80", "handle": "nobody"}', BODY_INVALID),
         ('{"message": "hello", "handle": "nobody"}'.encode("utf-16-le"), BODY_INVALID),
-        (b"\xef\xbb\xbf[]", BODY_INVALID),
         (b"[" * 8000 + b"]" * 8000, BODY_INVALID),
         (b'{"a":' * 3000, BODY_INVALID),
         (b'{"message": %s}' % (b"9" * 5000), BODY_INVALID),
         (gzip.compress(b'{"message": "hello", "handle": "nobody"}', mtime=0), BODY_INVALID),
         (b"{}", (422, ["message_blank", "user_receiver_handle_blank"])),
         (b'{"message": NaN, "handle": "nobody"}', INVALID),
-        (b'{"message": 1e999, "handle": "nobody"}', INVALID),
-        (b'\xef\xbb\xbf{"message": "a byte order mark is skipped", "handle": "nobody"}', (404, ["receiver_not_found"])),
-        (padded(LIMIT), (404, ["receiver_not_found"])),
+        (b'\xef\xbb\xbf{"message": "a byte order mark is skipped", "handle": "nobody"}', NOBODY),
+        (padded(LIMIT), NOBODY),
         (padded(LIMIT + 1), TOO_LARGE),
         (padded(20 * LIMIT), TOO_LARGE),
     ],
@@ -154,13 +102,6 @@ def test_another_content_type_is_refused(api: Api, content_type: str | None) -> 
     assert api.items() == before
 
 
-def test_form_data_is_refused(api: Api) -> None:
-    anna, bert = api.couple()
-    form = {"message": "hello", "handle": bert.user.handle}
-    response = anna.client.post("/api/messages", headers=anna.headers, data=form)
-    assert refused(response) == UNSUPPORTED
-
-
 @pytest.mark.parametrize(
     "content_type", ["application/json; charset=utf-8", "Application/JSON", "application/json;charset=latin-1; a=b"]
 )
@@ -170,9 +111,7 @@ def test_json_is_utf_8_whatever_its_parameters(api: Api, content_type: str) -> N
     assert ok(anna.post_bytes(body, content_type=content_type))["message"] == "schön"
 
 
-@pytest.mark.parametrize(
-    ("size", "refusal"), [(LIMIT, (404, ["receiver_not_found"])), (LIMIT + 1, TOO_LARGE), (30 * LIMIT, TOO_LARGE)]
-)
+@pytest.mark.parametrize(("size", "refusal"), [(LIMIT, NOBODY), (LIMIT + 1, TOO_LARGE), (30 * LIMIT, TOO_LARGE)])
 def test_a_chunked_body_has_the_same_limit(api: Api, size: int, refusal: tuple[int, list[str]]) -> None:
     environ: dict[str, Any] = {
         "wsgi.input": BytesIO(padded(size)),
@@ -194,12 +133,12 @@ def test_a_body_that_is_shorter_than_it_says_is_refused(api: Api) -> None:
     assert refused(api.sign_up().post_bytes(b"", environ_overrides=environ)) == (400, ["bad_request"])
 
 
-def test_what_the_server_refuses_is_answered_as_any_error(api: Api) -> None:
+def test_a_refusal_of_the_server_is_answered_as_any_error(api: Api) -> None:
     response = api.app.test_client().get("/api/nothing", environ_overrides={REFUSED: 408})
     assert refused(response) == (408, ["body_too_slow"])
     assert api.lines()[-1]["status"] == 408
 
 
-def test_a_body_is_not_read_for_who_is_not_signed_in(api: Api) -> None:
+def test_a_body_without_a_token_is_not_read(api: Api) -> None:
     response = api.app.test_client().post("/api/messages", data=padded(20 * LIMIT), content_type="text/plain")
     assert refused(response) == (401, ["token_missing"])

@@ -46,35 +46,21 @@ def test_the_same_request_is_answered_alike_by_every_process(api: Api, by_group:
     assert texts(bert, group) == ["after", "once", "before"]
 
 
-def test_a_first_message_is_sent_once(api: Api) -> None:
-    anna, bert = api.couple()
-    answers = [post(anna, {"message": "hello", "handle": bert.user.handle}, "k") for _ in range(3)]
-
-    assert [replayed(answer) for answer in answers] == [False, True, True]
-    assert {str(ok(answer)) for answer in answers} == {str(answers[0].json)}
-    assert texts(bert, answers[0].json["message_group_uuid"]) == ["hello"]
-
-
-@pytest.mark.parametrize("change", [{"message": "other"}, {"handle": "carl"}, {"message_group_uuid": "group"}])
-def test_the_same_key_with_another_message_is_refused_and_writes_nothing(api: Api, change: dict[str, str]) -> None:
+def test_the_same_key_with_another_message_is_refused_and_writes_nothing(api: Api) -> None:
     anna, bert = api.couple()
     carl = api.sign_up("carl")
-    first = ok(post(anna, {"message": "one", "handle": bert.user.handle}, "k"))
-    anna.write("to carl", to=carl)
-    body = {"message": "one", "handle": bert.user.handle, **change}
-    if "handle" in change:
-        body["handle"] = carl.user.handle
-    if "message_group_uuid" in change:
-        body = {"message": "one", "message_group_uuid": first["message_group_uuid"]}
+    body = {"message": "one", "handle": bert.user.handle}
+    group = ok(post(anna, body, "k"))["message_group_uuid"]
     before = api.items()
-
-    response = post(anna, body, "k")
-    assert refused(response) == (409, ["idempotency_key_reused"])
-    assert not replayed(response)
+    others = [{**body, "message": "other"}, {**body, "handle": carl.user.handle}]
+    for other in [*others, {"message": "one", "message_group_uuid": group}]:
+        response = post(anna, other, "k")
+        assert refused(response) == (409, ["idempotency_key_reused"])
+        assert not replayed(response)
     assert api.items() == before
 
 
-def test_how_the_body_is_written_makes_no_difference(api: Api) -> None:
+def test_the_same_message_in_other_bytes_is_a_replay(api: Api) -> None:
     anna, bert = api.couple()
     first = anna.post_bytes(
         f'{{"message": "one\\r\\n", "handle": "{bert.user.handle}"}}'.encode(), headers={"Idempotency-Key": "k"}
@@ -93,31 +79,19 @@ def test_without_the_header_every_request_is_a_message(api: Api) -> None:
     assert not [item for item in api.items() if item["pk"]["S"].startswith(f"IDEM#{anna.user.uuid}")]
 
 
-@pytest.mark.parametrize(
-    ("one", "other"), [("abc", '"abc"'), ('a"b', r'"a\"b"'), ("a\\b", r'"a\\b"'), ("x", "  x\t"), ("a, b", '"a, b"')]
-)
-def test_a_key_may_be_quoted_as_the_draft_has_it(api: Api, one: str, other: str) -> None:
+def test_a_quoted_key_is_the_same_as_a_bare_one(api: Api) -> None:
     anna, bert = api.couple()
     body = {"message": "one", "handle": bert.user.handle}
-    assert [replayed(post(anna, body, key)) for key in (one, other)] == [False, True]
+    assert [replayed(post(anna, body, key)) for key in ("# %00 &", '"# %00 &"')] == [False, True]
 
 
-@pytest.mark.parametrize("key", ["", " ", '""', '"a', 'a"' + "x" * 254, '"a"b"', '"\\a"', '"a";b=1', "é", "\x7f", "\t"])
+@pytest.mark.parametrize("key", ["", '"a', "é"])
 def test_a_malformed_key_is_refused_and_writes_nothing(api: Api, key: str) -> None:
     anna, bert = api.couple()
     before = api.items()
     response = post(anna, {"message": "one", "handle": bert.user.handle}, key)
     assert refused(response) == (422, ["idempotency_key_invalid"])
     assert api.items() == before
-
-
-@pytest.mark.parametrize(
-    "key", ["x", "~" * 255, '"' + "y" * 255 + '"', "# %00 &", "2544e530-bd24-4f39-a5e0-1e98b9251ea3"]
-)
-def test_any_key_of_printable_ascii_is_taken(api: Api, key: str) -> None:
-    anna, bert = api.couple()
-    body = {"message": "one", "handle": bert.user.handle}
-    assert [replayed(post(anna, body, key)) for _ in range(2)] == [False, True]
 
 
 def test_a_refused_request_leaves_the_key_free(api: Api) -> None:
@@ -127,14 +101,7 @@ def test_a_refused_request_leaves_the_key_free(api: Api) -> None:
     assert not replayed(post(anna, {"message": "one", "handle": bert.user.handle}, "k"))
 
 
-def test_keys_of_two_users_have_nothing_to_do_with_each_other(api: Api) -> None:
-    anna, bert = api.couple()
-    group = ok(post(anna, {"message": "one", "handle": bert.user.handle}, "k"))["message_group_uuid"]
-    answer = post(bert, {"message": "two", "message_group_uuid": group}, "k")
-    assert (answer.status_code, replayed(answer)) == (200, False)
-
-
-def test_two_at_once_send_one_message(api: Api) -> None:
+def test_requests_at_once_send_one_message(api: Api) -> None:
     anna, bert = api.couple()
     barrier = Barrier(8)
 

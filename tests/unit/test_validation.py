@@ -5,13 +5,25 @@ from __future__ import annotations
 import contextlib
 import unicodedata
 import uuid
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.errors import Code, Invalid
-from services.validation import ToGroup, ToUser, check_limit, check_new_message, check_text, is_uuid
+from services.validation import (
+    ToGroup,
+    ToUser,
+    check_created_at,
+    check_idempotency_key,
+    check_limit,
+    check_new_message,
+    check_read_position,
+    check_text,
+    is_uuid,
+)
 
 GROUP = "5ae290ed-55d1-47a0-bc6d-fe2bc2700399"
 
@@ -23,16 +35,10 @@ any_json = st.recursive(
 )
 
 
-def codes(body: object) -> list[Code]:
+def refusal(check: Callable[[Any], object], value: object) -> list[Code]:
     with pytest.raises(Invalid) as caught:
-        check_new_message(body)
+        check(value)
     return list(caught.value.codes)
-
-
-def refuses(text: object) -> Code:
-    with pytest.raises(Invalid) as caught:
-        check_text(text)
-    return caught.value.codes[0]
 
 
 def test_a_message_goes_to_a_group_or_to_a_user() -> None:
@@ -44,47 +50,78 @@ def test_fields_that_nobody_knows_are_ignored() -> None:
     assert check_new_message({"message": "hi", "handle": "bayko", "user_uuid": 7}) == ToUser("hi", "bayko")
 
 
+def test_a_null_receiver_is_ignored() -> None:
+    nulls = {"message_group_uuid": None, "handle": None}
+    assert check_new_message({**nulls, "message": "hi", "handle": "bayko"}) == ToUser("hi", "bayko")
+    assert check_new_message({**nulls, "message": "hi", "message_group_uuid": GROUP}) == ToGroup("hi", GROUP)
+
+
+@pytest.mark.parametrize("check", [check_new_message, check_read_position])
 @pytest.mark.parametrize("body", [None, [], "message", 7, True, 1.5])
-def test_a_body_is_an_object(body: object) -> None:
-    assert codes(body) == [Code.BODY_INVALID]
+def test_a_body_is_an_object(check: Callable[[object], object], body: object) -> None:
+    assert refusal(check, body) == [Code.BODY_INVALID]
 
 
-def test_all_that_is_wrong_is_told() -> None:
-    assert codes({}) == [Code.MESSAGE_BLANK, Code.USER_RECEIVER_HANDLE_BLANK]
-    assert codes({"message": 7, "message_group_uuid": GROUP, "handle": "bayko"}) == [
-        Code.MESSAGE_INVALID,
-        Code.RECEIVER_AMBIGUOUS,
-    ]
-    assert codes({"message": "x" * 1025, "message_group_uuid": ""}) == [
-        Code.MESSAGE_EXCEED_MAX_CHARS,
-        Code.MESSAGE_GROUP_UUID_BLANK,
-    ]
+@pytest.mark.parametrize(
+    ("receiver", "code"),
+    [
+        *(({"handle": value}, Code.USER_RECEIVER_HANDLE_BLANK) for value in (None, "", " \t\n")),
+        *(({"handle": value}, Code.USER_RECEIVER_HANDLE_INVALID) for value in (7, ["bert"], False)),
+        ({"message_group_uuid": ""}, Code.MESSAGE_GROUP_UUID_BLANK),
+        *(
+            ({"message_group_uuid": value}, Code.MESSAGE_GROUP_UUID_INVALID)
+            for value in ("x", " ", 0, {}, "\ud800", f"{GROUP}\n")
+        ),
+        ({"message_group_uuid": GROUP, "handle": "bert"}, Code.RECEIVER_AMBIGUOUS),
+        ({"message_group_uuid": "", "handle": ""}, Code.RECEIVER_AMBIGUOUS),
+    ],
+)
+def test_a_bad_receiver_is_refused(receiver: dict[str, object], code: Code) -> None:
+    assert refusal(check_new_message, {"message": "hello", **receiver}) == [code]
+
+
+def test_a_refusal_names_everything_that_is_wrong() -> None:
+    assert refusal(check_new_message, {}) == [Code.MESSAGE_BLANK, Code.USER_RECEIVER_HANDLE_BLANK]
+    body = {"message": "x" * 1025, "message_group_uuid": GROUP, "handle": "bayko"}
+    assert refusal(check_new_message, body) == [Code.MESSAGE_EXCEED_MAX_CHARS, Code.RECEIVER_AMBIGUOUS]
+
+
+@pytest.mark.parametrize("text", [None, "", " ", "\n\t \r\n", "\u2003\u00a0\u3000\u2028"])
+def test_a_message_is_not_blank(text: str | None) -> None:
+    assert refusal(check_text, text) == [Code.MESSAGE_BLANK]
+
+
+@pytest.mark.parametrize("value", [7, 0, True, False, 1.5, float("nan"), 10**4000, [], ["hello"], {}, {"S": "hello"}])
+def test_a_message_is_text(value: object) -> None:
+    assert refusal(check_text, value) == [Code.MESSAGE_INVALID]
 
 
 def test_only_tab_and_newline_are_taken_of_the_control_characters() -> None:
     controls = [chr(point) for point in range(0x110000) if unicodedata.category(chr(point)) == "Cc"]
     assert len(controls) == 65
     assert [each for each in controls if each in "\t\n"] == ["\t", "\n"]
-    for each in set(controls) - {"\t", "\n"}:
-        assert refuses(f"a{each}b") is refuses(each) is refuses(f"a{each}") is Code.MESSAGE_INVALID
+    for control in set(controls) - {"\t", "\n"}:
+        for text in (control, f"a{control}b", f"a{control}"):
+            assert refusal(check_text, text) == [Code.MESSAGE_INVALID]
     assert check_text("a\tb\nc") == "a\tb\nc"
 
 
 def test_half_a_surrogate_pair_is_no_text() -> None:
     for half in "\ud800\udbff\udc00\udfff":
-        assert refuses(f"a{half}") is Code.MESSAGE_INVALID
+        assert refusal(check_text, f"a{half}") == [Code.MESSAGE_INVALID]
 
 
 @pytest.mark.parametrize("char", ["x", "é", "字", "\U0001f600", "\ue000", "\ud7ff", "\ufeff"])
 def test_the_limit_counts_code_points_after_trimming(char: str) -> None:
     assert check_text(f" \n{char * 1024}\t ") == char * 1024
-    assert refuses(char * 1025) is Code.MESSAGE_EXCEED_MAX_CHARS
+    assert refusal(check_text, char * 1025) == [Code.MESSAGE_EXCEED_MAX_CHARS]
 
 
 def test_line_ends_become_lf_before_they_are_counted() -> None:
     assert check_text("a\r\nb\r\n") == "a\nb"
     assert len(check_text("x\r\n" * 511 + "xx")) == 1024
-    assert refuses("a\rb") is refuses("a\r\r\nb") is Code.MESSAGE_INVALID
+    assert refusal(check_text, "x\r\n" * 512 + "xx") == [Code.MESSAGE_EXCEED_MAX_CHARS]
+    assert refusal(check_text, "a\r\r\nb") == [Code.MESSAGE_INVALID]
 
 
 @given(any_text)
@@ -112,9 +149,53 @@ def test_a_limit_is_from_1_to_100() -> None:
 
 @pytest.mark.parametrize("text", ["0", "101", "-1", "+1", " 1", "1 ", "1_0", "1.0", "", "٣", "²", "1\n", "9" * 5000])
 def test_another_limit_is_refused(text: str) -> None:
-    with pytest.raises(Invalid) as caught:
-        check_limit(text)
-    assert caught.value.codes == (Code.LIMIT_INVALID,)
+    assert refusal(check_limit, text) == [Code.LIMIT_INVALID]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "x", "2026", "2026-01-02", "12:00:00", "2026-13-02T12:00:00Z", "2026-01-02T25:00:00Z", "Z", "None"),
+        *("2026-01-02T12:00:00ZZ", "2026-01-02T12:00:00+99:00", "2026-01-02T12:00:00\0Z", "2026-01-02\0T12:00:00"),
+        *("٢026-01-02T12:00:00Z", "2026-01-02☃12:00:00Z", f"2026-01-02T12:00:00.{'1' * 3000}Z", "9" * 3000),
+        *("2026-01-02T12:00:00Z ", " 2026-01-02T12:00:00Z", "2026-01-02T12:00:00Z\n", "2026-01-02T12:00:00+00:00Z"),
+    ],
+)
+def test_text_without_a_date_and_a_time_is_no_position(text: str) -> None:
+    assert refusal(check_created_at, text) == [Code.CREATED_AT_INVALID]
+
+
+@pytest.mark.parametrize(
+    ("header", "key"),
+    [
+        *(("abc", "abc"), ('"abc"', "abc"), (r'"a\"b"', 'a"b'), ('a"b', 'a"b'), (r'"a\\b"', r"a\b"), ("  x\t", "x")),
+        *(
+            ("a, b", "a, b"),
+            ("# %00 &", "# %00 &"),
+            ("~" * 255, "~" * 255),
+            (f'"{"y" * 255}"', "y" * 255),
+            (None, None),
+        ),
+    ],
+)
+def test_a_key_is_a_quoted_string_or_bare_text(header: str | None, key: str | None) -> None:
+    assert check_idempotency_key(header) == key
+
+
+@pytest.mark.parametrize(
+    "header", ["", " ", '""', '"a', 'a"' + "x" * 254, '"a"b"', '"\\a"', '"a";b=1', "é", "\x7f", "\t"]
+)
+def test_a_malformed_key_is_refused(header: str) -> None:
+    assert refusal(check_idempotency_key, header) == [Code.IDEMPOTENCY_KEY_INVALID]
+
+
+def test_a_read_position_is_a_whole_number_however_it_is_written() -> None:
+    assert [check_read_position({"seq": seq}) for seq in (0, 3, 3.0, 10**30, 1e300)] == [0, 3, 3, 10**30, int(1e300)]
+
+
+@pytest.mark.parametrize("seq", [None, "1", 0.5, float("nan"), float("inf"), True, False, -1, -1.0, [1]])
+def test_another_read_position_is_refused(seq: object) -> None:
+    assert refusal(check_read_position, {"seq": seq}) == refusal(check_read_position, {}) == [Code.SEQ_INVALID]
 
 
 @given(st.uuids())
