@@ -43,7 +43,7 @@ def test_a_warm_list_is_one_query_and_no_statement(api: Api, statements: list[st
     assert statements == []
 
 
-def test_a_process_that_knows_nobody_asks_once(api: Api, statements: list[str]) -> None:
+def test_a_new_process_asks_once_and_reads_consistently(api: Api, statements: list[str]) -> None:
     anna, bert = api.couple()
     group = talk(anna, bert, 1)
     with api.variant() as cold:
@@ -54,6 +54,7 @@ def test_a_process_that_knows_nobody_asks_once(api: Api, statements: list[str]) 
             reader.messages(group)
             reader.inbox()
     assert [call.operation for call in calls] == ["GetItem", "Query", "Query", "Query"]
+    assert all(call.body["ConsistentRead"] for call in calls)
     assert len([each for each in statements if "FROM users" in each]) == 1
 
 
@@ -88,14 +89,6 @@ def test_a_send_after_another_processs_send_is_one_more_transaction_and_no_read(
         with api.wire() as calls:
             assert anna.answer("from here", group=group)["seq"] == 3
     assert [call.operation for call in calls] == ["TransactWriteItems", "TransactWriteItems"]
-
-
-def test_the_cost_does_not_grow_with_the_history(api: Api) -> None:
-    anna, bert = api.couple()
-    group = talk(anna, bert, 30)
-    with api.wire() as calls:
-        anna.messages(group, limit=5)
-    assert [call.body["Limit"] for call in calls] == [6]
 
 
 def test_a_refused_request_costs_nothing(api: Api) -> None:

@@ -1,103 +1,81 @@
-"""Cursors over HTTP: whoever makes one up, alters one, or takes one elsewhere is refused."""
+"""Cursors over HTTP: the API refuses a made-up one, an altered one, and one of another list."""
 
 from __future__ import annotations
 
-import uuid
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from itsdangerous import URLSafeSerializer
 
 from tests.support.api import Api, Person, refused, run_api
-
-INBOX = "/api/message_groups"
+from tests.support.lists import INBOX, conversation, feed_cursor, links, texts
 
 api = pytest.fixture(scope="module")(run_api)
 
 
 def cursor_of(person: Person, path: str) -> str:
     """The cursor of the second page."""
-    link = person.get(path, limit=1).headers["Link"]
-    return parse_qs(urlsplit(link[1 : link.index(">")]).query)["cursor"][0]
+    return parse_qs(urlsplit(links(person.get(path, limit=1))["next"]).query)["cursor"][0]
 
 
-def messages_path(anna: Person, bert: Person) -> str:
-    """Where a conversation of two messages is."""
-    group = [anna.write(text, to=bert)["message_group_uuid"] for text in ("one", "two")][0]
-    return f"/api/messages/{group}"
+def assert_refused(person: Person, path: str, cursor: str, *, name: str = "cursor") -> None:
+    assert refused(person.get(path, **{name: cursor})) == (422, ["cursor_invalid"])
 
 
-def assert_refused(person: Person, path: str, cursor: str) -> None:
-    assert refused(person.get(path, cursor=cursor)) == (422, ["cursor_invalid"])
-
-
-def test_a_cursor_works_again_and_for_the_other_member(api: Api) -> None:
-    anna, bert = api.couple()
-    path = messages_path(anna, bert)
+def test_a_cursor_works_again_for_both_members_at_every_process_of_a_deployment(api: Api) -> None:
+    anna, path, sent = conversation(api, 2)
+    bert = api.sign_in(api.app.extensions["dependencies"].users.by_handle(sent[1]["handle"]))
     cursor = cursor_of(anna, path)
-    pages = [person.get(path, cursor=cursor).json for person in (anna, anna, bert)]
-    assert [[row["message"] for row in page] for page in pages] == [["one"]] * 3
-
-
-def test_a_cursor_works_at_every_process_of_a_deployment(api: Api) -> None:
-    anna, bert = api.couple()
-    path = messages_path(anna, bert)
     with api.variant() as other:
-        assert other.sign_in(anna.user).get(path, cursor=cursor_of(anna, path)).status_code == 200
+        for person in (anna, anna, bert, other.sign_in(anna.user)):
+            assert texts(person.get(path, cursor=cursor)) == ["0"]
     with api.variant(secret_key="another deployment's secret") as foreign:
-        assert_refused(foreign.sign_in(anna.user), path, cursor_of(anna, path))
+        assert_refused(foreign.sign_in(anna.user), path, cursor)
+        assert_refused(foreign.sign_in(anna.user), INBOX, feed_cursor(anna), name="since")
 
 
 @pytest.mark.parametrize("cursor", ["", "x", ".", "a.b", "%00", "\0", "\ud7ff.☃", "." * 200, "x" * 9000, "None", "{}"])
-@pytest.mark.parametrize("inbox", [True, False])
-def test_a_cursor_that_was_made_up_is_refused(api: Api, cursor: str, inbox: bool) -> None:
-    anna, bert = api.couple()
-    assert_refused(anna, INBOX if inbox else messages_path(anna, bert), cursor)
+def test_a_made_up_cursor_is_refused(api: Api, cursor: str) -> None:
+    anna, path, _ = conversation(api, 1)
+    assert_refused(anna, path, cursor)
+    assert_refused(anna, INBOX, cursor)
+    assert_refused(anna, INBOX, cursor, name="since")
 
 
-def test_a_cursor_signed_with_another_secret_is_refused(api: Api) -> None:
-    anna = api.sign_up()
+def test_an_altered_or_forged_cursor_is_refused(api: Api) -> None:
+    anna, path, _ = conversation(api, 2)
+    cursor, since = cursor_of(anna, path), feed_cursor(anna)
+    payload, _, signature = cursor.partition(".")
+    for altered in (f"A{cursor[1:]}", f"{payload[:-1]}.{signature}", payload, f"{cursor}.x", cursor.swapcase()):
+        assert_refused(anna, path, altered)
+    for altered in (f"A{since[1:]}", since[:-1], since.swapcase()):
+        assert_refused(anna, INBOX, altered, name="since")
     forged = URLSafeSerializer("a guess", salt=f"cursor GRP#{anna.user.uuid}").dumps("2026")
     assert_refused(anna, INBOX, str(forged))
 
 
-def test_an_altered_cursor_is_refused(api: Api) -> None:
-    anna, bert = api.couple()
-    path = messages_path(anna, bert)
-    cursor = cursor_of(anna, path)
-    payload, _, signature = cursor.partition(".")
-    for altered in (f"A{cursor[1:]}", f"{payload[:-1]}.{signature}", payload, f"{cursor}.x", cursor.swapcase()):
-        assert_refused(anna, path, altered)
-
-
-def test_a_cursor_of_another_conversation_is_refused(api: Api) -> None:
-    anna, bert = api.couple()
-    first, second = messages_path(anna, bert), messages_path(anna, api.sign_up())
-    assert_refused(anna, second, cursor_of(anna, first))
-
-
-def test_a_cursor_of_another_users_inbox_is_refused(api: Api) -> None:
-    anna, bert = api.couple()
-    for other in (api.sign_up(), api.sign_up()):
-        anna.write("hello", to=other)
-    assert_refused(bert, INBOX, cursor_of(anna, INBOX))
-
-
-def test_a_cursor_of_messages_is_none_of_the_inbox(api: Api) -> None:
-    anna, bert = api.couple()
-    path = messages_path(anna, bert)
-    anna.write("hello", to=api.sign_up())
-    assert_refused(anna, INBOX, cursor_of(anna, path))
+def test_a_cursor_of_another_list_is_refused(api: Api) -> None:
+    (anna, path, _), (carl, other_path, _) = conversation(api, 2), conversation(api, 2)
+    for person in (api.sign_up(), carl):
+        anna.write("hello", to=person)
+    assert_refused(anna, path, cursor_of(carl, other_path))
     assert_refused(anna, path, cursor_of(anna, INBOX))
+    assert_refused(anna, INBOX, cursor_of(anna, path))
+    assert_refused(anna, INBOX, cursor_of(carl, INBOX))
+    assert_refused(anna, INBOX, feed_cursor(carl), name="since")
+    assert_refused(anna, INBOX, cursor_of(anna, INBOX), name="since")
+    assert_refused(anna, INBOX, feed_cursor(anna))
 
 
 def test_a_cursor_opens_no_conversation_of_others(api: Api) -> None:
-    anna, bert = api.couple()
-    path = messages_path(anna, bert)
-    answer = api.sign_up().get(path, cursor=cursor_of(anna, path))
-    assert refused(answer) == (404, ["message_group_not_found"])
+    anna, path, _ = conversation(api, 2)
+    for cursor in (cursor_of(anna, path), "x"):
+        answer = api.sign_up().get(path, cursor=cursor)
+        assert refused(answer) == (404, ["message_group_not_found"])
 
 
-def test_a_cursor_tells_nothing_about_an_unknown_conversation(api: Api) -> None:
-    answer = api.sign_up().get(f"/api/messages/{uuid.uuid4()}", cursor="x")
-    assert refused(answer) == (404, ["message_group_not_found"])
+def test_a_feed_cursor_is_the_only_position_and_keeps_the_limit(api: Api) -> None:
+    anna = api.sign_up()
+    since = feed_cursor(anna)
+    assert refused(anna.get(INBOX, since=since, cursor="x")) == (422, ["position_ambiguous"])
+    assert refused(anna.get(INBOX, since=since, limit="0")) == (422, ["limit_invalid"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from itertools import combinations
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -14,20 +15,16 @@ from tests.support.lists import INBOX, conversation, feed_cursor, links, texts, 
 api = pytest.fixture(scope="module")(run_api)
 
 
-def test_the_messages_before_each_message(api: Api) -> None:
+def test_the_messages_before_and_after_each_message(api: Api) -> None:
     anna, path, sent = conversation(api, 5)
     for number, message in enumerate(sent):
-        response = anna.get(path, before=message["created_at"], limit=2)
-        assert texts(response) == [str(each) for each in (number - 1, number - 2) if each >= 0]
-        assert ("next" in links(response)) == (number > 2)
-
-
-def test_the_messages_after_each_message(api: Api) -> None:
-    anna, path, sent = conversation(api, 5)
-    for number, message in enumerate(sent):
-        response = anna.get(path, after=message["created_at"], limit=2)
-        assert texts(response) == [str(each) for each in (number + 2, number + 1) if each < 5]
-        assert ("next" in links(response)) == (number < 2)
+        for place, neighbours, more in (
+            ("before", (number - 1, number - 2), number > 2),
+            ("after", (number + 2, number + 1), number < 2),
+        ):
+            response = anna.get(path, limit=2, **{place: message["created_at"]})
+            assert texts(response) == [str(neighbour) for neighbour in neighbours if 0 <= neighbour < 5]
+            assert ("next" in links(response)) == more
 
 
 @pytest.mark.parametrize(("limit", "newer"), [(1, 0), (2, 1), (3, 1), (4, 2), (5, 2), (100, 50)])
@@ -120,18 +117,9 @@ def test_old_sort_keys_are_positions_as_they_are(api: Api, keys: tuple[str, str,
 
 
 @pytest.mark.parametrize("name", ["before", "after", "around"])
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("", "x", "2026", "2026-01-02", "12:00:00", "2026-13-02T12:00:00Z", "2026-01-02T25:00:00Z", "Z", "None"),
-        *("2026-01-02T12:00:00ZZ", "2026-01-02T12:00:00+99:00", "2026-01-02T12:00:00\0Z", "2026-01-02\0T12:00:00"),
-        *("٢026-01-02T12:00:00Z", "2026-01-02☃12:00:00Z", f"2026-01-02T12:00:00.{'1' * 3000}Z", "9" * 3000),
-        *("2026-01-02T12:00:00Z ", " 2026-01-02T12:00:00Z", "2026-01-02T12:00:00Z\n", "2026-01-02T12:00:00+00:00Z"),
-    ],
-)
-def test_what_is_no_time_is_refused(api: Api, name: str, text: str) -> None:
+def test_a_position_is_a_time(api: Api, name: str) -> None:
     path = f"/api/messages/{uuid.UUID(int=1)}"
-    assert refused(api.sign_up().get(path, **{name: text})) == (422, ["created_at_invalid"])
+    assert refused(api.sign_up().get(path, **{name: "x"})) == (422, ["created_at_invalid"])
 
 
 def test_one_position_is_taken_at_a_time(api: Api) -> None:
@@ -139,21 +127,17 @@ def test_one_position_is_taken_at_a_time(api: Api) -> None:
     at = sent[0]["created_at"]
     cursor = parse_qs(urlsplit(links(anna.get(path, limit=1))["next"]).query)["cursor"][0]
     positions = {"cursor": cursor, "before": at, "after": at, "around": at}
-    for first in positions:
-        for second in positions.keys() - {first}:
-            query = {first: positions[first], second: positions[second]}
-            assert refused(anna.get(path, **query)) == (422, ["position_ambiguous"])
-    assert refused(anna.get(path, **positions)) == (422, ["position_ambiguous"])
+    for first, second in combinations(positions, 2):
+        query = {first: positions[first], second: positions[second]}
+        assert refused(anna.get(path, **query)) == (422, ["position_ambiguous"])
     assert refused(anna.get(path, before="x", after="y")) == (422, ["position_ambiguous"])
 
 
 def test_a_position_opens_no_conversation_of_others(api: Api) -> None:
-    _, path, sent = conversation(api, 2)
-    stranger = api.sign_up("stranger")
-    for name in ("before", "after", "around"):
-        for each in (path, f"/api/messages/{uuid.uuid4()}", "/api/messages/x"):
-            answer = stranger.get(each, **{name: sent[1]["created_at"]})
-            assert refused(answer) == (404, ["message_group_not_found"])
+    _, path, sent = conversation(api, 1)
+    for place in ("before", "after", "around"):
+        answer = api.sign_up().get(path, **{place: sent[0]["created_at"]})
+        assert refused(answer) == (404, ["message_group_not_found"])
 
 
 def test_each_form_is_one_query_and_around_is_two(api: Api) -> None:
