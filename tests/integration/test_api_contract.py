@@ -15,10 +15,8 @@ import psycopg
 import pytest
 import schemathesis
 from flask import Flask
-from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
-from schemathesis import Case, GenerationMode
-from schemathesis.core.failures import FailureGroup
+from hypothesis import Phase, settings
+from schemathesis import Case
 from schemathesis.core.parameters import ParameterLocation
 
 from lib.postgres.database import Database
@@ -34,7 +32,7 @@ CONFIG: dict[str, Any] = {
     "analysis": {"constants": {"enabled": False}},
 }
 BOUNDED = settings(
-    max_examples=25, stateful_step_count=8, phases=[Phase.generate], derandomize=True, database=None, deadline=None
+    max_examples=12, stateful_step_count=8, phases=[Phase.generate], derandomize=True, database=None, deadline=None
 )
 GROUP, GROUPS = "/api/message_groups/{message_group_uuid}", "/api/message_groups"
 MESSAGES = "/api/messages/{message_group_uuid}"
@@ -130,7 +128,7 @@ def test_a_stranger_is_refused_as_documented(stranger: Caller, case: Case) -> No
 
 
 @load(DOCUMENT, tokens=True).parametrize()
-def test_who_has_no_token_is_refused_as_documented(member: Caller, case: Case) -> None:
+def test_a_request_without_a_token_is_refused_as_documented(member: Caller, case: Case) -> None:
     aim(case, member)
     case.call_and_validate()
 
@@ -146,41 +144,7 @@ def test_requests_that_build_on_answers_are_answered_as_documented(member: Calle
         def validate_response(self, response: Any, case: Case, **sent: Any) -> None:
             case.validate_response(response, headers=member.headers, transport_kwargs=sent, recorder=self.recorder)
 
-    Client.run(settings=settings(BOUNDED, max_examples=12))
-
-
-@pytest.mark.parametrize(
-    ("label", "place", "wrong", "failure"),
-    [
-        ("GET /api/unread", "schemas/UnreadTotal/properties/unread_count", {"type": "null"}, "violates schema"),
-        (f"GET {MESSAGES}", "schemas/Message/required", ["id"], "violates schema"),
-        (f"GET {GROUP}", "schemas/Member", {"additionalProperties": False}, "violates schema"),
-        ("GET /api/unread", "headers/X-Request-Id/schema/pattern", "^no$", "header does not conform"),
-        (f"GET {GROUPS}", "headers/Link/required", True, "Missing required response headers"),
-        (f"GET {GROUPS}", "parameters/Limit/schema/maximum", 999, "Schema-valid request rejected"),
-        ("GET /api/docs", "parameters/IfNoneMatch/schema", {"type": "integer"}, "Schema-violating request accepted"),
-        (f"GET {GROUP}", "responses/MessageGroupNotFound/content", {"text/html": {}}, "Undocumented Content-Type"),
-    ],
-)
-def test_what_is_wrong_in_the_document_is_found(
-    member: Caller, label: str, place: str, wrong: Any, failure: str
-) -> None:
-    openapi = deepcopy(DOCUMENT)
-    *path, last = place.split("/")
-    part = openapi["components"]
-    for name in path:
-        part = part[name]
-    part[last] = wrong
-    operation = load(openapi).find_operation_by_label(label)
-
-    @given(case=st.one_of(*(operation.as_strategy(generation_mode=mode) for mode in GenerationMode)))
-    @BOUNDED
-    def send(case: Case) -> None:
-        aim(case, member)
-        case.call_and_validate(headers=member.headers)
-
-    with pytest.raises(FailureGroup, match=failure):
-        send()
+    Client.run(settings=BOUNDED)
 
 
 def test_the_examples_are_what_the_seeded_system_answers(unused: Api) -> None:

@@ -1,4 +1,4 @@
-"""What surrounds the answers: which origins may read them, and the id that every request has."""
+"""The headers of every answer: the origins that may read it, and the id of its request."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from werkzeug.test import TestResponse
 from tests.support.api import Api, run_api
 
 FRONTEND, BACKEND = "https://cruddur.example", "https://api.cruddur.example"
-EXPOSED = {
-    *("etag", "feed-cursor", "idempotency-replayed", "link"),
-    *("retry-after", "www-authenticate", "x-request-id"),
-}
+EXPOSED = {"etag", "feed-cursor", "idempotency-replayed", "link", "retry-after", "www-authenticate", "x-request-id"}
 CORS_HEADERS = {"Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "Access-Control-Allow-Headers"}
 
 REQUEST_HEADERS = ("authorization", "content-type", "idempotency-key", "if-none-match")
@@ -29,12 +26,9 @@ def api(plain: Api) -> Iterator[Api]:
 
 
 def preflight(api: Api, origin: str, *, method: str = "POST", path: str = "/api/messages") -> TestResponse:
-    headers = {
-        "Origin": origin,
-        "Access-Control-Request-Method": method,
-        "Access-Control-Request-Headers": ", ".join(REQUEST_HEADERS),
-    }
-    return api.app.test_client().options(path, headers=headers)
+    asked = {"Method": method, "Headers": ", ".join(REQUEST_HEADERS)}
+    headers = {f"Access-Control-Request-{name}": value for name, value in asked.items()}
+    return api.app.test_client().options(path, headers={"Origin": origin, **headers})
 
 
 def listed(value: str) -> set[str]:
@@ -43,36 +37,30 @@ def listed(value: str) -> set[str]:
 
 @pytest.mark.parametrize("origin", [FRONTEND, BACKEND])
 def test_the_clients_origins_may_call(api: Api, origin: str) -> None:
-    requests = [
+    for method, path in (
         ("POST", "/api/messages"),
-        ("GET", "/api/message_groups"),
         ("GET", "/api/messages/x"),
         ("DELETE", "/api/message_groups/x/read"),
-    ]
-    for method, path in requests:
+    ):
         response = preflight(api, origin, method=method, path=path)
         assert response.status_code == 200
         assert response.headers["Access-Control-Allow-Origin"] == origin
         assert listed(response.headers["Access-Control-Allow-Headers"]) == set(REQUEST_HEADERS)
         assert method.lower() in listed(response.headers["Access-Control-Allow-Methods"])
+        assert "Access-Control-Allow-Credentials" not in response.headers
 
 
 @pytest.mark.parametrize("origin", [FRONTEND, BACKEND.upper()])
 def test_the_clients_origins_may_read_answers_and_refusals(api: Api, origin: str) -> None:
     anna = api.sign_up()
     client = api.app.test_client()
-    answers = [
-        client.get("/api/message_groups", headers={**anna.headers, "Origin": origin}),
-        client.get("/api/message_groups", headers={"Origin": origin}),
-        client.get("/api/nothing", headers={"Origin": origin}),
-        client.get("/api/messages", headers={"Origin": origin}),
-        client.get("/api/health-check", headers={"Origin": origin}),
-    ]
-    assert [answer.status_code for answer in answers] == [200, 401, 404, 405, 200]
+    paths = ("/api/message_groups", "/api/nothing", "/api/messages", "/api/health-check")
+    answers = [client.get(path, headers={"Origin": origin}) for path in paths]
+    answers.append(client.get("/api/message_groups", headers={**anna.headers, "Origin": origin}))
+    assert [answer.status_code for answer in answers] == [401, 404, 405, 200, 200]
     for answer in answers:
         assert answer.headers["Access-Control-Allow-Origin"] == origin
-        exposed = listed(answer.headers["Access-Control-Expose-Headers"])
-        assert exposed == EXPOSED
+        assert listed(answer.headers["Access-Control-Expose-Headers"]) == EXPOSED
         assert answer.headers.getlist("Vary") == ["Origin"]
 
 
@@ -92,40 +80,31 @@ def test_other_origins_may_not(api: Api, origin: str) -> None:
 
 def test_an_origin_is_no_pattern(plain: Api) -> None:
     with plain.variant(frontend_url="http://[::1]:3000", backend_url="http://a.b") as api:
-        for origin, allowed in (
-            ("http://[::1]:3000", True),
-            ("http://:3000", False),
-            ("http://1:3000", False),
-            ("http://aXb", False),
-        ):
+        for origin in ("http://[::1]:3000", "http://:3000", "http://1:3000", "http://aXb"):
             response = api.app.test_client().get("/api/health-check", headers={"Origin": origin})
-            assert ("Access-Control-Allow-Origin" in response.headers) == allowed
+            assert ("Access-Control-Allow-Origin" in response.headers) == ("[" in origin)
 
 
-def test_who_names_no_origin_gets_no_cors_headers(api: Api) -> None:
+def test_a_request_without_an_origin_gets_no_cors_headers(api: Api) -> None:
     response = api.app.test_client().get("/api/health-check")
     assert CORS_HEADERS & set(response.headers.keys()) == set()
     assert response.headers.getlist("Vary") == ["Origin"]
 
 
-def test_credentials_are_never_allowed(api: Api) -> None:
-    assert "Access-Control-Allow-Credentials" not in preflight(api, FRONTEND).headers
+@pytest.mark.parametrize("request_id", ["x", "a1B2-c3._", "5ae290ed-55d1-47a0-bc6d-fe2bc2700399", "x" * 64])
+def test_a_sane_request_id_is_taken_over(api: Api, request_id: str) -> None:
+    response = api.app.test_client().get("/api/health-check", headers={"X-Request-Id": request_id})
+    assert response.headers["X-Request-Id"] == request_id
+    assert api.lines()[-1]["request_id"] == request_id
 
 
-@pytest.mark.parametrize("given", ["x", "a1B2-c3._", "5ae290ed-55d1-47a0-bc6d-fe2bc2700399", "x" * 64])
-def test_a_sane_request_id_is_taken_over(api: Api, given: str) -> None:
-    response = api.app.test_client().get("/api/health-check", headers={"X-Request-Id": given})
-    assert response.headers["X-Request-Id"] == given
-    assert api.lines()[-1]["request_id"] == given
-
-
-@pytest.mark.parametrize("given", ["", "x" * 65, "a b", "ü", "a\0b", '"}{', "<script>", "a\tb", "٣"])
-def test_another_request_id_is_replaced(api: Api, given: str) -> None:
-    headers = {"X-Request-Id": given.encode().decode("latin-1")}
-    made = [api.app.test_client().get("/api/health-check", headers=headers).headers["X-Request-Id"] for _ in range(2)]
-    assert made[0] != made[1]
-    assert [str(uuid.UUID(each)) for each in made] == made
-    assert api.lines()[-1]["request_id"] == made[1]
+@pytest.mark.parametrize("request_id", ["", "x" * 65, "a b", "ü", "a\0b", '"}{', "<script>", "a\tb", "٣"])
+def test_another_request_id_is_replaced(api: Api, request_id: str) -> None:
+    headers = {"X-Request-Id": request_id.encode().decode("latin-1")}
+    ids = [api.app.test_client().get("/api/health-check", headers=headers).headers["X-Request-Id"] for _ in range(2)]
+    assert ids[0] != ids[1]
+    assert [str(uuid.UUID(new)) for new in ids] == ids
+    assert api.lines()[-1]["request_id"] == ids[1]
 
 
 def test_refusals_have_a_request_id_as_well(api: Api) -> None:
@@ -142,7 +121,7 @@ def test_links_lead_to_the_backend_url(api: Api) -> None:
     assert response.headers["Link"].startswith(f"<{BACKEND}/api/messages/{group}?")
 
 
-def test_json_says_that_it_is_json(api: Api) -> None:
+def test_an_answer_is_json_in_utf_8(api: Api) -> None:
     anna, bert = api.couple()
     sent = anna.post({"message": "schön", "handle": bert.user.handle})
     assert sent.content_type == "application/json"

@@ -1,4 +1,4 @@
-"""Whatever a client asks for, it gets an answer of the contract: unknown paths, wrong methods, strange addresses."""
+"""The API answers every request as its contract says: unknown paths, wrong methods, strange addresses and headers."""
 
 from __future__ import annotations
 
@@ -14,17 +14,9 @@ api = pytest.fixture(scope="module")(run_api)
 @pytest.mark.parametrize(
     "path",
     [
-        *("/", "/api", "/api/", "/api/nothing", "/static/x", "/favicon.ico", "/api/message_groups/", "/api/messages/"),
-        *("/api/messages/a/b", "/api/users/bayko/short", "/api/users/@/short", "/api/users/@a/b/short", "/API/ready"),
-        *(
-            "/api/users/@a%2Fb/short",
-            "/api/%00",
-            "/api/%ff",
-            "/api/../etc/passwd",
-            "/%2e%2e/",
-            "/api/☃",
-            "/" + "x" * 9000,
-        ),
+        *("/", "/api", "/api/", "/static/x", "/favicon.ico", "/api/message_groups/", "/api/messages/", "/API/ready"),
+        *("/api/messages/a/b", "/api/users/bayko/short", "/api/users/@/short", "/api/users/@a%2Fb/short"),
+        *("/api/%00", "/api/%ff", "/api/../etc/passwd", "/%2e%2e/", "/api/☃", "/" + "x" * 9000),
     ],
 )
 def test_an_unknown_path_is_not_found(api: Api, path: str) -> None:
@@ -32,24 +24,20 @@ def test_an_unknown_path_is_not_found(api: Api, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "allowed"),
+    ("methods", "path", "allowed"),
     [
-        ("GET", "/api/messages", {"POST", "OPTIONS"}),
-        ("PUT", "/api/messages", {"POST", "OPTIONS"}),
-        ("HEAD", "/api/messages", {"POST", "OPTIONS"}),
-        ("POST", "/api/messages/5ae290ed-55d1-47a0-bc6d-fe2bc2700399", {"GET", "HEAD", "OPTIONS"}),
-        ("DELETE", "/api/message_groups", {"GET", "HEAD", "OPTIONS"}),
-        ("PATCH", "/api/users/@bayko/short", {"GET", "HEAD", "OPTIONS"}),
-        ("TRACE", "/api/health-check", {"GET", "HEAD", "OPTIONS"}),
-        ("BREW", "/api/ready", {"GET", "HEAD", "OPTIONS"}),
+        (["GET", "PUT", "HEAD"], "/api/messages", {"POST", "OPTIONS"}),
+        (["POST"], "/api/messages/5ae290ed-55d1-47a0-bc6d-fe2bc2700399", {"GET", "HEAD", "OPTIONS"}),
+        (["DELETE"], "/api/message_groups", {"GET", "HEAD", "OPTIONS"}),
+        (["TRACE", "BREW"], "/api/health-check", {"GET", "HEAD", "OPTIONS"}),
     ],
 )
-def test_a_wrong_method_names_the_right_ones(api: Api, method: str, path: str, allowed: set[str]) -> None:
-    response = api.app.test_client().open(path, method=method)
-    assert response.status_code == 405
-    assert set(response.headers["Allow"].split(", ")) == allowed
-    if method != "HEAD":
-        assert response.json == ["method_not_allowed"]
+def test_a_wrong_method_names_the_right_ones(api: Api, methods: list[str], path: str, allowed: set[str]) -> None:
+    for method in methods:
+        response = api.app.test_client().open(path, method=method)
+        assert response.status_code == 405
+        assert set(response.headers["Allow"].split(", ")) == allowed
+        assert method == "HEAD" or response.json == ["method_not_allowed"]
 
 
 def test_head_is_get_without_a_body(api: Api) -> None:
@@ -99,22 +87,12 @@ def test_a_query_that_is_not_ascii_is_a_bad_request(api: Api, path: str, query: 
 @pytest.mark.parametrize(
     "headers",
     [
-        {"Host": "a b"},
-        {"Host": ""},
-        {"Host": "x" * 9000},
-        {"Host": "[::1"},
-        {"Host": "evil.example\0"},
-        {"Host": "localhost:99999999"},
-        {"X-Forwarded-For": "';--", "X-Forwarded-Host": "\0"},
-        {"Accept": "text/html;q=x, */", "Accept-Encoding": "\0", "Accept-Language": "ü"},
+        *({"Host": host} for host in ("a b", "", "x" * 9000, "[::1", "evil.example\0", "localhost:99999999")),
+        {"X-Forwarded-For": "';--", "X-Forwarded-Host": "\0", "Origin": "\0", "Cookie": "a=b; \0=\0; =;;"},
+        {"Accept": "text/html;q=x, */", "Accept-Encoding": "\0", "Accept-Language": "ü", "Content-Type": "\0"},
+        {"Range": "bytes=-", "If-None-Match": "*", "If-Modified-Since": "yesterday", "Expect": "the unexpected"},
         {"Content-Length": "abc"},
-        {"Content-Type": "\0"},
-        {"Cookie": "a=b; \0=\0; =;;"},
-        {"Range": "bytes=-"},
-        {"If-None-Match": "*", "If-Modified-Since": "yesterday"},
-        {"Expect": "the unexpected"},
         {"Transfer-Encoding": "gzip, chunked"},
-        {"Origin": "\0"},
     ],
 )
 @pytest.mark.parametrize("path", ["/api/health-check", "/api/message_groups", "/api//message_groups", "/nothing"])

@@ -28,14 +28,6 @@ def test_it_is_an_openapi_document() -> None:
     schemathesis.openapi.from_dict(DOCUMENT).validate()
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"info": {}}, {"paths": {"/x": {"get": {"responses": {"200": {}}}}}}, {"openapi": "3.1.0", "extra": 1}]
-)
-def test_what_is_no_openapi_document_is_found(wrong: Node) -> None:
-    with pytest.raises(jsonschema_rs.ValidationError):
-        schemathesis.openapi.from_dict({**DOCUMENT, **wrong}).validate()
-
-
 def test_its_routes_are_those_of_the_application(app: Flask) -> None:
     routes = {
         (method, re.sub(r"<(\w+)>", r"{\1}", rule.rule))
@@ -111,22 +103,18 @@ def test_every_example_is_valid() -> None:
         validator(schema).validate(value)
 
 
-def test_a_wrong_example_is_found() -> None:
-    message = {"$ref": "#/components/schemas/Message"}
-    good = DOCUMENT["components"]["schemas"]["Message"]["example"]
-    for wrong in ({"seq": 0}, {"uuid": "x"}, {"created_at": "yesterday"}, {"message": ""}, {"extra": 1}):
-        assert not validator(message).is_valid({**good, **wrong})
-    new = {"$ref": "#/components/schemas/NewMessage"}
+def test_a_new_message_has_text_and_one_receiver() -> None:
+    new = validator({"$ref": "#/components/schemas/NewMessage"})
     text, group = {"message": "Hi"}, {"message_group_uuid": "5ae290ed-55d1-47a0-bc6d-fe2bc2700399"}
-    assert validator(new).is_valid({**text, **group, "handle": None})
-    for wrong in (
+    assert new.is_valid({**text, **group, "handle": None})
+    for body in (
         text,
         group,
         {**text, **group, "handle": "b"},
         {**group, "message": " \n"},
         {**group, "message": "\0"},
     ):
-        assert not validator(new).is_valid(wrong)
+        assert not new.is_valid(body)
 
 
 def path_of(operation: Node) -> str:
