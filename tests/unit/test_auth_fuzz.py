@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from lib.identity.tokens import REQUIRED_CLAIMS, TokenRejected, TokenVerifier
 from tests.support.tokens import TokenIssuer, forge
-
-SUB = "f73f4b05-a59e-468b-8a29-a1c39e7a2222"
+from tests.support.verifiers import SUB, verifier_of
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=2)
@@ -27,7 +26,7 @@ def pool() -> Iterator[TokenIssuer]:
 
 @pytest.fixture(scope="module")
 def verifier(pool: TokenIssuer) -> TokenVerifier:
-    return TokenVerifier(issuer=pool.issuer, client_id=pool.client_id, jwks_url=pool.jwks_url)
+    return verifier_of(pool)
 
 
 @settings(max_examples=100, deadline=None)

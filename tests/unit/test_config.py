@@ -32,6 +32,10 @@ MINIMUM = {
     "AWS_COGNITO_USER_POOL_CLIENT_ID": "3n4b5urk1ft4fl3mg5e62d9ado",
     "SECRET_KEY": "sixteen characters or more",
 }
+AWS_URLS = (
+    *("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER"),
+    *("COGNITO_ISSUER", "COGNITO_JWKS_URL"),
+)
 DECLARED = {each.name.upper(): each for each in fields(Settings)}
 
 Files = Callable[..., None]
@@ -88,22 +92,13 @@ def test_everything_that_is_wrong_is_named_at_once() -> None:
     [
         ("DATABASE_URL", "mysql://cruddur:secret-of-the-database@db.example.com/cruddur"),
         ("SECRET_KEY", "fifteen letters"),
-        ("MESSAGES_ORDER", "newest"),
-        ("MESSAGES_ORDER", "DESC"),
-        ("GROUP_UPDATES", "both"),
-        ("LOG_LEVEL", "INFO"),
+        *(("MESSAGES_ORDER", "newest"), ("MESSAGES_ORDER", "DESC"), ("GROUP_UPDATES", "both"), ("LOG_LEVEL", "INFO")),
         *((name, value) for name in ("PORT", "WEB_THREADS") for value in ("0", "-1", "+1", "1.5", "1_000", "٣", "x")),
-        ("PORT", "65536"),
+        *(("PORT", "65536"), ("WEB_CONCURRENCY", "257"), ("WEB_THREADS", "257"), ("DATABASE_POOL_SIZE", "501")),
         *(("FEED_WINDOW_SECONDS", value) for value in ("0", "3601", "0.5", "10s")),
-        ("WEB_CONCURRENCY", "257"),
-        ("WEB_THREADS", "257"),
-        ("DATABASE_POOL_SIZE", "501"),
         *(
             (name, value)
-            for name in (
-                *("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER"),
-                *("COGNITO_ISSUER", "COGNITO_JWKS_URL", "FRONTEND_URL", "BACKEND_URL"),
-            )
+            for name in (*AWS_URLS, "FRONTEND_URL", "BACKEND_URL")
             for value in ("localhost:8000", "ftp://localhost", "https://", "//localhost")
         ),
     ],
@@ -113,9 +108,9 @@ def test_a_malformed_setting_is_named(name: str, value: str) -> None:
     assert problem.startswith(f"{name} is ")
 
 
-def test_secrets_are_not_repeated_in_what_is_said_about_them() -> None:
-    said = " ".join(problems({**MINIMUM, "DATABASE_URL": "mysql://u:hunter2@h/d", "SECRET_KEY": "hunter3"}))
-    assert "hunter" not in said
+def test_secrets_are_not_repeated_in_problems() -> None:
+    named = problems({**MINIMUM, "DATABASE_URL": "mysql://u:hunter2@h/d", "SECRET_KEY": "hunter3"})
+    assert "hunter" not in " ".join(named)
 
 
 def test_values_are_typed_and_urls_lose_their_last_slash() -> None:
@@ -146,13 +141,7 @@ def test_an_issuer_of_its_own_moves_the_keys_and_a_key_url_of_its_own_moves_them
     assert apart.cognito_issuer.startswith("https://cognito-idp.us-east-1.")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER"),
-        *("COGNITO_ISSUER", "COGNITO_JWKS_URL"),
-    ],
-)
+@pytest.mark.parametrize("name", AWS_URLS)
 def test_plain_http_is_for_a_local_stack_alone(name: str) -> None:
     for url in ("http://127.0.0.1:8000", "http://localhost", "http://[::1]:8000", "http://dynamodb.test:8000"):
         assert getattr(load(Settings, {**MINIMUM, name: url}), name.lower()) == url
@@ -175,6 +164,11 @@ def test_plain_http_leads_no_other_service_elsewhere_either() -> None:
     load(PostgresSettings, {**MINIMUM, name: url})
 
 
+def test_a_browser_may_be_served_by_plain_http() -> None:
+    url = "http://app.example.com"
+    assert load(Settings, {**MINIMUM, "FRONTEND_URL": url}).frontend_url == url
+
+
 def test_a_region_that_is_not_allowed_is_refused_for_the_table_and_for_the_pool() -> None:
     load(Settings, {**MINIMUM, "ALLOWED_REGIONS": "eu-central-1, us-east-1"})
     assert problems({**MINIMUM, "ALLOWED_REGIONS": "us-east-1,eu-west-1"}) == [
@@ -195,8 +189,12 @@ def test_the_environment_goes_before_dotenv(files: Files, monkeypatch: pytest.Mo
     assert (settings.ddb_table, settings.log_level) == ("from-environment", "debug")
 
 
-def test_dotenv_is_exported_for_boto3(files: Files) -> None:
+def test_dotenv_is_exported_for_boto3_unless_it_is_disabled(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     files(dotenv={**MINIMUM, "AWS_PROFILE": "cruddur"})
+    with monkeypatch.context() as patch:
+        patch.setenv("PYTHON_DOTENV_DISABLED", "1")
+        with pytest.raises(SettingsError):
+            load(Settings)
     load(Settings)
     assert os.environ["AWS_PROFILE"] == "cruddur"
 
@@ -222,20 +220,20 @@ def test_a_running_stack_is_taken_as_a_whole_and_ignored_settings_are_named(
     assert settings.database_url == MINIMUM["DATABASE_URL"]
 
 
-def test_a_running_stack_says_nothing_of_what_belongs_to_a_process_or_to_momento(
+def test_a_running_stack_has_no_settings_of_a_process_or_of_momento(
     files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files()
     own = {"PORT": "6000", "DATABASE_POOL_SIZE": "3", "MOMENTO_API_KEY": "k" * 16, "MOMENTO_CACHE_NAME": "staging"}
     for name, value in own.items():
         monkeypatch.setenv(name, value)
-    every = {name: "" if each.default in (MISSING, None) else str(each.default) for name, each in DECLARED.items()}
-    write_stack_env(config.local_dir(), {**every, **MINIMUM, "DDB_TABLE": "of-the-stack", "PORT": "5000"})
+    defaults = {name: "" if each.default in (MISSING, None) else str(each.default) for name, each in DECLARED.items()}
+    write_stack_env(config.local_dir(), {**defaults, **MINIMUM, "DDB_TABLE": "of-the-stack", "PORT": "5000"})
     assert load(DynamoDBSettings).ddb_table == "of-the-stack"
     assert load(PostgresSettings).database_pool_size == 3
     assert load(CacheSettings).momento_cache_name == "staging"
-    written = (config.local_dir() / "stack.env").read_text()
-    assert {line.partition("=")[0] for line in written.splitlines()} == {
+    written = (config.local_dir() / "stack.env").read_text().splitlines()
+    assert {line.partition("=")[0] for line in written} == {
         name for name, each in DECLARED.items() if each.metadata["of_stack"]
     }
 
@@ -269,30 +267,29 @@ def test_the_local_stack_is_in_the_checkout_unless_said_otherwise(monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("url", "local"),
+    "url",
     [
-        ("http://localhost:8000", True),
-        ("http://LOCALHOST", True),
-        ("http://127.0.0.1:4566", True),
-        ("http://[::1]:4566", True),
-        ("http://dynamodb.test:8000", True),
-        ("postgresql://u:p@postgres.test:5432/cruddur", True),
-        ("postgresql://postgres@/cruddur?host=%2Ftmp%2Fsocket", True),
-        (None, False),
-        ("", False),
-        ("https://dynamodb.eu-central-1.amazonaws.com", False),
-        ("http://127.0.0.1.example.com", False),
-        ("http://localhost.example.com", False),
-        ("http://localhost@example.com", False),
-        ("http://dynamodb.test.example.com", False),
-        ("http://test", False),
-        ("http://latest", False),
-        ("http://[::1", False),
-        ("http://192.0.2.1\\@localhost", False),
-        ("http://192.0.2.1\\@localhost/", False),
-        ("postgresql://u:p@db.example.com/localhost", False),
-        ("not a url", False),
+        *("http://localhost:8000", "http://LOCALHOST", "http://127.0.0.1:4566", "http://[::1]:4566"),
+        *("http://dynamodb.test:8000", "postgresql://u:p@postgres.test:5432/cruddur"),
+        "postgresql://postgres@/cruddur?host=%2Ftmp%2Fsocket",
     ],
 )
-def test_what_counts_as_local(url: str | None, local: bool) -> None:
-    assert is_local(url) is local
+def test_this_machine_and_the_compose_network_are_local(url: str) -> None:
+    assert is_local(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(None, "", "not a url", "http://[::1", "http://test", "http://latest", "http://dynamodb.test.example.com"),
+        *(
+            "https://dynamodb.eu-central-1.amazonaws.com",
+            "http://127.0.0.1.example.com",
+            "http://localhost.example.com",
+        ),
+        *("http://localhost@example.com", "http://192.0.2.1\\@localhost", "http://192.0.2.1\\@localhost/"),
+        "postgresql://u:p@db.example.com/localhost",
+    ],
+)
+def test_no_other_host_is_local(url: str | None) -> None:
+    assert not is_local(url)

