@@ -46,7 +46,7 @@ def connect(api: Api) -> None:
         shared._next_try = 0.0
 
 
-def test_who_signed_in_at_one_process_is_known_to_the_next(api: Api, server: MomentoServer) -> None:
+def test_the_next_process_knows_a_user_of_the_first(api: Api, server: MomentoServer) -> None:
     anna = api.sign_up()
     with process(api, server) as first:
         connect(first)

@@ -147,7 +147,7 @@ def test_requests_that_build_on_answers_are_answered_as_documented(member: Calle
     Client.run(settings=BOUNDED)
 
 
-def test_the_examples_are_what_the_seeded_system_answers(unused: Api) -> None:
+def test_the_seeded_system_answers_the_examples(unused: Api) -> None:
     (augustsz,) = seed(unused, "Augustsz")
     schemas, headers = DOCUMENT["components"]["schemas"], DOCUMENT["components"]["headers"]
     newest = augustsz.get(CONVERSATION, limit=1)

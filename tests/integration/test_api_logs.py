@@ -151,7 +151,7 @@ def test_the_log_names_a_fault_of_dynamodb_by_its_code_alone(
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_bug_is_logged_by_where_it_happened_and_not_by_what_it_says(
+def test_a_bug_is_logged_by_its_place_without_its_message(
     debugged: Api, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:

@@ -113,7 +113,7 @@ def test_strangers_learn_and_move_nothing(api: Api) -> None:
     assert api.items() == before
 
 
-def test_what_each_call_costs(api: Api) -> None:
+def test_each_call_costs_its_documented_requests(api: Api) -> None:
     anna, bert = api.couple()
     group = talk(anna, bert, 3)
     expected = [

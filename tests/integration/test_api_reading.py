@@ -95,7 +95,7 @@ def test_pages_stay_whole_while_others_write(api: Api) -> None:
     assert seen == ["4", "3", "2", "1", "0"]
 
 
-def test_a_link_keeps_what_the_request_asked_for(api: Api) -> None:
+def test_a_link_keeps_the_arguments_of_the_request(api: Api) -> None:
     anna, path, _ = conversation(api, 3)
     query = parse_qs(urlsplit(links(anna.get(path, limit=1, order="asc", other="ä&b"))["next"]).query)
     assert query.pop("cursor")
@@ -121,7 +121,7 @@ def test_a_deployment_may_make_ascending_the_default(api: Api) -> None:
         assert texts(reader.get(path, order="desc")) == ["2", "1", "0"]
 
 
-def test_a_group_of_others_looks_like_one_that_is_not_there(api: Api) -> None:
+def test_a_group_of_others_is_not_found(api: Api) -> None:
     anna, path, _ = conversation(api, 1)
     stranger = api.sign_up("stranger")
     for unknown in (path, f"/api/messages/{uuid.uuid4()}"):

@@ -47,7 +47,7 @@ class ReadPositionContract:
 
         assert state.members[BERT.uuid].read_seq == contents.inbox(BERT)[0].read_seq == read_seq
 
-    def test_what_changes_nothing_writes_nothing(self, new_store: NewStore, contents: TableContents) -> None:
+    def test_mark_without_a_change_writes_nothing(self, new_store: NewStore, contents: TableContents) -> None:
         store = new_store()
         group = write(store, ANNA, BERT)
         before = contents.items()
@@ -123,7 +123,7 @@ class ReadPositionContract:
         store.send(group_uuid=group, sender=ANNA, text="by anna")  # brings it back
         contents.check(group, ["by anna"] * 3)
 
-    def test_search_for_the_others_last_message_keeps_nobody_waiting(self, new_store: NewStore) -> None:
+    def test_search_for_the_others_last_message_blocks_no_send(self, new_store: NewStore) -> None:
         store, elsewhere = new_store(), new_store()
         group = write(store, ANNA, *[BERT] * 40)
         pages: list[int] = []
@@ -142,7 +142,7 @@ class ReadPositionContract:
         assert (state.seq, state.members[BERT.uuid].read_seq) == (43, 0)
         assert pages == [20, 40, 20]
 
-    def test_unread_begins_at_what_the_other_writes_meanwhile(self, new_store: NewStore) -> None:
+    def test_unread_begins_at_a_message_of_the_other_during_the_search(self, new_store: NewStore) -> None:
         store, elsewhere = new_store(), new_store()
         group = write(store, ANNA, BERT)
         newest, meanwhile = store._table.newest, iter((ANNA, BERT))

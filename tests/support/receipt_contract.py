@@ -7,6 +7,8 @@ from datetime import timedelta
 import pytest
 
 from lib.ddb.idempotency import DuplicateRequest, Idempotency, Receipt
+from lib.ddb.items import Message
+from lib.ddb.store import MessageStore
 from lib.users.directory import User
 from tests.support.stores import ANNA, BERT, CARL, NOON, NewStore, SteppingClock, TableContents
 
@@ -18,12 +20,16 @@ def at(moment: timedelta) -> SteppingClock:
     return SteppingClock(timedelta(0), at=NOON + moment)
 
 
+def send_once(store: MessageStore, sender: User, receiver: User) -> Message:
+    return store.send_to_user(sender=sender, receiver=receiver, text="once", idempotency=ONCE)
+
+
 class ReceiptContract:
     """`new_store` and `contents` are fixtures of the subclass's module."""
 
     def test_first_message_and_its_receipt_are_one_write(self, new_store: NewStore, contents: TableContents) -> None:
         store = new_store(clock=at(timedelta(0)))
-        message = store.send_to_user(sender=ANNA, receiver=BERT, text="once", idempotency=ONCE)
+        message = send_once(store, ANNA, BERT)
 
         [stored] = contents.partition(f"IDEM#{ANNA.uuid}#a key")
         assert stored == {
@@ -73,15 +79,15 @@ class ReceiptContract:
     ) -> None:
         late = new_store()
         monkeypatch.setattr(late.conversations, "find_by_pair", lambda sender, receiver: None)
-        first = new_store().send_to_user(sender=ANNA, receiver=BERT, text="once", idempotency=ONCE)
+        first = send_once(new_store(), ANNA, BERT)
 
         with pytest.raises(DuplicateRequest):
-            late.send_to_user(sender=ANNA, receiver=BERT, text="once", idempotency=ONCE)
+            send_once(late, ANNA, BERT)
         contents.check(first.group_uuid, ["once"])
 
     def test_key_belongs_to_its_sender(self, new_store: NewStore, contents: TableContents) -> None:
         store = new_store()
-        sent = [self._send(store, sender, BERT) for sender in (ANNA, CARL)]
+        sent = [send_once(store, sender, BERT) for sender in (ANNA, CARL)]
 
         found = [store.receipt(user=user, key=ONCE.key) is not None for user in (ANNA, CARL, BERT)]
         assert found == [True, True, False]
@@ -92,15 +98,15 @@ class ReceiptContract:
     def test_receipt_counts_for_a_day_whether_or_not_it_was_removed(
         self, new_store: NewStore, contents: TableContents, later: timedelta, counts: bool
     ) -> None:
-        first = self._send(new_store(clock=at(timedelta(0))), ANNA, BERT)
+        first = send_once(new_store(clock=at(timedelta(0))), ANNA, BERT)
         store = new_store(clock=at(later))
 
         assert (store.receipt(user=ANNA, key=ONCE.key) is not None) == counts
         if counts:
             with pytest.raises(DuplicateRequest):
-                self._send(store, ANNA, BERT)
+                send_once(store, ANNA, BERT)
         else:
-            assert self._send(store, ANNA, BERT).uuid != first.uuid
+            assert send_once(store, ANNA, BERT).uuid != first.uuid
         contents.check(first.group_uuid, ["once"] if counts else ["once", "once"])
 
     def test_refused_transaction_leaves_no_receipt(self, new_store: NewStore, contents: TableContents) -> None:
@@ -115,7 +121,7 @@ class ReceiptContract:
         contents.check(group, ["one", "two", "three"])
 
     def test_index_holds_no_receipt(self, new_store: NewStore, contents: TableContents) -> None:
-        self._send(new_store(), ANNA, BERT)
+        send_once(new_store(), ANNA, BERT)
         assert {item["pk"]["S"] for item in contents.indexed()} == {f"GRP#{ANNA.uuid}", f"GRP#{BERT.uuid}"}
 
     def test_any_printable_key_survives(self, new_store: NewStore) -> None:
@@ -125,7 +131,3 @@ class ReceiptContract:
             receipt = store.receipt(user=ANNA, key=key)
             assert receipt
             assert (receipt.key, receipt.answer.text) == (key, key)
-
-    @staticmethod
-    def _send(store: object, sender: User, receiver: User) -> object:
-        return store.send_to_user(sender=sender, receiver=receiver, text="once", idempotency=ONCE)  # type: ignore[attr-defined]

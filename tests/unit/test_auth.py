@@ -24,7 +24,7 @@ def verifier(pool: TokenIssuer) -> TokenVerifier:
 
 
 @pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER ", "Bearer   ", " Bearer "])
-def test_a_valid_access_token_gives_its_sub_whatever_the_case_of_the_scheme(
+def test_a_valid_access_token_gives_its_sub_in_any_case_of_the_scheme(
     pool: TokenIssuer, verifier: TokenVerifier, scheme: str
 ) -> None:
     assert verifier.verify(scheme + pool.token(SUB)) == SUB

@@ -71,7 +71,7 @@ def test_the_minimum_is_enough_and_the_rest_has_defaults() -> None:
     assert settings.aws_endpoint_url_dynamodb is None
 
 
-def test_the_minimum_is_what_has_no_default() -> None:
+def test_the_minimum_is_every_setting_without_a_default() -> None:
     assert set(MINIMUM) == {name for name, each in DECLARED.items() if each.default is MISSING}
 
 

@@ -100,7 +100,7 @@ def test_the_image_listens_where_it_says_and_asks_a_path_of_the_api_for_its_heal
     assert "/api/health-check" in check
 
 
-def test_what_the_image_copies_is_exactly_what_its_build_may_see() -> None:
+def test_the_build_sees_exactly_the_files_that_the_image_copies() -> None:
     sources = {"requirements-runtime.txt", *copied()}
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     assert lines[0] == "*"

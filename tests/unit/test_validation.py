@@ -46,7 +46,7 @@ def test_a_message_goes_to_a_group_or_to_a_user() -> None:
     assert check_new_message({"message": "hi", "handle": " bayko\n"}) == ToUser("hi", "bayko")
 
 
-def test_fields_that_nobody_knows_are_ignored() -> None:
+def test_unknown_fields_are_ignored() -> None:
     assert check_new_message({"message": "hi", "handle": "bayko", "user_uuid": 7}) == ToUser("hi", "bayko")
 
 
@@ -209,5 +209,5 @@ def test_a_uuid_is_one_in_either_case(value: uuid.UUID) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", GROUP[:-1], GROUP + "0", GROUP.replace("5", "g"), GROUP.replace("5", "５")])
-def test_what_looks_like_a_uuid_is_none(text: str) -> None:
+def test_other_text_is_no_uuid(text: str) -> None:
     assert not is_uuid(text)
