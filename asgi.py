@@ -1,8 +1,7 @@
-"""Serves a WSGI application over ASGI: a request takes a thread only once it has arrived whole.
+"""Serves a WSGI application over ASGI: a request takes a thread only when all of it has arrived.
 
-The event loop receives the body, within a time and a size, so a slow client holds no thread.
-A refused request still reaches the application, with its status in the environ, and is logged and answered like any
-error.
+The event loop receives the body and limits its time and size, so a slow client holds no thread. A refused request still
+reaches the application, with its status in the environ. The application logs and answers it like any error.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from weakref import WeakValueDictionary
 
 from routes.request_body import BEGAN, MAX_BODY_BYTES, REFUSED
 
-BODY_SECONDS = 5.0  # for all of a body
-LIVENESS_PATH = "/api/health-check"  # has a thread of its own: whoever asks restarts a process that does not answer
-MAX_READ_BYTES = 1024 * 1024  # read this much of a too large body, so that the client sees the answer
+BODY_SECONDS = 5.0  # for the whole body
+LIVENESS_PATH = "/api/health-check"  # has its own thread: a missing answer makes the orchestrator restart the process
+MAX_READ_BYTES = 1024 * 1024  # of a body that is too large, so that the client gets to read the answer
 
 Environ = dict[str, Any]
 WsgiApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
@@ -35,9 +34,9 @@ Queue = SimpleQueue[tuple[asyncio.Future[Answer | BaseException], Environ]]
 
 
 class Application:
-    """An ASGI application that lets a WSGI application answer, in a bounded number of threads.
+    """An ASGI application that runs a WSGI application in a bounded number of threads.
 
-    One client has half of them at most. They are daemons: a request that hangs does not keep the process from ending.
+    One client uses at most half of the threads. They are daemons, so a request that hangs does not block the exit.
     """
 
     def __init__(self, wsgi: WsgiApp, *, threads: int) -> None:
@@ -46,23 +45,23 @@ class Application:
         self._liveness_queue: Queue = SimpleQueue()
         for queue in (self._liveness_queue, *[self._queue] * threads):
             Thread(target=self._work, args=[queue], daemon=True).start()
-        self._most_of_client = max(1, threads // 2)
-        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._threads_per_client = max(1, threads // 2)
+        self._semaphores: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        environ, whole = _environ(scope), True
+        environ, is_whole = _environ(scope), True
         hosts = [name for name, _ in scope["headers"]].count(b"host")
         if hosts > 1 or (hosts == 0 and scope["http_version"] != "1.0"):  # RFC 9112, section 3.2
             environ[REFUSED] = 400
         if "CONTENT_LENGTH" in environ or environ.pop("HTTP_TRANSFER_ENCODING", None):
             try:
                 async with asyncio.timeout(BODY_SECONDS):
-                    whole = await _receive_body(environ, receive)
+                    is_whole = await _receive_body(environ, receive)
             except TimeoutError:
-                environ[REFUSED], whole = 408, False
+                environ[REFUSED], is_whole = 408, False
             except ConnectionError:
                 return
-        async with self._turn(environ):
+        async with self._semaphore(environ):
             future: asyncio.Future[Answer | BaseException] = asyncio.get_running_loop().create_future()
             queue = self._liveness_queue if environ["PATH_INFO"] == LIVENESS_PATH else self._queue
             queue.put((future, environ))
@@ -70,17 +69,17 @@ class Application:
         if isinstance(answer, BaseException):
             raise answer
         status, headers, body = answer
-        if not whole:
+        if not is_whole:
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    def _turn(self, environ: Environ) -> asyncio.Semaphore:
-        """Half of the threads, for one client. Requests without a token are told apart by their paths."""
+    def _semaphore(self, environ: Environ) -> asyncio.Semaphore:
+        """The limit of one client, by its token. Requests without a token share one limit per path."""
         client = environ.get("HTTP_AUTHORIZATION") or environ["PATH_INFO"]
-        if not (turn := self._turns.get(client)):
-            turn = self._turns[client] = asyncio.Semaphore(self._most_of_client)
-        return turn
+        if not (semaphore := self._semaphores.get(client)):
+            semaphore = self._semaphores[client] = asyncio.Semaphore(self._threads_per_client)
+        return semaphore
 
     def _work(self, queue: Queue) -> None:
         while True:
@@ -92,11 +91,11 @@ class Application:
             future.get_loop().call_soon_threadsafe(_settle, future, outcome)
 
     def _answer(self, environ: Environ) -> Answer:
-        started: list[Any] = []
+        status_and_headers: list[Any] = []
         body: list[bytes] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[..., None]:
-            started[:] = status, headers
+            status_and_headers[:] = status, headers
             return body.append
 
         chunks = self._wsgi(environ, start_response)
@@ -105,7 +104,7 @@ class Application:
         finally:
             if hasattr(chunks, "close"):
                 chunks.close()
-        status, headers = started
+        status, headers = status_and_headers
         names = {name.lower() for name, _ in headers}
         if "content-length" not in names and environ["REQUEST_METHOD"] != "HEAD" and status[:3] not in ("204", "304"):
             headers.append(("Content-Length", str(sum(map(len, body)))))
@@ -119,7 +118,7 @@ def _settle(future: asyncio.Future[Answer | BaseException], outcome: Answer | Ba
 
 
 async def _receive_body(environ: Environ, receive: Receive) -> bool:
-    """Put the body into the environ; whether it is there as a whole. Raises ConnectionError if the client is gone."""
+    """Put the body into the environ, and return whether it is complete. Raises ConnectionError if the client left."""
     declared = int(environ.get("CONTENT_LENGTH") or 0)
     body, size, more = bytearray(), 0, True
     while more and max(size, declared) <= MAX_READ_BYTES:
@@ -132,7 +131,7 @@ async def _receive_body(environ: Environ, receive: Receive) -> bool:
         del body[MAX_BODY_BYTES + 1 :]
     if not more and size < declared:
         environ[REFUSED] = 400
-    environ["CONTENT_LENGTH"] = str(max(size, declared))  # by this the application rejects a too large body
+    environ["CONTENT_LENGTH"] = str(max(size, declared))  # the application rejects a body that is too large by this
     environ["wsgi.input"] = BytesIO(body)
     return not more
 

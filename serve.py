@@ -1,7 +1,7 @@
 """Serves the API with uvicorn and the application's settings: `python serve.py`, locally and in production.
 
-One process starts the workers and restarts any that end. uvicorn's own supervisor cannot be used: at a stop it waits
-for importing workers, and workers survive when it is killed.
+One process starts the workers and restarts a worker that ends. uvicorn's own supervisor does not fit: at a stop it
+waits for workers that still import, and its workers outlive it when it is killed.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from lib.logs import configure
 
 KEEP_ALIVE_SECONDS = 75  # longer than a load balancer's usual 60 s, so that the load balancer closes first
 HEAD_SECONDS = 5  # to receive the headers, from connecting or from a request's first byte
-GRACE_SECONDS = 10  # what a request in flight gets when the server is told to stop
-RESTART_SECONDS = 0.2  # before a worker that has ended is started again
-UNABLE_SECONDS = 1  # the same after one that could not start
+GRACE_SECONDS = 10  # for requests in flight to finish when the server stops
+RESTART_SECONDS = 0.2  # before the server replaces a worker that ended
+UNABLE_SECONDS = 1  # before it replaces a worker that could not start
 HELP_SECONDS = 0.2  # until another worker accepts a stuck worker's connections
-UNREAD_SECONDS = 30  # for which a client may leave an answer unread
-CONNECTIONS = 2500  # of a worker; most of them wait for their next request
+UNREAD_SECONDS = 30  # the longest that a client may leave an answer unread
+CONNECTIONS = 2500  # for each worker; most of them wait for their next request
 MAX_HEAD_BYTES, MAX_HEADERS = 32 * 1024, 100
 MAX_REQUEST_BYTES = 2 * 1024 * 1024  # chunk framing included; asgi.py reads less
 
@@ -48,8 +48,8 @@ _logger = logging.getLogger("uvicorn.error")
 class Connection(HttpToolsProtocol):
     """uvicorn's connection with limits that uvicorn lacks: a request's size and time, and the number of connections.
 
-    It ignores data sent before the answer and then closes, so no pipelined request can be smuggled or answered out of
-    place.
+    It ignores data that arrives before the answer and closes after the answer, so a client can neither smuggle a
+    pipelined request nor get answers in the wrong order.
     """
 
     limit = CONNECTIONS
@@ -57,7 +57,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.received = 0  # bytes of the request that is not whole
+        self.received = 0  # bytes of the incomplete request
         self.refusal, self.refused = 400, False
         self.head_due = self.loop.time() + HEAD_SECONDS
         self.expect_head()
@@ -87,7 +87,7 @@ class Connection(HttpToolsProtocol):
         super().data_received(data)
         if self.received > MAX_REQUEST_BYTES:
             self.transport.abort()
-        elif self.cycle is None or self.cycle.response_complete:  # the headers are not whole
+        elif self.cycle is None or self.cycle.response_complete:  # the headers are incomplete
             if self.received > MAX_HEAD_BYTES or len(self.headers or ()) > MAX_HEADERS:
                 self.refuse(431)
             self.expect_head()
@@ -101,7 +101,7 @@ class Connection(HttpToolsProtocol):
             return False
         if self.cycle.more_body:
             if not any(name == b"content-length" for name, _ in self.cycle.scope["headers"]):
-                return False  # whether chunks are missing, nobody could tell
+                return False  # chunks may be missing
             self.cycle.more_body = False
             self.cycle.message_event.set()
         self.cycle.keep_alive = False
@@ -122,7 +122,7 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
         if self.parser.should_upgrade():  # the parser treats the body as the new protocol
             self.cycle.keep_alive = False
-        self.headers = []  # for trailers, which nobody reads
+        self.headers = []  # uvicorn appends trailers, which nobody reads
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
@@ -134,7 +134,7 @@ class Connection(HttpToolsProtocol):
         self.waiting[self] = None
 
     def is_answering(self) -> bool:
-        """Whether a whole request still waits for its answer."""
+        """Whether a complete request still waits for its answer."""
         return self.cycle is not None and not (self.cycle.more_body or self.cycle.response_complete)
 
     def send_400_response(self, msg: str) -> None:
@@ -149,7 +149,7 @@ class Connection(HttpToolsProtocol):
         self.transport.write(STATUS_LINE[status] + headers + b"content-length: 0\r\nconnection: close\r\n\r\n")
         self.transport.write_eof()
         self.refused = True
-        # Closing at once could drop the answer of a client that still sends.
+        # If the client still sends, an immediate close could drop its answer.
         self.loop.call_later(1, self.transport.abort)
 
 
@@ -160,7 +160,7 @@ def main(application: str = "app:create_app") -> None:
     except SettingsError as error:
         sys.exit(str(error))
     configure(settings.log_level)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever started this may ignore it
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the parent process may ignore it
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     files = 2 * CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, 2 * CONNECTIONS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
@@ -169,27 +169,27 @@ def main(application: str = "app:create_app") -> None:
 
 
 def listen(host: str, port: int, count: int) -> list[socket.socket]:
-    """A socket for each worker; the kernel spreads connections over them. Exits if the port is in use."""
+    """One socket per worker; the kernel spreads connections over them. Exits if the port is in use."""
     create = partial(socket.create_server, (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         create().close()  # reuse_port alone would share the port with another program
         listeners = [create(reuse_port=True, backlog=2048) for _ in range(count)]
     except OSError as error:
         sys.exit(f"cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}")
-    for each in listeners:
-        each.setblocking(False)
+    for listener in listeners:
+        listener.setblocking(False)
         if sys.platform == "linux":
-            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
     return listeners
 
 
 def supervise(settings: Settings, application: str, listeners: list[socket.socket]) -> int:
     """Keep a worker at each socket until SIGTERM or SIGINT, and return the exit status."""
     signals = {*_STOP, signal.SIGCHLD}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # they are waited for
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # sigwait returns them
     alive = os.pipe()  # its write end closes when this process ends, even by SIGKILL
     workers: dict[int, socket.socket] = {}
-    first: set[int] = set()  # only these end the server if they cannot start: later on, others still serve
+    first: set[int] = set()  # if one of these cannot start, the server ends; later on, other workers still serve
     idle, failed = listeners, False
     while not failed:
         for listener in idle:
@@ -224,7 +224,7 @@ def ended(workers: Collection[int]) -> dict[int, int]:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if not pid:
             break
-        if pid in workers:  # as a container's first process, this one has others' children too
+        if pid in workers:  # a container's first process also inherits other processes' children
             codes[pid] = os.waitstatus_to_exitcode(status)
     return codes
 
@@ -236,17 +236,18 @@ def start(
     listeners: list[socket.socket],
     alive: tuple[int, int],
 ) -> int:
-    """Start a worker, and return its process id."""
+    """Start a worker and return its process id."""
     if pid := os.fork():
         return pid
     code = STARTUP_FAILURE
     try:
         os.close(alive[1])
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C; SIGTERM follows
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the supervisor sends SIGTERM
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        served = Application(import_from_string(application)(), threads=settings.web_threads)
+        asgi_application = Application(import_from_string(application)(), threads=settings.web_threads)
         code = 1
-        uvloop.run(serve(served, listener, [each for each in listeners if each is not listener], alive[0]))
+        others = [other for other in listeners if other is not listener]
+        uvloop.run(serve(asgi_application, listener, others, alive[0]))
     except SettingsError as error:
         _logger.error(str(error))
     except BaseException:
@@ -256,7 +257,7 @@ def start(
 
 
 async def serve(application: Application, listener: socket.socket, others: list[socket.socket], alive: int) -> None:
-    """Serve, as one of the workers, until SIGTERM or the end of the process that started it."""
+    """Serve as one of the workers until SIGTERM or the end of the supervisor."""
     config = uvicorn.Config(
         application,
         http=Connection,
@@ -265,7 +266,7 @@ async def serve(application: Application, listener: socket.socket, others: list[
         interface="asgi3",
         proxy_headers=False,
         server_header=False,
-        access_log=False,  # the application logs a line of JSON a request
+        access_log=False,  # the application logs one line of JSON per request
         log_config=None,
         log_level="error",
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
@@ -280,15 +281,15 @@ async def serve(application: Application, listener: socket.socket, others: list[
         server.should_exit = True
 
     async def help_others() -> None:
-        """Accept connections that wait at a stuck or missing worker."""
+        """Accept connections that wait for a stuck or missing worker."""
         while not server.should_exit:
-            for each in others:
+            for other in others:
                 with contextlib.suppress(OSError):  # no connection waits, or its client left
                     while True:
-                        await loop.connect_accepted_socket(connection, each.accept()[0])
+                        await loop.connect_accepted_socket(connection, other.accept()[0])
             await asyncio.sleep(HELP_SECONDS)
-        for each in others:
-            each.close()
+        for other in others:
+            other.close()
 
     loop.add_reader(alive, stop)
     helping = loop.create_task(help_others())
