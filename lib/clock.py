@@ -1,4 +1,4 @@
-"""Time as the table stores it: UTC, microseconds, offset `+00:00`, so that string order is time order."""
+"""Timestamps in the table's format: UTC, microseconds, offset `+00:00`. Their string order is their time order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SECOND = timedelta(seconds=1)
 
 
 def now() -> datetime:
-    """The present, aware and in UTC."""
+    """The current time as an aware datetime in UTC."""
     return datetime.now(UTC)
 
 
@@ -29,22 +29,22 @@ def to_timestamp(moment: datetime) -> str:
 def from_timestamp(text: str) -> datetime:
     """A stored timestamp as an aware datetime in UTC.
 
-    Old data has other forms as well (no offset, another offset, no microseconds); no offset is read as UTC.
-    Raises ValueError for what is no ISO 8601 time.
+    Old data has other formats too: no offset (taken as UTC), another offset, no microseconds.
+    Raises ValueError if the text is no ISO 8601 time.
     """
     moment = datetime.fromisoformat(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def sortable(timestamp: str) -> str:
-    """A stored timestamp in today's form, and not before it as a string, whatever offset it was written with.
+    """A stored timestamp in the current format; as a string it never sorts before the original.
 
-    Raises ValueError for what is no ISO 8601 time, OverflowError at the end of all times.
+    Raises ValueError if the text is no ISO 8601 time, OverflowError if the result is after the year 9999.
     """
     canonical = to_timestamp(from_timestamp(timestamp))
     if canonical == timestamp:
         return timestamp
-    next_second = from_timestamp(timestamp[:19]) + _SECOND  # what the string says, as if it were UTC
+    next_second = from_timestamp(timestamp[:19]) + _SECOND  # the local time, taken as UTC
     return max(canonical, to_timestamp(next_second))
 
 

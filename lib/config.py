@@ -1,9 +1,7 @@
-"""The settings: every variable the system reads is declared here once: its type, default and meaning.
+"""The settings: this module declares each variable that the system reads, with its type, default and meaning.
 
-Sections are dataclasses, so that a script asks for no more than it needs (`load(PostgresSettings)`), while
-the API reads them all (`load(Settings)`). A variable's name is its field's name in capitals.
-
-This module reads the environment; it opens no connection and knows no client library.
+Sections are dataclasses. A script loads the sections that it needs (`load(PostgresSettings)`); the API loads all of
+them (`load(Settings)`). A variable's name is its field's name in capitals. The module opens no connection.
 """
 
 from __future__ import annotations
@@ -22,18 +20,17 @@ from dotenv import dotenv_values
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# With one of these set, the environment says which stack is meant; without, a running local stack is.
+# If the environment sets one of these, it names the stack; else the settings come from the running local stack.
 _ANCHORS = ("DATABASE_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_COGNITO_USER_POOL_ID")
 
-
-# What parsers of URLs read differently, so that one could see another host than the next.
+# Characters that URL parsers treat differently: two parsers could see two hosts in one URL.
 _AMBIGUOUS = re.compile(r"[\\\s\x00-\x1f\x7f]")
 
 Kind = Literal["text", "url", "endpoint", "database_url", "secret"]
 
 
 class SettingsError(Exception):
-    """Settings are missing or malformed; `problems` names each, one sentence per variable."""
+    """Settings are missing or malformed; `problems` has one sentence per variable."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -50,7 +47,7 @@ def _setting(
     of_stack: bool = True,
 ) -> Any:
     metadata = {"meaning": meaning, "kind": kind, "low": low, "high": high, "of_stack": of_stack}
-    shown = kind not in ("secret", "database_url")  # the latter with its password
+    shown = kind not in ("secret", "database_url")  # a database URL holds a password
     return field(default=default, metadata=metadata, repr=shown)
 
 
@@ -66,20 +63,18 @@ class PostgresSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class CacheSettings:
-    """The shared cache: what processes know of users."""
+    """The shared cache: user data that processes share."""
 
     momento_api_key: str = _setting(
         "API key of Momento; empty: processes share no cache", default="", kind="secret", of_stack=False
     )
     momento_auth_token: str = _setting(
-        "older name of `MOMENTO_API_KEY`, used if that is empty", default="", kind="secret", of_stack=False
+        "older name of `MOMENTO_API_KEY`, for when that is empty", default="", kind="secret", of_stack=False
     )
     momento_cache_name: str = _setting(
         "name of the cache; each deployment has its own", default="cruddur", of_stack=False
     )
-    momento_ttl_seconds: int = _setting(
-        "seconds for which Momento keeps a user", default=600, high=86_400, of_stack=False
-    )
+    momento_ttl_seconds: int = _setting("seconds that Momento keeps a user", default=600, high=86_400, of_stack=False)
     momento_endpoint: str = _setting(
         "endpoint of Momento; empty: the one in the API key",
         default="",
@@ -89,13 +84,13 @@ class CacheSettings:
 
     @property
     def momento_key(self) -> str:
-        """The key, by whichever name it was given; empty without one."""
+        """The key by its new or its older name; empty if neither is set."""
         return self.momento_api_key or self.momento_auth_token
 
 
 @dataclass(frozen=True, kw_only=True)
 class AwsSettings:
-    """AWS: what every client needs. boto3's own chain finds the credentials."""
+    """AWS: the settings of every client. boto3's own chain finds the credentials."""
 
     aws_default_region: str = _setting("AWS region of the table and of the user pool")
     allowed_regions: str = _setting("AWS regions that may hold data, separated by commas; empty: all", default="")
@@ -124,16 +119,14 @@ class CognitoSettings(AwsSettings):
     """Cognito: sign-in and access tokens."""
 
     aws_cognito_user_pool_id: str = _setting("Cognito user pool, such as `us-east-1_AbCdEfGhI`")
-    aws_cognito_user_pool_client_id: str = _setting("app client of the pool, with which the front end signs in")
+    aws_cognito_user_pool_client_id: str = _setting("app client of the pool; the front end signs in with it")
     aws_endpoint_url_cognito_identity_provider: str | None = _setting(
         "Cognito endpoint of an emulator; empty: AWS", default=None, kind="endpoint"
     )
     cognito_issuer: str = _setting(
         "`iss` of valid access tokens; empty: the pool's AWS URL", default="", kind="endpoint"
     )
-    cognito_jwks_url: str = _setting(
-        "URL of the pool's public keys; empty: below the issuer", default="", kind="endpoint"
-    )
+    cognito_jwks_url: str = _setting("URL of the pool's public keys; empty: the issuer's", default="", kind="endpoint")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -150,14 +143,14 @@ class ApiSettings:
     """The API and its server."""
 
     secret_key: str = _setting(
-        "key that signs cursors; the same in every process of a deployment",
+        "key that signs cursors; all processes of a deployment share it",
         kind="secret",
     )
     frontend_url: str = _setting(
-        "origin of the React client, which CORS allows", default="http://localhost:3000", kind="url"
+        "origin of the React client; CORS allows it", default="http://localhost:3000", kind="url"
     )
     backend_url: str = _setting(
-        "origin of the API, as clients reach it; CORS allows it, and the URLs in `Link` begin with it",
+        "origin at which clients reach the API; CORS allows it, and the URLs in `Link` begin with it",
         default="http://localhost:4567",
         kind="url",
     )
@@ -166,12 +159,12 @@ class ApiSettings:
         default="desc",
     )
     feed_window_seconds: int = _setting(
-        "seconds that the feed looks back, to find late commits and writes by slow clocks",
+        "seconds that the feed looks back to find late commits and writes by slow clocks",
         default=10,
         high=3600,
     )
     group_updates: Literal["inline", "stream"] = _setting(
-        "what updates the inbox rows: `inline` is the message's transaction, `stream` the stream's function",
+        "updater of the inbox rows: `inline`: the message's transaction, `stream`: the function on the table's stream",
         default="inline",
     )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
@@ -191,17 +184,17 @@ class Settings(CacheSettings, PostgresSettings, DynamoDBSettings, CognitoSetting
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        every = os.environ.get("AWS_ENDPOINT_URL")
+        shared_endpoint = os.environ.get("AWS_ENDPOINT_URL")
         dynamodb = f"https://dynamodb.{self.aws_default_region}.amazonaws.com"
-        refuse_proxy(self.aws_endpoint_url_dynamodb or every or dynamodb)
-        refuse_proxy(self.aws_endpoint_url_cognito_identity_provider or every or self.cognito_issuer)
+        refuse_proxy(self.aws_endpoint_url_dynamodb or shared_endpoint or dynamodb)
+        refuse_proxy(self.aws_endpoint_url_cognito_identity_provider or shared_endpoint or self.cognito_issuer)
 
 
 def refuse_proxy(url: str) -> None:
-    """Raise SettingsError if the environment sends requests to this URL through a proxy, which the API does not."""
+    """Raise SettingsError if the environment sets a proxy for this URL: the API does not use proxies."""
     if name := _proxy_for(url):
         raise SettingsError(
-            [f"{name} is set, but AWS is called without a proxy: add {urlsplit(url).hostname} to NO_PROXY"]
+            [f"{name} is set, but the API calls AWS without a proxy: add {urlsplit(url).hostname} to NO_PROXY"]
         )
 
 
@@ -211,12 +204,10 @@ S = TypeVar("S")
 def load(section: type[S], environ: Mapping[str, str] | None = None) -> S:
     """Read one section of the settings.
 
-    Without `environ`, variables come from the process's environment, then from `.env` in the checkout. When
-    neither says which stack is meant, those of the running local stack (`stack.env`, written by bin/dev) are
-    taken, all of them, so that no half of another stack is mixed in; what belongs to a process, such as its port,
-    and Momento's are not among them. What the files give is exported, because boto3 reads its credentials from the
-    environment. python-dotenv's own switch, PYTHON_DOTENV_DISABLED, keeps
-    `.env` out.
+    Without `environ`, variables come from the process's environment, then from `.env` in the checkout. If neither
+    names a stack, all variables of `stack.env` override them, so that two stacks never mix. bin/dev writes that file;
+    it holds neither Momento's settings nor those of one process, such as its port. Variables from files are exported,
+    because boto3 reads its credentials from the environment. PYTHON_DOTENV_DISABLED turns `.env` off.
 
     Raises SettingsError that names every missing or malformed variable.
     """
@@ -226,18 +217,18 @@ def load(section: type[S], environ: Mapping[str, str] | None = None) -> S:
     hints = get_type_hints(section)
     values: dict[str, Any] = {}
     problems: list[str] = []
-    for each in fields(section):  # type: ignore[arg-type]
-        name = each.name.upper()
+    for setting in fields(section):  # type: ignore[arg-type]
+        name = setting.name.upper()
         text = environ.get(name, "").strip()
         if text:
             try:
-                values[each.name] = _parse(text, hints[each.name], each)
+                values[setting.name] = _parse(text, hints[setting.name], setting)
             except ValueError as error:
                 problems.append(f"{name} {error}")
-        elif each.default is MISSING:
-            problems.append(f"{name} is missing: {each.metadata['meaning']}")
-    every = environ.get("AWS_ENDPOINT_URL", "")  # boto3 takes it for every service that has no variable of its own
-    if issubclass(section, AwsSettings) and every and not (every.startswith("https://") or is_local(every)):
+        elif setting.default is MISSING:
+            problems.append(f"{name} is missing: {setting.metadata['meaning']}")
+    endpoint = environ.get("AWS_ENDPOINT_URL", "")  # boto3's default for services without an endpoint of their own
+    if issubclass(section, AwsSettings) and endpoint and not (endpoint.startswith("https://") or is_local(endpoint)):
         problems.append("AWS_ENDPOINT_URL takes https:// for any host but this machine's own")
     if problems:
         raise SettingsError(problems)
@@ -271,7 +262,7 @@ def _export(path: Path, *, override: bool = False) -> None:
 def is_local(url: str | None) -> bool:
     """Whether a URL leads to a local stack: loopback, a unix socket, or a host of the compose file.
 
-    The compose file gives its services names under `.test`, which RFC 6761 keeps from ever being public.
+    The services of the compose file have names under `.test`, a domain that is never public (RFC 6761).
     No URL means AWS itself, which is not local.
     """
     if not url or _AMBIGUOUS.search(url):
@@ -287,7 +278,7 @@ def is_local(url: str | None) -> bool:
 
 
 def _proxy_for(url: str) -> str | None:
-    """The variable of the environment that names a proxy for this URL, if one does."""
+    """The name of the variable that sets a proxy for this URL, or None."""
     parts = urlsplit(url)
     if parts.scheme not in getproxies() or proxy_bypass(parts.netloc):
         return None
@@ -295,7 +286,7 @@ def _proxy_for(url: str) -> str | None:
 
 
 def _parse(text: str, hint: Any, declared: Field[Any]) -> Any:
-    """The value that a text stands for, by its type and what is declared of it. ValueError says what it takes."""
+    """The value of a text, by the setting's type and declaration. ValueError says which texts the setting takes."""
     if choices := [choice for choice in get_args(hint) if isinstance(choice, str)]:
         if text not in choices:
             raise ValueError(f"is {text!r}; it takes {' or '.join(choices)}")
@@ -309,14 +300,14 @@ def _parse(text: str, hint: Any, declared: Field[Any]) -> Any:
     if kind in ("url", "endpoint"):
         return _parse_url(text, plain="anywhere" if kind == "url" else "local")
     if kind == "database_url" and not text.startswith(("postgresql://", "postgres://")):
-        raise ValueError("is not a postgresql:// URL")  # the value holds a password: it is not repeated
+        raise ValueError("is not a postgresql:// URL")  # no value in the message: it holds a password
     if kind == "secret" and len(text) < 16:
         raise ValueError("is too short; it takes 16 characters or more")
     return text
 
 
 def _parse_url(text: str, *, plain: Literal["anywhere", "local"]) -> str:
-    """An http or https URL without a last slash; `plain` says where http may lead."""
+    """An http or https URL without a trailing slash; `plain` says where http may lead."""
     parts = urlsplit(text)
     complete = parts.scheme in ("http", "https") and parts.hostname and parts.username is None
     if not complete or _AMBIGUOUS.search(text):

@@ -1,4 +1,4 @@
-"""How long the work at hand may still take: one limit for all the tries, pauses and time-outs in it."""
+"""The deadline of the current work: one limit for all its tries, pauses and timeouts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
 
-_SHORTEST_TRY_SECONDS = 0.2  # with less time, a try would only leave it unknown whether something was written
+_SHORTEST_TRY_SECONDS = 0.2  # a shorter try often ends without a clear answer
 _FIRST_PAUSE_SECONDS = 0.01
 _LONGEST_PAUSE_SECONDS = 0.2
 
@@ -19,7 +19,7 @@ _end: ContextVar[float] = ContextVar("deadline", default=math.inf)
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Limit the work inside the `with` block to so many seconds; an outer deadline that ends sooner stays."""
+    """Limit the work inside the `with` block to `seconds`; an earlier outer deadline still applies."""
     token = _end.set(min(_end.get(), time.monotonic() + seconds))
     try:
         yield
@@ -33,7 +33,7 @@ def seconds_left() -> float:
 
 
 def tries(seconds: float) -> Iterator[int]:
-    """Yield 0, 1, 2, … (at least 0) until so many seconds or the deadline are over."""
+    """Yield 0, 1, 2, … until `seconds` or the deadline are over, but always at least 0."""
     end = time.monotonic() + min(seconds, seconds_left())
     for attempt in count():
         yield attempt
@@ -42,6 +42,6 @@ def tries(seconds: float) -> Iterator[int]:
 
 
 def pause(attempt: int) -> None:
-    """Wait after a try: exponential backoff with full jitter."""
+    """Wait before the next try: exponential backoff with full jitter."""
     longest = min(_FIRST_PAUSE_SECONDS * 2**attempt, _LONGEST_PAUSE_SECONDS, max(0.0, seconds_left()))
     time.sleep(random.uniform(0, longest))  # noqa: S311

@@ -1,8 +1,7 @@
-"""Logs as JSON lines: a time, a level, an event's name, and the fields that belong to it.
+"""Logs as JSON lines: a time, a level, an event's name and its fields.
 
-Nothing that people wrote, and no credential, may reach a log. So an exception is logged by its type and where it
-happened, never by its message (which may quote a parameter), and other libraries are heard from WARNING on only:
-botocore's debug log holds whole requests.
+Logs hold no user content and no credential. So an exception appears by its type and traceback, never by its message,
+which may quote a parameter. Other libraries log from WARNING on: botocore's debug log holds whole requests.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 
 _logger = logging.getLogger("cruddur")
-_to_json = json.JSONEncoder(default=lambda value: type(value).__name__).encode  # ASCII: any stream can take it
+_to_json = json.JSONEncoder(default=lambda value: type(value).__name__).encode  # ASCII, for streams of any encoding
 
 
 class JsonFormatter(logging.Formatter):
@@ -35,12 +34,12 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(level: str) -> None:
-    """Send every log line to standard output as JSON; `level` is that of this system's own events."""
+    """Send every log line to standard output as JSON; `level` applies to this system's own events."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     _logger.setLevel(level.upper())
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # `flask run` would add a line of its own to each request
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # `flask run` would log each request again
 
 
 def log(event: str, *, level: int = logging.INFO, error: BaseException | None = None, **fields: object) -> None:

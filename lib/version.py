@@ -1,3 +1,3 @@
-"""The version of this backend, as the health check names it."""
+"""The version of this backend; the health check returns it."""
 
 VERSION = "1.0.0"

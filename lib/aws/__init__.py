@@ -1,1 +1,1 @@
-"""AWS as it is deployed: the functions' packages, and the stacks of aws/cfn. For scripts; the API knows none of it."""
+"""AWS: the API's own client of DynamoDB, endpoints, request signing, metering and secrets."""

@@ -1,6 +1,6 @@
-"""Kept-alive HTTP/1.1 connections to one endpoint of AWS, by the standard library's client. Knows no service.
+"""A pool of HTTP/1.1 connections to one endpoint of AWS, by the standard library's client. Knows no service.
 
-A request is sent once: the caller decides whether to try again. Nothing is sent through a proxy.
+It sends a request once and leaves retries to the caller. It uses no proxy.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class Connections:
         weakref.finalize(self, _close_all, self._idle)
 
     def post(self, headers: dict[str, str], body: bytes, *, seconds: float) -> tuple[int, dict[str, str], bytes]:
-        """Send a request; status, headers and body of the answer, whole within so many seconds. Raises NoAnswer.
+        """Send a request; return the status, headers (names in lower case) and body of the answer.
 
-        The headers' names are in lower case.
+        Raises NoAnswer if the whole answer does not arrive within `seconds`.
         """
         end = time.monotonic() + seconds
         try:
@@ -79,7 +79,7 @@ class Connections:
 
     def _take(self) -> _Connection | None:
         """The idle connection that was used last, unless the server closed it or sent unexpected data."""
-        if self._process != os.getpid():  # the parent goes on using its connections
+        if self._process != os.getpid():  # the parent process still uses the inherited ones
             self.close()
             self._process = os.getpid()
         with suppress(IndexError):
@@ -115,7 +115,7 @@ def _close_all(idle: deque[_Connection]) -> None:
 
 
 class _Answer(HTTPResponse):
-    """An answer whose usual head is read at once; the library's parser takes a third of a call's time."""
+    """An answer that parses a usual head at once; the library's parser takes a third of a call's time."""
 
     def begin(self) -> None:
         head, end, _ = self.fp.peek().partition(b"\r\n\r\n")
@@ -134,7 +134,7 @@ class _Answer(HTTPResponse):
 
 
 class _Connection(HTTPConnection):
-    """A connection that sends head and body of a request together; its socket is a timed one."""
+    """A connection that sends head and body of a request together, on a timed socket."""
 
     response_class = _Answer
 

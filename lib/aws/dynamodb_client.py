@@ -1,7 +1,7 @@
-"""A DynamoDB client for the five calls that the API, the stream function and the loader make.
+"""A DynamoDB client for the five operations that the API, the stream function and the loader use.
 
-Its methods take and give plain JSON as boto3's methods of these names do, and raise botocore's ClientError, so that
-lib/ddb/table.py works with either. Credentials are found and renewed by botocore. Knows no item.
+Its methods take and return what boto3's methods of these names do, and raise botocore's ClientError, so
+lib/ddb/table.py works with either client. botocore finds and renews the credentials. Knows no item.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _PASSING = THROTTLING | {"TransactionInProgressException"}
 
 
 class DynamoDBClient:
-    """One a process, safe to share between threads. It connects at its first call.
+    """One client per process, safe to share between threads. It connects at its first call.
 
-    A call has three tries of two seconds each, within the deadline of the work at hand. It retries after a missing
-    answer, a 5xx, short capacity or TransactionInProgress. The tries of a transaction share a ClientRequestToken.
-    Calls raise ClientError, NoAnswer, BotoCoreError.
+    A call has three tries of two seconds each, within the current deadline. The client retries after a missing answer,
+    a 5xx, short capacity or TransactionInProgress. The tries of a transaction share a ClientRequestToken. Calls raise
+    ClientError, NoAnswer, BotoCoreError.
     """
 
     def __init__(self, settings: DynamoDBSettings, *, pool_size: int = 10) -> None:
@@ -90,7 +90,7 @@ class DynamoDBClient:
             raise NoAnswer(f"no JSON, status {status}") from error
         is_whole = isinstance(answer, dict) and (status == 200 or isinstance(answer.get("__type"), str))
         if headers.get("content-type") != _CONTENT_TYPE or not is_whole:
-            raise NoAnswer(f"no answer of DynamoDB, status {status}")  # a proxy may have answered in its place
+            raise NoAnswer(f"no answer of DynamoDB, status {status}")  # a proxy may have answered instead
         if status == 200:
             metering.count_units(operation, answer)
             return answer
@@ -99,13 +99,13 @@ class DynamoDBClient:
         raise ClientError(answer, operation)
 
     def _headers(self, operation: str, body: bytes) -> dict[str, str]:
-        found = self._session.get_credentials()
-        if found is None:
+        source = self._session.get_credentials()
+        if source is None:
             raise NoCredentialsError
         try:
-            credentials = found.get_frozen_credentials()  # renews them when they are about to expire
+            credentials = source.get_frozen_credentials()  # renews them when they are about to expire
         except (ClientError, RuntimeError) as error:  # STS refused, or the credentials expired
-            raise CredentialRetrievalError(provider=found.method, error_msg=type(error).__name__) from error
+            raise CredentialRetrievalError(provider=source.method, error_msg=type(error).__name__) from error
         headers = {
             "Host": self.connections.host,
             "Content-Type": _CONTENT_TYPE,

@@ -1,4 +1,4 @@
-"""Where AWS is: the URL of a service in a region of any partition, and the certificates that it is checked against."""
+"""The URL of an AWS service in a region of any partition, and the certificates to trust."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from botocore.session import Session
 
 
 def endpoint_url(session: Session, service: str, region: str, *, configured: str | None) -> str:
-    """The URL that is configured for the service or for all of AWS; else the region's own, https on port 443."""
+    """The URL configured for the service or for all of AWS; else the region's own, https on port 443."""
     if url := configured or os.environ.get("AWS_ENDPOINT_URL"):
         return url
     loader = session.get_component("data_loader")
     rules = loader.load_service_model(service, "endpoint-rule-set-1")
-    wanted = {
+    variants = {
         "UseFIPS": bool(session.get_config_variable("use_fips_endpoint")),
         "UseDualStack": bool(session.get_config_variable("use_dualstack_endpoint")),
     }
-    return str(EndpointProvider(rules, loader.load_data("partitions")).resolve_endpoint(Region=region, **wanted).url)
+    return str(EndpointProvider(rules, loader.load_data("partitions")).resolve_endpoint(Region=region, **variants).url)
 
 
 def ca_bundle(session: Session) -> str:
     """The file of the certificates to trust, as boto3 chooses it."""
-    own = session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
-    return str(get_cert_path(own or True))
+    bundle = session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+    return str(get_cert_path(bundle or True))

@@ -1,10 +1,10 @@
-"""What AWS's answers can mean, for whoever calls it and for whoever translates it."""
+"""The failures of calls to AWS that clients raise and adapters translate."""
 
 from __future__ import annotations
 
 THROTTLING = frozenset({"ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"})
-"""DynamoDB's codes for short capacity: nothing was done, and a later try may fare better."""
+"""DynamoDB's codes for short capacity: DynamoDB did nothing, and a later try may succeed."""
 
 
 class NoAnswer(Exception):
-    """No whole answer came back: nobody knows what the endpoint did."""
+    """No complete answer arrived, so the endpoint may or may not have done what the request asks."""

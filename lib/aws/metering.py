@@ -1,4 +1,4 @@
-"""What the current request costs at DynamoDB: the tries sent, and the capacity units consumed."""
+"""The cost of the current request at DynamoDB: its tries and its capacity units."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WRITES = frozenset({"BatchWriteItem", "DeleteItem", "PutItem", "TransactWriteIt
 
 @dataclass(slots=True)
 class Usage:
-    """Running totals. `requests` counts every try that leaves the process, retries included."""
+    """Running totals. `requests` counts every try that the process sends, retries included."""
 
     requests: int = 0
     read_units: float = 0.0
@@ -19,7 +19,7 @@ class Usage:
 
     @property
     def capacity_units(self) -> float:
-        """All units, as a script shows them."""
+        """Read and write units together, for scripts."""
         return self.read_units + self.write_units
 
 
@@ -27,20 +27,20 @@ _current: ContextVar[Usage] = ContextVar("dynamodb_usage")
 
 
 def start_metering() -> Usage:
-    """Count from zero in this context (a request, a script) and return the totals, which grow as calls are made."""
+    """Count from zero in this context (a request, a script). Each call adds to the returned totals."""
     usage = Usage()
     _current.set(usage)
     return usage
 
 
 def count_request() -> None:
-    """Count a try that is sent now."""
+    """Count one try."""
     if usage := _current.get(None):
         usage.requests += 1
 
 
 def count_units(operation: str, answer: dict[str, Any]) -> None:
-    """Count what an answer says that its call has consumed."""
+    """Count the units that an answer reports."""
     if usage := _current.get(None):
         consumed = answer.get("ConsumedCapacity", [])
         units = sum(part["CapacityUnits"] for part in (consumed if isinstance(consumed, list) else [consumed]))

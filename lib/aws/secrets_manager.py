@@ -1,4 +1,4 @@
-"""AWS Secrets Manager: what a function must not be told by its environment, which everybody who sees it can read."""
+"""AWS Secrets Manager, for secrets that must not stand in a function's environment: too many people can read that."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _SECONDS = 1  # to connect, and again to answer
 
 
 class SecretUnavailable(Exception):
-    """The secret cannot be read; the error that this came from says why."""
+    """The secret cannot be read; `__cause__` says why."""
 
 
 def read_secret(arn: str) -> str:
-    """The text of a secret, by its ARN, which names its region as well."""
+    """The text of the secret with this ARN, which also names the region. Raises SecretUnavailable."""
     config = Config(connect_timeout=_SECONDS, read_timeout=_SECONDS, retries={"total_max_attempts": 1})
     try:
         client = boto3.client("secretsmanager", region_name=arn.split(":")[3], config=config)

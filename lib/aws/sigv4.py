@@ -1,4 +1,4 @@
-"""Signature Version 4 of a POST without a query: what botocore's SigV4Auth gives, with each day's key derived once."""
+"""Signature Version 4 of a POST without a query, equal to botocore's SigV4Auth; it derives each day's key once."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _ALGORITHM = "AWS4-HMAC-SHA256"
 def authorization(
     headers: Mapping[str, str], body: bytes, *, path: str, credentials: Any, region: str, service: str
 ) -> str:
-    """The Authorization header of a request whose `headers` have Host and X-Amz-Date, and are all signed.
+    """The Authorization header of a request. It signs all `headers`; Host and X-Amz-Date must be among them.
 
-    `credentials` are frozen ones of botocore's.
+    `credentials` are botocore's frozen ones.
     """
     signed = sorted((name.lower(), " ".join(value.split())) for name, value in headers.items())
     names = ";".join(name for name, _ in signed)

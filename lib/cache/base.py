@@ -16,9 +16,9 @@ V = TypeVar("V")
 
 
 class CacheUnavailable(Exception):
-    """A shared cache failed. `reason` is for logs, the message for people; neither has a key.
+    """A shared cache failed. `reason` is for logs, the message for people; neither contains a key.
 
-    `permanent`: another try fails too until somebody changes something.
+    `permanent`: every try fails until somebody fixes the configuration.
     """
 
     def __init__(self, reason: str, message: str, *, permanent: bool) -> None:
@@ -28,7 +28,7 @@ class CacheUnavailable(Exception):
 
 
 class Cache(ABC, Generic[K, V]):
-    """Values by key; each may disappear at any time. Safe to share between threads."""
+    """Values by key; a value may disappear at any time. Safe to share between threads."""
 
     @abstractmethod
     def get(self, key: K) -> V | None:
@@ -36,7 +36,7 @@ class Cache(ABC, Generic[K, V]):
 
     @abstractmethod
     def put(self, key: K, value: V) -> None:
-        """Cache a value that was just read."""
+        """Cache a value that the caller has just read."""
 
     @abstractmethod
     def forget(self, key: K) -> None:
@@ -44,7 +44,7 @@ class Cache(ABC, Generic[K, V]):
 
 
 class InMemoryCache(Cache[K, V]):
-    """A cachetools cache behind a lock, because even its reads change its order."""
+    """A cachetools cache behind a lock: even reads change its order."""
 
     def __init__(self, cache: cachetools.Cache[K, V]) -> None:
         self._cache = cache

@@ -1,7 +1,7 @@
 """Momento: a cache of text that processes share, over gRPC by its own SDK.
 
-Loading this module loads gRPC, 31 MB, so lib/cache/shared.py does it only where Momento is configured. Momento's errors
-become CacheUnavailable here. No error quotes the key, and the SDK's own warnings are off.
+This module loads gRPC, 31 MB, so lib/cache/shared.py imports it only if Momento is configured. It translates Momento's
+errors into CacheUnavailable. No error quotes the key, and the SDK's own warnings are off.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import timedelta
 from functools import cached_property
 from urllib.parse import urlsplit
 
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else gRPC writes to stderr when a server goes
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else gRPC writes to stderr when a server leaves
 
 from momento import CacheClient, CredentialProvider
 from momento.config import Configuration
@@ -26,24 +26,24 @@ from momento.retry import FixedCountRetryStrategy
 from lib.cache.base import Cache, CacheUnavailable
 from lib.config import CacheSettings
 
-SECONDS = 0.05  # for a call, the connection that it may have to make included
-FORGOTTEN_SECONDS = 10  # longer than a read of Postgres can take (lib/postgres/database.py)
+SECONDS = 0.05  # for a call, including a new connection
+FORGOTTEN_SECONDS = 10  # longer than the longest read of Postgres (lib/postgres/database.py)
 _NOTHING = ""
 
 _PERMANENT = {
     MomentoErrorCode.AUTHENTICATION_ERROR,
     MomentoErrorCode.BAD_REQUEST_ERROR,
     MomentoErrorCode.INVALID_ARGUMENT_ERROR,
-    MomentoErrorCode.NOT_FOUND_ERROR,  # there is no such cache: bin/cache/create
+    MomentoErrorCode.NOT_FOUND_ERROR,  # bin/cache/create creates the cache
     MomentoErrorCode.PERMISSION_ERROR,
 }
 
 
 class Momento(Cache[str, str]):
-    """The cache that the settings name. Threads share one client, which the first call makes, so after a fork.
+    """The configured cache. The first call, which comes after a fork, creates the client that all threads share.
 
-    `forget` writes an empty text for some seconds, and `put` writes only where nothing is. So a reader cannot put back
-    a row that it read before the row changed:
+    `forget` writes an empty text for some seconds, and `put` writes only if the key has no value. So a reader cannot
+    put back a row that it read before the row changed:
 
         reader   get: none   SELECT: old                                      put old: refused
         writer                             UPDATE, commit   forget (10 s)
@@ -95,13 +95,13 @@ def credentials(settings: CacheSettings) -> CredentialProvider:
     try:
         if url.scheme == "http":
             return CredentialProvider(key, host, host, host, url.port or 80)
-        if url.port not in (None, 443):  # the SDK uses TLS on 443 alone, and would send the key in clear
+        if url.port not in (None, 443):  # the SDK uses TLS on 443 alone; elsewhere it would send the key in clear text
             raise ValueError
         if host:
             return CredentialProvider.from_api_key_v2(key, host)
         return CredentialProvider.from_disposable_token(key)  # the SDK's way for keys that hold their endpoint
     except (SdkException, ValueError, KeyError, TypeError):
-        message = "Momento's API key leads to no endpoint. Is it complete, and does it need MOMENTO_ENDPOINT (no port)?"
+        message = "Momento's API key contains no endpoint. Is it complete, or does it need MOMENTO_ENDPOINT (no port)?"
         raise CacheUnavailable("key_unusable", message, permanent=True) from None  # the cause quotes the key
 
 

@@ -1,6 +1,6 @@
-"""The cache that several processes share, behind a circuit breaker: the application goes on when the cache fails.
+"""The cache that several processes share, behind a circuit breaker: the application works on when the cache fails.
 
-Loads Momento only where it is configured.
+Loads Momento only if it is configured.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from lib.cache.base import Cache, CacheUnavailable
 from lib.config import CacheSettings
 from lib.logs import log
 
-PAUSE_SECONDS = 5  # after an outage; each try may cost a request the time of a timeout
-LONG_PAUSE_SECONDS = 300  # after a permanent failure, which somebody has to mend
+PAUSE_SECONDS = 5  # after a failure; each try may delay a request by a timeout
+LONG_PAUSE_SECONDS = 300  # after a permanent failure, which somebody has to fix
 SCRIPT_SECONDS = 5  # for a call: a script has more time than a request
 
 T = TypeVar("T")
 
 
 class CircuitBreaker(Cache[str, str]):
-    """A cache that may fail. Then `get` finds nothing, `put` and `forget` do nothing, and no caller waits.
+    """A cache that may fail. Then `get` returns None, `put` and `forget` do nothing, and no caller waits.
 
     After a pause one caller tries the cache again while the others go on without it. `last_failure` stays after a
-    recovery. One warning is logged per outage, unless `quiet`.
+    recovery. The breaker logs one warning per outage, unless it is `quiet`.
     """
 
     def __init__(

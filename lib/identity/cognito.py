@@ -1,6 +1,6 @@
-"""The Cognito user pool: for scripts, who is in it, and an access token of one of them; for the API, whose a token is.
+"""The Cognito user pool: users and access tokens for scripts, the attributes of a token's user for the API.
 
-botocore's errors become CognitoError here and nowhere else. Verifying tokens is lib/identity/tokens.py's.
+This module translates botocore's errors into CognitoError. lib/identity/tokens.py verifies tokens.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from lib.aws.errors import NoAnswer
 from lib.config import CognitoSettings
 from lib.deadline import pause
 
-_PAGE = 60  # the most that ListUsers gives at once
+_PAGE = 60  # the most users that ListUsers returns
 
 _TRIES = 2
-_TRY_SECONDS = 2.0  # a request of ours waits for it
+_TRY_SECONDS = 2.0  # a client's request waits meanwhile
 _GET_USER = {
     "Content-Type": "application/x-amz-json-1.1",
     "X-Amz-Target": "AWSCognitoIdentityProviderService.GetUser",
@@ -38,16 +38,16 @@ _TOKEN_REFUSALS = frozenset(
 
 
 class CognitoError(Exception):
-    """The user pool does not answer, or refuses."""
+    """The user pool does not answer, or refuses the request."""
 
 
 class TokenRevoked(CognitoError):
-    """The token was valid once; since then it was revoked, or its user disabled or deleted."""
+    """The token was valid, but has been revoked, or its user was disabled or deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class PoolUser:
-    """A user as the pool knows them."""
+    """A user of the pool."""
 
     username: str
     sub: str
@@ -58,12 +58,12 @@ class PoolUser:
 
     @property
     def label(self) -> str:
-        """A name for reports; never the e-mail address, which some pools take as the user name."""
+        """A name for reports; never an e-mail address, although some pools use it as the user name."""
         return self.preferred_username or (self.sub if "@" in self.username else self.username)
 
 
 class UserPool:
-    """One user pool; its client is made by the first call."""
+    """One user pool; the first call creates its client."""
 
     def __init__(self, settings: CognitoSettings) -> None:
         self._settings = settings
@@ -86,12 +86,12 @@ class UserPool:
                 AuthParameters={"USERNAME": username, "PASSWORD": password},
             )
         if "AuthenticationResult" not in answer:
-            raise CognitoError(f"Cognito asks {username} for more than a password: {answer.get('ChallengeName')}")
+            raise CognitoError(f"Cognito wants more than a password from {username}: {answer.get('ChallengeName')}")
         return str(answer["AuthenticationResult"]["AccessToken"])
 
     @cached_property
     def _client(self) -> Any:
-        import boto3  # for scripts; the API has no use for it
+        import boto3  # only scripts need it
 
         return boto3.client(
             "cognito-idp",
@@ -109,11 +109,11 @@ class UserPool:
 
 
 class UserInfo:
-    """What a user's access token, with USER_INFO_SCOPE among its scopes, lets Cognito tell about them."""
+    """Reads a user's attributes from Cognito by an access token that has USER_INFO_SCOPE among its scopes."""
 
     @property
     def host(self) -> str:
-        """Where it asks."""
+        """The host and port of Cognito's endpoint."""
         return self._connections.host
 
     def __init__(self, settings: CognitoSettings) -> None:
@@ -141,7 +141,7 @@ class UserInfo:
 
 
 def _region(settings: CognitoSettings) -> str:
-    """The pool's region, which need not be the table's."""
+    """The pool's region, which may differ from the table's."""
     return settings.aws_cognito_user_pool_id.partition("_")[0]
 
 
@@ -158,4 +158,4 @@ def _to_pool_user(user: dict[str, Any]) -> PoolUser:
 
 
 def _attributes(listed: list[dict[str, str]]) -> dict[str, str]:
-    return {each["Name"]: each["Value"] for each in listed if "Value" in each}
+    return {attribute["Name"]: attribute["Value"] for attribute in listed if "Value" in attribute}

@@ -1,7 +1,7 @@
-"""Who is asking: the access tokens of a Cognito user pool, judged by the pool's public keys.
+"""Verifies the access tokens of a Cognito user pool by the pool's public keys.
 
-Owns what makes a token valid, the pool's keys and the memory of verified tokens. Knows neither HTTP answers nor
-users: a rejection is a class, and the result is the token's `sub`.
+Owns the rules for valid tokens, the pool's keys and the cache of verified tokens. Knows neither HTTP answers nor users:
+a rejection is a class, and the result is the token's `sub`.
 
 https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-tokens-verifying-a-jwt.html
 """
@@ -28,17 +28,16 @@ MAX_REMEMBERED_TOKENS = 4096
 MAX_REMEMBERED_SECONDS = 60
 
 FETCH_TIMEOUT_SECONDS = 2
-KEYS_LIFESPAN_SECONDS = 300  # after this, a known key is asked for again, so that a retired one is dropped
-UNKNOWN_KID_COOLDOWN_SECONDS = 10  # forged kids must not turn into requests to the JWKS host
-FETCH_RETRY_SECONDS = 1  # an outage must not cost every request a timeout, and must be over soon after its end
-
+KEYS_LIFESPAN_SECONDS = 300  # then the verifier fetches the keys again and drops retired ones
+UNKNOWN_KID_COOLDOWN_SECONDS = 10  # forged kids must not cause requests to the JWKS host
+FETCH_RETRY_SECONDS = 1  # an outage must not cost every request a timeout, nor outlast itself for long
 
 # RFC 6750 section 2.1; the scheme's case does not matter (RFC 9110 section 11.1).
 _BEARER = re.compile(r"bearer +([a-z0-9\-._~+/]+=*)", re.ASCII | re.IGNORECASE)
 
 
 class TokenRejected(Exception):
-    """The caller is not signed in. The text never holds any of the token."""
+    """The client is not signed in. The message never quotes the token."""
 
 
 class TokenMissing(TokenRejected):
@@ -54,11 +53,11 @@ class TokenInvalid(TokenRejected):
 
 
 class TokenExpired(TokenRejected):
-    """The token was valid once."""
+    """The token was valid, but has expired."""
 
 
 class KeysUnavailable(Exception):
-    """The keys needed to judge a token cannot be fetched: nothing is known about the caller."""
+    """The verifier cannot fetch the key of a token, so the client stays unidentified."""
 
 
 class _Verified(NamedTuple):
@@ -73,7 +72,7 @@ class TokenVerifier:
         self._issuer = issuer
         self._client_id = client_id
         self._keys = _PublicKeys(jwks_url)
-        # By fingerprint, because a token in memory is a credential in every core dump.
+        # Keyed by fingerprint: core dumps must not hold tokens.
         self._remembered: InMemoryCache[bytes, _Verified] = InMemoryCache(
             TLRUCache(
                 MAX_REMEMBERED_TOKENS,
@@ -85,7 +84,7 @@ class TokenVerifier:
     def verify(self, authorization: str | None) -> str:
         """The `sub` of the token in an Authorization header, which is the user's Cognito id.
 
-        A verified token is remembered for up to a minute, never past its `exp`.
+        The result is cached for up to a minute, never past the token's `exp`.
         Raises a TokenRejected, or KeysUnavailable.
         """
         token = bearer_token(authorization)
@@ -101,7 +100,7 @@ class TokenVerifier:
             header = jwt.get_unverified_header(token)
             kid = header.get("kid")
             if header.get("alg") != ALGORITHM or kid is None:
-                raise TokenInvalid("no key could verify it")
+                raise TokenInvalid("no kid or another alg")
             key = self._keys.get(kid)
             if key is None:
                 raise TokenInvalid("unknown kid")
@@ -125,9 +124,9 @@ class TokenVerifier:
 
 
 class _PublicKeys:
-    """The pool's public keys by key id (`kid`), as the JWKS host last gave them.
+    """The pool's public keys by key id (`kid`), from the last successful fetch from the JWKS host.
 
-    Keys once fetched outlive an outage of the host; only a successful fetch replaces them.
+    They survive an outage of the host.
     """
 
     def __init__(self, jwks_url: str) -> None:
@@ -139,8 +138,8 @@ class _PublicKeys:
     def get(self, kid: str) -> jwt.PyJWK | None:
         """The key of that id, or None if the pool has none.
 
-        One thread fetches at a time. Meanwhile, those that know their key go on with it, and those that do not wait.
-        Raises KeysUnavailable for an unknown kid when the last fetch failed: the pool may have it by now.
+        One thread fetches at a time. Meanwhile, other threads use the keys they have; only those that miss a key wait.
+        Raises KeysUnavailable for an unknown kid if the last fetch failed: the pool may have it by now.
         """
         if self._is_due(kid) and self._fetching.acquire(blocking=kid not in self._by_kid):
             try:
@@ -160,13 +159,13 @@ class _PublicKeys:
 
     def _fetch(self) -> None:
         try:
-            # Keys for other algorithms may be among them: PyJWT holds a key to its own algorithm.
+            # Keys for other algorithms do no harm: PyJWT uses a key for its own algorithm only.
             by_kid = {str(key.key_id): key for key in self._client.get_signing_keys()}
-        except Exception as error:  # whatever nonsense the host answers is an outage of the host
+        except Exception as error:  # a nonsense answer counts as an outage, too
             log("jwks_fetch_failed", level=logging.WARNING, cause=repr(error))
             self._attempted_at = monotonic()
             return
-        # In this order, as `get` reads without the lock: who sees the time of a fetch sees its keys.
+        # In this order, because `get` reads without the lock: a thread that sees a new time must see its keys.
         self._by_kid = by_kid
         self._fetched_at = self._attempted_at = monotonic()
 
@@ -183,6 +182,6 @@ def bearer_token(authorization: str | None) -> str:
 
 
 def scopes(verified_token: str) -> list[str]:
-    """What its user has allowed the client (RFC 6749 section 3.3), as Cognito names it."""
+    """The scopes that the token's user granted the client (RFC 6749 section 3.3), by Cognito's names."""
     claims = jwt.decode(verified_token, options={"verify_signature": False})
     return str(claims.get("scope", "")).split()

@@ -1,8 +1,7 @@
-"""Postgres: the connections, and the queries that stand in `db/sql/<entity>/<name>.sql`.
+"""Postgres: the connection pool, and the queries in `db/sql/<entity>/<name>.sql`.
 
-Owns the pool and the translation of its failures: whatever keeps Postgres from answering becomes
-DatabaseUnavailable here and nowhere else, and what a UNIQUE refuses becomes NotUnique. Any other error in a query
-stays psycopg's own, because it is a bug. Knows no table; a row is a dict.
+Translates failures: an outage becomes DatabaseUnavailable, a violated UNIQUE becomes NotUnique. Any other error is a
+bug and stays psycopg's own. Knows no table; a row is a dict.
 """
 
 from __future__ import annotations
@@ -29,17 +28,17 @@ from lib.postgres.errors import DatabaseUnavailable, NotUnique
 
 Row = dict[str, Any]
 
-_SECONDS = 2  # a connection attempt, the wait for a free connection, a statement: each this long at the most
-_PATIENCE = 1.25  # times that, a server that says nothing is given up: it should have kept the statement timeout
+_SECONDS = 2  # the most for a connection attempt, for a wait for a free connection, and for a statement
+_PATIENCE = 1.25  # times the statement timeout: then the client gives up on a silent server
 _PING_SECONDS = 1
 
-# For scripts, which report a query's mistake in one line as well.
+# Scripts report a mistake in a query in one line, too.
 FAILURES = (DatabaseUnavailable, NotUnique, psycopg.Error)
 
 
 @dataclass(slots=True)
 class QueryCount:
-    """A running total of the statements sent, with those that check a connection before it is lent."""
+    """A running total of the statements sent, including those by which the pool checks a connection."""
 
     requests: int = 0
 
@@ -48,14 +47,14 @@ _current: ContextVar[QueryCount] = ContextVar("postgres_queries")
 
 
 def start_counting() -> QueryCount:
-    """Count from zero in this context (a request, a script) and return the total, which grows with each statement."""
+    """Count from zero in this context (a request, a script). Each statement adds to the returned total."""
     count = QueryCount()
     _current.set(count)
     return count
 
 
 class _Connection(psycopg.Connection[Row]):
-    """A connection that never waits for ever, and that tells why it could not be made."""
+    """A connection that never waits for ever and reports why an attempt to connect failed."""
 
     seconds: float = _SECONDS
 
@@ -73,7 +72,7 @@ class _Connection(psycopg.Connection[Row]):
         return super().execute(*args, **kwargs)
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        # A frozen server or a dead network keeps no statement_timeout: this side has to count as well.
+        # A frozen server or a dead network ignores statement_timeout, so the client needs a timeout of its own.
         try:
             return super().wait(gen, interval, timeout or self.seconds * _PATIENCE)
         except psycopg.OperationalError:
@@ -83,7 +82,7 @@ class _Connection(psycopg.Connection[Row]):
 
 
 class Queries(ABC):
-    """What can be asked: each query is named by its file below `db/sql`, such as `users/by_handle`."""
+    """Runs queries. A query's name is the path of its file below `db/sql`, such as `users/by_handle`."""
 
     def one(self, query: str, **values: Any) -> Row | None:
         """The first row, or None."""
@@ -94,11 +93,11 @@ class Queries(ABC):
         return self._run(f"db/sql/{query}.sql", values)[0]
 
     def execute(self, query: str, **values: Any) -> int:
-        """How many rows the query changed."""
+        """Run a query; return how many rows it changed."""
         return self._run(f"db/sql/{query}.sql", values)[1]
 
     def script(self, path: str) -> int:
-        """Run a file such as `db/schema.sql`, all of it or nothing; how many rows its last statement changed."""
+        """Run all of a file such as `db/schema.sql` or nothing; return how many rows its last statement changed."""
         return self._run(path, None)[1]
 
     @abstractmethod
@@ -115,16 +114,16 @@ class _Transaction(Queries):
 
 
 class Database(Queries):
-    """A pool of connections, opened by the first query; safe to share between threads, not between processes.
+    """A pool of connections. The first query opens it. Safe to share between threads, not between processes.
 
-    `seconds` bounds each step: the wait for a connection, which may have to be made, and a statement.
+    `seconds` limits each step: the wait for a connection, which may be a new one, and a statement.
     """
 
     def __init__(self, url: str, *, pool_size: int = 8, seconds: float = _SECONDS) -> None:
         self._where = describe(url)
         self._seconds = seconds
         self._failure: Exception | None = None
-        logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # its warnings are our exceptions
+        logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # its warnings repeat our exceptions
         self._pool = ConnectionPool(
             url,
             connection_class=_Connection,
@@ -140,31 +139,31 @@ class Database(Queries):
             min_size=0,
             max_size=pool_size,
             timeout=seconds,
-            # Failed attempts are not repeated in the background: their growing pauses would outlast the outage,
-            # and a pool whose every place waits for such a retry lets no request try for itself.
+            # No retries in the background: their growing pauses would outlast the outage, and a pool that is full of
+            # waiting retries lets no request try to connect.
             reconnect_timeout=0,
             open=False,
         )
 
     @contextmanager
     def transaction(self) -> Iterator[Queries]:
-        """Queries that happen together or not at all."""
+        """Queries that Postgres applies together or not at all."""
         with self._connection(self._seconds) as connection, connection.transaction():
             yield _Transaction(connection)
 
     def ping(self) -> None:
-        """Ask for an answer within about a second; DatabaseUnavailable if there is none."""
+        """Raise DatabaseUnavailable unless Postgres answers within about a second."""
         with self._connection(_PING_SECONDS) as connection:
             connection.execute("SELECT 1")
 
     def close(self) -> None:
-        """Close every connection; later queries are DatabaseUnavailable."""
+        """Close every connection; later queries raise DatabaseUnavailable."""
         self._pool.close()
 
     def __enter__(self) -> Database:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
     def _run(self, path: str, values: Row | None) -> tuple[list[Row], int]:
@@ -191,8 +190,8 @@ class Database(Queries):
         try:
             ConnectionPool.check_connection(connection)
         except psycopg.Error:
-            # One connection is dead: after a restart they all are, and the pool would try them one by one with
-            # growing pauses until the request's time is up.
+            # One dead connection can mean that Postgres restarted and all are dead. The pool would try them one by one,
+            # with growing pauses, until the request times out.
             self._pool.drain()
             raise
 
@@ -201,7 +200,7 @@ class Database(Queries):
 
 
 def create_database(url: str) -> bool:
-    """Create the database that the URL names; False if it was there."""
+    """Create the database that the URL names; False if it exists."""
     with _maintenance(url) as connection:
         try:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database_name(url))))
@@ -211,7 +210,7 @@ def create_database(url: str) -> bool:
 
 
 def drop_database(url: str) -> bool:
-    """Drop the database that the URL names, and end its sessions; False if there was none."""
+    """Drop the database that the URL names, and end its sessions; False if it does not exist."""
     with _maintenance(url) as connection:
         try:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database_name(url))))
@@ -222,7 +221,7 @@ def drop_database(url: str) -> bool:
 
 @contextmanager
 def _maintenance(url: str) -> Iterator[psycopg.Connection[Any]]:
-    """A connection to the same server's database `postgres`, which is there before any other."""
+    """A connection to the database `postgres` of the same server, which every server has."""
     where = make_conninfo(url, dbname="postgres", connect_timeout=_SECONDS)
     try:
         with psycopg.connect(where, autocommit=True) as connection:

@@ -1,6 +1,6 @@
-"""What a Postgres URL says, read as Postgres's own library reads it: `?host=` and the PG* variables count.
+"""Parses Postgres URLs as libpq does, including `?host=` and the PG* variables.
 
-Nothing here gives a password to anybody but to the server. Opens no connection.
+No message quotes a password. Opens no connection.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lib.config import SettingsError
 
 
 def describe(url: str) -> str:
-    """`host:port/database`, for people: without user and password."""
+    """`host:port/database`, without user and password."""
     parts = _parse(url)
     host = parts.get("host") or parts.get("hostaddr") or "localhost"
     return f"{host}:{parts['port']}/{parts['dbname']}" if parts.get("port") else f"{host}/{parts['dbname']}"
@@ -28,18 +28,17 @@ def database_name(url: str) -> str:
 
 
 def is_local(url: str) -> bool:
-    """Whether every host that the URL leads to is a local stack's."""
+    """Whether every host of the URL belongs to a local stack."""
     parts = _parse(url)
     if parts.get("service"):
-        return False  # a file elsewhere says which host that is
+        return False  # a file elsewhere names the host
     hosts = f"{parts.get('host') or ''},{parts.get('hostaddr') or ''}".split(",")
-    named = [host for host in hosts if host and not host.startswith("/")]
-    urls = [f"postgresql://[{host}]" if ":" in host else f"postgresql://{host}" for host in named]
-    return all(config.is_local(each) for each in urls)
+    names = [host for host in hosts if host and not host.startswith("/")]
+    return all(config.is_local(f"postgresql://[{name}]" if ":" in name else f"postgresql://{name}") for name in names)
 
 
 def split_password(url: str) -> tuple[str, str | None]:
-    """The connection string without its password, and the password: everybody can read a command line."""
+    """The connection string without its password, and the password: other users can read a command line."""
     parts = conninfo_to_dict(url)
     password = parts.pop("password", None)
     return make_conninfo("", **parts), str(password) if password else None
@@ -49,8 +48,8 @@ def _parse(url: str) -> dict[str, Any]:
     try:
         parts = conninfo_to_dict(url)
     except ProgrammingError:
-        # The library's message quotes pieces of the URL, which may be pieces of its password.
-        raise SettingsError(["DATABASE_URL is no URL that Postgres's library understands"]) from None
+        # libpq's message quotes parts of the URL, possibly of its password.
+        raise SettingsError(["DATABASE_URL is not a URL that libpq understands"]) from None
     if not parts.get("dbname"):
         raise SettingsError(["DATABASE_URL names no database; it ends in /<name>"])
     ports = str(parts.get("port", "")).split(",")
@@ -58,7 +57,7 @@ def _parse(url: str) -> dict[str, Any]:
     # `@` begins the name of an abstract socket.
     misread = "@" in str(parts["dbname"]) or any("@" in host[1:] for host in hosts)
     if misread or not all(port.isdigit() for port in ports if port):
-        # Read on, pieces of the password would be taken for a host, a port and a database, and shown as such.
-        raise SettingsError(["DATABASE_URL: in a password, `/`, `@` and `:` are written as %2F, %40 and %3A"])
+        # The parser took a part of the password for a host, a port or a database; later messages would show it.
+        raise SettingsError(["DATABASE_URL: in a password, write `/`, `@` and `:` as %2F, %40 and %3A"])
     variables = {name: os.environ.get(f"PG{name.upper()}") for name in ("host", "hostaddr", "port", "service")}
     return {name: value for name, value in variables.items() if value} | parts

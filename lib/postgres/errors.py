@@ -1,4 +1,4 @@
-"""The errors that Postgres causes. Apart from the database module: services catch them without its driver."""
+"""The errors that Postgres causes, in their own module: services catch them without loading the driver."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ class DatabaseUnavailable(Exception):
 
 
 class NotUnique(Exception):
-    """Nothing was written: another row holds a value that must be unique."""
+    """Postgres wrote nothing: another row has a value that must be unique."""

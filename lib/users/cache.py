@@ -27,7 +27,7 @@ from lib.config import CacheSettings
 CACHED_SECONDS = 60
 _CACHED_USERS = 10_000
 
-# Another shape of the shared values needs another version: during a deployment, processes of both run side by side.
+# A new shape of the shared values needs a new version: a deployment runs old and new processes side by side.
 _PREFIX = "cruddur:user:2:"
 
 By = Literal["sub", "handle"]
@@ -37,14 +37,14 @@ Fields = Sequence[str]
 
 
 class UserCache:
-    """The fields of users that were read lately. Safe to share between threads."""
+    """The fields of recently read users. Safe to share between threads."""
 
     def __init__(self, shared: Cache[str, str] | None, *, timer: Callable[[], float] = time.monotonic) -> None:
         self._shared = shared
         self._own: InMemoryCache[str, Fields] = InMemoryCache(TTLCache(_CACHED_USERS, CACHED_SECONDS, timer))
 
     def find(self, by: By, text: str, read: Callable[[], Fields | None]) -> Fields | None:
-        """The cached fields; without any, those that `read` returns, which are cached from now on."""
+        """The cached fields, or those that `read` returns, which it caches."""
         key = _key(by, text)
         fields = self._own.get(key)
         if fields is None and (fields := self._shared_or_read(key, read)):

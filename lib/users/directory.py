@@ -16,17 +16,17 @@ from lib.cache.base import Cache
 from lib.postgres.errors import NotUnique
 from lib.users.cache import By, Fields, UserCache
 
-if TYPE_CHECKING:  # who needs a User alone, loads neither psycopg nor boto3
+if TYPE_CHECKING:  # a module that needs only User loads neither psycopg nor boto3
     from lib.identity.cognito import PoolUser
     from lib.postgres.database import Database, Queries, Row
 
-_MAX_CHARS = 255  # as the table's own check
+_MAX_CHARS = 255  # a CHECK of the table says the same
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user as messages show them."""
+    """The public fields of a user, which messages show."""
 
     uuid: str
     handle: str
@@ -35,7 +35,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class SignUp:
-    """Somebody as Cognito knows them, who may have no row in Postgres yet."""
+    """The attributes of a Cognito user who may have no row in Postgres yet."""
 
     cognito_user_id: str
     handle: str
@@ -44,21 +44,21 @@ class SignUp:
     email_verified: bool
 
     def is_storable(self) -> bool:
-        """Whether a row can hold it: nothing is empty, nothing too long, and nothing of the handle unseen."""
+        """Whether a row can hold it: no field is blank or too long, and the handle has no invisible characters."""
         texts = (self.cognito_user_id, self.display_name, self.email)
         return is_handle(self.handle) and all(map(is_text, texts))
 
 
 class Outcome(StrEnum):
-    """How somebody who signed up came by their row."""
+    """The effect of provisioning a user."""
 
     CREATED = "created"
-    LINKED = "linked"  # the row was there and waited for them
-    KNOWN = "known"  # the row was theirs: nothing changed
+    LINKED = "linked"  # an existing row without a Cognito id got theirs
+    KNOWN = "known"  # the user had a row: nothing changed
 
 
 class HandleTaken(Exception):
-    """The handle is another user's; nothing was written."""
+    """Another user has the handle; nothing was written."""
 
 
 class UserDirectory:
@@ -86,11 +86,11 @@ class UserDirectory:
         )
 
     def profile(self, handle: str) -> User | None:
-        """The user with exactly this handle, cached: for readers of a profile, not for senders."""
+        """The user with exactly this handle, cached: for showing a profile, not for sending."""
         return self._find("handle", handle, lambda: self._database.one("users/by_handle", handle=handle))
 
     def by_handle(self, handle: str) -> User | None:
-        """The user who has this handle now. Text that no row can hold has no user."""
+        """The user who has this handle now, not cached. None for text that no row can hold."""
         row = self._database.one("users/by_handle", handle=handle) if _storable(handle) else None
         return _to_user(row) if row else None
 
@@ -103,17 +103,17 @@ class UserDirectory:
         return User(*fields) if fields else None
 
     def provision(self, sign_up: SignUp) -> tuple[User, Outcome]:
-        """The user of a storable sign-up, in one statement if there is anything to write. Again it changes nothing.
+        """The user of a storable sign-up. Creates or links their row in one statement; a second call changes nothing.
 
-        A row without a Cognito id is theirs if its handle and its e-mail are, and Cognito has verified the e-mail: it
-        takes more than choosing the handle to get at a user's messages. Raises HandleTaken.
+        It links a row without a Cognito id if the row has their handle and their e-mail address, and Cognito has
+        verified the address. So nobody gets a user's messages by choosing their handle. Raises HandleTaken.
         """
         try:
             row = self._database.one("users/provision", **asdict(sign_up))
-        except NotUnique:  # the Cognito id: its user goes by another handle here
+        except NotUnique:  # the Cognito id has a row with another handle
             row = None
         if row:
-            # A row of this handle or this id may have been there before, and been removed.
+            # The caches may hold a removed row of this handle or id.
             self._cache.forget(cognito_user_ids=[sign_up.cognito_user_id], handles=[sign_up.handle])
             return _to_user(row), Outcome.CREATED if row["is_new"] else Outcome.LINKED
         user = self.by_cognito_user_id(sign_up.cognito_user_id)
@@ -122,9 +122,9 @@ class UserDirectory:
         return user, Outcome.KNOWN
 
     def rename(self, who: str, *, handle: str | None, display_name: str | None) -> User | None:
-        """The user with the handle `who` as they are from now on, or None if there is none, in one statement.
+        """The user with the handle `who`, renamed in one statement, or None if there is no such user.
 
-        What is None is left as it is. Raises HandleTaken.
+        A name that is None stays. Raises HandleTaken.
         """
         if not _storable(who):
             return None
@@ -141,7 +141,7 @@ class UserDirectory:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What `link_cognito_users` did; who matched nobody is named by handle or user name."""
+    """The result of `link_cognito_users`. Users without a match are listed by handle or user name."""
 
     changed: int
     unchanged: int
@@ -150,23 +150,23 @@ class Link:
     without_row: list[str]
 
     def report(self) -> list[str]:
-        """The same as sentences."""
-        named = {
-            "Handles that several Cognito users claim, left as they were": self.ambiguous,
+        """The result as sentences."""
+        users_by_problem = {
+            "Unchanged, because several Cognito users claim the handle": self.ambiguous,
             "Users without a Cognito user": self.without_cognito_user,
             "Cognito users without a row in Postgres": self.without_row,
         }
         counts = f"Cognito ids: {self.changed} written, {self.unchanged} already right"
-        return [counts, *(f"{what}: {', '.join(who)}" for what, who in named.items() if who)]
+        return [counts, *(f"{problem}: {', '.join(users)}" for problem, users in users_by_problem.items() if users)]
 
 
 def link_cognito_users(
     database: Database, pool_users: Iterable[PoolUser], shared: Cache[str, str] | None = None
 ) -> Link:
-    """Write each Cognito `sub` to the user whose handle is its preferred_username: all of them or none.
+    """Write each Cognito `sub` to the user whose handle is its preferred_username, in one transaction.
 
-    A user without a Cognito user keeps their id, unless another user has it now. `shared` forgets every id that now
-    belongs to another user or to nobody.
+    A user without a Cognito user keeps their id, unless another user has it now. Removes every id that now belongs to
+    another user or to nobody from `shared`.
     """
     claims: dict[str | None, list[PoolUser]] = {}
     for user in pool_users:
@@ -195,12 +195,12 @@ def _owners(queries: Queries) -> set[tuple[str, str]]:
 
 
 def is_handle(text: str) -> bool:
-    """Whether a row can hold it as a handle: nothing of it is unseen."""
+    """Whether a row can hold it as a handle: text without invisible characters."""
     return is_text(text) and text.isprintable() and text == text.strip()
 
 
 def is_text(text: str) -> bool:
-    """Whether a row can hold it as a name, an address or an id: it is not blank and not too long."""
+    """Whether a row can hold it as a name, an address or an id: text that is not blank and not too long."""
     return bool(text.strip()) and _storable(text)
 
 
@@ -209,5 +209,5 @@ def _to_user(row: Row) -> User:
 
 
 def _storable(text: str) -> bool:
-    """Whether Postgres can hold this text: no NUL, no lone surrogate, no more than the column takes."""
+    """Whether Postgres can hold this text: no NUL, no lone surrogate, not longer than the column."""
     return len(text) <= _MAX_CHARS and not _UNSTORABLE.search(text)
