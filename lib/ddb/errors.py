@@ -1,4 +1,4 @@
-"""What can go wrong at the table. The errors of the DynamoDB clients become these here, and nowhere else."""
+"""The errors of the table. This module alone translates the errors of the DynamoDB clients into them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from lib.aws.errors import THROTTLING, NoAnswer
 
-# Refusals that say nothing about the request: the service, the account or the deployment is the cause.
+# Refusals that do not blame the request: the service, the account or the deployment is the cause.
 _NOT_OUR_REQUEST = THROTTLING | {
     "AccessDeniedException",
     "ExpiredTokenException",
@@ -27,15 +27,15 @@ class StoreError(Exception):
 
 
 class StoreUnavailable(StoreError):
-    """DynamoDB cannot be reached, throttles, or refuses this deployment. A write may have been made all the same."""
+    """DynamoDB is unreachable, throttles, or refuses this deployment. A write may have succeeded all the same."""
 
 
 class Throttled(StoreUnavailable):
-    """Capacity was short for one of the items: nothing was written."""
+    """Capacity was short for one of the items; nothing was written."""
 
 
 class RequestRejected(StoreError):
-    """DynamoDB calls the request wrong, which is a bug of ours. `code` is DynamoDB's."""
+    """DynamoDB rejects the request as invalid, which is a bug here. `code` is DynamoDB's."""
 
     def __init__(self, code: str, message: str = "") -> None:
         super().__init__(f"{code}: {message}" if message else code)
@@ -43,9 +43,9 @@ class RequestRejected(StoreError):
 
 
 class WriteRefused(StoreError):
-    """A condition of a write failed: nothing was written by this try.
+    """A condition of a write failed; this try wrote nothing.
 
-    `uncertain`: an earlier try of the same writes got no clear answer, and may itself have been applied.
+    `uncertain`: an earlier try of the same writes got no clear answer and may have succeeded.
     """
 
     uncertain = False
@@ -55,24 +55,24 @@ class WriteRefused(StoreError):
 
 
 class SchemaMismatch(StoreError):
-    """The table that is there is not the one this code works on."""
+    """The existing table has another schema than this code needs."""
 
 
 class ConversationNotFound(StoreError):
-    """No such conversation, or the user is no member of it: the caller cannot tell which."""
+    """The conversation does not exist, or the user is not a member; callers cannot tell which."""
 
 
 class WriteConflict(StoreError):
-    """Other writes had the same items; nothing was written."""
+    """Other writes kept changing the same items; nothing was written."""
 
 
 class CursorInvalid(StoreError):
-    """A cursor that this server did not give out for this partition."""
+    """The cursor is not one that this server issued for this partition."""
 
 
 @contextmanager
 def translate_errors(*, but: Collection[str] = ()) -> Iterator[None]:
-    """Turn the failures of a DynamoDB client into StoreUnavailable or RequestRejected, named by DynamoDB's code.
+    """Translate the errors of a DynamoDB client into StoreUnavailable or RequestRejected, with DynamoDB's code.
 
     A ClientError with a code in `but` passes through.
     """

@@ -1,22 +1,22 @@
-"""The inbox as its own change feed: the conversations that moved since an earlier reading, each move once.
+"""The inbox as its own change feed: a read returns the conversations that moved since an earlier read, each move once.
 
-Every message gives its conversation's row a later sort key, so what is new stands above what was read. But not all of
-it: keys come from the clocks of many servers, and a row is seen only when its write is committed. One can appear
-below rows that were given already:
+A message moves its conversation's row to a later sort key, so new moves stand above the rows that a reader has seen.
+There are exceptions: sort keys come from the clocks of many servers, and a row is visible only after its commit. So a
+move can appear below rows that the reader has seen:
 
     sort keys             floor ┄┄┄┄┄┄ window ┄┄┄┄┄┄ now
-    first reading     A     ┊      B         C        ┊                 F    from a server whose clock was wrong
-    second reading    A     ┊      B    x    C        ┊  D              F    x: chosen before C, committed after it
-                            └─ read again ─────────────────────────────────►  gives x and D; B, C and F are known
+    first read        A     ┊      B         C        ┊                 F    from a server whose clock was wrong
+    second read       A     ┊      B    x    C        ┊  D              F    x: has an earlier key than C, commits later
+                            └─ read again ─────────────────────────────────►  returns x and D, but not B, C and F again
 
-- Every reading gives all rows above the floor but those that the cursor names. So nothing is given twice, and
-  nothing is missed unless it is committed below the floor.
-- The floor is no higher than a window before the readers' clocks: what is committed below it was later than that.
-  Nor is it higher than the last row read: what comes above that is given, however late, and whatever a clock said.
-- A Query is no snapshot. A row that it shows at its old and its new place is given at the new one; one that it shows
-  at neither is given by the next reading, as if it were late.
-- A cursor names `MOST_GIVEN` rows. In an inbox that moves faster the floor rises, up to the present: the window
-  shrinks. Rows ahead of the clock never raise it: those that cannot be named wait until they can be, or are due.
+- A read returns all rows above the floor whose hashes are not in the cursor. So it returns no move twice, and it misses
+  only a move that commits below the floor.
+- The floor stays at least one window behind the server's clock, so only a commit that is later than that is missed.
+  The floor never rises above the last row read: a later read finds any move above it, however late or wrong its time.
+- A Query is no snapshot. If it shows a row at its old and its new place, the read returns the new one. If it shows the
+  row at neither place, the next read returns it like a late commit.
+- A cursor holds `MAX_HASHES` hashes. If more rows move within a window, the floor rises, at most to the present, and
+  the window shrinks. Rows ahead of the clock never raise it: they wait until the cursor has room or their time comes.
 """
 
 from __future__ import annotations
@@ -31,36 +31,37 @@ from lib.clock import to_timestamp
 from lib.ddb.items import InboxRow, Message, parse_all
 from lib.ddb.table import Table
 
-MOST_GIVEN = 160  # so that Feed-Cursor and Link stay below the 4 KB that proxies take for an answer's headers
+MAX_HASHES = 160  # so that Feed-Cursor and Link stay below 4 KB, a usual limit of proxies for response headers
 _HASH_BYTES = 6
 
 
 @dataclass(frozen=True, slots=True)
 class FeedPosition:
-    """How far a reader is: all rows up to `floor` were given, and those above it whose hashes are in `given`."""
+    """How far a reader is: it has seen all rows up to `floor`, and those above it that have these hashes."""
 
     floor: str
-    given: tuple[bytes, ...] = ()
+    hashes: tuple[bytes, ...] = ()
 
     def to_payload(self) -> list[str]:
-        return [self.floor, b64encode(b"".join(self.given)).decode()]
+        return [self.floor, b64encode(b"".join(self.hashes)).decode()]
 
     @classmethod
     def from_payload(cls, payload: Sequence[str]) -> FeedPosition:
         floor, hashes = payload[0], b64decode(payload[1])
-        return cls(floor, tuple(hashes[at : at + _HASH_BYTES] for at in range(0, len(hashes), _HASH_BYTES)))
+        starts = range(0, len(hashes), _HASH_BYTES)
+        return cls(floor, tuple(hashes[start : start + _HASH_BYTES] for start in starts))
 
 
 def after_inbox(newest: Sequence[InboxRow], *, now: datetime, window: timedelta) -> FeedPosition:
-    """The position of who was shown the first page of an inbox; in an empty one everything is new."""
-    return _advanced(FeedPosition(floor=""), newest[::-1], (), now - window)
+    """The position after the first page of an inbox. After an empty page, every later row is new."""
+    return _advance(FeedPosition(floor=""), newest[::-1], (), now - window)
 
 
 def after_messages(newest: Sequence[Message], *, now: datetime, window: timedelta) -> FeedPosition:
-    """The position of who was shown messages of a conversation: the newest of them tells what its row would."""
+    """The position after a page of messages: the newest message has the time of the conversation's row."""
     floor = to_timestamp(now - window)
-    known = (_hash(message.created_at, message.group_uuid) for message in newest[:1] if message.created_at > floor)
-    return FeedPosition(floor, tuple(known))
+    hashes = (_hash(message.created_at, message.group_uuid) for message in newest[:1] if message.created_at > floor)
+    return FeedPosition(floor, tuple(hashes))
 
 
 def read(
@@ -68,26 +69,26 @@ def read(
 ) -> tuple[list[InboxRow], FeedPosition, bool]:
     """Up to `limit` moves in the inbox `pk`, oldest first; the position after them; and whether there are more.
 
-    `now` was taken before. One Query; more of them to read past 1 MB, or past rows ahead of the clock.
+    The caller takes `now` before the read. Sends one Query; more to read past 1 MB or past rows ahead of the clock.
     """
-    present, given = to_timestamp(now), set(since.given)
+    present, known = to_timestamp(now), set(since.hashes)
     seen: dict[bytes, InboxRow] = {}
     fresh: list[InboxRow] = []
     more = False
-    for row in _rows_above(since.floor, table, pk, at_once=limit + len(given) + 1):
-        name = _hash(row.last_message_at, row.group_uuid)
-        if name not in given:
-            if row.last_message_at > present and len(given) + len(fresh) >= MOST_GIVEN:
+    for row in _rows_above(since.floor, table, pk, at_once=limit + len(known) + 1):
+        row_hash = _hash(row.last_message_at, row.group_uuid)
+        if row_hash not in known:
+            if row.last_message_at > present and len(known) + len(fresh) >= MAX_HASHES:
                 continue
             if len(fresh) == limit:
                 more = True
                 break
             fresh.append(row)
-        seen[name] = row
-    unseen = [name for name in since.given if name not in seen] if more else []  # otherwise they have moved on
+        seen[row_hash] = row
+    unseen = [row_hash for row_hash in since.hashes if row_hash not in seen] if more else []  # else they have moved on
     latest = {row.group_uuid: row for row in seen.values()}
     moved = [row for row in fresh if row is latest[row.group_uuid]]
-    return moved, _advanced(since, list(seen.values()), unseen, now - window), more
+    return moved, _advance(since, list(seen.values()), unseen, now - window), more
 
 
 def _rows_above(floor: str, table: Table, pk: str, *, at_once: int) -> Iterator[InboxRow]:
@@ -98,17 +99,17 @@ def _rows_above(floor: str, table: Table, pk: str, *, at_once: int) -> Iterator[
         floor = items[-1]["sk"]["S"] if items else floor
 
 
-def _advanced(
+def _advance(
     since: FeedPosition, seen: Sequence[InboxRow], unseen: Sequence[bytes], window_start: datetime
 ) -> FeedPosition:
-    """The position after rows were seen, the lowest key first, while `unseen` ones that were given may stand above."""
+    """The position after the rows `seen`, lowest key first; rows with the hashes `unseen` may stand above them."""
     highest = seen[-1].last_message_at if seen else since.floor
     floor = max(since.floor, min(highest, to_timestamp(window_start)))
     above = [row for row in seen if row.last_message_at > floor]
-    if (excess := len(above) + len(unseen) - MOST_GIVEN) > 0:
+    if (excess := len(above) + len(unseen) - MAX_HASHES) > 0:
         floor = above[excess - 1].last_message_at
-    names = [_hash(row.last_message_at, row.group_uuid) for row in above if row.last_message_at > floor]
-    return FeedPosition(floor, (*names, *unseen))
+    hashes = [_hash(row.last_message_at, row.group_uuid) for row in above if row.last_message_at > floor]
+    return FeedPosition(floor, (*hashes, *unseen))
 
 
 def _hash(last_message_at: str, group_uuid: str) -> bytes:

@@ -1,9 +1,9 @@
-"""The items of the table as dataclasses, each with its one conversion to and from DynamoDB's wire form.
+"""The items of the table as dataclasses, each with one conversion to and from DynamoDB's wire format.
 
-The attributes of messages and inbox rows are a contract with deployed tables (docs/data-model.md). What old data
-lacks (`seq`, `read_seq`, `sender_uuid`) is None here until the conversation is adopted.
+The attributes of messages and inbox rows are a contract with deployed tables (docs/data-model.md). Old data has no
+`seq`, `read_seq` and `sender_uuid`: they are None until the conversation is migrated.
 
-Attribute values are read directly: boto3's TypeDeserializer costs more than the rest of a page.
+The conversions read attribute values directly: boto3's TypeDeserializer costs more than the rest of a page.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from lib.users.directory import User
 T = TypeVar("T")
 
 Item = dict[str, Any]
-"""An item on the wire: attribute name → `{"S": …}`, `{"N": …}` or `{"M": …}`."""
+"""An item in wire format: attribute name → `{"S": …}`, `{"N": …}` or `{"M": …}`."""
 
 Key = tuple[str, str]
 """Partition key and sort key as text."""
 
 EXPIRES_AT = "expires_at"
-"""The attribute by which DynamoDB removes an item after its time (TTL), in epoch seconds. It may take days to do so."""
+"""The TTL attribute, in epoch seconds: DynamoDB removes the item after that time, up to some days late."""
 
 
-@dataclass(slots=True)  # not frozen: that takes twice as long to make, and a page has many
+@dataclass(slots=True)  # not frozen, which doubles the time to create one, and a page has many
 class Message:
     """One message; `created_at` is its sort key, unique in the conversation."""
 
@@ -53,7 +53,7 @@ class Message:
 
     @classmethod
     def from_item(cls, item: Item, *, group_uuid: str) -> Message:
-        return cls(  # by position: names take half as long again
+        return cls(  # by position: keyword arguments take 1.5 times as long
             group_uuid,
             item["sk"]["S"],
             item["message_uuid"]["S"],
@@ -63,7 +63,7 @@ class Message:
         )
 
 
-@dataclass(slots=True)  # not frozen: that takes twice as long to make, and a page has many
+@dataclass(slots=True)  # not frozen, as above
 class InboxRow:
     """One conversation in its owner's inbox: the other user and the last message."""
 
@@ -92,7 +92,7 @@ class InboxRow:
 
     @property
     def unread_count(self) -> int:
-        """Messages that the owner has not read; 0 in a row of an older backend, which has no numbers."""
+        """The number of messages that the owner has not read; 0 in a row of an older backend, which has no `seq`."""
         return (self.seq or 0) - (self.read_seq or 0)
 
     @classmethod
@@ -111,7 +111,7 @@ class InboxRow:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One side of a conversation and how far it has read."""
+    """A member of a conversation; `read_seq` is the `seq` of the last message that they read."""
 
     user: User
     read_seq: int
@@ -119,10 +119,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A conversation's state: the item that every write to the conversation is conditional on.
+    """A conversation's state: every write to the conversation is conditional on this item.
 
     `seq` counts its messages, `version` its writes; both inbox rows stand at `last_message_at`. `pair_group_uuid` is
-    None but in an old conversation of two who have another one: that is where messages by handle go.
+    None unless the two members have a newer conversation: then it names that one, which gets messages by handle.
     """
 
     group_uuid: str
@@ -169,7 +169,7 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class PairGuard:
-    """Keeps two users to one conversation, also when both write first at the same instant."""
+    """Ensures that two users have one conversation, even if both write first at the same instant."""
 
     user_uuids: tuple[str, str]
     group_uuid: str
@@ -189,9 +189,7 @@ def parse_message(item: Item, *, group_uuid: str) -> Message | None:
 
 
 def parse_all(items: Iterable[Item], parse: Callable[[Item], T]) -> Iterator[T]:
-    """The items, each converted by `parse`. An item that another writer of the table malformed is logged and left out:
-    it must not hide the rest of the page.
-    """
+    """Each item, converted by `parse`. Logs and skips a malformed item, which must not hide the rest of the page."""
     for item in items:
         try:
             parsed = parse(item)
@@ -202,12 +200,12 @@ def parse_all(items: Iterable[Item], parse: Callable[[Item], T]) -> Iterator[T]:
 
 
 def key_of(item: Item) -> Key:
-    """The key of an item, or a key on the wire, as text."""
+    """The key of an item, or a key in wire format, as text."""
     return item["pk"]["S"], item["sk"]["S"]
 
 
 def wire_key(item: Item) -> Item:
-    """An item's key on the wire."""
+    """An item's key in wire format."""
     return {"pk": item["pk"], "sk": item["sk"]}
 
 
@@ -257,7 +255,7 @@ def _user(item: Item) -> User:
 
 @lru_cache(maxsize=1024)
 def _same_user(uuid: str, handle: str, display_name: str) -> User:
-    """A user who is read again and again, row by row: making one anew costs as much as the rest of a message."""
+    """A cached User: most rows of a page repeat a user, and a new object costs as much as the rest of a message."""
     return User(uuid, handle, display_name)
 
 

@@ -1,11 +1,11 @@
-"""Partition and sort keys: the only place that knows their formats (docs/data-model.md)."""
+"""Partition and sort keys. This module alone knows their formats (docs/data-model.md)."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
 STATE = "STATE"
-"""Sort key of the items that stand alone in their partition."""
+"""Sort key of items that are alone in their partition."""
 
 _MESSAGE = "MSG#"
 _INBOX = "GRP#"
@@ -15,7 +15,7 @@ _RECEIPT = "IDEM#"
 
 
 class Kind(StrEnum):
-    """The kinds of items, as they are called (docs/data-model.md)."""
+    """The kinds of items, by their names in docs/data-model.md."""
 
     MESSAGE = "message"
     ROW = "inbox row"
@@ -34,7 +34,7 @@ _KINDS = {
 
 
 def kind(pk: str) -> Kind | None:
-    """What the items of a partition are; None where this system has none."""
+    """The kind of a partition's items; None if the partition is not this system's."""
     return next((kind for prefix, kind in _KINDS.items() if pk.startswith(prefix)), None)
 
 
@@ -44,7 +44,7 @@ def message_pk(group_uuid: str) -> str:
 
 
 def message_group(pk: str) -> str:
-    """The conversation whose messages a partition holds; the reverse of `message_pk`."""
+    """The conversation of a partition of messages; the inverse of `message_pk`."""
     return pk.removeprefix(_MESSAGE)
 
 
@@ -54,7 +54,7 @@ def inbox_pk(user_uuid: str) -> str:
 
 
 def inbox_owner(pk: str) -> str:
-    """The user whose inbox a partition is; the reverse of `inbox_pk`."""
+    """The owner of an inbox's partition; the inverse of `inbox_pk`."""
     return pk.removeprefix(_INBOX)
 
 
@@ -64,7 +64,7 @@ def conversation_pk(group_uuid: str) -> str:
 
 
 def pair_pk(user_uuid: str, other_user_uuid: str) -> str:
-    """Partition of the guard that keeps a pair to one conversation, `PAIR#<lower>#<higher>`; sort key STATE.
+    """Partition of the guard that ensures one conversation per pair, `PAIR#<lower>#<higher>`; sort key STATE.
 
     The order of the two arguments makes no difference.
     """
@@ -73,10 +73,10 @@ def pair_pk(user_uuid: str, other_user_uuid: str) -> str:
 
 
 def receipt_pk(user_uuid: str, key: str) -> str:
-    """Partition of the receipt of what a user sent under an Idempotency-Key, `IDEM#<user>#<key>`; sort key STATE."""
+    """Partition of the receipt of a message with an Idempotency-Key, `IDEM#<user>#<key>`; sort key STATE."""
     return f"{_RECEIPT}{user_uuid}#{key}"
 
 
 def idempotency_key(pk: str) -> str:
-    """The key that a receipt is for; the reverse of `receipt_pk`."""
+    """The Idempotency-Key of a receipt; the inverse of `receipt_pk`."""
     return pk.split("#", 2)[2]

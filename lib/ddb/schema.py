@@ -1,4 +1,4 @@
-"""The table's schema, written once: scripts, tests and the local stack create it from here."""
+"""The table's schema. Scripts, tests and the local stack create the table from it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MESSAGE_GROUP_INDEX = "message-group-sk-index"
 def table_definition(table: str) -> dict[str, Any]:
     """The arguments of CreateTable.
 
-    The index holds inbox rows alone, because no other item carries `message_group_uuid`.
+    The index holds only inbox rows, because no other item has `message_group_uuid`.
     """
     return {
         "TableName": table,
@@ -36,9 +36,9 @@ def table_definition(table: str) -> dict[str, Any]:
 
 
 def create_table(client: Any, table: str) -> bool:
-    """Create the table and wait until it is active; False when it is there already. Either way its TTL is on.
+    """Create the table and wait until it is active; False if it exists. Turns its TTL on in both cases.
 
-    Raises SchemaMismatch when a table of that name has other keys, lacks the index, or has another TTL attribute.
+    Raises SchemaMismatch if a table of that name has other keys, lacks the index, or has another TTL attribute.
     """
     definition = table_definition(table)
     try:

@@ -173,7 +173,7 @@ def test_a_reading_is_one_query(inbox: InboxModel) -> None:
     for readings in range(1, 5):
         reader.groups()
         assert inbox.queries == readings
-    assert len(reader.position.given) == 150
+    assert len(reader.position.hashes) == 150
 
 
 def test_a_query_that_is_cut_off_among_rows_that_were_given_is_gone_on_with() -> None:
@@ -190,7 +190,7 @@ def test_a_cursor_names_160_rows_and_the_window_of_a_faster_inbox_shrinks(inbox:
     move_all(inbox, 300)
     given = [reader.groups(), reader.groups(), reader.groups(), reader.groups()]
     assert [len(groups) for groups in given] == [100, 100, 100, 0]
-    assert len(reader.position.given) == feed.MOST_GIVEN == 160
+    assert len(reader.position.hashes) == feed.MAX_HASHES == 160
     assert reader.position.floor == inbox.rows()[300 - 160 - 1].last_message_at
 
 
@@ -210,7 +210,7 @@ def test_the_longest_cursor_fits_a_request_line_and_twice_into_a_proxys_headers(
     move_all(inbox, 300, skew=YEAR)
     for _ in range(2):
         reader.groups()
-    assert len(reader.position.given) == 160
+    assert len(reader.position.hashes) == 160
     cursor = CursorSigner("a secret of the tests").sign("feed", reader.position.to_payload(), pk=PK)
     assert 2 * len(cursor) < 3500  # Feed-Cursor and Link; nginx takes 4096 bytes of headers
     assert FeedPosition.from_payload(CursorSigner("a secret of the tests").verify("feed", cursor, pk=PK)) == (

@@ -45,7 +45,7 @@ class Chain:
         self.position = FeedPosition.from_payload(position.to_payload())
         moves = [(row.group_uuid, row.last_message_at) for row in rows]
         assert len(moves) <= limit
-        assert len(position.given) <= feed.MOST_GIVEN
+        assert len(position.hashes) <= feed.MAX_HASHES
         assert moves == sorted(moves, key=lambda move: move[1])
         assert len({group for group, _ in moves}) == len(moves), "a torn conversation"
         assert not self.given.intersection(moves), "given twice"
@@ -137,7 +137,7 @@ def test_no_move_is_missed_and_none_given_twice(
     page_rows=st.integers(1, 8),
 )
 def test_more_rows_than_a_cursor_can_name_cost_the_window_and_no_more(steps: list[Step], page_rows: int) -> None:
-    with patch.object(feed, "MOST_GIVEN", 3):
+    with patch.object(feed, "MAX_HASHES", 3):
         chain = Chain(InboxModel(page_rows=page_rows))
         chain.start(shown=1)
         for step in steps:
