@@ -1,4 +1,4 @@
-"""Who sends a request, by the access token in its Authorization header."""
+"""Authenticates requests by the access token in their Authorization header."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from services.users import authenticate
 
 
 def login_required(view: Callable[..., ResponseReturnValue]) -> Callable[..., ResponseReturnValue]:
-    """Let only signed-in users call a view, which gets the user as its first argument."""
+    """Let only signed-in users call a view. Passes the user as the first argument."""
 
     @wraps(view)
     def wrapper(**arguments: Any) -> ResponseReturnValue:

@@ -65,7 +65,7 @@ def _message_group(row: InboxRow) -> dict[str, Any]:
         "handle": row.other.handle,
         "message": row.text,
         "created_at": row.last_message_at,
-        # A row that an older backend wrote has no numbers until its conversation is adopted.
+        # A row of an older backend has no numbers until its conversation is migrated.
         "seq": row.seq or 0,
         "unread_count": row.unread_count,
     }

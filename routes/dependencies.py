@@ -1,4 +1,4 @@
-"""What the routes call: the adapters that create_app made."""
+"""The adapters that create_app makes and routes call."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The API's reference: `openapi.yaml` as JSON for programs, and as a page of Swagger UI for people.
 
-The page sends its requests to the host that serves it. The first request for the document or the page reads the files.
+The page sends its requests to the host that serves it. The first request reads the files.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _openapi_json() -> str:
 
 @cache
 def _swagger_ui_folder() -> Path:
-    """The static files within the package, which is not imported."""
+    """The package's folder of static files; does not import the package."""
     package = find_spec("flask_swagger_ui")
     if package is None or package.origin is None:
         raise ModuleNotFoundError("The package flask-swagger-ui is not installed", name="flask_swagger_ui")

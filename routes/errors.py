@@ -1,4 +1,4 @@
-"""Every error as an answer: its status, its codes as a JSON array, and the headers that belong to it."""
+"""Turns errors into answers: a status, a JSON array of codes, and headers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CODE_BY_STATUS = {
 
 
 def handle_errors(app: Flask) -> None:
-    """Register the handlers of all errors with an application."""
+    """Register the error handlers with an application."""
     app.register_error_handler(ServiceError, handle_service_error)
     app.register_error_handler(HTTPException, handle_http_error)
     app.register_error_handler(Exception, handle_unexpected_error)
@@ -55,7 +55,7 @@ def handle_http_error(error: HTTPException) -> ResponseReturnValue:
 
 
 def handle_unexpected_error(error: Exception) -> ResponseReturnValue:
-    code = getattr(error, "code", None)  # DynamoDB's, where it rejected a request
+    code = getattr(error, "code", None)  # DynamoDB's code, if it rejected a request
     log("request_failed", level=logging.ERROR, error=error, code=code, request_id=g.trace.request_id)
     return jsonify([Code.INTERNAL_ERROR]), 500
 

@@ -8,9 +8,9 @@ from flask import Response, request
 
 
 def with_etag(response: Response, *, cache_control: str) -> Response:
-    """The answer with an ETag; a 304 without a body if the client has this answer (RFC 9110, If-None-Match).
+    """Add an ETag; make the answer a 304 without a body if the client has it already (RFC 9110, If-None-Match).
 
-    The ETag covers `Link`, too: a page changes when another page follows it.
+    The ETag covers `Link` too: a page gets a new one when another page follows it.
     """
     etag = sha256(response.get_data() + response.headers.get("Link", "").encode()).hexdigest()[:32]
     response.set_etag(etag)

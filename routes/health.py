@@ -1,4 +1,4 @@
-"""Health checks: whether the process lives, and whether its dependencies answer."""
+"""Health checks: liveness of the process, and readiness of its dependencies."""
 
 from __future__ import annotations
 

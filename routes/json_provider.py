@@ -1,4 +1,4 @@
-"""JSON answers by orjson: UTF-8, keys in their order, a newline at the end.
+"""JSON answers by orjson: UTF-8, keys in insertion order, a newline at the end.
 
 The standard library takes twenty times as long for a page of a list.
 """
@@ -13,7 +13,7 @@ from flask.json.provider import JSONProvider
 
 
 class OrjsonProvider(JSONProvider):
-    """Makes `jsonify` and the tests' clients use orjson."""
+    """The JSON provider of `jsonify` and of the test clients."""
 
     def dumps(self, obj: Any, **_: Any) -> str:
         return orjson.dumps(obj).decode()

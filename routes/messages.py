@@ -60,7 +60,7 @@ def _message(message: Message) -> dict[str, Any]:
 
 
 def _step() -> int:
-    """The step through a page, whose first item is the newest: 1 for newest first, -1 for oldest first."""
+    """The slice step for the client's order, as pages are newest first: 1 for `desc`, -1 for `asc`."""
     order = request.args.get("order", dependencies().settings.messages_order)
     if order not in ("asc", "desc"):
         raise Invalid(Code.ORDER_INVALID)

@@ -1,4 +1,4 @@
-"""Pages of lists over HTTP: their arguments, the links between them, and their feed cursor."""
+"""Pages of lists over HTTP: query arguments, links to other pages, and the feed cursor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _POSITIONS = ("cursor", "since", "before", "after", "around")
 
 
 def page_args() -> dict[str, str]:
-    """The arguments of the URL, unchecked; the first value of each."""
+    """The query arguments, unchecked; the first value of each."""
     return request.args.to_dict()
 
 

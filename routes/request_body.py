@@ -11,9 +11,9 @@ from services.errors import Code, Invalid
 
 MAX_BODY_BYTES = 16 * 1024
 REFUSED = "cruddur.refused"
-"""The key of a WSGI environ under which asgi.py puts the status of a request that it refuses."""
+"""The key in the WSGI environ for the status of a request that asgi.py refuses."""
 BEGAN = "cruddur.began"
-"""The key under which asgi.py puts when the headers arrived, by time.perf_counter."""
+"""The key in the WSGI environ for the time of the headers' arrival, by time.perf_counter."""
 
 
 def json_body() -> object:

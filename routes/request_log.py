@@ -1,4 +1,4 @@
-"""One log line a request: what was asked, how it was answered, how long it took and what it cost."""
+"""One log line per request: its route, status, duration and cost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 @dataclass(slots=True)
 class Trace:
-    """What the log line of a request needs; `began` is by time.perf_counter."""
+    """The data of a request's log line; `began` is by time.perf_counter."""
 
     request_id: str
     began: float
@@ -29,7 +29,7 @@ class Trace:
 
 
 def log_requests(app: Flask) -> None:
-    """Give every request of an application an id, and log it when it is answered."""
+    """Give every request of an application an id, and log the request after its answer."""
     app.before_request(start_request)
     app.after_request(log_request)
 
@@ -37,7 +37,7 @@ def log_requests(app: Flask) -> None:
 def start_request() -> None:
     client_id = request.headers.get("X-Request-Id", "")
     request_id = client_id if _REQUEST_ID.fullmatch(client_id) else str(uuid.uuid4())
-    began = request.environ.get(BEGAN) or time.perf_counter()  # with the body's time, and the wait for a thread
+    began = request.environ.get(BEGAN) or time.perf_counter()  # includes the body's time and the wait for a thread
     g.trace = Trace(request_id, began, metering.start_metering(), database.start_counting())
     if REFUSED in request.environ:
         abort(request.environ[REFUSED])

@@ -1,4 +1,4 @@
-"""Pattern C: write a message. In inline mode the store does D, update the group, in the same transaction."""
+"""Pattern C: write a message. In inline mode the same transaction does pattern D, the update of the group."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Sent:
 def create_message(
     store: MessageStore, users: UserDirectory, *, sender: User, body: object, idempotency_key: str | None = None
 ) -> Sent:
-    """Write what a client sent: `{message, message_group_uuid}` or `{message, handle}`.
+    """Write the message of a request body: `{message, message_group_uuid}` or `{message, handle}`.
 
     `body` is the parsed JSON, of any type. `idempotency_key` is the header of that name: repeating a request with the
     same key within 24 hours writes the message once (draft-ietf-httpapi-idempotency-key-header). A message to a handle
-    goes to the conversation of the two users; the first one starts it. Raises Invalid, NotFound, Conflict, each with
-    nothing written, and Unavailable.
+    goes to the conversation of the two users; their first message starts it. Raises Unavailable, and Invalid, NotFound
+    or Conflict with nothing written.
     """
     new = check_new_message(body)
     key = check_idempotency_key(idempotency_key)
@@ -40,7 +40,7 @@ def create_message(
     except DuplicateRequest as error:
         return _replay(error.receipt, new)
     except NotFound:
-        # The receiver may have another handle by now; the stored answer is still the right one.
+        # The receiver may have a new handle since the first request; the stored answer is still right.
         if idempotency and (receipt := _receipt(store, sender, idempotency)):
             return _replay(receipt, new)
         raise

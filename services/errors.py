@@ -1,7 +1,7 @@
 """The errors of use cases, and the codes that clients see.
 
-The kind of an error is a class: routes/errors.py gives each class its HTTP status. A code says what exactly was wrong.
-Codes are part of the HTTP contract (openapi.yaml): they are never renamed.
+Each kind of error is a class, and routes/errors.py maps classes to HTTP statuses. A code names the exact problem. Codes
+are part of the HTTP contract (openapi.yaml) and keep their names.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lib.postgres.errors import DatabaseUnavailable
 
 
 class Code(StrEnum):
-    """Every code that an error answer can hold."""
+    """All codes of error answers."""
 
     # the request as such
     NOT_FOUND = "not_found"
@@ -27,7 +27,7 @@ class Code(StrEnum):
     BAD_REQUEST = "bad_request"
     INTERNAL_ERROR = "internal_error"
 
-    # who is asking
+    # the client's identity
     TOKEN_MISSING = "token_missing"  # noqa: S105
     TOKEN_MALFORMED = "token_malformed"  # noqa: S105
     TOKEN_INVALID = "token_invalid"  # noqa: S105
@@ -55,12 +55,12 @@ class Code(StrEnum):
     RECEIVER_NOT_FOUND = "receiver_not_found"
     RECEIVER_IS_SENDER = "receiver_is_sender"
 
-    # writing once, and what was read
+    # idempotency and the read state
     IDEMPOTENCY_KEY_INVALID = "idempotency_key_invalid"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     SEQ_INVALID = "seq_invalid"
 
-    # what the system cannot do right now
+    # temporary failures
     CONVERSATION_BUSY = "conversation_busy"
     STORAGE_UNAVAILABLE = "storage_unavailable"
     IDENTITY_PROVIDER_UNAVAILABLE = "identity_provider_unavailable"
@@ -69,7 +69,7 @@ class Code(StrEnum):
 
 
 class ServiceError(Exception):
-    """A use case refused the request; `codes` says why, in one code or more."""
+    """A use case refused the request; `codes` has one or more reasons."""
 
     def __init__(self, *codes: Code) -> None:
         super().__init__(", ".join(codes))
@@ -77,19 +77,19 @@ class ServiceError(Exception):
 
 
 class Invalid(ServiceError):
-    """The input is not what the contract asks for."""
+    """The input violates the contract."""
 
 
 class Unauthenticated(ServiceError):
-    """Nobody is signed in."""
+    """The client is not signed in."""
 
 
 class Forbidden(ServiceError):
-    """Somebody is signed in who may not use this system."""
+    """The client is signed in, but may not use this system."""
 
 
 class NotFound(ServiceError):
-    """The thing does not exist, or belongs to others: the answer does not say which."""
+    """The resource does not exist or belongs to others; the answer does not say which."""
 
 
 class Conflict(ServiceError):
@@ -97,16 +97,16 @@ class Conflict(ServiceError):
 
 
 class Unavailable(ServiceError):
-    """A dependency does not answer, or a conversation is too busy. Trying again later is right.
+    """A dependency does not answer, or a conversation is too busy. The client should retry later.
 
-    Nothing was written, with one exception: after STORAGE_UNAVAILABLE the last try of a write may have arrived
-    without its answer coming back (docs/data-model.md, "The write path").
+    Nothing was written, with one exception: after STORAGE_UNAVAILABLE the last try of a write may have succeeded and
+    only its answer got lost (docs/data-model.md, "The write path").
     """
 
 
 @contextmanager
 def as_service_errors() -> Iterator[None]:
-    """Turn the errors of the table and of Postgres into those of a use case. A decorator, too."""
+    """Translate the errors of the table and of Postgres into ServiceErrors. Also works as a decorator."""
     try:
         yield
     except ConversationNotFound as error:

@@ -1,4 +1,4 @@
-"""Pattern B: a user's conversations, newest first; or the ones that moved since a feed cursor, oldest first."""
+"""Pattern B: a user's conversations, newest first, or those that moved since a feed cursor, oldest first."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from services.validation import check_limit, check_one_position
 def list_message_groups(
     store: MessageStore, *, user: User, limit: str | None, cursor: str | None = None, since: str | None = None
 ) -> Page[InboxRow]:
-    """A page of the user's inbox, or of its feed from the feed cursor `since`.
+    """A page of the user's inbox, or of its feed after the feed cursor `since`.
 
-    The client gives `limit` (1 to 100, as text) and at most one of `cursor` and `since`. Raises Invalid, Unavailable.
+    The client sends `limit` (1 to 100, as text) and at most one of `cursor` and `since`. Raises Invalid, Unavailable.
     """
     size = check_limit(limit)
     check_one_position(cursor=cursor, since=since)

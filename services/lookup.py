@@ -1,4 +1,4 @@
-"""Whom somebody at a terminal means: a user or a member, by handle or by uuid. For scripts; clients send tokens."""
+"""Finds the user or member that a script's argument names, by handle or uuid. For scripts; clients send tokens."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from services.validation import is_uuid
 
 
 class NobodyFound(Exception):
-    """There is no such user, member or conversation; the message says which."""
+    """There is no such user, member or conversation; the message says which one."""
 
 
 def find_user(who: str, database: Callable[[], Database]) -> User:
-    """A user; `database` is opened for a handle alone, and a uuid is taken for a user's as it is.
+    """The user with a handle or uuid. Opens `database` only for a handle; does not check that a uuid has a user.
 
     Raises NobodyFound, DatabaseUnavailable.
     """
@@ -26,7 +26,7 @@ def find_user(who: str, database: Callable[[], Database]) -> User:
 
 
 def find_by_handle(users: UserDirectory, handle: str) -> User:
-    """A user. Raises NobodyFound, DatabaseUnavailable."""
+    """The user with this handle. Raises NobodyFound, DatabaseUnavailable."""
     user = users.by_handle(handle)
     if user is None:
         raise NobodyFound(f"No user has the handle {handle}")
@@ -34,7 +34,7 @@ def find_by_handle(users: UserDirectory, handle: str) -> User:
 
 
 def find_member(store: MessageStore, group_uuid: str, who: str | None) -> User:
-    """A member of the conversation: who is named, or any. Raises NobodyFound, StoreUnavailable."""
+    """The member with the handle or uuid `who`; None: any member. Raises NobodyFound, StoreUnavailable."""
     group_uuid = group_uuid.lower()
     members = store.conversations.members(group_uuid=group_uuid) if is_uuid(group_uuid) else []
     if not members:
@@ -42,4 +42,4 @@ def find_member(store: MessageStore, group_uuid: str, who: str | None) -> User:
     for user in members:
         if who in (None, user.handle, user.uuid):
             return user
-    raise NobodyFound(f"{who} is no member of {group_uuid}: the API says that it is not there")
+    raise NobodyFound(f"{who} is no member of {group_uuid}: the API answers 404")

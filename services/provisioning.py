@@ -1,4 +1,4 @@
-"""Users who signed up with Cognito get a row in Postgres: at their confirmation, or else at their first request."""
+"""Gives a user who signed up with Cognito a row in Postgres: after the sign-up, or else at their first request."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _REFUSED_TOKENS = 4096
 
 
 def provision_user(users: UserDirectory, attributes: Mapping[str, str]) -> User:
-    """The user with these standard attributes of Cognito, who gets a row unless they have one.
+    """The user with these standard attributes of Cognito. Creates or links their row unless they have one.
 
-    `preferred_username` becomes the handle; `name`, or else the handle, the display name. Repeating it changes nothing.
+    `preferred_username` becomes the handle; `name`, or else the handle, the display name. A repeat changes nothing.
     Raises Unavailable, and Forbidden: HANDLE_TAKEN, or USER_NOT_FOUND if attributes are missing or too long, or the
     handle has invisible characters.
     """
@@ -45,10 +45,10 @@ def provision_user(users: UserDirectory, attributes: Mapping[str, str]) -> User:
 
 
 class Newcomers:
-    """Provisions the owners of tokens who have no row. Safe to share between threads.
+    """Provisions users of valid tokens who have no row. Safe to share between threads.
 
-    `read_attributes` asks Cognito for a token owner's attributes and raises ServiceError. A refusal is cached for some
-    seconds by its token, so that a client that repeats its request does not make the server ask Cognito each time.
+    `read_attributes` asks Cognito for the attributes of a token's user and raises ServiceError. The server caches a
+    refusal for some seconds by its token, so that a client's retries do not all reach Cognito.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class Newcomers:
     ) -> None:
         self._read_attributes = read_attributes
         self._users = users
-        # By fingerprint, and as factories: an exception keeps its frames, and they the token.
+        # Keyed by fingerprint, with factories as values: an exception's frames would hold the token.
         self._refused: InMemoryCache[bytes, Callable[[], ServiceError]] = InMemoryCache(
             TTLCache(_REFUSED_TOKENS, REFUSED_SECONDS, timer)
         )
 
     def provision(self, cognito_user_id: str, verified_token: str) -> User:
-        """The token's owner as a user. Raises Unauthenticated, Forbidden, Unavailable."""
+        """The user of a token. Raises Unauthenticated, Forbidden, Unavailable."""
         fingerprint = sha256(verified_token.encode()).digest()
         if refusal := self._refused.get(fingerprint):
             raise refusal()

@@ -1,4 +1,4 @@
-"""The read state: both members' read positions, moving one's own, and the number of unread messages."""
+"""The read state: both members' read positions, the change of a user's own, and the number of unread messages."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ UNREAD_SHOWN = 99
 
 @as_service_errors()
 def show_message_group(store: MessageStore, *, user: User, message_group_uuid: str) -> Conversation:
-    """A conversation of the user, as it is now. Raises NotFound (also for a conversation of others), Unavailable."""
+    """The current state of a user's conversation. Raises NotFound (also for others' conversations), Unavailable."""
     group_uuid = check_group_in_path(message_group_uuid)
     return store.conversations.get(group_uuid=group_uuid, user=user)
 
 
 @as_service_errors()
 def mark_read(positions: ReadPositions, *, user: User, message_group_uuid: str, body: object) -> Conversation:
-    """Move the user's position to `{seq}`, never back and never past the last message; the state after it.
+    """Move the user's position to `{seq}`, never back and never past the last message; return the new state.
 
     `body` is the parsed JSON, of any type. Raises Invalid, NotFound, Unavailable, each with nothing written.
     """
@@ -31,7 +31,7 @@ def mark_read(positions: ReadPositions, *, user: User, message_group_uuid: str, 
 
 @as_service_errors()
 def mark_unread(positions: ReadPositions, *, user: User, message_group_uuid: str) -> Conversation:
-    """Make the other's last message unread for the user; the state after it. Raises NotFound, Unavailable."""
+    """Mark the other member's last message as unread; return the new state. Raises NotFound, Unavailable."""
     group_uuid = check_group_in_path(message_group_uuid)
     return positions.mark_unread(group_uuid=group_uuid, user=user)
 

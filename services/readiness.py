@@ -11,11 +11,11 @@ from lib.postgres.errors import DatabaseUnavailable
 from services.errors import Code, Unavailable
 
 _DEADLINE_SECONDS = 0.9
-_THREADS = 2  # for each dependency: one check may still hang when the next one starts
+_THREADS = 2  # per dependency: a check may still hang when the next one starts
 
 
 class Readiness:
-    """Checks all dependencies at once. Each has threads of its own, so that one that hangs delays no other check."""
+    """Checks all dependencies at once, each in its own threads, so that a hanging one delays no other check."""
 
     def __init__(self, checks: Mapping[Code, Callable[[], None]]) -> None:
         """`checks` maps each dependency's error code to the function that asks the dependency."""
@@ -25,11 +25,11 @@ class Readiness:
     def check(self) -> None:
         """Raise Unavailable with the code of each dependency that does not answer."""
         # In the caller's context, so that the request's log line counts the checks.
-        asked = {code: self._threads[code].submit(copy_context().run, ask) for code, ask in self._checks.items()}
-        wait(asked.values(), timeout=_DEADLINE_SECONDS)
+        answers = {code: self._threads[code].submit(copy_context().run, ask) for code, ask in self._checks.items()}
+        wait(answers.values(), timeout=_DEADLINE_SECONDS)
         failing: list[Code] = []
         causes: list[BaseException] = []
-        for code, answer in asked.items():
+        for code, answer in answers.items():
             if not answer.done():
                 answer.cancel()
                 failing.append(code)

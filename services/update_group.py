@@ -1,6 +1,6 @@
-"""Pattern D for a batch of the table's changes: each conversation that got messages is updated once.
+"""Pattern D for a batch of the table's changes: one update for each conversation with new messages.
 
-Knows no Lambda: a record is what a change is, whoever delivers it, and it may be delivered again.
+Knows no Lambda: a record may come from anywhere, and it may come again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _EVENTS = ("INSERT", "MODIFY", "REMOVE")
 
 @dataclass(frozen=True, slots=True)
 class StreamRecord:
-    """One change of an item: an id, INSERT, MODIFY or REMOVE, the item's partition, and the item after the change."""
+    """One change of an item. `event` is INSERT, MODIFY or REMOVE; `item` is the item after the change."""
 
     id: str
     event: str
@@ -29,10 +29,10 @@ class StreamRecord:
 
 
 def update_groups(updates: SequenceNumbers, records: Sequence[StreamRecord]) -> list[str]:
-    """Bring new messages into their conversations; the ids of the records that have to be delivered again.
+    """Update the conversations of new messages; return the ids of the records that must be delivered again.
 
-    These are the ones that failed, and those behind them in the same conversation. Messages that have their `seq` are
-    done, and changes of anything but messages do not count. Raises ValueError for an unknown event, with nothing done.
+    These are the failed records and those behind them in the same conversation. Ignores messages that have a `seq`,
+    and changes of other items. Raises ValueError for an unknown event, with nothing written.
     """
     if unknown := {record.event for record in records} - set(_EVENTS):
         raise ValueError(f"unknown events in the stream: {', '.join(sorted(unknown))}")
@@ -60,9 +60,9 @@ def _update(updates: SequenceNumbers, group_uuid: str, records: Sequence[StreamR
         messages.append(message)
     try:
         count = updates.update(group_uuid, messages) if messages else 0
-    except Exception as error:  # one conversation must not stop the others, whatever is wrong with it
+    except Exception as error:  # a failure in one conversation must not stop the others
         if isinstance(error, ConversationNotFound) and len(messages) > 1:
-            return _update_singly(updates, group_uuid, records)  # a sender may be none of its members
+            return _update_singly(updates, group_uuid, records)  # one sender may not be a member
         log("group_update_failed", level=logging.ERROR, error=error, group_uuid=group_uuid, messages=len(messages))
         return [record.id for record in records]
     log("group_updated", group_uuid=group_uuid, messages=len(messages), numbered=count)
@@ -72,5 +72,5 @@ def _update(updates: SequenceNumbers, group_uuid: str, records: Sequence[StreamR
 def _update_singly(updates: SequenceNumbers, group_uuid: str, records: Sequence[StreamRecord]) -> list[str]:
     for place, record in enumerate(records):
         if _update(updates, group_uuid, [record]):
-            return [each.id for each in records[place:]]
+            return [failed.id for failed in records[place:]]
     return []

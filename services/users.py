@@ -20,16 +20,16 @@ from services.provisioning import Newcomers
 
 
 class CannotRename(Exception):
-    """Nothing was changed; the message says why."""
+    """The user keeps their names; the message says why."""
 
 
 @as_service_errors()
 def authenticate(
     verifier: TokenVerifier, users: UserDirectory, newcomers: Newcomers, *, authorization: str | None
 ) -> User:
-    """The user of an Authorization header. A user who signed up and has no row in Postgres gets one.
+    """The user of an Authorization header. Provisions a user who signed up and has no row in Postgres.
 
-    Raises Unauthenticated, Forbidden for a valid token whose user cannot get a row, Unavailable.
+    Raises Unauthenticated, Forbidden if the user of a valid token cannot get a row, Unavailable.
     """
     try:
         cognito_user_id = verifier.verify(authorization)
@@ -48,7 +48,7 @@ def authenticate(
 
 
 def cognito_attributes(user_info: UserInfo, verified_token: str) -> dict[str, str]:
-    """The attributes of the token's owner. Raises Unauthenticated for a revoked token, Forbidden, Unavailable."""
+    """The attributes of the token's user. Raises Unauthenticated for a revoked token, Forbidden, Unavailable."""
     if USER_INFO_SCOPE not in scopes(verified_token):
         raise Forbidden(Code.USER_NOT_FOUND)
     try:
@@ -61,7 +61,7 @@ def cognito_attributes(user_info: UserInfo, verified_token: str) -> dict[str, st
 
 @as_service_errors()
 def short_profile(users: UserDirectory, *, handle: str) -> User:
-    """The public part of a user. Raises NotFound, Unavailable."""
+    """The public profile of a user. Raises NotFound, Unavailable."""
     user = users.profile(handle)
     if user is None:
         raise NotFound(Code.USER_NOT_FOUND)
@@ -69,20 +69,20 @@ def short_profile(users: UserDirectory, *, handle: str) -> User:
 
 
 def rename_user(users: UserDirectory, who: str, *, handle: str | None, display_name: str | None) -> User:
-    """The user with the handle `who`, renamed; None leaves a name as it is. Repeating it changes nothing.
+    """The user with the handle `who`, renamed; None keeps a name. A second call changes nothing.
 
     For scripts; clients cannot rename. Raises CannotRename, DatabaseUnavailable.
     """
     if handle is None and display_name is None:
-        raise CannotRename("Neither a new handle nor a new display name was given")
+        raise CannotRename("Give a new handle, a new display name, or both")
     if handle is not None and not is_handle(handle):
-        raise CannotRename("A handle has 1 to 255 characters, all of which can be seen")
+        raise CannotRename("A handle has 1 to 255 visible characters")
     if display_name is not None and not is_text(display_name):
         raise CannotRename("A display name has 1 to 255 characters and is not blank")
     try:
         user = users.rename(who, handle=handle, display_name=display_name)
     except HandleTaken as error:
-        raise CannotRename(f"The handle {handle} is another user's: nothing was changed") from error
+        raise CannotRename(f"Another user has the handle {handle}: nothing was changed") from error
     if user is None:
         raise CannotRename(f"No user has the handle {who}")
     log("user_renamed", user_uuid=user.uuid)

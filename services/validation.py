@@ -1,4 +1,4 @@
-"""What clients may send: every check of input, each with its code."""
+"""All checks of client input, each with its error code."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ MAX_LIMIT = 100
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _IDEMPOTENCY_KEY = re.compile("[ -~]{1,255}")
-# RFC 8941 section 3.3.3, a string as the IETF's Idempotency-Key draft has it.
+# A string of RFC 8941 section 3.3.3, which the Idempotency-Key draft of the IETF requires.
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
-# ISO 8601, in today's form and those of old keys: the second group is the offset.
+# ISO 8601, in the current format and those of old sort keys; the second group is the offset.
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)(Z|[ +-]\d\d:?\d\d)?", re.ASCII)
 # Control characters other than tab and newline (C0, DEL, C1), and halves of surrogate pairs, which are no text.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -39,7 +39,7 @@ class ToUser:
 
 
 def check_new_message(body: object) -> ToGroup | ToUser:
-    """The parsed JSON of a client as a message that may be written. Raises Invalid with every code that applies."""
+    """A client's parsed JSON as a valid message. Raises Invalid with every code that applies."""
     if not isinstance(body, dict):
         raise Invalid(Code.BODY_INVALID)
     problems: list[Code] = []
@@ -61,9 +61,9 @@ def check_new_message(body: object) -> ToGroup | ToUser:
 
 
 def check_text(value: object) -> str:
-    """A message's text as it is stored: line ends are LF, the ends trimmed. Raises Invalid.
+    """A message's text in the stored form: LF as line end, no white space at the ends. Raises Invalid.
 
-    Its length is counted in code points.
+    The limit counts code points.
     """
     if value is None:
         raise Invalid(Code.MESSAGE_BLANK)
@@ -89,18 +89,18 @@ def check_limit(text: str | None) -> int:
     return int(text)
 
 
-def check_one_position(**asked: str | None) -> None:
-    """At most one of the arguments that say where a page is. Raises Invalid."""
-    if sum(text is not None for text in asked.values()) > 1:
+def check_one_position(**positions: str | None) -> None:
+    """Raise Invalid if a request names more than one position for its page."""
+    if sum(text is not None for text in positions.values()) > 1:
         raise Invalid(Code.POSITION_AMBIGUOUS)
 
 
 def check_created_at(text: str) -> str:
-    """A client's time, with the `+` that may have arrived as a space. Raises Invalid."""
-    found = _TIME.fullmatch(text)
-    if not found:
+    """A client's time. Restores a `+` that the URL's encoding turned into a space. Raises Invalid."""
+    match = _TIME.fullmatch(text)
+    if not match:
         raise Invalid(Code.CREATED_AT_INVALID)
-    local, offset = found.groups(default="")
+    local, offset = match.groups(default="")
     position = local + offset.replace(" ", "+")
     try:
         datetime.fromisoformat(position)
@@ -123,7 +123,7 @@ def check_idempotency_key(header: str | None) -> str | None:
 
 
 def check_read_position(body: object) -> int:
-    """The number of the last message that was read, `{seq}`. Raises Invalid."""
+    """The number of the last read message, from `{seq}`. Raises Invalid."""
     if not isinstance(body, dict):
         raise Invalid(Code.BODY_INVALID)
     seq = body.get("seq")
@@ -135,7 +135,7 @@ def check_read_position(body: object) -> int:
 
 
 def check_group_in_path(text: str) -> str:
-    """The uuid of a conversation as a path names it. Raises NotFound for what cannot be one."""
+    """The uuid of a conversation from a URL's path. Raises NotFound if it is no uuid."""
     if not is_uuid(text):
         raise NotFound(Code.MESSAGE_GROUP_NOT_FOUND)
     return text.lower()

@@ -1,6 +1,6 @@
-"""AWS Lambda on the table's stream: pattern D, for a batch of the table's changes.
+"""AWS Lambda on the table's stream: pattern D for a batch of changes.
 
-The mapping has to ask for ReportBatchItemFailures: the answer names what is to be delivered again.
+The event source mapping needs ReportBatchItemFailures: the answer names the records that Lambda must deliver again.
 https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
 """
 
@@ -18,7 +18,7 @@ from services.update_group import StreamRecord, update_groups
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, list[dict[str, str]]]:
-    """Update the groups of the new messages; `event` is a batch of a DynamoDB stream with NEW_IMAGE."""
+    """Update the groups of new messages; `event` is a batch of a DynamoDB stream with NEW_IMAGE."""
     failed = update_groups(_updates(), [_record(record) for record in event["Records"]])
     return {"batchItemFailures": [{"itemIdentifier": sequence_number} for sequence_number in failed]}
 

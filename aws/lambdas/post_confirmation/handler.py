@@ -1,7 +1,7 @@
-"""AWS Lambda that Cognito calls after a confirmed sign-up: the new user gets a row in Postgres.
+"""AWS Lambda that Cognito calls after a confirmed sign-up: it gives the new user a row in Postgres.
 
-Cognito waits five seconds for this function and shows its error to the user, who is confirmed all the same. So the
-function returns in time and never fails; a user who gets no row here gets one at their first request to the API.
+Cognito waits five seconds and shows the function's error to the user, although the sign-up stands. So the function
+returns in time and never fails. If it cannot add the row, the API adds it at the user's first request.
 https://docs.aws.amazon.com/cognito/latest/developerguide/user-pool-lambda-post-confirmation.html
 """
 
@@ -20,7 +20,7 @@ from lib.users.directory import UserDirectory
 from services.errors import ServiceError, Unavailable
 from services.provisioning import provision_user
 
-STEP_SECONDS = 1  # the secret, the connection and the statement: each within the five seconds of all three
+STEP_SECONDS = 1  # for each of three steps: read the secret, connect, run the statement
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -30,11 +30,11 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         try:
             provision_user(_users(), attributes)
         except ServiceError as refusal:
-            _refused(attributes, codes=refusal.codes, cause=repr(refusal.__cause__))
+            _log_failure(attributes, codes=refusal.codes, cause=repr(refusal.__cause__))
             if isinstance(refusal, Unavailable):
-                _users.cache_clear()  # the password in the secret may be another by now
+                _users.cache_clear()  # the secret may have a new password
         except Exception as error:
-            _refused(attributes, error=error, cause=repr(error.__cause__))
+            _log_failure(attributes, error=error, cause=repr(error.__cause__))
     return event
 
 
@@ -47,5 +47,5 @@ def _users() -> UserDirectory:
     return UserDirectory(Database(url, pool_size=1, seconds=STEP_SECONDS))
 
 
-def _refused(attributes: dict[str, str], **why: Any) -> None:
-    log("user_not_provisioned", level=logging.WARNING, sub=attributes.get("sub"), **why)
+def _log_failure(attributes: dict[str, str], **details: Any) -> None:
+    log("user_not_provisioned", level=logging.WARNING, sub=attributes.get("sub"), **details)
