@@ -149,7 +149,7 @@ def test_a_replacement_of_the_table_stands_out_and_takes_more_than_a_yes(
     monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
     monkeypatch.setenv("AWS_ENDPOINT_URL", account.url)
     assert load("aws/deploy")(["messaging", "--prefix", PREFIX, "--set", "TableName=second-renamed"]) == 1
-    assert f"Nothing was done: {STACK} was not typed" in capsys.readouterr().err
+    assert f"Nothing was done: the answer was not {STACK}" in capsys.readouterr().err
     tables = account.client("dynamodb").list_tables()["TableNames"]
     assert (NAMES["TableName"] in tables, "second-renamed" in tables) == (True, False)
 
@@ -226,7 +226,7 @@ def test_a_failed_deployment_names_its_cause_and_the_way_out(
     assert deploy_with("--yes", **resource) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith(cause)
     assert deploy_with("--yes", **resource) == 1
-    assert "ROLLBACK_COMPLETE, and only bin/aws/delete messaging leads out of it" in capsys.readouterr().err
+    assert "ROLLBACK_COMPLETE: run bin/aws/delete messaging first" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("typed", "status"), [("y\n", 0), ("n\n", 1), ("\n", 1), ("", 1)])

@@ -1,7 +1,7 @@
-"""What the scripts in bin/ share: click commands, output, errors in one line each, and the guard before destruction.
+"""Shared parts of the scripts in bin/: click commands, output, one-line errors, and confirmations.
 
-Data goes to standard output and status messages go to standard error, so that a script can be piped. Knows no other
-module than the settings: each script names the errors that it reports.
+Data goes to standard output and status messages to standard error, so that scripts work in pipes. Knows no module but
+the settings: each script names the errors that it reports.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from lib.config import ROOT, SettingsError
 Function = Callable[..., Any]
 
 _LEAST_WIDTH = 20
-_UNLIMITED = 10_000  # columns; a pipe or a file has no width to fit into
+_UNLIMITED = 10_000  # columns, for a pipe or a file
 
-# What would steer a terminal or turn its text round: control characters, line separators, directional overrides.
+# Characters that control a terminal or the direction of its text.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True}
@@ -38,7 +38,7 @@ _HINT = "Start ./bin/dev in another terminal, or copy .env.example to .env and f
 
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
-    # No markup, emoji or highlighting: what is printed is people's data, not ours.
+    # No markup, emoji or highlighting, because the text is user content.
     return Console(
         stderr=stderr,
         width=None if stream.isatty() else _UNLIMITED,
@@ -63,22 +63,22 @@ def print_data(text: str) -> None:
 
 
 def print_folded(text: str, *, lead: str = "", style: str = "") -> None:
-    """Print a line of data behind its lead. A terminal folds the line to the right of the lead."""
+    """Print a line of data after `lead`. In a terminal, long lines fold to the right of the lead."""
     for part in Text(one_line(text)).wrap(stdout, max(stdout.width - cell_len(lead), _LEAST_WIDTH)) or [Text()]:
         stdout.print(Text(lead, style).append(part.plain.rstrip()), soft_wrap=True)
         lead = " " * cell_len(lead)
 
 
 def one_line(text: str) -> str:
-    """People's text as a part of a line, its control characters spelled out as JSON does."""
-    return _CONTROL.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    """User content as a part of a line, with control characters escaped as in JSON."""
+    return _CONTROL.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
 
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, upright: bool = False) -> None:
-    """Print rows of data under their headings, each on one line of a pipe; None is shown as `-`.
+    """Print rows of data under headings, in a pipe one line per row; None becomes `-`.
 
-    In a terminal that is too narrow, values are folded. If it is less than half as wide as they are, and they may
-    stand `upright`, each row becomes a block of lines.
+    A terminal that is too narrow folds the values. With `upright`, a terminal of less than half the width shows each
+    row as a block of lines.
     """
     columns = list(columns)
     cells = [["-" if value is None else one_line(str(value)) for value in row] for row in rows]
@@ -99,16 +99,16 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, upr
 
 
 class Refused(click.ClickException):
-    """The script does not do what it was asked to do; the message says why, and what to do instead."""
+    """The script refuses to run; the message says why and what to do instead."""
 
     def show(self, file: object = None) -> None:
         print_status(self.message)
 
 
 class Script(click.Command):
-    """A command that is named by its path and reports its `expected` errors in one line each.
+    """A command with its path as name; it reports each of its `expected` errors in one line.
 
-    Exit status: what the function returns (None is 0), 1 failed or refused, 2 wrong usage or settings, 130 interrupted.
+    Exit status: the function's result (None is 0), 1 failed or refused, 2 wrong usage or settings, 130 interrupted.
     Any other error is a bug and keeps its traceback.
     """
 
@@ -147,13 +147,13 @@ class ScriptGroup(Script, click.Group):
 def script(
     doc: str | None, *expected: type[Exception], cls: type[Script] = Script, **settings: Any
 ) -> Callable[[Function], Any]:
-    """Make a function the script that `doc` describes; `settings` are those of click's context."""
+    """Turn a function into a script with `doc` as help; `settings` go to click's context."""
     return click.command(cls=cls, help=_help(doc), expected=expected, context_settings=_CONTEXT | settings)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What an action may destroy: `place` says where it is, without a password; `name` is what a person types."""
+    """The target of a destructive action: `place` describes it without a password; a person types `name` to confirm."""
 
     place: str
     name: str
@@ -162,14 +162,14 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """What the command line says about a destructive action."""
+    """The command line's consent to a destructive action."""
 
     prod: bool
     yes: bool
     word: str = "prod"
 
     def __call__(self, action: str, target: Target) -> None:
-        """Return if the action, a verb with its object ("drop the database"), may happen, else raise Refused."""
+        """Return if the action, such as "drop the database", may happen, else raise Refused."""
         refused = f"Refused to {action}: {target.place} is {'a' if target.is_local else 'no'} local stack"
         if not self.prod:
             if target.is_local:
@@ -179,17 +179,17 @@ class Confirmation:
             return
         if not sys.stdin.isatty():
             if target.is_local:
-                raise Refused(f"{refused}, which needs no `{self.word}`. Leave it out.")
+                raise Refused(f"{refused}. Leave `{self.word}` out.")
             raise Refused(f"{refused}, and there is no terminal to ask at. Add --yes.")
         print_status(f"About to {action}: {target.place}")
         if ask(f"Type {target.name} to go on: ") != target.name:
-            raise Refused(f"Nothing was done: {target.name} was not typed")
+            raise Refused(f"Nothing was done: the answer was not {target.name}")
 
 
 def destructive(word: Literal["prod", "--prod"] = "prod") -> Callable[[Function], Function]:
-    """Give a command the words that agree to a destructive action, and its function a Confirmation as `confirm`.
+    """Give a command the argument `prod` and the option `--yes`, and its function a Confirmation as `confirm`.
 
-    `--prod` is for scripts that take any words as arguments.
+    Scripts that take any words as arguments have the option `--prod` instead.
     """
     meaning = "required unless the target is a local stack"
     if word == "prod":
@@ -210,7 +210,7 @@ def destructive(word: Literal["prod", "--prod"] = "prod") -> Callable[[Function]
 
 
 def ask(question: str) -> str:
-    """The line that a person types at the terminal; empty if the input ends."""
+    """The line that a person types at the terminal; empty at the end of the input."""
     try:
         return stderr.input(question).strip()
     except EOFError:
@@ -218,12 +218,12 @@ def ask(question: str) -> str:
 
 
 def _help(doc: str | None) -> str:
-    """The text with the mark that keeps click from folding a paragraph that has indented lines."""
+    """The text with click's mark against folding before each paragraph that has indented lines."""
     paragraphs = (doc or "").strip().split("\n\n")
     return "\n\n".join(f"\b\n{text}" if "\n " in f"\n{text}" else text for text in paragraphs)
 
 
 def _line(error: Exception) -> str:
     first = one_line(str(error).strip().partition("\n")[0])
-    # A bare code, or nothing, says too little without the error's kind.
+    # A single word needs the error's class to be clear.
     return first if " " in first else f"{type(error).__name__}: {first}"

@@ -1,4 +1,4 @@
-"""The database as the scripts see it: a target of destructive actions. Not for the API."""
+"""The database as a target of destructive actions. For scripts, not for the API."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from tools.cli.console import Target
 
 
 def database_target(url: str) -> Target:
-    """The database as a destructive action names it."""
+    """The database of this URL as a target."""
     return Target(database_url.describe(url), database_url.database_name(url), database_url.is_local(url))

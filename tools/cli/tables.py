@@ -1,6 +1,6 @@
-"""The table as the scripts see it: made, dropped, read as a whole, its items as text. Not for the API.
+"""The table for scripts, not for the API: connects to it, drops it, scans it, prints its items.
 
-What makes the table stands in lib/ddb/schema.py; who may drop it, the scripts decide.
+lib/ddb/schema.py creates the table. The scripts decide who may drop it.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from lib.ddb.table import Table
 from tools.cli.console import Target, one_line
 
 FAILURES = (StoreError, BotoCoreError, ClientError)
-"""For scripts, which report a refused call in one line as well."""
+"""Scripts report a refused call in one line, too."""
 
 _ITEMS_PER_PAGE = 1_000
 
 
 def connect(settings: DynamoDBSettings) -> Any:
-    """A boto3 client for all operations, with the API client's tries."""
+    """A boto3 client for all operations, with as many tries as the API's own client."""
     config = Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=TRY_SECONDS,
@@ -50,7 +50,7 @@ def connect(settings: DynamoDBSettings) -> Any:
 
 
 def refuse_empty(response_dict: dict[str, Any], **_: Any) -> None:
-    """Raise for an answer cut off in its headers, which boto3 accepts as empty.
+    """Raise ConnectionClosedError for an answer that ends in its headers, which boto3 would accept as empty.
 
     A 5xx may be empty; boto3 retries it.
     """
@@ -59,18 +59,18 @@ def refuse_empty(response_dict: dict[str, Any], **_: Any) -> None:
 
 
 def where(settings: DynamoDBSettings) -> str:
-    """The table and the DynamoDB that has it, for people."""
+    """The table and its DynamoDB, for messages."""
     return f"{settings.ddb_table} at {settings.aws_endpoint_url_dynamodb or f'AWS {settings.aws_default_region}'}"
 
 
 def table_target(settings: DynamoDBSettings) -> Target:
-    """The table as a destructive action names it."""
+    """The table as a target of destructive actions."""
     return Target(where(settings), settings.ddb_table, is_local(settings.aws_endpoint_url_dynamodb))
 
 
 @contextmanager
 def describe_errors(settings: DynamoDBSettings) -> Iterator[None]:
-    """Make a sentence of what keeps DynamoDB from serving a script. Raises StoreUnavailable."""
+    """Describe failures of DynamoDB in a sentence. Raises StoreUnavailable."""
     try:
         with translate_errors():
             yield
@@ -81,7 +81,7 @@ def describe_errors(settings: DynamoDBSettings) -> Iterator[None]:
 
 
 def open_table(client: Any, settings: DynamoDBSettings) -> Table:
-    """The configured table, after asking whether it is there. Raises StoreUnavailable."""
+    """The configured table. Raises StoreUnavailable if it does not exist or answer."""
     table = Table(client, settings.ddb_table)
     with describe_errors(settings):
         table.ping()
@@ -89,7 +89,7 @@ def open_table(client: Any, settings: DynamoDBSettings) -> Table:
 
 
 def drop_table(client: Any, table: str) -> bool:
-    """Drop the table and wait until it is gone; False if there was none."""
+    """Drop the table and wait until it is gone; False if it does not exist."""
     try:
         client.delete_table(TableName=table)
     except client.exceptions.ResourceNotFoundException:
@@ -116,23 +116,23 @@ def scan(client: Any, table: str, *, limit: int | None = None) -> Iterator[Item]
 
 
 def to_json(item: Item) -> str:
-    """An item or a key as one line, its key first."""
+    """An item or a key as one line of JSON, key attributes first."""
     return value_to_json({"M": {name: item[name] for name in sorted(item, key=key_first)}})
 
 
 def value_to_json(value: Mapping[str, Any]) -> str:
-    """An attribute's value as a part of a line."""
+    """An attribute's value as JSON, as a part of a line."""
     plain = TypeDeserializer().deserialize(value)
     return one_line(json.dumps(plain, ensure_ascii=False, default=_plain))
 
 
 def key_first(name: str) -> tuple[bool, str]:
-    """How attributes are sorted for people."""
+    """A sort key for attribute names: pk and sk come first."""
     return name not in ("pk", "sk"), name
 
 
 def _plain(value: object) -> object:
-    """What JSON does not know: numbers as DynamoDB gives them, and the sets and bytes of other systems' items."""
+    """Values that JSON lacks: DynamoDB's numbers, and the sets and bytes of other systems' items."""
     if isinstance(value, Decimal):
         return int(value) if value == int(value) else float(value)
     if isinstance(value, set):

@@ -1,4 +1,4 @@
-"""Where a script of bin/aws works: the account and region of boto3's own chain. No file of a local stack is read."""
+"""The account and region of the scripts in bin/aws, from boto3's own chain. Reads no file of a local stack."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lib.config import AwsSettings, SettingsError, load
 
 
 def open_session() -> Any:
-    """A boto3 session. Raises SettingsError without a region, or outside ALLOWED_REGIONS."""
+    """A boto3 session. Raises SettingsError if it has no region or one outside ALLOWED_REGIONS."""
     session = boto3.Session()
     if not session.region_name:
         raise SettingsError(["No AWS region: set AWS_DEFAULT_REGION, or AWS_PROFILE to a profile with one"])
@@ -20,5 +20,5 @@ def open_session() -> Any:
 
 
 def where(session: Any) -> str:
-    """The account and region, for people."""
+    """The account and region, for messages."""
     return f"AWS account {session.client('sts').get_caller_identity()['Account']}, {session.region_name}"

@@ -1,7 +1,7 @@
-"""The functions' packages: a zip of each handler, of the modules that it imports, and of the pinned libraries.
+"""The functions' packages: each is a zip of a handler, the modules that it imports, and the pinned libraries.
 
-The same input gives the same bytes, so a package's key is its content's hash, and a function is deployed anew only
-when something in it changed. Knows nothing of stacks.
+The same input gives the same bytes. A package's key is its content's hash, so only a changed function is deployed
+again. Knows nothing of stacks.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from lib.config import ROOT
 HANDLERS = ROOT / "aws" / "lambdas"
 
 FUNCTIONS = {"message_stream": {"dynamodb"}, "post_confirmation": {"secretsmanager"}}
-"""Each function, and the services of AWS that it calls."""
+"""Functions, and the AWS services that each calls."""
 
-RUNTIME = (3, 11)  # aws/cfn/messaging.yaml says so as well
+RUNTIME = (3, 11)  # the same as in aws/cfn/messaging.yaml
 _PLATFORM = "manylinux2014_x86_64"
-_DATA = {"lib.postgres.database": ROOT / "db" / "sql"}  # what a module reads beside itself
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip knows no earlier time
+_DATA = {"lib.postgres.database": ROOT / "db" / "sql"}  # data files of a module
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time in a zip
 
 
 class PackageError(Exception):
-    """A package could not be made; the message says why."""
+    """The package could not be built; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +50,18 @@ class Package:
 
     @property
     def parameter(self) -> str:
-        """The template's parameter that takes the key: `MessageStreamKey`."""
+        """The template's parameter for the key, such as `MessageStreamKey`."""
         return f"{self.function.title().replace('_', '')}Key"
 
 
 def build_all(folder: Path) -> list[Package]:
-    """Make every function's package. Raises PackageError."""
+    """Build all packages. Raises PackageError."""
     with ThreadPoolExecutor() as pool:
         return list(pool.map(build, FUNCTIONS, repeat(folder)))
 
 
 def build(function: str, folder: Path) -> Package:
-    """Make a function's package as `<folder>/<function>.zip`. Raises PackageError."""
+    """Build a function's package as `<folder>/<function>.zip`. Raises PackageError."""
     source = HANDLERS / function
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="cruddur-package-") as name:
@@ -72,7 +72,7 @@ def build(function: str, folder: Path) -> Package:
             target = staging / path.relative_to(source if path.is_relative_to(source) else ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
-        if sys.version_info[:2] == RUNTIME:  # no other Python's byte code is of use there
+        if sys.version_info[:2] == RUNTIME:  # the function's Python ignores other byte code
             _compile(staging)
         path = folder / f"{function}.zip"
         _zip(staging, path)
@@ -80,7 +80,7 @@ def build(function: str, folder: Path) -> Package:
 
 
 def upload(client: Any, package: Package, bucket: str) -> bool:
-    """Put a package into a bucket, encrypted; False when it is there already."""
+    """Put a package into a bucket, encrypted; False if the bucket has it."""
     try:
         client.head_object(Bucket=bucket, Key=package.key)
     except ClientError as error:
@@ -94,7 +94,7 @@ def upload(client: Any, package: Package, bucket: str) -> bool:
 
 
 def _install(requirements: Path, target: Path) -> None:
-    """The pinned libraries, as the function's machine needs them; none that is not pinned."""
+    """Install the pinned libraries, and no others, for the function's platform."""
     command = [
         *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"),
         *("--no-deps", "--no-compile", "--only-binary=:all:", "--implementation=cp"),
@@ -105,17 +105,17 @@ def _install(requirements: Path, target: Path) -> None:
 
 
 def _trim(staging: Path, services: set[str]) -> None:
-    """Remove what the function never reads: commands, and the descriptions of AWS's other services (23 of 24 MB)."""
+    """Remove unused files: commands, and botocore's data of other services (23 of 24 MB)."""
     shutil.rmtree(staging / "bin", ignore_errors=True)
-    for record in staging.glob("*.dist-info/RECORD"):  # it names what was installed, commands with their hashes too
+    for record in staging.glob("*.dist-info/RECORD"):  # it lists the removed commands with their hashes
         record.unlink()
-    for described in (staging / "botocore" / "data").glob("*/"):
-        if described.name not in services:
-            shutil.rmtree(described)
+    for service in (staging / "botocore" / "data").glob("*/"):
+        if service.name not in services:
+            shutil.rmtree(service)
 
 
 def _program(source: Path) -> Iterator[Path]:
-    """The function's own files: the handler, every module of this checkout that it imports, and what those read."""
+    """The function's own files: the handler, the modules of this checkout that it imports, and their data files."""
     finder = ModuleFinder(path=[str(source), str(ROOT)])
     finder.run_script(str(source / "handler.py"))
     for name, module in finder.modules.items():
@@ -126,9 +126,9 @@ def _program(source: Path) -> Iterator[Path]:
 
 
 def _compile(staging: Path) -> None:
-    """Byte code for all of it: a function cannot write its own, and would compile every module at every cold start.
+    """Compile all modules: a function cannot write byte code, and would compile again at every cold start.
 
-    Code depends on the order of sets, so the hash seed is fixed.
+    A fixed hash seed makes the byte code reproducible, as it depends on the order of sets.
     """
     command = [
         *(sys.executable, "-m", "compileall", "-q", "--invalidation-mode=unchecked-hash"),
@@ -139,13 +139,13 @@ def _compile(staging: Path) -> None:
 
 def _run(command: list[str], failure: str) -> None:
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode:
-        raise PackageError(f"{failure}: {(done.stderr or done.stdout).strip()}")
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    if process.returncode:
+        raise PackageError(f"{failure}: {(process.stderr or process.stdout).strip()}")
 
 
 def _zip(folder: Path, target: Path) -> None:
-    """Every file in the order of its name, with one time and one mode for all."""
+    """Zip all files in the order of their names, with one time and one mode."""
     partial = target.with_suffix(".partial")
     with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(folder.rglob("*")):

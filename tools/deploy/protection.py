@@ -1,11 +1,11 @@
-"""Deletion protection, where it is kept: what has it would stop the deletion of its stack half-way."""
+"""Deletion protection of resources: a protected one would stop the deletion of its stack half-way."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-_Protection = tuple[Callable[[Any, str], bool], str]  # whether it is on, by session and name; and how it is lifted
+_Protection = tuple[Callable[[Any, str], bool], str]  # whether it is on, by session and name; how to lift it
 
 _PROTECTIONS: dict[str, _Protection] = {
     "AWS::DynamoDB::Table": (
@@ -19,7 +19,7 @@ _PROTECTIONS: dict[str, _Protection] = {
             session.client("cognito-idp").describe_user_pool(UserPoolId=name)["UserPool"].get("DeletionProtection")
             == "ACTIVE"
         ),
-        "DeletionProtection: INACTIVE in the template, and deploy it",  # the command would reset what it does not name
+        "DeletionProtection: INACTIVE in the template, and deploy it",  # the command would reset other settings
     ),
     "AWS::RDS::DBInstance": (
         lambda session, name: session.client("rds").describe_db_instances(DBInstanceIdentifier=name)["DBInstances"][0][
@@ -39,9 +39,9 @@ _PROTECTIONS: dict[str, _Protection] = {
 
 
 def protections(session: Any, resources: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Those of these (type and name) that are protected from deletion, each as a sentence with what lifts it."""
+    """A sentence for each of these resources (type and name) that has deletion protection, with the way to lift it."""
     for kind, name in resources:
         if kind in _PROTECTIONS:
             is_on, lift = _PROTECTIONS[kind]
             if is_on(session, name):
-                yield f"{name} has deletion protection; what lifts it: {lift.format(name=name)}"
+                yield f"{name} has deletion protection; to lift it: {lift.format(name=name)}"

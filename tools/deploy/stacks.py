@@ -1,6 +1,6 @@
-"""Stacks of CloudFormation: their parameters, their change sets, and what became of them.
+"""Stacks of CloudFormation: parameters, change sets, progress and outputs.
 
-botocore's errors are left to the scripts. Who may deploy or delete what, the scripts ask.
+The scripts handle botocore's errors and ask for confirmation.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from botocore.exceptions import ClientError
 from tools.deploy.templates import STACKS, body, parameters
 
 PRECIOUS = ("AWS::DynamoDB::Table", "AWS::Cognito::UserPool", "AWS::RDS::DBInstance", "AWS::RDS::DBCluster")
-"""Types that hold what people wrote: a new one in the old one's place is empty."""
+"""Types that hold user data: a replacement is empty."""
 
 _POLL_SECONDS = 2.0
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
 _DONE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE", "DELETE_COMPLETE")
-_NOT_MADE = ("REVIEW_IN_PROGRESS", None)  # a change set alone makes a stack of the first kind
+_NOT_MADE = ("REVIEW_IN_PROGRESS", None)  # a change set alone creates a stack in the first state
 _BEYOND_UPDATE = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED")
-_GONE = ("DELETE_COMPLETE", "DELETE_SKIPPED")  # but not what could not be deleted
+_GONE = ("DELETE_COMPLETE", "DELETE_SKIPPED")  # DELETE_FAILED still exists
 _MOST_CAUSES = 3
 
 
 class StackError(Exception):
-    """A stack did not come to where it was to go; the message says why."""
+    """A stack did not reach the requested state; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeSet:
-    """What a deployment would do: CloudFormation's ResourceChange of each resource."""
+    """The changes of a deployment: CloudFormation's ResourceChange of each resource."""
 
     id: str
     changes: list[Mapping[str, Any]]
 
 
 def is_loss(change: Mapping[str, Any]) -> bool:
-    """Whether a ResourceChange may take away what people wrote."""
+    """Whether a ResourceChange may lose user data."""
     is_gone = change["Action"] in ("Remove", "Dynamic")  # Dynamic: CloudFormation cannot say beforehand
     return change["ResourceType"] in PRECIOUS and (is_gone or change.get("Replacement") in ("True", "Conditional"))
 
@@ -57,14 +57,14 @@ class Stack:
         self.name = f"{prefix}-{template}"
 
     def status(self) -> str | None:
-        """CloudFormation's word for its state; None if there is no such stack."""
-        described = self._describe(self.name)
-        return described["StackStatus"] if described else None
+        """The StackStatus; None if there is no such stack."""
+        stack = self._describe(self.name)
+        return stack["StackStatus"] if stack else None
 
     def outputs(self) -> dict[str, str]:
         """Its outputs; none if there is no such stack."""
-        described = self._describe(self.name) or {}
-        return {each["OutputKey"]: each["OutputValue"] for each in described.get("Outputs", [])}
+        stack = self._describe(self.name) or {}
+        return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
     def before(self) -> list[Stack]:
         """The stacks that this one takes values from."""
@@ -74,72 +74,74 @@ class Stack:
         """The stacks that may take values from this one."""
         return self._others(STACKS[STACKS.index(self.template) + 1 :])
 
-    def parameters(self, given: Mapping[str, str]) -> list[dict[str, Any]]:
-        """What the template asks for: given, else an earlier stack's output, else as before, else the default.
+    def parameters(self, values: Mapping[str, str]) -> list[dict[str, Any]]:
+        """The template's parameters, from `values`, else an earlier stack's outputs, the last deployment, the default.
 
-        Raises StackError that names what is missing.
+        Raises StackError that names the missing parameters.
         """
-        values = {name: value for stack in self.before() for name, value in stack.outputs().items()} | dict(given)
-        described = self._describe(self.name) or {}
-        previous = {each["ParameterKey"] for each in described.get("Parameters", [])}
-        found: list[dict[str, Any]] = []
+        values = {name: value for stack in self.before() for name, value in stack.outputs().items()} | dict(values)
+        deployed = self._describe(self.name) or {}
+        previous = {parameter["ParameterKey"] for parameter in deployed.get("Parameters", [])}
+        arguments: list[dict[str, Any]] = []
         missing: list[str] = []
         for name, has_default in parameters(self.template).items():
             if name in values:
-                found.append({"ParameterKey": name, "ParameterValue": values[name]})
+                arguments.append({"ParameterKey": name, "ParameterValue": values[name]})
             elif name in previous:
-                found.append({"ParameterKey": name, "UsePreviousValue": True})
+                arguments.append({"ParameterKey": name, "UsePreviousValue": True})
             elif not has_default:
                 missing.append(name)
         if missing:
-            raise StackError(f"{self.name} lacks {', '.join(missing)}: give --set NAME=VALUE, or deploy what gives it")
-        return found
+            raise StackError(
+                f"{self.name} lacks {', '.join(missing)}: give --set NAME=VALUE, or deploy an earlier stack"
+            )
+        return arguments
 
-    def prepare(self, given: Mapping[str, str]) -> ChangeSet | None:
-        """A change set that makes or updates the stack; None if nothing would change. Raises StackError."""
+    def prepare(self, values: Mapping[str, str]) -> ChangeSet | None:
+        """A change set that creates or updates the stack; None if nothing would change. Raises StackError."""
         status = self.status()
         if status in _BEYOND_UPDATE:
-            raise StackError(f"{self.name} is in {status}, and only bin/aws/delete {self.template} leads out of it")
-        made = self._client.create_change_set(
+            raise StackError(f"{self.name} is in {status}: run bin/aws/delete {self.template} first")
+        created = self._client.create_change_set(
             StackName=self.name,
             ChangeSetName=f"deploy-{uuid.uuid4().hex}",
             ChangeSetType="CREATE" if status in _NOT_MADE else "UPDATE",
             TemplateBody=body(self.template),
-            Parameters=self.parameters(given),
+            Parameters=self.parameters(values),
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
         )
-        place = {"StackName": self.name, "ChangeSetName": made["Id"]}
-        while (described := self._client.describe_change_set(**place))["Status"].endswith(("PENDING", "IN_PROGRESS")):
+        place = {"StackName": self.name, "ChangeSetName": created["Id"]}
+        while (change_set := self._client.describe_change_set(**place))["Status"].endswith(("PENDING", "IN_PROGRESS")):
             time.sleep(self._poll_seconds)
-        if described["Status"] == "FAILED":
-            if any(each in described["StatusReason"] for each in _NO_CHANGES):
+        if change_set["Status"] == "FAILED":
+            if any(reason in change_set["StatusReason"] for reason in _NO_CHANGES):
                 self._client.delete_change_set(**place)
                 return None
-            causes = self._validation_errors(ChangeSetName=made["Id"]) or [described["StatusReason"]]
-            raise StackError(f"{self.name} cannot be changed. {_listed(causes)}")
+            causes = self._validation_errors(ChangeSetName=created["Id"]) or [change_set["StatusReason"]]
+            raise StackError(f"{self.name} cannot be changed. {_join(causes)}")
         pages = self._client.get_paginator("describe_change_set").paginate(**place)
-        return ChangeSet(made["Id"], [change["ResourceChange"] for page in pages for change in page["Changes"]])
+        return ChangeSet(created["Id"], [change["ResourceChange"] for page in pages for change in page["Changes"]])
 
     def execute(self, change_set: ChangeSet) -> Iterator[str]:
-        """Carry a change set out; yield a line for each resource that is done. Raises StackError if it failed."""
+        """Execute a change set; yield a line for each finished resource. Raises StackError if it fails."""
         token = uuid.uuid4().hex
         self._client.execute_change_set(StackName=self.name, ChangeSetName=change_set.id, ClientRequestToken=token)
         return self._follow(self.name, token)
 
     def discard(self, change_set: ChangeSet) -> None:
-        """Leave a change set undone, and no trace of it: not the empty stack either that the first one brings."""
+        """Delete a change set, and the empty stack that a first change set creates."""
         self._client.delete_change_set(StackName=self.name, ChangeSetName=change_set.id)
         if self.status() == "REVIEW_IN_PROGRESS":
             self._client.delete_stack(StackName=self.name)
 
     def delete(self) -> Iterator[str]:
-        """Delete the stack, but not what it retains. Raises StackError as `execute` does."""
+        """Delete the stack, except retained resources. Raises StackError as `execute` does."""
         token = uuid.uuid4().hex
-        described = self._describe(self.name)
-        if described is None:
+        stack = self._describe(self.name)
+        if stack is None:
             raise StackError(f"There is no stack {self.name}")
         self._client.delete_stack(StackName=self.name, ClientRequestToken=token)
-        return self._follow(described["StackId"], token)  # a stack that is gone is known by its id alone
+        return self._follow(stack["StackId"], token)  # CloudFormation finds a deleted stack only by its id
 
     def resources(self) -> dict[str, tuple[str, str]]:
         """Type and physical name of everything that belongs to the stack, by logical id."""
@@ -157,7 +159,7 @@ class Stack:
     def _follow(self, stack: str, token: str) -> Iterator[str]:
         seen: dict[str, Mapping[str, Any]] = {}
         while True:
-            # The state before the events: a final one was written after the last of them.
+            # Read the state first: CloudFormation writes a final state after the last event.
             status = (self._describe(stack) or {}).get("StackStatus", "DELETE_COMPLETE")
             for event in self._events(stack, token):
                 if event["EventId"] not in seen and not event["ResourceStatus"].endswith("_IN_PROGRESS"):
@@ -169,7 +171,7 @@ class Stack:
         if status not in _DONE:
             causes = self._validation_errors(StackName=stack)
             causes += [f"{event['LogicalResourceId']}: {_reason(event)}" for event in seen.values() if is_cause(event)]
-            raise StackError(f"{self.name} ended in {status}. {_listed(causes)}")
+            raise StackError(f"{self.name} ended in {status}. {_join(causes)}")
 
     def _events(self, stack: str, token: str) -> list[Mapping[str, Any]]:
         """The events of an operation, oldest first. No two operations overlap, so its events are the newest."""
@@ -178,26 +180,26 @@ class Stack:
         return list(takewhile(lambda event: event.get("ClientRequestToken") == token, newest_first))[::-1]
 
     def _validation_errors(self, **place: str) -> list[str]:
-        """What CloudFormation refused in the last operation before it began to make anything."""
+        """The validation errors of the last operation."""
         failed = self._client.describe_events(**place, Filters={"FailedEvents": True})["OperationEvents"]
         return [
-            f"{each['LogicalResourceId']}: {each['ValidationStatusReason']}"
-            for each in failed
-            if each["OperationId"] == failed[0]["OperationId"] and each["EventType"] == "VALIDATION_ERROR"
+            f"{event['LogicalResourceId']}: {event['ValidationStatusReason']}"
+            for event in failed
+            if event["OperationId"] == failed[0]["OperationId"] and event["EventType"] == "VALIDATION_ERROR"
         ]
 
     def _describe(self, stack: str) -> dict[str, Any] | None:
         try:
-            described: dict[str, Any] = self._client.describe_stacks(StackName=stack)["Stacks"][0]
+            description: dict[str, Any] = self._client.describe_stacks(StackName=stack)["Stacks"][0]
         except ClientError as error:
             if "does not exist" in str(error):
                 return None
             raise
-        return described
+        return description
 
 
 def is_cause(event: Mapping[str, Any]) -> bool:
-    """Whether the resource failed by itself, and was not cancelled because another one had failed."""
+    """Whether the resource itself failed, rather than was cancelled after another failure."""
     return event["ResourceStatus"].endswith("_FAILED") and "cancelled" not in _reason(event).lower()
 
 
@@ -205,5 +207,5 @@ def _reason(event: Mapping[str, Any]) -> str:
     return str(event.get("ResourceStatusReason", ""))
 
 
-def _listed(causes: list[str]) -> str:
+def _join(causes: list[str]) -> str:
     return "; ".join(causes[:_MOST_CAUSES])

@@ -1,4 +1,4 @@
-"""The templates in aws/cfn, read: which stacks there are, in which order, and what each asks for."""
+"""Reads the templates in aws/cfn: the stacks, their order and their parameters."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lib.config import ROOT
 TEMPLATES = ROOT / "aws" / "cfn"
 
 STACKS = ("network", "messaging", "service", "guardrails")
-"""In the order of deployment: each takes its parameters from the outputs of those before it."""
+"""In the order of deployment: a stack takes parameters from the outputs of earlier ones."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with CloudFormation's short forms, read as the long ones: `!Ref X` is `{"Ref": "X"}`."""
+    """Reads CloudFormation's short forms as long ones: `!Ref X` is `{"Ref": "X"}`."""
 
 
 def _short_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
@@ -48,4 +48,4 @@ def template(name: str) -> dict[str, Any]:
 
 def parameters(name: str) -> dict[str, bool]:
     """The template's parameters, and whether each has a default."""
-    return {each: "Default" in declared for each, declared in template(name)["Parameters"].items()}
+    return {key: "Default" in declaration for key, declaration in template(name)["Parameters"].items()}

@@ -1,6 +1,6 @@
-"""What the scripts in bin/ddb/patterns share: the options of a page, and what a run tells beside its rows.
+"""Shared parts of the scripts in bin/ddb/patterns: the options of a page, and the output of queries and their cost.
 
-The rows themselves come from the services that the API calls, so that a script lists what the API lists.
+The rows come from the API's own services, so that a script lists what the API lists.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class Explorer:
-    """A store whose queries are shown with their cost."""
+    """Runs a service on a store and shows its rows, queries and cost."""
 
     def __init__(self, limit: int, cursor: str | None, every_page: bool) -> None:
         """Raises SettingsError, StoreUnavailable."""
@@ -37,12 +37,12 @@ class Explorer:
         self._every_page = every_page
         self._client = connect(settings)
         self._secret = _secret_key(needed=cursor is not None)
-        # Within one run a cursor may be signed with anything.
+        # Within one run any key can sign cursors.
         cursors = CursorSigner(self._secret or secrets.token_hex())
         self.store = MessageStore(open_table(self._client, settings), cursors)
 
     def show(self, read: Callable[[str | None], Page[T]], columns: Mapping[str, Callable[[T], object]]) -> None:
-        """Print the page after the given cursor, or all from there; `columns` gives a row's values by their names."""
+        """Print the page after the cursor, or all pages from there; `columns` maps a heading to a function of a row."""
         calls, usage = record(self._client), start_metering()
         page = read(self._cursor)
         rows = page.items
