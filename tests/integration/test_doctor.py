@@ -121,13 +121,13 @@ def test_doctor_repairs_while_two_users_write(dynamodb_client: Any, table: str, 
             threads.submit(write, CARL, [group]),
         ]
         try:
-            mended = [run_doctor(dynamodb_client, table, fix=True, clock=lambda: datetime.now(UTC)) for _ in range(3)]
+            repairs = [run_doctor(dynamodb_client, table, fix=True, clock=lambda: datetime.now(UTC)) for _ in range(3)]
             looked = [run_doctor(dynamodb_client, table, clock=lambda: datetime.now(UTC)) for _ in range(5)]
         finally:
             stop.set()
         sent = [future.result() for future in writing]
 
-    assert mended[-1].left == []
+    assert repairs[-1].left == []
     assert [each.codes for each in looked] == [[]] * 5, "a sound table that is written to gives no finding"
     assert run_doctor(dynamodb_client, table, clock=lambda: datetime.now(UTC)).codes == []
     there = {GROUP: [f"old {n}" for n in range(30)], other: [f"old {n}" for n in range(3)], group: ["0"]}
@@ -154,7 +154,7 @@ def test_script_reports_a_sound_table_and_shows_a_findings_keys_on_one_line(
     status, data, said = run("doctor")
     assert (status, data) == (0, [])
     assert said.endswith(
-        f"{table} at {os.environ['AWS_ENDPOINT_URL_DYNAMODB']}: 5 items read, 0 found, 0 mended, 0 left\n"
+        f"{table} at {os.environ['AWS_ENDPOINT_URL_DYNAMODB']}: 5 items read, 0 found, 0 repaired, 0 left\n"
     )
     contents.remove(pair_key(ANNA.uuid, BERT.uuid))
     assert any(re.search(r"PAIR#\S+ STATE, CONV#\S+ STATE", line) for line in run("doctor")[1])
@@ -168,12 +168,12 @@ def test_script_shows_findings_by_code_and_repairs_what_it_can(
     assert status == 1
     assert f"not_migrated: {Code.NOT_MIGRATED.meaning}" in data
     assert any(f"MSG#{OTHER} {TIMES[0]}" in line for line in data)
-    assert said.endswith(": 6 items read, 2 found, 0 mended, 2 left\n")
+    assert said.endswith(": 6 items read, 2 found, 0 repaired, 2 left\n")
 
     status, data, said = run("doctor", "--fix", "--json")
     *findings, summary = map(json.loads, data)
     assert status == 1
-    assert sorted((finding["code"], finding["mended"], finding["fix"]) for finding in findings) == [
+    assert sorted((finding["code"], finding["repaired"], finding["fix"]) for finding in findings) == [
         ("not_migrated", True, Code.NOT_MIGRATED.fix),
         ("state_missing", False, PERSON),
     ]
@@ -204,7 +204,7 @@ def test_script_repairs_no_foreign_table_without_confirmation(
     take_for_foreign(monkeypatch)
     status, data, said = run("doctor", "--fix")
     assert (status, data) == (1, [])
-    assert said.startswith("Refused to mend the table: ")
+    assert said.startswith("Refused to repair the table: ")
     assert len(contents.items()) == 5
     assert run("doctor")[0] == 1  # to look is no harm
     assert run("doctor", "prod", "--fix", "--yes")[0] == 0

@@ -1,1 +1,1 @@
-"""The doctor compares a whole table with what it should hold, reports each difference, and repairs what it can."""
+"""The doctor compares a table with its expected content, reports each difference, and repairs what it can."""

@@ -1,8 +1,8 @@
-"""One conversation: what its state, rows and message numbers should be, how they differ, and the rewrite.
+"""The check of one conversation: its expected state, rows and message numbers, the differences, and the rewrite.
 
-The messages and the members are the truth. A repair takes steps, and a crash may follow each: the next run goes on
-from there. The state comes before the numbers of the messages. From then on it counts right, so its read positions
-count in the new numbers, and a message that is sent meanwhile gets a number that fits.
+Messages and members are the truth. A repair has several steps; after a crash the next run continues. It rewrites the
+state before the numbers of the messages: then read positions count in the new numbers, and a message that is sent
+meanwhile gets the right number.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.table import Write, check
 from lib.ddb.transactions import inbox_rows, set_seq, upsert_row
 from lib.users.directory import User
-from tools.doctor.findings import Code, Finding, found
+from tools.doctor.findings import Code, Finding
 from tools.doctor.reading import Reader, Reading
 from tools.doctor.rewrite import is_absent, rewrite
 from tools.doctor.shapes import NAMES, readable, text, whole
 
 FindUsers = Callable[[Sequence[str]], Mapping[str, User]]
-"""The users with these uuids whom Postgres has."""
+"""The users in Postgres with these uuids."""
 
 _WRITES_PER_TRANSACTION = 100
 _ROWS_PER_TRANSACTION = 90  # a migration writes the state, the guard and two rows as well
 _TICKS = 8
 _TICKS_TOGETHER = timedelta(seconds=1)
-"""Rows of other conversations may have moved a state's time by a microsecond each, and by less than this together."""
+"""The most by which rows of other conversations move a state's time, a microsecond each."""
 
 
 class _RowInTheWay(WriteRefused):
-    """A member has another conversation's row at the same instant."""
+    """A member has another conversation's row with the same sort key."""
 
 
 class Expected:
-    """What a conversation with a state should be, and how it differs. Pure: knows no table."""
+    """The expected items of a conversation that has a state, and the differences. Pure: knows no table."""
 
     def __init__(self, reading: Reading, actual: Conversation) -> None:
         self._reading = reading
@@ -51,14 +51,14 @@ class Expected:
         numbered = len(seqs) - seqs.count(0)
         in_sequence = _is_sequence(seqs, numbered)
         self.only_late = in_sequence and numbered < len(seqs) and actual.seq == numbered
-        """Whether the only difference in numbers is messages of stream mode that nobody counted."""
+        """Whether the numbers are right except for messages of stream mode without a number."""
         self.is_numbered = in_sequence and numbered == len(seqs)
         self.newest = messages.newest_numbered if self.only_late else messages.newest
-        """The message that the rows should show."""
+        """The message for the rows to show."""
         seq = numbered if self.only_late else len(seqs)
         members = {}
         for uuid, member in actual.members.items():
-            # Where the state counts right, its read positions count in the right numbers.
+            # If the state's `seq` is right, so are its read positions.
             read_seq = member.read_seq if seq == actual.seq else _count_read(seqs, member.read_seq)
             members[uuid] = replace(member, read_seq=max(0, min(read_seq, seq)))
         self.state = replace(actual, seq=seq, members=members, last_message_at=self._last_message_at())
@@ -67,7 +67,7 @@ class Expected:
         self.non_members = [item for sender, item in messages.senders.items() if sender not in actual.members]
 
     def rows_in(self, state: Conversation) -> list[InboxRow]:
-        """Both rows in a state. Without messages they keep their text."""
+        """Both rows of a state. Without messages they keep their text."""
         shown: Item = self.newest or max(self._reading.rows, key=lambda row: row["sk"]["S"], default={})
         sender = text(shown, "user_uuid" if self.newest else "sender_uuid")
         return inbox_rows(state, text=text(shown, "message") or "", sender_uuid=sender)
@@ -85,7 +85,7 @@ class Expected:
         return [f"{name} is {value}, not {right}" for name, value, right in values if value != right]
 
     def row_differences(self) -> dict[Key, str]:
-        """The places where a row is missing or differs, with the attributes in which it does."""
+        """The key of each missing or different row, with the attributes that differ."""
         if not self._reading.is_consistent:
             return {}
         names = ["user_uuid", *NAMES, "seq", "read_seq", *(["message", "sender_uuid"] if self.newest else [])]
@@ -108,24 +108,24 @@ class Expected:
             late, count = messages.seqs.count(0), len(messages.seqs)
             detail = f"{late} of {count} messages have no number" if late else f"{count} messages with gaps or doubles"
             repairable = not (self.only_late and self.non_members)
-            yield found(Code.MESSAGE_NUMBERS, *places, detail=detail, repairable=repairable)
+            yield Finding.of(Code.MESSAGE_NUMBERS, *places, detail=detail, repairable=repairable)
         if self.non_members:
-            yield found(Code.SENDER_NOT_MEMBER, *self.non_members)
+            yield Finding.of(Code.SENDER_NOT_MEMBER, *self.non_members)
         if differences := self.state_differences():
             key = conversation_key(self.actual.group_uuid)
-            yield found(Code.CONVERSATION_STATE, key, detail=", ".join(differences))
+            yield Finding.of(Code.CONVERSATION_STATE, key, detail=", ".join(differences))
         for (pk, sk), detail in self.row_differences().items():
-            yield found(Code.INBOX_ROW, {"pk": {"S": pk}, "sk": {"S": sk}}, detail=detail)
+            yield Finding.of(Code.INBOX_ROW, {"pk": {"S": pk}, "sk": {"S": sk}}, detail=detail)
         if self.surplus:
-            yield found(Code.INBOX_ROW, *self.surplus, detail="surplus")
+            yield Finding.of(Code.INBOX_ROW, *self.surplus, detail="surplus")
 
     def _last_message_at(self) -> str:
-        """The state's time, if it is that of the newest message or barely later; else the newest message's."""
+        """The state's time if it equals the newest message's or is barely later; else the newest message's."""
         last = self.actual.last_message_at
         try:
             earliest = sortable(self.newest["sk"]["S"]) if self.newest else last
             later_by = from_timestamp(last) - from_timestamp(earliest)
-        except (ValueError, OverflowError):  # the key of the newest message is no time
+        except (ValueError, OverflowError):  # the newest message's key is no time
             return last
         return last if earliest <= last and later_by <= _TICKS_TOGETHER else earliest
 
@@ -138,18 +138,18 @@ class ConversationCheck:
     find_users: FindUsers
     group_uuid: str
     seen: list[Key]
-    """Keys of its rows that the index may lack."""
+    """Keys of rows that the index may lack."""
 
     def findings(self) -> list[Finding]:
-        """Read the conversation; how it differs from what it should be."""
+        """Read the conversation; return its differences."""
         self.reading = self.reader.conversation(self.group_uuid, seen=self.seen)
         self._findings = findings_of(self.reading)
         return self._findings
 
     def repair(self) -> bool:
-        """Take the next step for what was read; False if there is none.
+        """Take the next step of the repair; False if there is none.
 
-        Raises WriteRefused if somebody wrote meanwhile.
+        Raises WriteRefused if somebody wrote since the read.
         """
         if not any(finding.repairable for finding in self._findings):
             return False
@@ -195,9 +195,9 @@ class ConversationCheck:
         raise WriteRefused
 
     def _remove_surplus(self, expected: Expected) -> None:
-        """Remove rows that stand elsewhere than both members' rows.
+        """Remove rows other than both members' expected rows.
 
-        The time of a conversation never goes back. So rows before it are surplus whatever is sent meanwhile.
+        A conversation's time never goes back, so rows with earlier keys stay surplus even if a message arrives.
         """
         state = expected.actual
         left_behind = [row for row in expected.surplus if row["sk"]["S"] < state.last_message_at]
@@ -226,7 +226,7 @@ class ConversationCheck:
 
 
 def findings_of(reading: Reading) -> list[Finding]:
-    """How a conversation differs from what it should be. The check of the item reports a state that is malformed."""
+    """The differences of a conversation. ItemCheck, not this function, reports a malformed state."""
     if state := reading.state:
         return list(Expected(reading, state).findings())
     return list(_findings_without_state(reading)) if reading.item is None else []
@@ -238,19 +238,19 @@ def _findings_without_state(reading: Reading) -> Iterator[Finding]:
     if not rows:
         if messages.seqs:
             detail = f"no row, {count}, sent by {', '.join(sorted(messages.senders))}"
-            yield found(Code.STATE_MISSING, *messages.senders.values(), detail=detail)
+            yield Finding.of(Code.STATE_MISSING, *messages.senders.values(), detail=detail)
     elif len(members) != 2:
-        yield found(Code.STATE_MISSING, *rows, detail=f"the rows name {len(members)} users")
+        yield Finding.of(Code.STATE_MISSING, *rows, detail=f"the rows name {len(members)} users")
     elif not messages.seqs and any(whole(row, "seq") for row in rows):
-        yield found(Code.STATE_MISSING, *rows, detail="no message: the rows may hold all that is left")
+        yield Finding.of(Code.STATE_MISSING, *rows, detail="no message: the rows may hold the only content")
     else:
-        yield found(Code.NOT_MIGRATED, *rows, detail=count, repairable=all(map(readable, rows)))
+        yield Finding.of(Code.NOT_MIGRATED, *rows, detail=count, repairable=all(map(readable, rows)))
         if non_members := [item for sender, item in messages.senders.items() if sender not in members]:
-            yield found(Code.SENDER_NOT_MEMBER, *non_members)
+            yield Finding.of(Code.SENDER_NOT_MEMBER, *non_members)
 
 
 def _is_sequence(seqs: array[int], count: int) -> bool:
-    """Whether the numbers, without the zeros, are 1 to `count`, each once; there are `count` of them."""
+    """Whether the `count` numbers that are not zero are 1 to `count`, each once."""
     seen = bytearray(count + 1)
     for seq in seqs:
         if 0 < seq <= count:
@@ -259,7 +259,7 @@ def _is_sequence(seqs: array[int], count: int) -> bool:
 
 
 def _count_read(seqs: array[int], read_seq: int) -> int:
-    """How many messages a position covers. A message without a number counts as the one before it does."""
+    """How many messages a position covers. A message without a number counts like the one before it."""
     count = last = 0
     for seq in seqs:
         last = seq or last

@@ -1,7 +1,7 @@
-"""The doctor at work: survey the table, read again what may differ, report it, and with `fix` repair it.
+"""The doctor: surveys the table, reads candidates again, reports differences, and repairs them with `fix`.
 
-Everything is checked in one way. A check reads an item, a conversation or a pair, and compares it with what it should
-be. Each difference is a finding, and a repair rewrites it on condition that nobody else has written.
+A check reads an item, a conversation or a pair, and compares it with its expected form. Each difference is a finding.
+A repair rewrites the items on condition that nobody else has changed them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lib.deadline import pause
 from lib.postgres.database import Database
 from lib.users.directory import User
 from tools.doctor.conversation_check import ConversationCheck, findings_of
-from tools.doctor.findings import Code, Finding, found
+from tools.doctor.findings import Code, Finding
 from tools.doctor.item_check import ItemCheck
 from tools.doctor.pair_check import PairCheck
 from tools.doctor.reading import Reader
@@ -33,11 +33,11 @@ _ITEMS_PER_PAGE = 1_000
 _ATTEMPTS = 24
 
 Progress = Callable[[str, int, int | None], object]
-"""Gets what the doctor does, how much of it is done, and of how much, if that is known."""
+"""Gets the current step, the number of things done, and their total or None."""
 
 
 class Doctor:
-    """One check of one table. `survey` has to be entered, and has the findings afterwards."""
+    """One check of one table. The caller enters `survey`, which has the findings afterwards."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Doctor:
         *,
         fix: bool = False,
         clock: Clock = now,
-        progress: Progress = lambda what, done, total: None,
+        progress: Progress = lambda step, done, total: None,
     ) -> None:
         self._database = database
         self._survey = survey
@@ -57,12 +57,12 @@ class Doctor:
         self._reader = Reader(client, table, clock)
 
     def check(self, group_uuid: str | None = None) -> int:
-        """Check the whole table by a scan, or one conversation by queries; the number of items that were read.
+        """Check the whole table by a scan, or one conversation by queries; return the number of items read.
 
         Raises StoreUnavailable, WriteConflict, DatabaseUnavailable.
         """
         survey, items = self._survey, self._survey_items(group_uuid)
-        if self._fix:  # only a conversation whose items have their names can be migrated
+        if self._fix:  # a conversation can migrate only if its items have their users' names
             for key in self._each("Repairing items", survey.candidate_items()):
                 repaired, _ = self._examine(ItemCheck(self._reader, self.users, survey, key))
                 self._report(repaired, [])
@@ -74,11 +74,11 @@ class Doctor:
             self._report([], ItemCheck(self._reader, self.users, survey, key).findings())
         for uuid, key in self._each("Looking at users", survey.unknown_users()):
             if not self.users([uuid]) and (item := self._reader.item(key)):
-                survey.report(found(Code.USER_UNKNOWN, item, detail=f"the user {uuid}"), repaired=False)
+                survey.report(Finding.of(Code.USER_UNKNOWN, item, detail=f"the user {uuid}"), repaired=False)
         return items
 
     def users(self, uuids: Sequence[str]) -> Mapping[str, User]:
-        """The users with these uuids whom Postgres has. Raises DatabaseUnavailable."""
+        """The users in Postgres with these uuids. Raises DatabaseUnavailable."""
         valid = [uuid for uuid in uuids if is_uuid(uuid)]
         rows = self._database.all("users/by_uuids", uuids=valid) if valid else []
         return {str(row["uuid"]): User(str(row["uuid"]), row["handle"], row["display_name"]) for row in rows}
@@ -94,7 +94,7 @@ class Doctor:
         return count
 
     def _examine(self, check: ItemCheck | ConversationCheck | PairCheck) -> tuple[list[Finding], list[Finding]]:
-        """The findings of a check that were repaired, and those that are left."""
+        """The repaired findings of a check, and those that are left."""
         findings = left = check.findings()
         for attempt in range(_ATTEMPTS if self._fix else 0):
             try:

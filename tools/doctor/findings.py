@@ -1,4 +1,4 @@
-"""The doctor's codes, and a finding: one or more items that differ from what they should be."""
+"""The doctor's codes and findings. A finding is one or more items that differ from what they should be."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ PERSON = "nothing: a person must decide"
 
 
 class Code(StrEnum):
-    """What can be wrong. Each code has a meaning, and what `--fix` does about it.
+    """The kinds of findings, each with its meaning and the effect of `--fix`.
 
-    Scripts and alarms go by the codes, so a code keeps its name.
+    Codes keep their names, because scripts and alarms depend on them.
     """
 
     meaning: str
@@ -65,19 +65,19 @@ class Code(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Items that differ from what they should be, read twice. `detail` never holds what somebody wrote."""
+    """Items that differ from what they should be, in two reads. `detail` holds no user content."""
 
     code: Code
     keys: tuple[Key, ...]
     detail: str = ""
     repairable: bool = True
 
+    @classmethod
+    def of(cls, code: Code, *items: Item, detail: str = "", repairable: bool = True) -> Finding:
+        """A finding on items, or on keys in wire format."""
+        return cls(code, tuple(key_of(item) for item in items), detail, repairable and code.fix != PERSON)
+
     @property
     def fix(self) -> str:
-        """What `--fix` does about it."""
+        """The effect of `--fix`."""
         return self.code.fix if self.repairable else PERSON
-
-
-def found(code: Code, *items: Item, detail: str = "", repairable: bool = True) -> Finding:
-    """A finding on items, or on keys as they are on the wire."""
-    return Finding(code, tuple(key_of(item) for item in items), detail, repairable and code.fix != PERSON)

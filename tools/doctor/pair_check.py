@@ -1,4 +1,4 @@
-"""One pair of users: the guard that names their conversation, and the links of their other conversations to it."""
+"""The check of a pair of users: the guard that names their conversation, and their other conversations' links to it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from lib.ddb import keys
 from lib.ddb.items import Conversation, Item, PairGuard, conversation_key, pair_key
-from tools.doctor.findings import Code, Finding, found
+from tools.doctor.findings import Code, Finding
 from tools.doctor.reading import Reader
 from tools.doctor.rewrite import is_absent, rewrite
 from tools.doctor.shapes import GROUP, readable, text
@@ -24,7 +24,7 @@ class PairCheck:
     """Conversations of the pair that the inboxes may lack."""
 
     def findings(self) -> list[Finding]:
-        """Read the pair; how the guard and the links differ from what they should be."""
+        """Read the pair; return the differences of the guard and the links."""
         guard, states = self._read()
         self._writes = []
         named = text(guard, "group_uuid") if guard else None
@@ -39,10 +39,10 @@ class PairCheck:
         if not self._differences(guard, own, own.get(named or "", newest)):
             return []
         detail = f"the guard names {named}, the newest is {newest and newest.group_uuid}"
-        return [found(Code.PAIR_GUARD, pair_key(*self.pair), *map(conversation_key, own), detail=detail)]
+        return [Finding.of(Code.PAIR_GUARD, pair_key(*self.pair), *map(conversation_key, own), detail=detail)]
 
     def repair(self) -> bool:
-        """Let the guard and the links name the newest conversation; False if they do.
+        """Make the guard and the links name the newest conversation; False if they do.
 
         Raises WriteRefused if somebody wrote meanwhile.
         """
@@ -51,9 +51,9 @@ class PairCheck:
         return bool(self._writes)
 
     def _read(self) -> tuple[Item | None, dict[str, Item | None]]:
-        """The guard, and by their uuids the states of the pair's conversations and of the one that the guard names.
+        """The guard, and the states by uuid of the pair's conversations and the one that the guard names.
 
-        Both inboxes name further conversations of the pair.
+        Both inboxes may name more conversations of the pair.
         """
         groups = set(self.seen)
         for owner, other in (self.pair, self.pair[::-1]):
@@ -71,14 +71,14 @@ class PairCheck:
             groups.add(named)
 
     def _own(self, group_uuid: str, item: Item | None) -> Conversation | None:
-        """The conversation, if there is one and it is of this pair."""
+        """The conversation, or None if it is missing or another pair's."""
         if item is None or not readable(item):
             return None
         state = Conversation.from_item(item, group_uuid=group_uuid)
         return state if sorted(state.members) == sorted(self.pair) else None
 
     def _is_undecided(self, named: str, state: Item | None) -> bool:
-        """Whether the guard is all that names the members of a conversation: it has no state, or an unreadable one."""
+        """Whether only the guard names the conversation's members, because its state is missing or unreadable."""
         if state:
             return not readable(state)
         conversation = self.reader.conversation(named)
@@ -87,9 +87,9 @@ class PairCheck:
     def _differences(
         self, guard: Item | None, own: dict[str, Conversation], target: Conversation | None
     ) -> list[tuple[Item | None, Item | None]]:
-        """Each item that differs from what it should be when the guard names `target`, and what it should be.
+        """Each differing item and its expected form if the guard names `target`.
 
-        The guard comes last: after a crash the links lead to where the guard will.
+        The guard comes last: after a crash, the links already name its future conversation.
         """
         differences: list[tuple[Item | None, Item | None]] = []
         for state in own.values():

@@ -1,7 +1,7 @@
-"""The doctor's reads: the whole table by a scan, and one conversation as it is now.
+"""The doctor's reads: the whole table by a scan, and the current items of one conversation.
 
-A conversation's state and rows are read at one instant (TransactGetItems), and its messages after that. The state is
-read once more at the end, so that a message which was written meanwhile does not look like a difference.
+The reader gets a conversation's state and rows at one instant (TransactGetItems), and its messages after that. It reads
+the state again at the end, so that a message written meanwhile does not look like a difference.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from lib.deadline import pause, tries
 from tools.doctor.shapes import GROUP, kind_of, readable, text, whole
 
 PENDING = timedelta(minutes=1)
-"""A message of stream mode may wait so long for its number."""
+"""The longest that a message of stream mode may wait for its number."""
 
 _ITEMS_PER_PAGE = 1_000
 _READS = 3
 _KEYS_PER_TRANSACTION = 25  # AWS takes 100, emulators 25
-_EXAMPLES = 10  # items that a finding names at most, of many messages
+_EXAMPLES = 10  # the most messages that a finding names
 
 
 @dataclass(slots=True)
 class Messages:
-    """What a conversation's messages say, in the order of their keys; 8 bytes per message."""
+    """A summary of a conversation's messages in the order of their keys; 8 bytes per message."""
 
     seqs: array[int] = field(default_factory=lambda: array("q"))
     """The numbers, 0 for a message without one."""
@@ -41,7 +41,7 @@ class Messages:
     late: list[Item] = field(default_factory=list)
     """Messages without a number: the first ones and the last."""
     senders: dict[str, Item] = field(default_factory=dict)
-    """The first senders, each with a message."""
+    """The first senders, each with one of their messages."""
 
     @classmethod
     def of(cls, items: Iterable[Item]) -> Messages:
@@ -61,10 +61,9 @@ class Messages:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A conversation as it was at one instant; `item` is its state as stored, None if it has none.
+    """A conversation at one instant; `item` is its stored state, or None.
 
-    A reading that is not `is_consistent` has a state that moved on before its rows were read. Only the rows that stand
-    elsewhere are known then.
+    Without `is_consistent`, the state moved on before the transaction, and the rows at its new time are missing here.
     """
 
     group_uuid: str
@@ -75,18 +74,18 @@ class Reading:
 
     @property
     def state(self) -> Conversation | None:
-        """The state, None also if it cannot be read."""
+        """The state; None if it is missing or unreadable."""
         if self.item is None or not readable(self.item):
             return None
         return Conversation.from_item(self.item, group_uuid=self.group_uuid)
 
     @property
     def members(self) -> list[str]:
-        """The members whom the state names, or the rows if there is no state."""
+        """The members in the state, or those in the rows if there is no state."""
         if state := self.state:
             return sorted(state.members)
-        named = {name for row in self.rows for name in (keys.inbox_owner(row["pk"]["S"]), text(row, "user_uuid"))}
-        return sorted(name for name in named if name)
+        uuids = {uuid for row in self.rows for uuid in (keys.inbox_owner(row["pk"]["S"]), text(row, "user_uuid"))}
+        return sorted(uuid for uuid in uuids if uuid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,7 @@ class Reader:
     clock: Clock
 
     def item_count(self) -> int:
-        """How many items the table has, as DynamoDB counted them some hours ago."""
+        """DynamoDB's item count of the table, up to some hours old."""
         with translate_errors():
             return int(self.client.describe_table(TableName=self.table.name)["Table"]["ItemCount"])
 
@@ -129,9 +128,9 @@ class Reader:
         return self.table.get({"pk": {"S": key[0]}, "sk": {"S": key[1]}})
 
     def conversation(self, group_uuid: str, *, seen: Iterable[Key] = ()) -> Reading:
-        """A conversation as it is; `seen` are the keys of rows that the index may lack.
+        """The current conversation; `seen` are keys of rows that the index may lack.
 
-        Raises WriteConflict if its state comes and goes.
+        Raises WriteConflict if its state keeps appearing and disappearing.
         """
         key = conversation_key(group_uuid)
         row_keys = sorted({*map(key_of, self._indexed(group_uuid)), *seen})
@@ -147,7 +146,7 @@ class Reader:
             messages = Messages.of(self.counted(group_uuid, state))
             after = self.table.get(key)
             if len({item is None for item in (known, state, after)}) > 1:
-                continue  # somebody migrated it just now
+                continue  # somebody has just migrated it
             if after != state:
                 messages = Messages.of(self.counted(group_uuid, state, moved=True))
             own = [row for row in rows if row and text(row, GROUP) == group_uuid]
@@ -156,19 +155,19 @@ class Reader:
         raise WriteConflict
 
     def together(self, places: Sequence[Item]) -> list[Item | None]:
-        """The items with these keys as they are at one instant; of more than 25, only the first ones."""
+        """The items with these keys, in batches of 25; each batch is of one instant."""
         items: list[Item | None] = []
         for start in range(0, len(places), _KEYS_PER_TRANSACTION):
             items += self._transact_get(places[start : start + _KEYS_PER_TRANSACTION])
         return items
 
     def counted(self, group_uuid: str, state: Item | None, *, moved: bool = False) -> Iterator[Item]:
-        """A conversation's messages that count, the oldest first."""
+        """A conversation's messages that the doctor counts, oldest first."""
         messages = self.table.partition(keys.message_pk(group_uuid))
         return counted(messages, state, now=self.clock(), moved=moved)
 
     def _indexed(self, group_uuid: str) -> list[Item]:
-        """A conversation's rows by the index, which lags behind; other kinds of items in it are left out."""
+        """A conversation's rows by the index, which lags behind; skips other kinds of items."""
         return [item for item in indexed(self.table, group_uuid) if kind_of(item) is keys.Kind.ROW]
 
     def _transact_get(self, places: Sequence[Item]) -> list[Item | None]:
@@ -178,16 +177,16 @@ class Reader:
                 try:
                     answer = self.client.transact_get_items(TransactItems=gets, ReturnConsumedCapacity="TOTAL")
                 except self.client.exceptions.TransactionCanceledException:
-                    pause(attempt)  # somebody was writing one of them
+                    pause(attempt)  # somebody is writing one of the items
                     continue
             return [response.get("Item") for response in answer["Responses"]]
         raise WriteConflict
 
 
 def counted(messages: Iterable[Item], state: Item | None, *, now: datetime, moved: bool = False) -> Iterator[Item]:
-    """The messages without those that cannot be read and those that may still wait for their number.
+    """The messages without unreadable ones and those that may still wait for their number.
 
-    If the state has moved, also without the messages that came after it.
+    If the state has `moved`, also without messages that are newer than the state.
     """
     last = whole(state or {}, "seq") or 0
     for item in messages:

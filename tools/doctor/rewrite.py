@@ -1,4 +1,4 @@
-"""The conditional rewrite of one item: the doctor never overwrites what somebody else wrote meanwhile."""
+"""The conditional rewrite of one item: the doctor never overwrites a concurrent change."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from lib.ddb.table import ABSENT, Write, check, put
 
 _STATE = ("version", "last_message_at")
 _IDENTITY = ("user_uuid", "message_group_uuid", "group_uuid")
-"""The attributes that say which item stands at a key; an item has some of them."""
+"""The attributes that identify an item; an item has some of them."""
 
 
 def rewrite(before: Item | None, after: Item | None) -> Write:
-    """Write the attributes in which an item differs from what it should be; None stands for no item.
+    """Write the attributes that differ between `before` and `after`; None stands for no item.
 
-    The condition is that a state has the version that was read, and that another item has the changed attributes and
-    the identity that were read. Fails with WriteRefused.
+    A state must still have the version in `before`; any other item must have the same identity and the same old values
+    of the changed attributes. Fails with WriteRefused.
     """
     if before is None:
         return put(after or {}, WriteRefused)
@@ -45,5 +45,5 @@ def rewrite(before: Item | None, after: Item | None) -> Write:
 
 
 def is_absent(key: Item) -> Write:
-    """The condition that no item has a key."""
+    """The condition that no item has this key."""
     return check(key, WriteRefused, when=ABSENT)

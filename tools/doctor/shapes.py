@@ -1,4 +1,4 @@
-"""The form of an item, and what is wrong with the item by itself. Knows no other item and no table."""
+"""The form of each kind of item, and the problems of an item by itself. Knows no other item and no table."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _EMAIL = re.compile(r"[^\s@#]+@[^\s@#]+\.[^\s@#]+")
 
 
 def kind_of(item: Item) -> Kind | None:
-    """The kind that an item's partition key says."""
+    """An item's kind, by its partition key."""
     return keys.kind(item["pk"]["S"])
 
 
@@ -47,7 +47,7 @@ def parts(item: Item) -> list[str]:
 
 
 def problems(item: Item) -> list[tuple[Code, str]]:
-    """What is wrong with an item's key and attributes: a code and an attribute each."""
+    """The problems of an item's key and attributes, each as a code and an attribute."""
     kind = kind_of(item)
     if kind is None:
         return [(Code.ITEM_MALFORMED, "pk")]
@@ -65,24 +65,24 @@ def problems(item: Item) -> list[tuple[Code, str]]:
 
 
 def readable(item: Item) -> bool:
-    """Whether lib/ddb/items.py can read an item, and its key can be ordered by time."""
+    """Whether lib/ddb/items.py can read an item, and its key sorts by time."""
     return all(problem == (Code.ITEM_ATTRIBUTES, GROUP) for problem in problems(item))
 
 
 def whole(item: Mapping[str, Any], name: str) -> int | None:
-    """A whole number, None if there is none."""
+    """An attribute that is a whole number, else None."""
     number = item[name].get("N") if name in item else None
     return int(number) if number and _WHOLE.fullmatch(number) else None
 
 
 def text(item: Item, name: str) -> str | None:
-    """A text, None if there is none."""
+    """An attribute that is a text, else None."""
     value: str | None = item[name].get("S") if name in item else None
     return value
 
 
 def strings(item: Item) -> Iterator[tuple[str, str]]:
-    """An item's texts with their attributes, except the messages: values, parts of keys, names in maps."""
+    """An item's texts with their attributes: values, parts of keys, names in maps, but not message texts."""
     for attribute, value in item.items():
         for content in _strings_in(attribute, value):
             yield attribute, content
@@ -99,7 +99,7 @@ def is_email(value: str) -> bool:
 
 
 def users(item: Item) -> Iterator[str]:
-    """The users whom an item names by uuid."""
+    """The uuids of users in an item."""
     kind = kind_of(item)
     if kind is Kind.STATE:
         yield from item.get("members", {}).get("M", {})
@@ -116,7 +116,7 @@ def is_uuid(value: str) -> bool:
 
 
 def _is_time(value: str) -> bool:
-    """Whether a text is a time in any form of an older backend, and a later time can be written."""
+    """Whether a text is a time in any format of an older backend, and not at the end of time."""
     try:
         sortable(value)
     except (ValueError, OverflowError):
@@ -150,7 +150,7 @@ def _malformed_keys(item: Item, kind: Kind) -> list[str]:
 
 
 def _lacking(item: Mapping[str, Any], required: Mapping[str, str], optional: Mapping[str, str]) -> list[str]:
-    """The attributes that are missing or of another type; a number has to be whole."""
+    """The attributes that are missing or of another type; a number must be whole."""
     return [
         name
         for name, kind in {**required, **optional}.items()

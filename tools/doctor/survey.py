@@ -1,7 +1,7 @@
-"""The survey: the items of a scan in a temporary SQLite file, by conversation, and the doctor's findings.
+"""The survey: a temporary SQLite file with the items of a scan, by conversation, and the doctor's findings.
 
-Memory stays bounded for a table of any size: items and findings are on disk, and the answers come row by row. A scan
-is no snapshot, and the API may write meanwhile. So the survey selects candidates only, which are read again.
+The file bounds the memory for tables of any size. A scan is no snapshot, and the API may write meanwhile. So the survey
+selects only candidates, and the checks read them again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tools.doctor import shapes
 from tools.doctor.findings import Code, Finding
 from tools.doctor.reading import Messages, Reading, counted
 
-# By their kinds' names, a conversation's items come in the order of state, rows, messages.
+# Sorted by the names of their kinds, a conversation's items come as state, rows, messages.
 _TABLES = """
 CREATE TABLE item (grp, kind, pk, sk, content, PRIMARY KEY (grp, kind, pk, sk)) WITHOUT ROWID;
 CREATE TABLE state (grp PRIMARY KEY, link, a, b) WITHOUT ROWID;
@@ -45,14 +45,14 @@ UNION
 SELECT a, b FROM candidate_pair
 """
 
-# Every message moves rows, so a row is the example only if no other item names the user.
+# Every message moves rows, so a row is the example only for want of another item.
 _UNKNOWN_USERS = """
 SELECT uuid, pk, sk, min(is_row) FROM mention WHERE uuid NOT IN (SELECT uuid FROM user) GROUP BY uuid
 """
 
 
 class Survey:
-    """The items of one table, for one thread. Leaving the survey removes the file."""
+    """The items of one table, for one thread. The end of the `with` block removes the file."""
 
     def __enter__(self) -> Survey:
         self._folder = tempfile.TemporaryDirectory(prefix="cruddur-doctor-")
@@ -61,21 +61,21 @@ class Survey:
         self._file.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; {_TABLES}")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._file.close()
         self._folder.cleanup()
 
-    def add_users(self, people: Iterable[tuple[str, Sequence[str | None]]]) -> None:
-        """Add users: their uuid, and the values that must not stand in the table."""
+    def add_users(self, users: Iterable[tuple[str, Sequence[str | None]]]) -> None:
+        """Add users: their uuids, and private values that the table must not hold."""
         self._file.execute("BEGIN")
-        for uuid, private in people:
+        for uuid, private in users:
             self._insert("user", uuid)
             for value in filter(None, private):
                 self._insert("private", value.lower())
         self._file.execute("COMMIT")
 
     def add_items(self, items: Sequence[Item]) -> None:
-        """Add a page of items. The users have to be added before."""
+        """Add a page of items, after the users."""
         private = self.private_values(items)
         self._file.execute("BEGIN")
         for item in items:
@@ -96,13 +96,13 @@ class Survey:
         yield from self._file.execute("SELECT pk, sk FROM candidate_item")
 
     def groups(self) -> Iterator[str]:
-        """Every conversation, the one with the latest item first: the newest of a pair is migrated first."""
+        """All conversations, latest item first, so that the newest of a pair migrates first."""
         query = "SELECT grp FROM item GROUP BY grp ORDER BY max(nullif(sk, ?)) DESC"
         for (group,) in self._file.execute(query, (STATE,)):
             yield group
 
     def conversation(self, group_uuid: str, *, now: datetime) -> Reading:
-        """A conversation as the scan had it; its texts are hashes."""
+        """A conversation in the scan; hashes replace its message texts."""
         query = "SELECT content FROM item WHERE grp = ? ORDER BY kind, pk, sk"
         items = (json.loads(content) for (content,) in self._file.execute(query, (group_uuid,)))
         state, rows, messages = None, [], Messages()
@@ -126,12 +126,12 @@ class Survey:
         return [group for (group,) in self._file.execute("SELECT grp FROM state WHERE (a, b) = (?, ?)", (a, b))]
 
     def unknown_users(self) -> Iterator[tuple[str, Key]]:
-        """Users whom Postgres did not have, each with an item that names them."""
+        """The users that Postgres lacks, each with an item that names them."""
         for uuid, pk, sk, _ in self._file.execute(_UNKNOWN_USERS):
             yield uuid, (pk, sk)
 
     def report(self, finding: Finding, *, repaired: bool) -> None:
-        """Keep a finding, on disk too: a table may have as many findings as items."""
+        """Store a finding on disk: a table may have as many findings as items."""
         self._insert("finding", finding.code, json.dumps(finding.keys), finding.detail, finding.repairable, repaired)
 
     def findings(self, *, code: Code | None = None) -> Iterator[tuple[Finding, bool]]:
