@@ -79,7 +79,7 @@ def test_a_package_that_is_in_the_bucket_is_not_uploaded_again(
     (tmp_path / "a.zip").write_bytes(b"of any content")
     package = Package("message_stream", tmp_path / "a.zip", "a/hash.zip")
     monkeypatch.setattr("tools.deploy.packages.build_all", lambda folder: [package])
-    for outcome in ("uploaded", "there already"):
+    for outcome in ("uploaded", "already there"):
         done = account.script("package", "--bucket", BUCKET, "--output", str(tmp_path))
         assert (done.returncode, f"a/hash.zip: {outcome}" in done.stderr) == (0, True), done.stderr
     parameters = {"MessageStreamKey": package.key, "CodeBucket": BUCKET}
@@ -253,7 +253,7 @@ def test_a_protected_stack_is_not_deleted_and_what_people_wrote_never_is(account
     assert (unasked.returncode, "no terminal to ask at" in unasked.stderr) == (1, True)
     deleted = account.script("delete", "messaging", "--prefix", PREFIX, "--yes")
     assert deleted.returncode == 0, deleted.stderr
-    assert "Retained, and still to pay for: AWS::DynamoDB::Table second-TableName" in deleted.stderr
+    assert "Retained, and still billed: AWS::DynamoDB::Table second-TableName" in deleted.stderr
     assert contents.items() == [ITEM]
     account.client("cognito-idp").describe_user_pool(UserPoolId=outputs["UserPoolId"])
     gone = account.script("delete", "messaging", "--prefix", PREFIX, "--yes")
@@ -291,5 +291,5 @@ def test_a_stack_is_not_deleted_while_a_later_one_may_use_it(account: Account, s
     formation.delete_stack(StackName=f"{PREFIX}-service")
     assert (refused.returncode, refused.stderr) == (
         1,
-        "Refused: second-service may use second-messaging, and would have to be deleted first\n",
+        "Refused: second-service may use second-messaging. Delete them first.\n",
     )

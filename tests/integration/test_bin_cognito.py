@@ -93,7 +93,7 @@ def test_token_is_of_the_local_stack_whatever_pool_the_environment_names(
     claims = jwt.decode(token, options={"verify_signature": False})
     assert (status, claims["token_use"], claims["client_id"]) == (0, "access", pool.client_id)
     status, _, said = run("token", "nobody")
-    assert (status, "Known are Augustsz" in said) == (1, True)
+    assert (status, "is not one of Augustsz" in said) == (1, True)
 
 
 def test_token_takes_a_password_and_tells_a_wrong_one(pool: LocalPool, run: scripts.Run) -> None:
