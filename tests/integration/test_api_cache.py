@@ -11,15 +11,10 @@ import psycopg
 import pytest
 
 from tests.support.api import Api, Person, ok, run_api
-from tests.support.momento_server import KEY, MomentoServer, momento
+from tests.support.momento_server import KEY, MomentoServer, run_momento
 
 api = pytest.fixture(scope="module")(run_api)
-
-
-@pytest.fixture
-def server() -> Iterator[MomentoServer]:
-    with momento() as running:
-        yield running
+server = pytest.fixture(run_momento)
 
 
 @contextmanager

@@ -1,27 +1,26 @@
-"""bin/db/rename-user, and the other scripts that change who is who: what they change, and who is told."""
+"""bin/db/rename-user, and how the scripts that change users invalidate the shared cache."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import grpc
 import pytest
 
-from lib.cache.momento import Momento
-from lib.config import CacheSettings
 from lib.postgres.database import Database
-from lib.users.directory import UserDirectory, link_cognito_users
+from lib.users.directory import link_cognito_users
 from tests.integration.test_users import AUGUSTSZ, pool_user
 from tests.support import scripts
-from tests.support.momento_server import KEY, MomentoServer, momento
+from tests.support.momento_server import KEY, MomentoServer, run_momento
 from tools.local_stack.cognito import LocalPool, ensure_user
 from tools.seed.conversation import seed_users
 
 BAD_HANDLE = "A handle has 1 to 255 visible characters"
 BAD_NAME = "A display name has 1 to 255 characters and is not blank"
+
+server = pytest.fixture(run_momento)
 
 
 @pytest.fixture
@@ -42,22 +41,11 @@ def database(new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[MomentoServer]:
-    """What the scripts' settings lead to."""
-    with momento() as running:
-        monkeypatch.setenv("MOMENTO_API_KEY", KEY)
-        monkeypatch.setenv("MOMENTO_ENDPOINT", running.url)
-        yield running
-
-
-@contextmanager
-def api_process(database: Database, server: MomentoServer) -> Iterator[UserDirectory]:
-    """A process of the API that remembers nothing of its own yet."""
-    cache = Momento(CacheSettings(momento_api_key=KEY, momento_endpoint=server.url), seconds=5)
-    try:
-        yield UserDirectory(database, cache)
-    finally:
-        cache.close()
+def shared(server: MomentoServer, monkeypatch: pytest.MonkeyPatch) -> MomentoServer:
+    """The server that the scripts' settings lead to."""
+    monkeypatch.setenv("MOMENTO_API_KEY", KEY)
+    monkeypatch.setenv("MOMENTO_ENDPOINT", server.url)
+    return server
 
 
 def rows(database: Database) -> list[tuple[str, str, str | None]]:
@@ -73,7 +61,7 @@ def rows(database: Database) -> list[tuple[str, str, str | None]]:
         (["--handle", "Augustsz", "--display-name", "Augustsz"], "Augustsz", "Augustsz"),
     ],
 )
-def test_user_gets_another_handle_or_name_and_the_rest_stays(
+def test_rename_changes_what_is_given_and_nothing_else(
     arguments: list[str], handle: str, display_name: str, database: Database, run: scripts.Run
 ) -> None:
     others = rows(database)[1:]
@@ -91,7 +79,7 @@ def test_user_gets_another_handle_or_name_and_the_rest_stays(
         *((["Augustsz", "--display-name", name], BAD_NAME) for name in (" ", "x" * 256, "a\0b")),
     ],
 )
-def test_impossible_rename_is_told_in_a_sentence_and_changes_nothing(
+def test_impossible_rename_prints_a_sentence_and_changes_nothing(
     database: Database, run: scripts.Run, arguments: list[str], printed: str
 ) -> None:
     before = rows(database)
@@ -99,47 +87,38 @@ def test_impossible_rename_is_told_in_a_sentence_and_changes_nothing(
     assert rows(database) == before
 
 
-def test_other_processes_learn_of_a_rename(database: Database, server: MomentoServer, run: scripts.Run) -> None:
-    with api_process(database, server) as users:
-        users.by_cognito_user_id("sub-1")
-        users.profile("Augustsz")
-    assert run("rename-user", "Augustsz", "--handle", "august", "--display-name", "August")[0] == 0
-    assert server.calls.count("Set") == 3
-    with api_process(database, server) as users:
-        renamed = users.by_cognito_user_id("sub-1")
-        assert renamed
-        assert (renamed.handle, renamed.display_name) == ("august", "August")
-        assert users.profile("august") == renamed
-        assert users.profile("Augustsz") is None
+def test_rename_invalidates_the_shared_cache(database: Database, shared: MomentoServer, run: scripts.Run) -> None:
+    assert run("rename-user", "Augustsz", "--handle", "august")[0] == 0
+    assert [entry.text for entry in shared.caches["cruddur"].values()] == [b""] * 3  # the id and both handles
 
 
-def test_rename_stands_when_the_cache_is_away(database: Database, server: MomentoServer, run: scripts.Run) -> None:
-    server.fault = grpc.StatusCode.UNAVAILABLE
-    status, _, said = run("rename-user", "Augustsz", "--handle", "august")
-    renamed, warning = said.splitlines()
+def test_rename_without_the_cache_stands_and_warns(database: Database, shared: MomentoServer, run: scripts.Run) -> None:
+    shared.fault = grpc.StatusCode.UNAVAILABLE
+    status, _, printed = run("rename-user", "Augustsz", "--handle", "august")
+    renamed, warning = printed.splitlines()
     assert (status, renamed) == (1, f"{AUGUSTSZ.uuid} is august, Augustsz")
     assert warning.startswith(
         "Could not invalidate the shared cache; some processes may use the old data for up to 660 seconds. "
     )
     assert KEY not in warning
     assert ("august", "Augustsz", "sub-1") in rows(database)
-    assert server.calls == ["Set"]
+    assert shared.calls == ["Set"]
 
 
 @pytest.mark.parametrize(
-    ("name", "fault", "status"),
+    ("script", "fault", "expected"),
     [
-        ("update_cognito_user_ids", grpc.StatusCode.UNAVAILABLE, 1),
-        ("update_cognito_user_ids", None, 0),
-        ("setup", None, 0),
+        ("update_cognito_user_ids", grpc.StatusCode.UNAVAILABLE, (1, True, 0)),
+        ("update_cognito_user_ids", None, (0, False, 2)),
+        ("setup", None, (0, False, 2)),
     ],
 )
-def test_other_processes_learn_of_a_new_cognito_id(
-    name: str,
+def test_new_cognito_id_invalidates_the_shared_cache_or_warns(
+    script: str,
     fault: grpc.StatusCode | None,
-    status: int,
+    expected: tuple[int, bool, int],
     database: Database,
-    server: MomentoServer,
+    shared: MomentoServer,
     cognito_client: Any,
     ministack_url: str,
     run: scripts.Run,
@@ -151,14 +130,8 @@ def test_other_processes_learn_of_a_new_cognito_id(
     monkeypatch.setenv("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", ministack_url)
     pool = LocalPool(pool_id, "no client is needed")
     sub = ensure_user(cognito_client, pool, handle="Augustsz", display_name="A", email="augustsz@example.com")
-    with api_process(database, server) as users:
-        assert users.by_cognito_user_id("sub-1") == AUGUSTSZ
-    server.fault = fault
-    exited, _, said = run(name)
-    assert (exited, "Could not invalidate" in said) == (status, fault is not None)
-    server.fault = None
-    with api_process(database, server) as users:
-        assert users.by_cognito_user_id(sub) == AUGUSTSZ
-        # If the cache was away, it keeps the old id for the rest of its time.
-        assert users.by_cognito_user_id("sub-1") == (AUGUSTSZ if fault else None)
+    shared.fault = fault
+    status, _, printed = run(script)
+    assert (status, "Could not invalidate" in printed, len(shared.caches["cruddur"])) == expected
+    assert ("Augustsz", "Augustsz", sub) in rows(database)
     cognito_client.delete_user_pool(UserPoolId=pool_id)

@@ -1,11 +1,11 @@
 """A server that speaks Momento's wire protocol, by the stubs that its SDK brings; on loopback, in this process.
 
-It keeps time by `now`, which tests move, and answers as `fault` says: with a status of gRPC, or late.
+Its time is `now`, which tests move. It answers after `seconds`, with the gRPC status `fault` if there is one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,16 +37,14 @@ class Entry:
 class MomentoServer(cacheclient_pb2_grpc.ScsServicer, controlclient_pb2_grpc.ScsControlServicer):
     """What Momento does with the calls that this system makes; any other is UNIMPLEMENTED.
 
-    `calls` are the names of those that came, `keys` the API keys that are good.
+    The account of KEY has the cache `cruddur`. `calls` are the names of the calls so far.
     """
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.caches: dict[str, dict[bytes, Entry]] = {}
-        self.keys = {KEY}
+        self.caches: dict[str, dict[bytes, Entry]] = {"cruddur": {}}
         self.calls: list[str] = []
         self.fault: grpc.StatusCode | None = None
-        self.slow: set[str] = set()
         self.seconds = 0.0
         self.port = free_port()
         self._stopping = Event()
@@ -71,10 +69,6 @@ class MomentoServer(cacheclient_pb2_grpc.ScsServicer, controlclient_pb2_grpc.Scs
             self._stopping.set()
             server.stop(None).wait()
             threads.shutdown()
-
-    def entries(self, name: str = "cruddur") -> dict[str, bytes]:
-        """What a cache holds now."""
-        return {key.decode(): entry.text for key, entry in self.caches[name].items() if entry.until > self.now}
 
     # The cache
 
@@ -115,11 +109,10 @@ class MomentoServer(cacheclient_pb2_grpc.ScsServicer, controlclient_pb2_grpc.Scs
 
     def _admit(self, call: str, context: Any) -> None:
         self.calls.append(call)
-        if not self.slow or call in self.slow:
-            self._stopping.wait(self.seconds)
+        self._stopping.wait(self.seconds)
         if self.fault:
             context.abort(self.fault, "as the test wants it")
-        if dict(context.invocation_metadata()).get("authorization") not in self.keys:
+        if dict(context.invocation_metadata()).get("authorization") != KEY:
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "no such key")
 
     def _live(self, cache: dict[bytes, Entry], key: bytes) -> Entry | None:
@@ -130,11 +123,7 @@ class MomentoServer(cacheclient_pb2_grpc.ScsServicer, controlclient_pb2_grpc.Scs
         cache[request.cache_key] = Entry(request.cache_body, self.now + request.ttl_milliseconds / 1000)
 
 
-@contextmanager
-def momento(prepare: Callable[[MomentoServer], None] = lambda _: None) -> Iterator[MomentoServer]:
-    """A server that answers, with the cache of the settings' default."""
-    server = MomentoServer()
-    server.caches["cruddur"] = {}
-    prepare(server)
-    with server.serving():
+def run_momento() -> Iterator[MomentoServer]:
+    """The fixture of a server that answers."""
+    with MomentoServer().serving() as server:
         yield server
