@@ -1,4 +1,4 @@
-"""The seeded conversation: added once, with its own times, also after an interruption."""
+"""bin/ddb/seed on a real engine: the seeded conversation and a very long one, each added once."""
 
 from __future__ import annotations
 
@@ -13,61 +13,40 @@ from lib.aws.dynamodb_client import DynamoDBClient
 from lib.aws.metering import start_metering
 from lib.clock import from_timestamp, to_timestamp
 from lib.config import ROOT, DynamoDBSettings
-from lib.ddb.cursors import CursorSigner
-from lib.ddb.items import InboxRow, Message
-from lib.ddb.store import MessageStore
 from lib.ddb.table import Table
 from lib.postgres.database import Database
 from lib.users.directory import User, UserDirectory
-from tools.seed.bulk import BulkLoader, ConversationRefused
-from tools.seed.conversation import CONVERSATION_UUID, HANDLES, seed_conversation, seed_users
+from tests.support.ddb_scripts import Run, run_in_process, seeded_database, take_for_foreign, use_table
+from tests.support.stores import TableContents, stores_on
+from tools.seed.conversation import CONVERSATION_UUID, HANDLES, MANY_HANDLES, conversation_uuid, seed_conversation
 
 LINES = json.loads((ROOT / "db/conversation.json").read_text(encoding="utf-8"))
-SCRIPT = [(line["from"], line["message"]) for line in LINES]
 TIMES = [line["at"] for line in LINES]
-AUGUSTSZ, BAYKO = HANDLES
+COUNT = 500
+
+database = pytest.fixture(scope="module")(seeded_database)
+run = pytest.fixture(run_in_process)
+
+
+@pytest.fixture(autouse=True)
+def users(database: str, dynamodb_url: str, table: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[UserDirectory]:
+    """The users that the script finds. It works on the test's table."""
+    use_table(dynamodb_url, table, monkeypatch)
+    monkeypatch.setenv("DATABASE_URL", database)
+    with Database(database) as opened:
+        yield UserDirectory(opened)
 
 
 @pytest.fixture
-def store(dynamodb_client: Any, table: str) -> MessageStore:
-    """The conversations as another process works on them."""
-    return MessageStore(Table(dynamodb_client, table), CursorSigner("another process"))
+def contents(dynamodb_client: Any, table: str) -> TableContents:
+    return TableContents(dynamodb_client, table)
 
 
-@pytest.fixture(scope="module")
-def users(postgres_url: str) -> Iterator[UserDirectory]:
-    with Database(postgres_url) as database:
-        database.script("db/schema.sql")
-        seed_users(database)
-        yield UserDirectory(database)
+def people(users: UserDirectory, handles: tuple[str, str]) -> list[User]:
+    return [user for handle in handles if (user := users.by_handle(handle))]
 
 
-@pytest.fixture
-def seed(dynamodb_client: Any, table: str, users: UserDirectory) -> Callable[[], int]:
-    """Seed the test's table."""
-    return lambda: seed_conversation(Table(dynamodb_client, table), users)
-
-
-def person(users: UserDirectory, handle: str) -> User:
-    user = users.by_handle(handle)
-    assert user is not None
-    return user
-
-
-def messages(store: MessageStore, user: User) -> list[Message]:
-    """All messages, oldest first."""
-    return store.list_messages(group_uuid=CONVERSATION_UUID, user=user, limit=100, cursor=None).items[::-1]
-
-
-def inbox(store: MessageStore, user: User) -> list[InboxRow]:
-    return store.list_inbox(user_uuid=user.uuid, limit=100, cursor=None).items
-
-
-def texts(written: list[Message]) -> list[tuple[str, str]]:
-    return [(message.sender.handle, message.text) for message in written]
-
-
-def test_the_script_is_a_conversation_over_days_and_a_years_end() -> None:
+def test_seeded_conversation_spans_days_and_a_new_year() -> None:
     assert len(LINES) >= 40
     assert {line["from"] for line in LINES} == set(HANDLES)
     assert sorted(set(TIMES)) == TIMES
@@ -77,76 +56,94 @@ def test_the_script_is_a_conversation_over_days_and_a_years_end() -> None:
     assert from_timestamp(TIMES[-1]) < datetime(2026, 2, 1, tzinfo=UTC)
 
 
-def test_every_message_keeps_its_time_and_both_inboxes_show_the_last(
-    seed: Callable[[], int], store: MessageStore, users: UserDirectory
+def test_seeded_messages_have_the_same_times_and_uuids_in_every_table(
+    run: Run, contents: TableContents, users: UserDirectory
 ) -> None:
-    assert seed() == len(LINES)
-    written = messages(store, person(users, BAYKO))
-    assert texts(written) == SCRIPT
-    assert [message.seq for message in written] == list(range(1, len(LINES) + 1))
-    assert [message.created_at for message in written] == TIMES
-    assert len({message.uuid for message in written}) == len(LINES)
-    # The same in every table:
-    assert written[0].uuid == "aa3a07ea-325a-5625-8f46-f386b4827947"
-    assert written[-1].uuid == "2ffce1e8-5565-5d2e-adf0-764e6279ff5a"
-    for handle, other in [(AUGUSTSZ, BAYKO), (BAYKO, AUGUSTSZ)]:
-        [row] = inbox(store, person(users, handle))
-        assert (row.group_uuid, row.other) == (CONVERSATION_UUID, person(users, other))
-        assert (row.last_message_at, row.text, row.seq) == (TIMES[-1], LINES[-1]["message"], len(LINES))
+    assert run("seed")[0] == 0
+    contents.check(CONVERSATION_UUID, [line["message"] for line in LINES])
+    messages = contents.messages(CONVERSATION_UUID)
+    lines = [{"at": each.created_at, "from": each.sender.handle, "message": each.text} for each in messages]
+    assert lines == LINES
+    assert all(message.sender in people(users, HANDLES) for message in messages)
+    uuids = [message.uuid for message in messages]
+    assert len(set(uuids)) == len(LINES)
+    assert uuids[0] == "aa3a07ea-325a-5625-8f46-f386b4827947"
+    assert uuids[-1] == "2ffce1e8-5565-5d2e-adf0-764e6279ff5a"
 
 
-def test_a_second_run_adds_nothing_at_the_cost_of_one_read(
-    seed: Callable[[], int], table: str, dynamodb_url: str, store: MessageStore, users: UserDirectory
+def test_second_run_adds_nothing_at_the_cost_of_one_read(
+    run: Run, contents: TableContents, dynamodb_client: Any, dynamodb_url: str, table: str, users: UserDirectory
 ) -> None:
-    seed()
-    store.send(group_uuid=CONVERSATION_UUID, sender=person(users, BAYKO), text="written since")
+    run("seed")
+    _, bayko = people(users, HANDLES)
+    stores_on(dynamodb_client, table)().send(group_uuid=CONVERSATION_UUID, sender=bayko, text="written since")
+    before = contents.items()
     metered = DynamoDBClient(DynamoDBSettings(aws_default_region="us-east-1", aws_endpoint_url_dynamodb=dynamodb_url))
     usage = start_metering()
     assert seed_conversation(Table(metered, table), users) == 0
     assert usage.requests == 1
-    assert texts(messages(store, person(users, BAYKO))) == [*SCRIPT, (BAYKO, "written since")]
+    assert contents.items() == before
 
 
-def test_interrupted_run_is_continued(
-    seed: Callable[[], int], store: MessageStore, users: UserDirectory, monkeypatch: pytest.MonkeyPatch
+def test_missing_user_is_named_with_the_remedy(
+    run: Run, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(loader: BulkLoader, *arguments: object) -> int:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as interrupted:
-        interrupted.setattr(BulkLoader, "_start", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            seed()
-    assert inbox(store, person(users, BAYKO)) == []
-    seed()
-    written = messages(store, person(users, BAYKO))
-    assert (texts(written), [message.created_at for message in written]) == (SCRIPT, TIMES)
+    url = new_database()
+    monkeypatch.setenv("DATABASE_URL", url)
+    with Database(url) as empty:
+        empty.script("db/schema.sql")
+    assert run("seed") == (1, [], "The user Augustsz is not in Postgres: run ./bin/db/setup first\n")
 
 
-def test_users_that_are_not_there_are_named_with_what_to_do(
-    dynamodb_client: Any, table: str, new_database: Callable[[], str]
+def test_many_adds_a_long_conversation_once_beside_the_seeded_one(
+    run: Run, contents: TableContents, users: UserDirectory
 ) -> None:
-    with Database(new_database()) as database:
-        database.script("db/schema.sql")
-        with pytest.raises(ConversationRefused, match=r"Augustsz is not in Postgres: run \./bin/db/setup first"):
-            seed_conversation(Table(dynamodb_client, table), UserDirectory(database))
+    group_uuid, members = conversation_uuid(COUNT), people(users, MANY_HANDLES)
+    assert run("seed")[0] == 0
+    status, data, printed = run("seed", "--many", str(COUNT))
+    assert (status, data) == (0, [])
+    assert f"conversation {group_uuid}: {COUNT} messages added\n" in printed
+    messages = contents.messages(group_uuid)
+    contents.check(group_uuid, [message.text for message in messages])
+    assert [message.text.partition(":")[0] for message in messages] == [str(n) for n in range(1, COUNT + 1)]
+    assert [message.uuid for message in messages] == [f"{group_uuid[:24]}{n:012x}" for n in range(1, COUNT + 1)]
+    assert {message.sender for message in messages} == set(members)
+    assert run("doctor")[0] == 0
+    assert run(*printed.splitlines()[-1].removeprefix("./bin/ddb/").split()[:2])[0] == 0  # the command it recommends
+    status, _, printed = run("seed", "--many", str(COUNT))
+    assert (status, "nothing to add, every message is there" in printed) == (0, True)
 
 
-def test_a_pair_that_talks_elsewhere_is_left_alone(
-    seed: Callable[[], int], store: MessageStore, users: UserDirectory
+def test_pair_with_a_conversation_is_refused(
+    run: Run, contents: TableContents, dynamodb_client: Any, table: str, users: UserDirectory
 ) -> None:
-    theirs = store.send_to_user(sender=person(users, BAYKO), receiver=person(users, AUGUSTSZ), text="hello")
-    with pytest.raises(ConversationRefused, match=f"talk already, in {theirs.group_uuid}"):
-        seed()
-    assert [row.seq for row in inbox(store, person(users, BAYKO))] == [1]
+    sender, receiver = people(users, MANY_HANDLES)
+    group_uuid = (
+        stores_on(dynamodb_client, table)().send_to_user(sender=sender, receiver=receiver, text="hi").group_uuid
+    )
+    before = contents.items()
+    status, _, printed = run("seed", "--many", "3")
+    assert status == 1
+    assert printed.startswith(f"bayko and londo talk already, in {group_uuid}, and a pair has one conversation")
+    assert contents.items() == before
 
 
-def test_a_conversation_of_others_with_that_uuid_is_left_alone(
-    seed: Callable[[], int], dynamodb_client: Any, table: str, users: UserDirectory
-) -> None:
-    londo = person(users, "londo")
-    store = MessageStore(Table(dynamodb_client, table), CursorSigner("any"), new_uuid=lambda: CONVERSATION_UUID)
-    store.send_to_user(sender=londo, receiver=person(users, BAYKO), text="hello")
-    with pytest.raises(ConversationRefused, match="other people's"):
-        seed()
-    assert texts(messages(store, londo)) == [("londo", "hello")]
+def test_other_tables_are_guarded(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    take_for_foreign(monkeypatch)
+    status, _, printed = run("seed", "--many", "3")
+    assert (status, printed.startswith("Refused to add a conversation of 3 messages: ")) == (1, True)
+    assert run("seed", "prod", "--yes", "--many", "3")[0] == 0
+
+
+@pytest.mark.parametrize("count", ["0", "many", "-1"])
+def test_count_that_is_no_positive_number_is_wrong_usage(count: str, run: Run) -> None:
+    assert run("seed", "--many", count)[0] == 2
+
+
+def test_default_count_is_a_million(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = []
+    monkeypatch.setattr(
+        "tools.seed.conversation.seed_conversation", lambda table, users, count, each: counts.append(count) or 0
+    )
+    assert run("seed", "--many")[0] == 0
+    assert counts == [1_000_000]
