@@ -1,4 +1,4 @@
-"""The function on the table's stream: what it does with a batch, and what it leaves when everything goes wrong."""
+"""The function on the table's stream: new and old conversations, failures, and other processes at the same time."""
 
 from __future__ import annotations
 
@@ -7,50 +7,13 @@ from typing import Any
 
 import pytest
 
-from lib.ddb.items import InboxRow, Item, Message
+from lib.ddb.items import Item, Message
 from lib.ddb.store import StreamedMessageStore
 from lib.users.directory import User
 from tests.support import streamed
-from tests.support.old_data import old_message, old_row
+from tests.support.old_data import GROUP, old_conversation, old_message
 from tests.support.stores import ANNA, BERT, CARL, TableContents, stores_on
 from tests.support.streamed import Handler, event, failures, numbers, record, streamed_stores_on
-
-GROUP = "5ae290ed-55d1-47a0-bc6d-fe2bc2700399"
-AUGUSTSZ = User("76d2f241-a860-4d8b-a8e3-6cd68db75ab9", "Augustsz", "Augustsz")
-OTHER = User("3f0c5b8e-92d1-4c47-9a6e-b1d8f7240c35", "bayko", "Bayko")
-
-# The event of the notes, as Lambda delivers it.
-EVENT_OF_THE_NOTES: dict[str, Any] = {
-    "Records": [
-        {
-            "eventID": "8740280b9d5e3e3ec4b8ee07a4e4e9b0",
-            "eventName": "INSERT",
-            "eventVersion": "1.1",
-            "eventSource": "aws:dynamodb",
-            "awsRegion": "us-east-2",
-            "dynamodb": {
-                "ApproximateCreationDateTime": 1687774560.0,
-                "Keys": {
-                    "pk": {"S": f"MSG#{GROUP}"},
-                    "sk": {"S": "2023-06-26T10:16:00.375877+00:00"},
-                },
-                "NewImage": {
-                    "user_uuid": {"S": AUGUSTSZ.uuid},
-                    "user_handle": {"S": "Augustsz"},
-                    "sk": {"S": "2023-06-26T10:16:00.375877+00:00"},
-                    "pk": {"S": f"MSG#{GROUP}"},
-                    "message_uuid": {"S": "5ebf5021-1881-4e1c-8c10-93173ba1a87a"},
-                    "message": {"S": "opa"},
-                    "user_display_name": {"S": "Augustsz"},
-                },
-                "SequenceNumber": "8740280000000000011223344",
-                "SizeBytes": 399,
-                "StreamViewType": "NEW_IMAGE",
-            },
-            "eventSourceARN": "arn:aws:dynamodb:us-east-2:000000000000:table/cruddur-messages/stream/2023-06-26",
-        }
-    ]
-}
 
 handle = streamed.handle
 
@@ -68,22 +31,6 @@ def store(dynamodb_client: Any, table: str) -> StreamedMessageStore:
 def sent(store: StreamedMessageStore, group: str, sender: User, *texts: str) -> list[Item]:
     """Messages written alone, as the stream shows them."""
     return [store.send(group_uuid=group, sender=sender, text=text).to_item() for text in texts]
-
-
-def test_the_event_of_the_notes_moves_both_rows_of_an_old_table(handle: Handler, contents: TableContents) -> None:
-    at = "2023-06-25T08:00:00.000000+00:00"
-    contents.put(
-        old_row(AUGUSTSZ, at, OTHER, "this is a filler message", group=GROUP),
-        old_row(OTHER, at, AUGUSTSZ, "this is a filler message", group=GROUP),
-        EVENT_OF_THE_NOTES["Records"][0]["dynamodb"]["NewImage"],
-    )
-
-    assert handle(EVENT_OF_THE_NOTES) == {"batchItemFailures": []}
-    [mine], [others] = contents.inbox(AUGUSTSZ), contents.inbox(OTHER)
-    sk = "2023-06-26T10:16:00.375877+00:00"
-    assert mine == InboxRow(AUGUSTSZ.uuid, sk, GROUP, "opa", OTHER, seq=1, read_seq=1, sender_uuid=AUGUSTSZ.uuid)
-    assert others == InboxRow(OTHER.uuid, sk, GROUP, "opa", AUGUSTSZ, seq=1, read_seq=0, sender_uuid=AUGUSTSZ.uuid)
-    contents.check(GROUP, ["opa"])
 
 
 def test_messages_of_several_conversations_are_counted_in_one_transaction_each(
@@ -157,7 +104,7 @@ def test_failed_record_holds_back_its_conversation_and_no_other(
     assert "said" not in capsys.readouterr().out
 
 
-def test_what_has_not_the_shape_of_a_message_does_not_block_those_behind_it(
+def test_malformed_item_does_not_block_the_messages_behind_it(
     handle: Handler, store: StreamedMessageStore, contents: TableContents
 ) -> None:
     group = store.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
@@ -170,32 +117,22 @@ def test_what_has_not_the_shape_of_a_message_does_not_block_those_behind_it(
     assert contents.conversation(group).seq == 2
 
 
-def test_message_of_a_stranger_or_of_no_conversation_is_delivered_again(
+def test_message_outside_its_conversation_is_delivered_again_with_those_behind_it(
     handle: Handler, store: StreamedMessageStore, contents: TableContents
 ) -> None:
     group = store.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
     stranger = Message(group, "2099-01-01T00:00:00.000000+00:00", "a uuid", "hello", CARL, seq=None).to_item()
     orphan = old_message("2099-01-01T00:00:00.000000+00:00", ANNA, "hello")
     contents.put(stranger, orphan)
-    before = contents.items()
-
-    records = [record(stranger), record(orphan)]
-    assert failures(handle({"Records": records})) == numbers(records)
-    assert contents.items() == before
-
-
-def test_strangers_message_holds_back_those_behind_it_and_none_before_it(
-    handle: Handler, store: StreamedMessageStore, contents: TableContents
-) -> None:
-    group = store.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
-    stranger = Message(group, "2099-01-01T00:00:00.000000+00:00", "a uuid", "hello", CARL, seq=None).to_item()
-    contents.put(stranger)
+    unchanged = contents.items()
     before, behind = sent(store, group, BERT, "two", "three")
-    records = [record(item) for item in (before, stranger, behind)]
+    first, *others = [record(item) for item in (before, stranger, behind, orphan)]
 
-    assert failures(handle({"Records": records})) == numbers(records[1:])
+    assert failures(handle({"Records": others})) == numbers(others)
+    assert [item for item in contents.items() if item not in (before, behind)] == unchanged
+    assert failures(handle({"Records": [first, *others]})) == numbers(others)
     assert [row.text for row in contents.inbox(ANNA)] == ["two"]
-    assert failures(handle({"Records": records[2:]})) == []
+    assert failures(handle({"Records": [others[1]]})) == []
     assert [row.text for row in contents.inbox(ANNA)] == ["three"]
 
 
@@ -227,3 +164,80 @@ def test_logs_hold_ids_and_no_text(
     line = json.loads(capsys.readouterr().out.splitlines()[-1])
     del line["time"]
     assert line == {"level": "info", "event": "group_updated", "group_uuid": group, "messages": 1, "numbered": 1}
+
+
+# Conversations of an older backend
+
+
+def test_new_message_in_an_old_conversation_is_unread_and_its_history_is_read(
+    handle: Handler, contents: TableContents
+) -> None:
+    contents.put(*old_conversation("2023-01-01T00:00:00.000000+00:00", "2023-01-02T00:00:00.000000+00:00"))
+    new = old_message("2023-01-03T00:00:00.000000+00:00", ANNA, "new")
+    contents.put(new)
+
+    assert handle(event(new)) == {"batchItemFailures": []}
+    assert [(row.seq, row.unread_count) for row in contents.inbox(ANNA) + contents.inbox(BERT)] == [(3, 0), (3, 1)]
+    contents.check(GROUP, ["old 0", "old 1", "new"])
+
+
+def test_malformed_item_does_not_prevent_an_adoption(handle: Handler, contents: TableContents) -> None:
+    new = old_message("2023-01-03T00:00:00.000000+00:00", ANNA, "new")
+    poison = {"pk": new["pk"], "sk": {"S": "2023-01-02T00:00:00.000000+00:00"}}
+    contents.put(*old_conversation("2023-01-01T00:00:00.000000+00:00"), poison, new)
+
+    assert handle(event(new)) == {"batchItemFailures": []}
+    assert [(row.text, row.seq) for row in contents.inbox(BERT)] == [("new", 2)]
+
+
+@pytest.mark.parametrize("reading", [ANNA, BERT])
+def test_function_and_reader_that_adopt_at_once_count_each_message_once(
+    handle: Handler,
+    dynamodb_client: Any,
+    table: str,
+    contents: TableContents,
+    monkeypatch: pytest.MonkeyPatch,
+    reading: User,
+) -> None:
+    new = [old_message(f"2023-01-0{day}T00:00:00.000000+00:00", ANNA, f"new {day}") for day in (2, 3)]
+    contents.put(*old_conversation("2023-01-01T00:00:00.000000+00:00"), *new)
+    reader, answers = stores_on(dynamodb_client, table)(), []
+    transact = reader._table.transact
+
+    def before_the_function(writes: Any) -> None:
+        transact(writes)  # the reader's numbers, also those of the new messages
+        monkeypatch.setattr(reader._table, "transact", transact)
+        answers.append(handle(event(new[0])))
+
+    monkeypatch.setattr(reader._table, "transact", before_the_function)
+    reader.send(group_uuid=GROUP, sender=reading, text="inline")
+    answers.append(handle(event(new[1])))
+
+    assert answers == [{"batchItemFailures": []}] * 2
+    contents.check(GROUP, ["old 0", "new 2", "new 3", "inline"])
+    assert contents.inbox(BERT)[0].unread_count == (3 if reading is ANNA else 0)
+
+
+def test_late_adoption_leaves_newer_messages_to_the_function(
+    handle: Handler, dynamodb_client: Any, table: str, contents: TableContents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents.put(*old_conversation("2023-01-01T00:00:00.000000+00:00"))
+    slow, fast = (streamed_stores_on(dynamodb_client, table)() for _ in range(2))
+    query_all, since = slow._table.all, list[Item]()
+
+    def after_the_others(**arguments: Any) -> Any:
+        if {"S": f"MSG#{GROUP}"} in arguments["ExpressionAttributeValues"].values():
+            since.extend(fast.send(group_uuid=GROUP, sender=BERT, text=text).to_item() for text in ("late", "newer"))
+            stores_on(dynamodb_client, table)().send(group_uuid=GROUP, sender=ANNA, text="inline")
+        return query_all(**arguments)
+
+    monkeypatch.setattr(slow._table, "all", after_the_others)
+    slow.list_messages(group_uuid=GROUP, user=ANNA, limit=20)
+
+    assert handle(event(*since)) == {"batchItemFailures": []}
+    assert [(message.text, message.seq) for message in contents.messages(GROUP)] == [
+        ("old 0", 1),
+        ("late", 3),
+        ("newer", 4),
+        ("inline", 2),
+    ]

@@ -1,4 +1,4 @@
-"""Conversations that are loaded: what stands in the table afterwards, and after anything that went wrong."""
+"""The bulk loader: what it leaves in the table, also after a failure or a crash."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
 from uuid import UUID, uuid5
 
 import pytest
@@ -29,59 +30,43 @@ GROUP = "5ae290ed-55d1-47a0-bc6d-fe2bc2700399"
 OTHER_GROUP = "b8b615ff-579c-43c1-b65d-492c20310f91"
 SECOND = timedelta(seconds=1)
 
+Note = Callable[[str], object]
+
 
 class Crashed(BaseException):
     """The process ends here: nothing catches it."""
 
 
 class Wire:
-    """A client that asks `before` about each request, and tells `after`."""
+    """A client that calls `before` with each request's name, and `after` once the request is answered."""
 
-    def __init__(self, client: Any, *notes: Callable[[str], object]) -> None:
+    def __init__(self, client: Any, before: Note, after: Note = lambda name: None) -> None:
         self._client = client
-        self._before, self._after = [*notes, nothing, nothing][:2]
+        self._before, self._after = before, after
 
     def __getattr__(self, name: str) -> Any:
-        attribute = getattr(self._client, name)
-        if not callable(attribute):
-            return attribute
-
         def request(**arguments: Any) -> Any:
             self._before(name)
-            answer = attribute(**arguments)
+            answer = getattr(self._client, name)(**arguments)
             self._after(name)
             return answer
 
         return request
 
 
-class Stingy:
-    """A client whose BatchWriteItem takes as many items as `quota` gives it next: all, if there is no more to give."""
+def stingy(client: Any, quota: Iterator[int | str]) -> Any:
+    """A client whose BatchWriteItem takes as many items as the next of `quota`, or fails with it; at its end, all."""
 
-    def __init__(self, client: Any, quota: Iterator[int | str]) -> None:
-        self._client = Wire(client)
-        self._quota = quota
-        self._lock = threading.Lock()
-        self.requests = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
-
-    def batch_write_item(self, RequestItems: dict[str, list[Any]], **arguments: Any) -> Any:  # noqa: N803
+    def write(*, RequestItems: dict[str, list[Any]], **arguments: Any) -> Any:  # noqa: N803
         [(name, requests)] = RequestItems.items()
-        with self._lock:
-            self.requests += 1
-            quota = next(self._quota, len(requests))
-        if isinstance(quota, str):
-            raise ClientError({"Error": {"Code": quota}, "ResponseMetadata": {"HTTPStatusCode": 400}}, "BatchWriteItem")
-        answer: dict[str, Any] = {"UnprocessedItems": {}}
-        if requests[:quota]:
-            answer = self._client.batch_write_item(RequestItems={name: requests[:quota]}, **arguments)
-        return {**answer, "UnprocessedItems": {name: requests[quota:]} if requests[quota:] else {}}
+        taken = next(quota, len(requests))
+        if isinstance(taken, str):
+            raise ClientError({"Error": {"Code": taken}, "ResponseMetadata": {"HTTPStatusCode": 400}}, "BatchWriteItem")
+        if requests[:taken]:
+            client.batch_write_item(RequestItems={name: requests[:taken]}, **arguments)
+        return {"UnprocessedItems": {name: requests[taken:]} if requests[taken:] else {}}
 
-
-def nothing(name: str) -> None:
-    """What most tests do at a request."""
+    return Mock(wraps=client, **{"batch_write_item.side_effect": write})
 
 
 def plan(
@@ -96,8 +81,7 @@ def plan(
 
 
 def load(client: Any, *conversations: NewConversation, **options: Any) -> int:
-    wired = client if isinstance(client, Wire | Stingy) else Wire(client)
-    return BulkLoader(Table(wired, TABLE)).load(conversations, **options)
+    return BulkLoader(Table(client, TABLE)).load(conversations, **options)
 
 
 def send(new_store: NewStore, conversation: NewConversation) -> None:
@@ -117,7 +101,7 @@ def by_key(items: Iterable[Item]) -> dict[tuple[str, str], Item]:
 
 
 @pytest.mark.parametrize("count", [1, 2, 26, 28])
-def test_a_loaded_conversation_is_what_sending_would_have_left(
+def test_load_leaves_the_same_items_as_sending(
     count: int, client: Any, contents: TableContents, new_store: NewStore
 ) -> None:
     send(new_store, plan(count))
@@ -129,7 +113,7 @@ def test_a_loaded_conversation_is_what_sending_would_have_left(
     assert run_doctor(client, TABLE).codes == []
 
 
-def test_names_are_those_of_the_last_message_of_each(client: Any, contents: TableContents) -> None:
+def test_inbox_shows_the_name_of_the_last_message(client: Any, contents: TableContents) -> None:
     renamed = replace(ANNA, display_name="Anna, later")
     first, second = NewMessage("a", NOON, ANNA, "one"), NewMessage("b", NOON + SECOND, renamed, "two")
     load(client, NewConversation(GROUP, (ANNA, BERT), [first, second]))
@@ -137,14 +121,14 @@ def test_names_are_those_of_the_last_message_of_each(client: Any, contents: Tabl
     assert [message.sender for message in contents.messages(GROUP)] == [ANNA, renamed]
 
 
-def test_messages_of_the_same_time_stand_a_microsecond_apart(client: Any, contents: TableContents) -> None:
+def test_messages_of_one_time_are_a_microsecond_apart(client: Any, contents: TableContents) -> None:
     load(client, plan(30, step=timedelta(0)))
     times = [to_timestamp(NOON + timedelta(microseconds=n)) for n in range(30)]
     assert [message.created_at for message in contents.messages(GROUP)] == times
     assert run_doctor(client, TABLE).codes == []
 
 
-def test_two_conversations_that_end_at_the_same_time_stand_in_one_inbox(client: Any, contents: TableContents) -> None:
+def test_two_conversations_that_end_at_the_same_time_have_two_rows(client: Any, contents: TableContents) -> None:
     load(client, plan(3), plan(3, group=OTHER_GROUP, members=(ANNA, CARL)))
     at = NOON + 3 * SECOND
     times = [to_timestamp(at), to_timestamp(at + timedelta(microseconds=1))]
@@ -154,38 +138,29 @@ def test_two_conversations_that_end_at_the_same_time_stand_in_one_inbox(client: 
     assert run_doctor(client, TABLE).codes == []
 
 
-def test_progress_is_told_up_to_the_end(client: Any) -> None:
-    told: list[int] = []
-    load(client, plan(60), plan(1, group=OTHER_GROUP, members=(ANNA, CARL)), each=told.append)
-    assert told == [25, 50, 59, 60, 61]
+def test_callback_gets_the_progress_and_a_second_load_writes_nothing(
+    client: Any, contents: TableContents, new_store: NewStore
+) -> None:
+    def load_both() -> list[int]:
+        progress: list[int] = []
+        load(client, plan(60), plan(1, group=OTHER_GROUP, members=(ANNA, CARL)), each=progress.append)
+        return progress
 
-
-def test_what_was_written_since_is_left_as_it_is(client: Any, contents: TableContents, new_store: NewStore) -> None:
-    load(client, plan(30))
-    new_store().send(group_uuid=GROUP, sender=ANNA, text="mine")
+    assert load_both() == [25, 50, 59, 60, 61]
+    new_store().send(group_uuid=GROUP, sender=ANNA, text="written since")
     before = by_key(contents.items())
-    told: list[int] = []
-    assert load(client, plan(30), each=told.append) == 0
-    assert (by_key(contents.items()), told) == (before, [])
+    assert (load_both(), by_key(contents.items())) == ([], before)
 
 
-def test_a_conversation_without_messages_is_none(client: Any, contents: TableContents) -> None:
+def test_conversation_without_messages_writes_nothing(client: Any, contents: TableContents) -> None:
     assert load(client, plan(0)) == 0
     assert contents.items() == []
 
 
-# What stands in the way
+# Refusals
 
 
-def test_a_pair_that_talks_already_is_refused(client: Any, contents: TableContents, new_store: NewStore) -> None:
-    theirs = new_store().send_to_user(sender=BERT, receiver=ANNA, text="hello").group_uuid
-    before = contents.items()
-    with pytest.raises(ConversationRefused, match=f"^anna and bert talk already, in {theirs}, and a pair"):
-        load(client, plan(30))
-    assert contents.items() == before
-
-
-def test_a_pair_that_begins_to_talk_meanwhile_keeps_its_conversation(
+def test_pair_that_begins_to_talk_meanwhile_keeps_its_conversation(
     client: Any, contents: TableContents, new_store: NewStore
 ) -> None:
     store = new_store()
@@ -200,35 +175,36 @@ def test_a_pair_that_begins_to_talk_meanwhile_keeps_its_conversation(
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_conversation_of_others_is_refused(
+def test_uuid_of_another_conversation_is_refused(
     count: int, client: Any, contents: TableContents, new_store: NewStore
 ) -> None:
     send(new_store, plan(1, members=(BERT, CARL)))
+    refuses(client, contents, count)
+
+
+@pytest.mark.parametrize(("sender", "seq"), [(CARL, 1), (ANNA, None)])
+def test_uuid_of_other_messages_is_refused(sender: User, seq: int | None, client: Any, contents: TableContents) -> None:
+    contents.put(Message(GROUP, to_timestamp(NOON), "a uuid", "theirs", sender, seq=seq).to_item())
+    refuses(client, contents, 30)
+
+
+def refuses(client: Any, contents: TableContents, count: int) -> None:
     before = contents.items()
     with pytest.raises(ConversationRefused, match=f"^The conversation {GROUP} is other people's: nothing was added$"):
         load(client, plan(count))
     assert contents.items() == before
 
 
-@pytest.mark.parametrize(("sender", "seq"), [(CARL, 1), (ANNA, None)])
-def test_messages_of_others_are_not_written_over(
-    sender: User, seq: int | None, client: Any, contents: TableContents
+def test_sender_outside_the_conversation_is_an_error_and_nobody_sees_the_messages(
+    client: Any, contents: TableContents
 ) -> None:
-    contents.put(Message(GROUP, to_timestamp(NOON), "a uuid", "theirs", sender, seq=seq).to_item())
-    before = contents.items()
-    with pytest.raises(ConversationRefused, match="other people's"):
-        load(client, plan(30))
-    assert contents.items() == before
-
-
-def test_a_sender_who_is_no_member_is_a_mistake_and_nobody_sees_it(client: Any, contents: TableContents) -> None:
     messages = [*plan(30).messages, NewMessage("a", NOON + 31 * SECOND, CARL, "stranger")]
     with pytest.raises(ValueError, match=f"{CARL.uuid} is no member"):
         load(client, NewConversation(GROUP, (ANNA, BERT), messages))
     assert contents.inbox(ANNA) == contents.inbox(BERT) == []
 
 
-def test_two_loads_of_the_same_at_once_end_as_one(client: Any, contents: TableContents) -> None:
+def test_simultaneous_loads_write_one_conversation(client: Any, contents: TableContents) -> None:
     others: list[int] = []
 
     def overtake(name: str) -> None:
@@ -241,7 +217,7 @@ def test_two_loads_of_the_same_at_once_end_as_one(client: Any, contents: TableCo
     contents.check(GROUP, [f"text {n}" for n in range(1, 31)])
 
 
-# Capacity, and what else DynamoDB does
+# Failures of DynamoDB
 
 
 @pytest.fixture
@@ -252,29 +228,30 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return attempts
 
 
-def test_what_was_not_processed_is_sent_again_after_a_pause(
+def test_loader_sends_unprocessed_items_again_after_a_pause(
     client: Any, contents: TableContents, pauses: list[int]
 ) -> None:
-    stingy = Stingy(client, iter([10, 0, 0, 7, "ProvisionedThroughputExceededException", "ThrottlingException", 3]))
-    assert load(stingy, plan(26)) == 26
+    refusals = "ProvisionedThroughputExceededException", "ThrottlingException"
+    wire = stingy(client, iter([10, 0, 0, 7, *refusals, 3]))
+    assert load(wire, plan(26)) == 26
     contents.check(GROUP, [f"text {n}" for n in range(1, 27)])
     assert pauses == [1, 2, 3, 1, 2, 3, 1]  # from the start again whenever something was written
-    assert stingy.requests == 8
+    assert wire.batch_write_item.call_count == 8
 
 
 @pytest.mark.parametrize("refusal", [0, "ThrottlingException"])
-def test_capacity_that_stays_short_stops_the_load(
+def test_lasting_lack_of_capacity_stops_the_load(
     refusal: int | str, client: Any, contents: TableContents, pauses: list[int]
 ) -> None:
-    stingy = Stingy(client, itertools.chain([25], itertools.repeat(refusal)))
+    wire = stingy(client, itertools.chain([25], itertools.repeat(refusal)))
     with pytest.raises(StoreUnavailable, match="^DynamoDB kept refusing a batch of messages for want of capacity$"):
-        load(stingy, plan(10_000))
+        load(wire, plan(10_000))
     assert len(contents.items()) == 25
     assert load(client, plan(60)) == 60
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "InternalServerError"])
-def test_a_batch_that_fails_stops_the_load(code: str, client: Any, contents: TableContents) -> None:
+def test_failed_batch_stops_the_load(code: str, client: Any, contents: TableContents) -> None:
     error = ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 500}}, "BatchWriteItem")
     asked: list[str] = []
 
@@ -290,7 +267,7 @@ def test_a_batch_that_fails_stops_the_load(code: str, client: Any, contents: Tab
     assert contents.inbox(ANNA) == []
 
 
-def test_several_requests_are_in_flight_and_few_messages_in_memory(client: Any) -> None:
+def test_requests_run_in_parallel_and_few_messages_are_in_memory(client: Any) -> None:
     together = threading.Barrier(bulk._THREADS)
     made, written, ahead, busy = itertools.count(1), [0], [0], [0]
 
@@ -313,18 +290,15 @@ def test_several_requests_are_in_flight_and_few_messages_in_memory(client: Any) 
 # Crashes
 
 
-class Crashing:
-    """Lets a process live for so many steps: before and after each of its requests."""
+def crash_after(steps: int) -> Note:
+    """End the process, with all its threads, after so many steps: before and after each of its requests."""
+    left = itertools.count(steps, -1)
 
-    def __init__(self, steps: int) -> None:
-        self._left = steps
-        self._lock = threading.Lock()
+    def step(name: str) -> None:
+        if next(left) <= 0:
+            raise Crashed
 
-    def __call__(self, name: str) -> None:
-        with self._lock:
-            self._left -= 1
-            if self._left < 0:  # of all its threads, none does anything any more
-                raise Crashed
+    return step
 
 
 @pytest.fixture
@@ -339,15 +313,15 @@ def several() -> Sequence[NewConversation]:
     return plan(5), plan(1, group=OTHER_GROUP, members=(ANNA, CARL))
 
 
-def test_a_load_that_crashed_anywhere_is_continued(client: Any, contents: TableContents, small: None) -> None:
+def test_next_load_continues_after_a_crash_at_any_step(client: Any, contents: TableContents, small: None) -> None:
     added: list[int] = []
     load(client, *several())
     whole = by_key(contents.items())
     for steps in itertools.count():
         contents.clear()
-        crashing = Crashing(steps)
+        step = crash_after(steps)
         try:
-            load(Wire(client, crashing, crashing), *several())
+            load(Wire(client, step, step), *several())
         except Crashed:
             for row in contents.inbox(ANNA):  # nobody is promised what is not there
                 contents.check(row.group_uuid, [f"text {n}" for n in range(1, (row.seq or 0) + 1)])
@@ -359,7 +333,7 @@ def test_a_load_that_crashed_anywhere_is_continued(client: Any, contents: TableC
     assert {6, 4, 1, 0} <= set(added)  # what is surely there is not written again
 
 
-def test_a_batch_that_others_overtook_before_the_crash_is_not_forgotten(
+def test_next_load_writes_a_batch_that_the_crash_left_behind_others(
     client: Any, contents: TableContents, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put, overtaken = BulkLoader._put, threading.Event()
@@ -381,7 +355,7 @@ def test_a_batch_that_others_overtook_before_the_crash_is_not_forgotten(
     contents.check(GROUP, [f"text {n}" for n in range(1, 6)])
 
 
-def test_the_transaction_waits_for_every_batch(client: Any, small: None) -> None:
+def test_transaction_waits_for_every_batch(client: Any, small: None) -> None:
     begun: list[str] = []
     ended: list[str] = []
 
