@@ -42,7 +42,8 @@ def database(new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def shared(server: MomentoServer, monkeypatch: pytest.MonkeyPatch) -> MomentoServer:
-    """The server that the scripts' settings lead to."""
+    """The server that the scripts' settings lead to. It is too slow for a request of the API, but not for a script."""
+    server.seconds = 0.1
     monkeypatch.setenv("MOMENTO_API_KEY", KEY)
     monkeypatch.setenv("MOMENTO_ENDPOINT", server.url)
     return server

@@ -325,7 +325,9 @@ def test_next_load_continues_after_a_crash_at_any_step(client: Any, contents: Ta
         except Crashed:
             for row in contents.inbox(ANNA):  # nobody is promised what is not there
                 contents.check(row.group_uuid, [f"text {n}" for n in range(1, (row.seq or 0) + 1)])
-            added.append(load(client, *several()))
+            progress = [6] if contents.inbox(ANNA) else []
+            added.append(load(client, *several(), each=progress.append))
+            assert 6 in progress  # the messages of the interrupted load are among those that are done
             assert by_key(contents.items()) == whole
         else:
             break
