@@ -33,7 +33,7 @@ from lib.ddb.transactions import KeyTaken, PairTaken, StateChanged, append_write
 from lib.deadline import deadline, pause, tries
 from lib.users.directory import User
 
-_REMEMBERED = 4_096
+_CACHED_ENTRIES = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class MessageStore:
         self._feed_window = feed_window
         self.conversations = Conversations(table)
         self._new_uuid = new_uuid
-        self._groups: InMemoryCache[str, str] = InMemoryCache(LRUCache(_REMEMBERED))
+        self._groups: InMemoryCache[str, str] = InMemoryCache(LRUCache(_CACHED_ENTRIES))
 
     def list_messages(
         self,
@@ -265,7 +265,7 @@ class StreamedMessageStore(MessageStore):
     def __init__(self, table: Table, cursors: CursorSigner, **options: Any) -> None:
         super().__init__(table, cursors, **options)
         # The next message comes after this process's last one, even if the clock or the cached state is behind.
-        self._earliest: InMemoryCache[str, str] = InMemoryCache(LRUCache(_REMEMBERED))
+        self._earliest: InMemoryCache[str, str] = InMemoryCache(LRUCache(_CACHED_ENTRIES))
 
     def send(self, *, group_uuid: str, sender: User, text: str, idempotency: Idempotency | None = None) -> Message:
         """Pattern C in an existing conversation: the message alone, which has no `seq` yet.
