@@ -151,13 +151,13 @@ def test_every_message_is_there_once_whatever_is_killed_and_cut(
         for each in talking:
             each.result()
 
-    told = [f"{len(client.acknowledged)} acknowledged", server.killed, proxy.cuts, Counter(client.failures)]
+    told = [f"{len(client.acknowledged)} acknowledged", server.killed, proxy.faults, Counter(client.failures)]
     print(*told, sep="\n")  # noqa: T201
     check(Snapshot(engine, table), client)
     assert server.killed["server"] == KILLS
     assert server.killed["worker"] > 0
     assert proxy.broken > 0
-    assert all(proxy.cuts["TransactWriteItems", cut] for cut in Cut)
+    assert all(proxy.faults["TransactWriteItems", cut] for cut in Cut)
     assert any(each.replayed for each in client.acknowledged)
     engine.delete_table(TableName=table)
 
@@ -205,7 +205,7 @@ def test_a_message_whose_answers_all_were_lost_is_there_twice_only_without_a_key
         client = behind.app.test_client()
         proxy.choose = lambda operation: Cut.AFTER if operation == "TransactWriteItems" else None
         assert refused(client.post("/api/messages", json=body, headers=headers)) == (503, ["storage_unavailable"])
-        assert proxy.cuts == {("TransactWriteItems", Cut.AFTER): 3}  # boto3's tries, under one ClientRequestToken
+        assert proxy.faults == {("TransactWriteItems", Cut.AFTER): 3}  # boto3's tries, under one ClientRequestToken
         proxy.choose = lambda operation: None
         again = client.post("/api/messages", json=body, headers=headers)
 

@@ -1,10 +1,11 @@
-"""A proxy on loopback, in front of an engine that speaks DynamoDB, which loses and garbles what it is told to.
+"""A proxy on loopback in front of an engine that speaks DynamoDB. It loses and garbles responses on demand.
 
-It carries whole requests and whole answers, so that a test can say what had happened when the connection broke.
+It forwards whole requests and whole responses, so a test knows what the engine had done when the connection broke.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import socket
 import sys
@@ -13,10 +14,11 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from tools.local_stack.processes import LOOPBACK
@@ -30,40 +32,42 @@ class Cut(StrEnum):
 
     BEFORE = "before the request reached the engine"
     LATE = "before the request reached the engine, which gets it a moment later all the same"
-    AFTER = "after the engine had done it, before the answer"
-    WITHIN = "within the answer"
+    AFTER = "after the engine had done it, before the response"
+    WITHIN = "within the response"
 
 
 class Stall(StrEnum):
-    """How the answer is late, once the engine has done it; the connection stays until the client ends it."""
+    """How the response is late, once the engine has done it; the connection stays until the client ends it."""
 
     SILENT = "it never comes"
     DRIBBLE = "it comes by one byte a second"
 
 
-Say = Callable[[bytes, Callable[[], bytes]], bytes]
-"""What is said in the engine's place, from the request's body; calling the second argument lets the engine do it.
+FakeResponse = Callable[[bytes, Callable[[], bytes]], bytes]
+"""Makes the response from the request's body; calling the second argument lets the engine handle the request.
 
-The connection stays open after it, unless nothing is said, or it has `Connection: close`.
+The connection stays open afterwards, unless the response is empty or has `Connection: close`.
 """
 
 
-Fault = Cut | Stall | Say
+Fault = Cut | Stall | FakeResponse
 
 
-class Seen(NamedTuple):
-    """A request that arrived, and what became of it: None if it was forwarded and answered."""
+@dataclass(slots=True)
+class Request:
+    """A request, its fault or None, and when its response left the proxy, by the monotonic clock."""
 
     operation: str
     body: bytes
     fault: Fault | None
+    responded_at: float = math.inf
 
 
 class LossyProxy(ThreadingHTTPServer):
     """Forwards to `engine_url` while it is open as a context manager; leaving it waits for what it has forwarded.
 
-    `choose` is asked at each request, with the name of its operation, where to cut or what to say. `seen` are the
-    requests, `cuts` counts what was chosen, and `broken` the connections that `cut_all` broke.
+    `choose` gets each request's operation and returns its fault. `requests` are all requests in their order, `faults`
+    counts them by operation and fault, and `broken` counts the connections that `cut_all` broke.
     """
 
     daemon_threads = False  # closing waits for them
@@ -75,8 +79,8 @@ class LossyProxy(ThreadingHTTPServer):
         self.engine = urlsplit(engine_url).netloc
         self.random = random.Random(seed)  # noqa: S311
         self.choose: Callable[[str], Fault | None] = lambda operation: None
-        self.cuts: Counter[tuple[str, Fault]] = Counter()
-        self.seen: list[Seen] = []
+        self.faults: Counter[tuple[str, Fault]] = Counter()
+        self.requests: list[Request] = []
         self.broken = 0
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -88,13 +92,13 @@ class LossyProxy(ThreadingHTTPServer):
                 hang_up(connection)
             self.broken += len(self._open)
 
-    def cut(self, operation: str, body: bytes) -> Fault | None:
+    def record(self, operation: str, body: bytes) -> Request:
         with self._lock:
-            cut = self.choose(operation)
-            self.seen.append(Seen(operation, body, cut))
-            if cut:
-                self.cuts[operation, cut] += 1
-            return cut
+            request = Request(operation, body, self.choose(operation))
+            self.requests.append(request)
+            if request.fault:
+                self.faults[operation, request.fault] += 1
+            return request
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         with self._lock:
@@ -128,47 +132,49 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         length = int(self.headers["Content-Length"])
         body = self.rfile.read(length)
-        if len(body) < length:  # who sent it is gone
+        if len(body) < length:  # the sender is gone
             self.close_connection = True
             return
-        cut = self.server.cut(self.headers["X-Amz-Target"].partition(".")[2], body)
-        if not isinstance(cut, Cut | Stall):
-            said = cut(body, lambda: self._answer(body)) if cut else self._answer(body)
-            self.close_connection = not said or b"\r\nConnection: close\r\n" in said
-            self.wfile.write(said)
+        request = self.server.record(self.headers["X-Amz-Target"].partition(".")[2], body)
+        fault = request.fault
+        if not isinstance(fault, Cut | Stall):
+            response = fault(body, lambda: self._forward(body)) if fault else self._forward(body)
+            self.close_connection = not response or b"\r\nConnection: close\r\n" in response
+            self.wfile.write(response)
+            request.responded_at = time.monotonic()
             return
         self.close_connection = True
-        if cut is Cut.BEFORE:
+        if fault is Cut.BEFORE:
             pass
-        elif cut is Cut.LATE:
+        elif fault is Cut.LATE:
             hang_up(self.connection)
             time.sleep(self.server.random.uniform(0, LATEST_SECONDS))
-            self._answer(body)
-        elif cut is Cut.AFTER:
-            self._answer(body)
-        elif cut is Cut.WITHIN:
-            answer = self._answer(body)
-            self.wfile.write(answer[: self.server.random.randrange(1, len(answer))])
-        elif cut is Stall.SILENT:
-            self._answer(body)
+            self._forward(body)
+        elif fault is Cut.AFTER:
+            self._forward(body)
+        elif fault is Cut.WITHIN:
+            response = self._forward(body)
+            self.wfile.write(response[: self.server.random.randrange(1, len(response))])
+        elif fault is Stall.SILENT:
+            self._forward(body)
             self.connection.recv(1)
-        elif cut is Stall.DRIBBLE:
-            for byte in self._answer(body):
+        elif fault is Stall.DRIBBLE:
+            for byte in self._forward(body):
                 self.wfile.write(bytes([byte]))
                 time.sleep(1)
         else:
-            raise AssertionError(cut)
+            raise AssertionError(fault)
         hang_up(self.connection)
 
-    def _answer(self, body: bytes) -> bytes:
-        """What the engine says, as it travels."""
+    def _forward(self, body: bytes) -> bytes:
+        """The engine's response: status line, headers and content."""
         with closing(HTTPConnection(self.server.engine, timeout=30)) as engine:
             engine.request("POST", self.path, body, dict(self.headers))
-            answer = engine.getresponse()
-            content = answer.read()
-        headers = [(name, value) for name, value in answer.getheaders() if name.lower() not in _FRAMING]
+            response = engine.getresponse()
+            content = response.read()
+        headers = [(name, value) for name, value in response.getheaders() if name.lower() not in _FRAMING]
         lines = [f"{name}: {value}" for name, value in [*headers, ("Content-Length", len(content))]]
-        head = "\r\n".join([f"HTTP/1.1 {answer.status} {answer.reason}", *lines, "", ""])
+        head = "\r\n".join([f"HTTP/1.1 {response.status} {response.reason}", *lines, "", ""])
         return head.encode("latin-1") + content
 
     def log_message(self, *_: Any) -> None:
@@ -176,6 +182,6 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def hang_up(connection: socket.socket) -> None:
-    """Shut a socket down, which wakes who waits on it; its owner closes it."""
+    """Shut a socket down, which wakes the thread that waits on it; its owner closes it."""
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
