@@ -1,8 +1,8 @@
-"""What every test may ask for: an environment without the developer's own, and real engines, started when asked.
+"""The fixtures of all tests: an environment without the developer's settings, and real engines.
 
-`--engine` says what speaks DynamoDB: `ministack` (the default), `dynamodb-local`, or the URL of a running one.
-Cognito is always ministack's, Postgres always the embedded one. Nothing starts for tests that do not ask.
-Without `--engine`, `-m bench` and `-m browser`, the search path leads to Python and coreutils alone.
+`--engine` chooses the DynamoDB engine: `ministack` (the default), `dynamodb-local`, or the URL of a running one.
+Cognito is always ministack, Postgres always the embedded one. An engine starts when a test first needs it.
+Without `--engine`, `-m bench` and `-m browser`, PATH holds only Python and coreutils.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--engine",
         default="ministack",
-        help="what speaks DynamoDB in the integration tests: ministack (default), dynamodb-local, or a URL",
+        help="the DynamoDB engine of the tests: ministack (default), dynamodb-local, or a URL",
     )
 
 
@@ -61,7 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
         shutil.rmtree(folder)
 
     config.add_cleanup(restore)
-    # A run that is told to stop stops its engines too. And no test inherits that a shell's `&` or `nohup` ignores some.
+    # An interrupted run stops its engines too; and no test inherits signals that a shell's `&` or `nohup` ignores.
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     os.environ.clear()
@@ -75,7 +75,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On another engine than the usual one, run the tests that use it, and leave out those that would be the same."""
+    """On another engine, run only the tests that use it."""
     if config.getoption("engine") == "ministack":
         return
     using = [item for item in items if _ENGINE_FIXTURES & set(getattr(item, "fixturenames", ()))]
@@ -84,30 +84,30 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session", autouse=True)
-def read_once() -> Iterator[None]:
-    """botocore describes DynamoDB in files of megabytes; here each is read once, and not for every client."""
+def cached_service_models() -> Iterator[None]:
+    """Read botocore's service descriptions, megabytes of JSON, once a run instead of once a client."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("load_service_model", "load_data_with_path"):
-            patch.setattr(Loader, name, remembered(getattr(Loader, name)))
+            patch.setattr(Loader, name, cached(getattr(Loader, name)))
         yield
 
 
-def remembered(read: Callable[..., Any]) -> Callable[..., Any]:
-    """The same method of a loader, with one memory for all loaders that read alike."""
-    known: dict[Any, Any] = {}
+def cached(read: Callable[..., Any]) -> Callable[..., Any]:
+    """The same method of a loader, with one cache for all loaders of the same files."""
+    models: dict[Any, Any] = {}
 
-    def recall(loader: Loader, *args: Any, **options: Any) -> Any:
+    def read_cached(loader: Loader, *args: Any, **options: Any) -> Any:
         key = (type(loader.file_loader), *loader.search_paths, *args, *options.items())
-        if key not in known:
-            known[key] = read(loader, *args, **options)
-        return known[key]
+        if key not in models:
+            models[key] = read(loader, *args, **options)
+        return models[key]
 
-    return recall
+    return read_cached
 
 
 @pytest.fixture(autouse=True)
 def own_environment() -> Iterator[None]:
-    """What a test exports is gone after it."""
+    """Restore the environment variables after each test."""
     saved = dict(os.environ)
     yield
     os.environ.clear()
@@ -116,7 +116,7 @@ def own_environment() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def own_log_level() -> Iterator[None]:
-    """What a test sets as the level of the log is gone after it; what its module has set stays."""
+    """Restore the log level after each test; a level that its module has set stays."""
     log = logging.getLogger("cruddur")
     level = log.level
     yield
@@ -125,13 +125,13 @@ def own_log_level() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def engines() -> Path:
-    """The folder of the engines that npm downloads."""
+    """The folder into which npm installs the engines."""
     return _ENGINES
 
 
 @pytest.fixture(scope="session")
 def engine_folder() -> Iterator[Path]:
-    """Where the engines of this run keep their files."""
+    """The folder of this run's engine data."""
     folder = Path(tempfile.mkdtemp(prefix="cruddur-test-"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -145,7 +145,7 @@ def ministack_url(engine_folder: Path) -> Iterator[str]:
 
 
 def engine_scope(fixture_name: str, config: pytest.Config) -> Literal["module", "session"]:
-    """DynamoDB Local gets slower with every transaction that it has seen: each module has one without a past."""
+    """DynamoDB Local gets slower with every transaction: each module starts a new one."""
     return "module" if config.getoption("engine") == "dynamodb-local" else "session"
 
 
@@ -160,13 +160,13 @@ def dynamodb_url(request: pytest.FixtureRequest, engine_folder: Path) -> Iterato
             yield engine.url
     else:
         if not answers(name, accept=lambda status: True)():
-            pytest.exit(f"nothing answers at {name}", returncode=pytest.ExitCode.USAGE_ERROR)
+            pytest.exit(f"no DynamoDB responds at {name}", returncode=pytest.ExitCode.USAGE_ERROR)
         yield name
 
 
 @pytest.fixture
 def fresh_dynamodb_url(request: pytest.FixtureRequest, engine_folder: Path) -> Iterator[str]:
-    """The engine under test, for a test that makes a past of its own."""
+    """The engine under test; a DynamoDB Local of its own for a test with many transactions."""
     if request.config.getoption("engine") == "dynamodb-local":
         with DynamoDBLocal(_ENGINES, log=engine_folder / "fresh-dynamodb-local.log") as engine:
             yield engine.url
@@ -184,7 +184,7 @@ def dynamodb_client(dynamodb_url: str) -> Iterator[Any]:
 
 @pytest.fixture(scope="module", params=["own", "boto3"])
 def connected(request: pytest.FixtureRequest, dynamodb_url: str) -> Iterator[Any]:
-    """The program's own client of it, and the one of its scripts."""
+    """The application's client of the engine under test, then the scripts' one."""
     settings = DynamoDBSettings(
         aws_default_region=os.environ["AWS_DEFAULT_REGION"], aws_endpoint_url_dynamodb=dynamodb_url
     )
@@ -211,14 +211,14 @@ def postgres_server(engine_folder: Path) -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def new_database(postgres_server: Postgres) -> Callable[[], str]:
-    """Makes an empty database at each call; its URL."""
+    """A function that creates an empty database and returns its URL."""
 
-    def make() -> str:
+    def create() -> str:
         url = postgres_server.url(f"test_{uuid.uuid4().hex}")
         create_database(url)
         return url
 
-    return make
+    return create
 
 
 @pytest.fixture(scope="module")
