@@ -55,7 +55,7 @@ def _setting(
 class PostgresSettings:
     """Postgres: the users."""
 
-    database_url: str = _setting("Postgres with the users, as a `postgresql://` URL", kind="database_url")
+    database_url: str = _setting("`postgresql://` URL of the database with the users", kind="database_url")
     database_pool_size: int = _setting(
         "maximum number of Postgres connections of a process", default=8, high=500, of_stack=False
     )
@@ -69,14 +69,14 @@ class CacheSettings:
         "API key of Momento; empty: processes share no cache", default="", kind="secret", of_stack=False
     )
     momento_auth_token: str = _setting(
-        "older name of `MOMENTO_API_KEY`, for when that is empty", default="", kind="secret", of_stack=False
+        "older name of `MOMENTO_API_KEY`; used if that is empty", default="", kind="secret", of_stack=False
     )
     momento_cache_name: str = _setting(
         "name of the cache; each deployment has its own", default="cruddur", of_stack=False
     )
     momento_ttl_seconds: int = _setting("seconds that Momento keeps a user", default=600, high=86_400, of_stack=False)
     momento_endpoint: str = _setting(
-        "endpoint of Momento; empty: the one in the API key",
+        "endpoint of Momento; empty: the endpoint in the API key",
         default="",
         kind="endpoint",
         of_stack=False,
@@ -118,15 +118,15 @@ class DynamoDBSettings(AwsSettings):
 class CognitoSettings(AwsSettings):
     """Cognito: sign-in and access tokens."""
 
-    aws_cognito_user_pool_id: str = _setting("Cognito user pool, such as `us-east-1_AbCdEfGhI`")
-    aws_cognito_user_pool_client_id: str = _setting("app client of the pool; the front end signs in with it")
+    aws_cognito_user_pool_id: str = _setting("id of the Cognito user pool, such as `us-east-1_AbCdEfGhI`")
+    aws_cognito_user_pool_client_id: str = _setting("app client of the user pool; the front end signs in with it")
     aws_endpoint_url_cognito_identity_provider: str | None = _setting(
         "Cognito endpoint of an emulator; empty: AWS", default=None, kind="endpoint"
     )
     cognito_issuer: str = _setting(
-        "`iss` of valid access tokens; empty: the pool's AWS URL", default="", kind="endpoint"
+        "`iss` of valid access tokens; empty: the AWS URL of the user pool", default="", kind="endpoint"
     )
-    cognito_jwks_url: str = _setting("URL of the pool's public keys; empty: the issuer's", default="", kind="endpoint")
+    cognito_jwks_url: str = _setting("URL of the public keys; empty: below the issuer", default="", kind="endpoint")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -143,19 +143,17 @@ class ApiSettings:
     """The API and its server."""
 
     secret_key: str = _setting(
-        "key that signs cursors; all processes of a deployment share it",
+        "key that signs cursors; all processes of a deployment need the same key",
         kind="secret",
     )
-    frontend_url: str = _setting(
-        "origin of the React client; CORS allows it", default="http://localhost:3000", kind="url"
-    )
+    frontend_url: str = _setting("origin of the front end; CORS allows it", default="http://localhost:3000", kind="url")
     backend_url: str = _setting(
         "origin at which clients reach the API; CORS allows it, and the URLs in `Link` begin with it",
         default="http://localhost:4567",
         kind="url",
     )
     messages_order: Literal["desc", "asc"] = _setting(
-        "default order inside a page of messages: `desc` is newest first, `asc` oldest first",
+        "default order inside a page of messages: `desc` is newest first, `asc` is oldest first",
         default="desc",
     )
     feed_window_seconds: int = _setting(
@@ -164,11 +162,11 @@ class ApiSettings:
         high=3600,
     )
     group_updates: Literal["inline", "stream"] = _setting(
-        "updater of the inbox rows: `inline`: the message's transaction, `stream`: the function on the table's stream",
+        "updater of the inbox rows: the message's transaction (`inline`) or the stream's function (`stream`)",
         default="inline",
     )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
-        "lowest level that the server logs", default="info", of_stack=False
+        "lowest level of the server's log lines", default="info", of_stack=False
     )
     host: str = _setting("address that the server listens on", default="127.0.0.1", of_stack=False)
     port: int = _setting("port that the server listens on", default=4567, of_stack=False)
