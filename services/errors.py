@@ -15,9 +15,9 @@ from lib.postgres.errors import DatabaseUnavailable
 
 
 class Code(StrEnum):
-    """All codes of error answers."""
+    """The codes in error responses."""
 
-    # the request as such
+    # the request itself
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     CONTENT_TYPE_UNSUPPORTED = "content_type_unsupported"
@@ -77,7 +77,7 @@ class ServiceError(Exception):
 
 
 class Invalid(ServiceError):
-    """The input violates the contract."""
+    """The input violates the HTTP contract."""
 
 
 class Unauthenticated(ServiceError):
@@ -89,18 +89,18 @@ class Forbidden(ServiceError):
 
 
 class NotFound(ServiceError):
-    """The resource does not exist or belongs to others; the answer does not say which."""
+    """The resource does not exist or belongs to others; the response does not say which."""
 
 
 class Conflict(ServiceError):
-    """The request contradicts what the caller did before."""
+    """The request contradicts an earlier request of the caller."""
 
 
 class Unavailable(ServiceError):
-    """A dependency does not answer, or a conversation is too busy. The client should retry later.
+    """A dependency does not respond, or a conversation is too busy. The client should retry later.
 
-    Nothing was written, with one exception: after STORAGE_UNAVAILABLE the last try of a write may have succeeded and
-    only its answer got lost (docs/data-model.md, "The write path").
+    Nothing was written, with one exception: after STORAGE_UNAVAILABLE the last try of a write may have succeeded, and
+    only its response was lost (docs/data-model.md, "The write path").
     """
 
 

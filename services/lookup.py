@@ -42,4 +42,4 @@ def find_member(store: MessageStore, group_uuid: str, who: str | None) -> User:
     for user in members:
         if who in (None, user.handle, user.uuid):
             return user
-    raise NobodyFound(f"{who} is no member of {group_uuid}: the API answers 404")
+    raise NobodyFound(f"{who} is no member of {group_uuid}: the API returns a 404")

@@ -1,4 +1,4 @@
-"""Readiness: whether every dependency answers within a second."""
+"""Readiness: whether every dependency responds within a second."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Readiness:
         self._threads = {code: ThreadPoolExecutor(_THREADS, thread_name_prefix=code) for code in checks}
 
     def check(self) -> None:
-        """Raise Unavailable with the code of each dependency that does not answer."""
+        """Raise Unavailable with the code of each dependency that does not respond."""
         # In the caller's context, so that the request's log line counts the checks.
         answers = {code: self._threads[code].submit(copy_context().run, ask) for code, ask in self._checks.items()}
         wait(answers.values(), timeout=_DEADLINE_SECONDS)
@@ -39,4 +39,4 @@ class Readiness:
             elif error:
                 raise error
         if failing:
-            raise Unavailable(*failing) from next(iter(causes), TimeoutError(f"no answer in {_DEADLINE_SECONDS} s"))
+            raise Unavailable(*failing) from next(iter(causes), TimeoutError(f"no response in {_DEADLINE_SECONDS} s"))

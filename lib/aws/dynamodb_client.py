@@ -90,7 +90,7 @@ class DynamoDBClient:
             raise NoAnswer(f"no JSON, status {status}") from error
         is_whole = isinstance(answer, dict) and (status == 200 or isinstance(answer.get("__type"), str))
         if headers.get("content-type") != _CONTENT_TYPE or not is_whole:
-            raise NoAnswer(f"no answer of DynamoDB, status {status}")  # a proxy may have answered instead
+            raise NoAnswer(f"no response of DynamoDB, status {status}")  # a proxy may have answered instead
         if status == 200:
             metering.count_units(operation, answer)
             return answer

@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from lib.aws.errors import THROTTLING, NoAnswer
 
-# Refusals that do not blame the request: the service, the account or the deployment is the cause.
+# Refusals whose cause is the service, the account or the deployment, not the request.
 _NOT_OUR_REQUEST = THROTTLING | {
     "AccessDeniedException",
     "ExpiredTokenException",
@@ -23,19 +23,19 @@ _NOT_OUR_REQUEST = THROTTLING | {
 
 
 class StoreError(Exception):
-    """Base of everything that the table's adapter raises."""
+    """Base of all errors of the table."""
 
 
 class StoreUnavailable(StoreError):
-    """DynamoDB is unreachable, throttles, or refuses this deployment. A write may have succeeded all the same."""
+    """DynamoDB is unreachable, throttles, or refuses this deployment. A write may have succeeded nevertheless."""
 
 
 class Throttled(StoreUnavailable):
-    """Capacity was short for one of the items; nothing was written."""
+    """One of the items exceeded the capacity; nothing was written."""
 
 
 class RequestRejected(StoreError):
-    """DynamoDB rejects the request as invalid, which is a bug here. `code` is DynamoDB's."""
+    """DynamoDB rejected the request as invalid: a bug of this system. `code` is DynamoDB's error code."""
 
     def __init__(self, code: str, message: str = "") -> None:
         super().__init__(f"{code}: {message}" if message else code)
@@ -45,7 +45,7 @@ class RequestRejected(StoreError):
 class WriteRefused(StoreError):
     """A condition of a write failed; this try wrote nothing.
 
-    `uncertain`: an earlier try of the same writes got no clear answer and may have succeeded.
+    `uncertain`: an earlier try of the same writes got no clear response and may have succeeded.
     """
 
     uncertain = False
@@ -55,7 +55,7 @@ class WriteRefused(StoreError):
 
 
 class SchemaMismatch(StoreError):
-    """The existing table has another schema than this code needs."""
+    """The schema of the existing table differs from lib/ddb/schema.py."""
 
 
 class ConversationNotFound(StoreError):
@@ -67,7 +67,7 @@ class WriteConflict(StoreError):
 
 
 class CursorInvalid(StoreError):
-    """The cursor is not one that this server issued for this partition."""
+    """The server did not issue this cursor for this partition."""
 
 
 @contextmanager

@@ -216,7 +216,7 @@ class MessageStore:
                 refusal = error
                 pause(attempt)
         if uncertain:
-            raise StoreUnavailable("no answer said whether the message was written") from refusal
+            raise StoreUnavailable("no response said whether the message was written") from refusal
         raise refusal
 
     def _apply(self, proposal: Proposal, idempotency: Idempotency | None, uncertain: list[Message]) -> Message:

@@ -140,7 +140,7 @@ class Table:
                         refusal.uncertain = uncertain
                     raise refusal from error
                 pause(attempt)
-        raise StoreUnavailable("no answer said whether the write was applied")
+        raise StoreUnavailable("no response said whether the write was applied")
 
     def _send(self, writes: Sequence[Write], token: str) -> None:
         """One call. Raises ClientError if a condition, a conflict or short capacity refused it."""

@@ -38,7 +38,7 @@ _TOKEN_REFUSALS = frozenset(
 
 
 class CognitoError(Exception):
-    """The user pool does not answer, or refuses the request."""
+    """The user pool does not respond, or refuses the request."""
 
 
 class TokenRevoked(CognitoError):

@@ -149,7 +149,7 @@ class _PublicKeys:
                 self._fetching.release()
         key = self._by_kid.get(kid)
         if key is None and self._attempted_at > self._fetched_at:
-            raise KeysUnavailable("the JWKS host does not answer")
+            raise KeysUnavailable("the JWKS host does not respond")
         return key
 
     def _is_due(self, kid: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class DatabaseUnavailable(Exception):
-    """Postgres does not answer, or refuses to serve; the message says where and why."""
+    """Postgres does not respond, or refuses to serve; the message says where and why."""
 
 
 class NotUnique(Exception):

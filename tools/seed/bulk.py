@@ -143,7 +143,7 @@ class BulkLoader:
         while left := self._table.put_batch(items):
             fruitless = fruitless + 1 if len(left) == len(items) else 0
             if fruitless == _FRUITLESS_TRIES:
-                raise StoreUnavailable("DynamoDB kept refusing a batch of messages for want of capacity")
+                raise StoreUnavailable("DynamoDB kept refusing a batch of messages: too little capacity")
             pause(fruitless + 1)
             items = left
         return len(messages)
@@ -155,7 +155,7 @@ class BulkLoader:
                 self._table.transact(start_writes(state, last))
             except PairTaken as taken:  # since this load began
                 if taken.group_uuid != state.group_uuid:
-                    raise ConversationRefused(f"The pair of {state.group_uuid} talks in {taken.group_uuid}") from taken
+                    raise ConversationRefused(f"The pair of {state.group_uuid} has {taken.group_uuid}") from taken
                 return 0
             except KeyTaken:  # a member has a row of another conversation at the same microsecond
                 self._refuse_state(state.group_uuid)
@@ -177,4 +177,4 @@ def _messages(conversation: NewConversation) -> Iterator[Message]:
 
 
 def _others(group_uuid: str) -> ConversationRefused:
-    return ConversationRefused(f"The conversation {group_uuid} is other people's: nothing was added")
+    return ConversationRefused(f"The conversation {group_uuid} has other members: nothing was added")
