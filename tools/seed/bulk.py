@@ -155,7 +155,7 @@ class BulkLoader:
                 self._table.transact(start_writes(state, last))
             except PairTaken as taken:  # since this load began
                 if taken.group_uuid != state.group_uuid:
-                    raise ConversationRefused(f"The pair of {state.group_uuid} has {taken.group_uuid}") from taken
+                    raise ConversationRefused(f"The pair uses {taken.group_uuid}, not {state.group_uuid}") from taken
                 return 0
             except KeyTaken:  # a member has a row of another conversation at the same microsecond
                 self._refuse_state(state.group_uuid)
