@@ -1,16 +1,15 @@
-# The API, and the scripts in bin/ that set up what it needs or work beside it. Only requirements-runtime.txt is
-# installed.
+# The image of the API and of the scripts in bin/, with the packages of requirements-runtime.txt only.
 FROM python:3.11-slim-bookworm AS packages
 
 COPY requirements-runtime.txt /tmp/
-# Without pip of its own, so that nothing can be installed in the image that runs.
+# The environment has no pip, so that nobody can install packages in a running container.
 RUN python -m venv --without-pip /opt/venv \
  && pip --python /opt/venv/bin/python install --no-cache-dir --requirement /tmp/requirements-runtime.txt
 
 
 FROM python:3.11-slim-bookworm
 
-# The folder is what compose mounts a volume on: a new volume takes its owner from here.
+# Compose mounts a volume on this folder. A new volume takes its owner from the folder.
 RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin cruddur \
  && install --directory --owner=cruddur --group=cruddur --mode=0700 /var/lib/cruddur
 
@@ -25,7 +24,7 @@ COPY routes routes
 COPY services services
 COPY tools tools
 
-# The image's modules have no bytecode, and the API's user cannot write it.
+# The base image has no bytecode, and the API's user cannot write any.
 RUN /opt/venv/bin/python -m compileall -q /usr/local/lib/python3.11 /opt/venv/lib .
 
 ENV PATH=/opt/venv/bin:$PATH \

@@ -12,10 +12,7 @@ from lib.config import ROOT
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 
 
-def environment(service: str, **given: str) -> dict[str, str]:
-    """A service's variables, when those that the file takes over from the caller are `given`."""
+def environment(service: str) -> dict[str, str]:
+    """A service's variables, if the caller of compose sets none that the file refers to."""
     variables: dict[str, str] = SERVICES[service].get("environment", {})
-    return {
-        name: re.sub(r"\$\{(\w+):-(.*?)\}", lambda found: given.get(found[1], found[2]), value)
-        for name, value in variables.items()
-    }
+    return {name: re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value) for name, value in variables.items()}
