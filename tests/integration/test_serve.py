@@ -315,7 +315,7 @@ def test_who_would_wait_for_a_worker_that_is_stuck_is_served_by_another(tmp_path
 def test_more_clients_than_a_worker_takes_push_out_the_idle_or_are_refused(tmp_path: Path) -> None:
     server = slow(tmp_path, "time.sleep(2 * (environ['PATH_INFO'] == '/slow')); return [b'done']")
     most = 50  # of half of the files that the server may open
-    server._command = ["/bin/sh", "-c", f'ulimit -n {2 * most} && exec "$@"', "sh", *server._command]
+    server.command = ["/bin/sh", "-c", f'ulimit -n {2 * most} && exec "$@"', "sh", *server.command]
     with server, contextlib.ExitStack() as stack:
         idle = [stack.enter_context(server.connect()) for _ in range(most)]
         busy = stack.enter_context(server.connect())
@@ -333,7 +333,7 @@ def test_more_clients_than_a_worker_takes_push_out_the_idle_or_are_refused(tmp_p
 
 
 def test_a_port_that_somebody_has_is_not_shared(server: Server) -> None:
-    done = subprocess.run(server._command, env=server._env, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(server.command, env=server.env, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert f"cannot listen on {LOOPBACK} port {server.port}" in done.stderr
 
@@ -385,6 +385,6 @@ def test_a_stop_is_quick_though_clients_connect_again(tmp_path: Path) -> None:
 
 def test_it_listens_where_it_is_told_to(tmp_path: Path) -> None:
     server = Server(tmp_path / "log", HOST="::1")
-    server._ready = answers(f"http://[::1]:{server.port}/api/health-check")
+    server.ready = answers(f"http://[::1]:{server.port}/api/health-check")
     with server, socket.create_connection(("::1", server.port)) as connection:
         assert connection.getpeername()[0] == "::1"

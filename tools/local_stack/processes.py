@@ -1,6 +1,6 @@
-"""Child processes of the local stack: started, waited for until they are ready, watched, and stopped.
+"""Child processes of the local stack: start them, wait until they are ready, watch them, and stop them.
 
-Each child has a session of its own, so the terminal's Ctrl-C does not reach it and the parent decides what stops first.
+Each child has its own session. The terminal's Ctrl-C does not reach it, so the parent decides what stops first.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,39 +26,36 @@ LOOPBACK = "127.0.0.1"
 
 _POLL_SECONDS = 0.03
 _TAIL_LINES = 12
-_KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
 
 _PR_SET_PDEATHSIG = 1
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
 class EngineError(Exception):
-    """A child did not start, or died; the message ends with the tail of its log."""
+    """A child did not start, or ended by itself. The message ends with the last lines of its log."""
 
 
 def bare_environment(**variables: str) -> dict[str, str]:
-    """An environment for a child that must see nothing of the developer's own: no AWS_PROFILE, no PGHOST, no `.env`."""
-    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    return kept | {"PYTHON_DOTENV_DISABLED": "1"} | variables
+    """An environment for a child, without the developer's variables, such as AWS_PROFILE, and without `.env`."""
+    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    return inherited | {"PYTHON_DOTENV_DISABLED": "1"} | variables
 
 
 def identity(uid: int | None) -> dict[str, Any]:
-    """The arguments with which `subprocess` runs a program as another user; none for None."""
+    """The arguments of `subprocess` that run a program as another user; empty for None."""
     return {} if uid is None else {"user": uid, "group": pwd.getpwuid(uid).pw_gid, "extra_groups": []}
 
 
 def free_port() -> int:
-    """A TCP port of the loopback address that nothing listens on right now.
-
-    It is below those that Linux gives to outgoing connections, one of which could have it before the server does.
-    """
+    """A free TCP port of loopback, outside the range from which Linux takes ports for outgoing connections."""
     while is_port_taken(port := random.randrange(20_000, 32_768)):  # noqa: S311
         pass
     return port
 
 
 def is_port_taken(port: int) -> bool:
-    """Whether a server could not listen on this port of loopback. A port in TIME_WAIT is free, as it is for servers."""
+    """Whether another server listens on this port of loopback. A port in TIME_WAIT is free."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -68,8 +66,8 @@ def is_port_taken(port: int) -> bool:
 
 
 def answers(url: str, *, accept: Callable[[int], bool] = lambda status: status == 200) -> Callable[[], bool]:
-    """A readiness probe: whether a GET of this URL is answered with a status that is accepted."""
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy cannot reach our loopback
+    """A readiness probe: whether a GET of this URL has a response with an accepted status."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy cannot reach this loopback
 
     def probe() -> bool:
         try:
@@ -84,89 +82,73 @@ def answers(url: str, *, accept: Callable[[int], bool] = lambda status: status =
     return probe
 
 
+@dataclass(eq=False, repr=False)
 class Child:
-    """One process that runs between `start` and `stop`, or inside a `with` block; it can be started again.
+    """One process that runs from `start` to `stop`, or inside a `with` block; it can start again.
 
-    Start it from the main thread. When the thread that started it ends, Linux sends it `stop_signal`, so it does not
-    outlive a parent that was killed with SIGKILL.
+    Start it from the main thread. When that thread ends, even by SIGKILL, Linux sends the child `stop_signal`.
     """
 
-    def __init__(
-        self,
-        name: str,
-        command: Sequence[str | Path],
-        *,
-        env: Mapping[str, str],
-        ready: Callable[[], bool],
-        log: Path | None,
-        cwd: Path | None = None,
-        user: int | None = None,
-        stop_signal: signal.Signals = signal.SIGTERM,
-        start_seconds: float = 30,
-        stop_seconds: float = 15,
-    ) -> None:
-        """`log` None leaves the output on the terminal. `user` is a uid, for a parent that is root."""
-        self.name = name
-        self.log = log
-        self._command = [str(part) for part in command]
-        self._env = dict(env)
-        self._ready = ready
-        self._cwd = cwd
-        self._user = user
-        self._stop_signal = stop_signal
-        self._start_seconds = start_seconds
-        self._stop_seconds = stop_seconds
-        self.keep_open: tuple[int, ...] = ()  # file descriptors that stay open as long as the child lives
-        self._process: subprocess.Popen[bytes] | None = None
+    name: str
+    command: Sequence[str | Path]
+    _: KW_ONLY
+    env: Mapping[str, str]
+    ready: Callable[[], bool]
+    log: Path | None  # None: the output goes to the terminal
+    cwd: Path | None = None
+    user: int | None = None  # a uid, for a parent that is root
+    stop_signal: signal.Signals = signal.SIGTERM
+    start_seconds: float = 30
+    stop_seconds: float = 15
+    keep_open: tuple[int, ...] = ()  # file descriptors that the child inherits
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
     def pid(self) -> int | None:
-        """The process's id while it has not been stopped."""
+        """The process's id between start and stop."""
         return self._process.pid if self._process else None
 
     def start(self, check: Callable[[], None] = lambda: None) -> None:
-        """Start it and wait until it is ready. `check` is called meanwhile; what it raises stops the child.
+        """Start the process and wait until it is ready. Meanwhile call `check`; its exceptions stop the process.
 
-        Raises EngineError when it ends before it is ready, or is not ready in time.
+        Raises EngineError if the process ends before it is ready, or is not ready in time.
         """
-        if self._process is not None:
-            raise EngineError(f"{self.name} is running already")
-        deadline = time.monotonic() + self._start_seconds
+        deadline = time.monotonic() + self.start_seconds
         try:
             self._process = self._spawn()
-            while not self._ready():
+            while not self.ready():
                 self.raise_if_dead()
                 check()
                 if time.monotonic() > deadline:
-                    raise EngineError(f"{self.name} is not ready after {self._start_seconds:.0f} s{self._tail()}")
+                    raise EngineError(f"{self.name} is not ready after {self.start_seconds:.0f} s{self._tail()}")
                 time.sleep(_POLL_SECONDS)
-            # Another program may have answered on the same port, and the child may have died of that.
+            # If another program has the port, that program answered, and the child has ended.
             self.raise_if_dead()
         except BaseException:
             self.stop()
             raise
 
     def raise_if_dead(self) -> None:
-        """Raise EngineError, with the tail of the log, when the process has ended by itself."""
+        """Raise EngineError if the process has ended by itself."""
         if self._process is not None and (status := self._process.poll()) is not None:
             raise EngineError(f"{self.name} ended with status {status}{self._tail()}")
 
     def stop(self) -> None:
-        """End the process and what is left of its group: politely, then after a grace with SIGKILL."""
+        """End the process with `stop_signal`, or after `stop_seconds` with SIGKILL; kill what is left of its group."""
         process, self._process = self._process, None
         if process is None:
             return
-        process.send_signal(self._stop_signal)
+        process.send_signal(self.stop_signal)
         try:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(self._stop_seconds)
+                process.wait(self.stop_seconds)
         finally:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
     def _tail(self) -> str:
-        """The last lines of the log, indented below a message; empty when there are none."""
+        """The last lines of the log, indented; empty without a log."""
         if self.log is None or not self.log.exists():
             return ""
         lines = self.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
@@ -184,17 +166,17 @@ class Child:
             self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") if self.log else contextlib.nullcontext() as output:
             return subprocess.Popen(  # noqa: S603 - fixed argument lists
-                self._command,
-                env=self._env,
-                cwd=self._cwd,
+                [str(part) for part in self.command],
+                env=self.env,
+                cwd=self.cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT if output else None,
-                **identity(self._user),
+                **identity(self.user),
                 pass_fds=self.keep_open,
                 start_new_session=True,
                 preexec_fn=self._die_with_parent if _prctl else None,
             )
 
     def _die_with_parent(self) -> None:
-        _prctl(_PR_SET_PDEATHSIG, int(self._stop_signal))  # type: ignore[misc]
+        _prctl(_PR_SET_PDEATHSIG, int(self.stop_signal))  # type: ignore[misc]

@@ -1,10 +1,11 @@
-"""The local stack as a whole: its folder, its engines, the API, and the two files that tell others where it is."""
+"""The local stack as a whole: its folder, the engines, the API, and the two files in which others find its settings."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import json
+import os
 import secrets
 import signal
 import sys
@@ -23,53 +24,47 @@ from tools.local_stack.processes import LOOPBACK, Child, EngineError, answers, b
 
 DATABASE = "cruddur"
 _SETTINGS = {field.name.upper() for field in fields(Settings)}
-# Momento's are not passed on: what is local has no place in a cache that others share.
+# The settings of Momento stay out: local users do not belong in a shared cache.
 _PASSED_ON = {field.name.upper() for field in fields(ApiSettings)} - {"HOST", "SECRET_KEY"} | {"DATABASE_POOL_SIZE"}
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Stopped(Exception):
-    """A signal asked for the end before the stack was up."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"Stopped by {signal.Signals(number).name}")
-        self.status = 128 + number
-
-
 class Signals:
-    """Notes the signals that ask for the end; whoever waits looks here.
+    """Collects the signals that stop the stack, for code that waits.
 
-    No exception is thrown into running code, so a child can never be lost between its start and its first owner,
-    and a second Ctrl-C cannot break off the stopping.
+    No signal raises an exception in running code. So each child that starts also stops, and a second Ctrl-C does not
+    interrupt the stop.
     """
 
     def __init__(self) -> None:
-        self._noted: list[int] = []
+        self._received: list[int] = []
         for number in _SIGNALS:
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup means what it says
-                signal.signal(number, self._note)
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
+                signal.signal(number, self._receive)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self._noted.append(number)
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self._received.append(number)
 
     def take(self) -> list[int]:
-        """The signals since the last time."""
-        taken, self._noted = self._noted, []
+        """The signals since the last call."""
+        taken, self._received = self._received, []
         return taken
 
     def check(self) -> None:
-        """Raise Stopped if there was a signal."""
-        if self._noted:
-            raise Stopped(self._noted[0])
+        """Exit with a shell's status for the first signal, if there was one."""
+        if self._received:
+            number = self._received[0]
+            sys.stderr.write(f"Stopped by {signal.Signals(number).name}\n")
+            raise SystemExit(128 + number)
 
 
 class LocalStack:
-    """Engines and API below one folder; a context manager that stops what was started, in the reverse order."""
+    """Engines and API below one folder; a context manager that stops in the reverse order what it has started."""
 
     def __init__(self, folder: Path, environ: Mapping[str, str], signals: Signals, *, log_to_files: bool) -> None:
-        """`log_to_files` keeps the API's log lines off the terminal.
+        """`environ` is the developer's environment. `log_to_files` keeps the API's log off the terminal.
 
-        Raises SettingsError for a setting that is passed on and malformed.
+        Raises SettingsError if a setting that the API takes from `environ` is malformed.
         """
         self.folder = folder
         self.postgres: Postgres
@@ -87,17 +82,15 @@ class LocalStack:
 
     def __enter__(self) -> Self:
         if is_port_taken(self.port):
-            raise EngineError(f"port {self.port} is in use: stop what listens there, or choose another with PORT=…")
+            raise EngineError(f"port {self.port} is in use: stop that program, or choose another port with PORT=…")
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.ExitStack() as entered:
-            lock = entered.enter_context((self.folder / "lock").open("a"))
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise EngineError(f"{self.folder} is in use by another ./bin/dev; LOCAL_DIR=… names another") from None
-            self._lock = lock.fileno()
-            self._withdraw()  # the files of a predecessor that was killed
-            self._running = entered.pop_all()
+        self._lock = os.open(self.folder / "lock", os.O_WRONLY | os.O_CREAT, 0o600)
+        self._running.callback(os.close, self._lock)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise EngineError(f"{self.folder} is in use by another ./bin/dev; LOCAL_DIR=… names another") from None
+        self._withdraw()  # a stack that was killed leaves its files
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -106,14 +99,14 @@ class LocalStack:
     def start_engines(self) -> None:
         """Start Postgres and ministack, and wait until they are ready."""
         self.postgres = Postgres(self.folder / "postgres", log=self._log("postgres"))
-        self._start(self.postgres, keep_open=(self._lock,))
+        self._start(self.postgres)
         self.ministack = Ministack(self.folder / "ministack", log=self._log("ministack"), persistent=True)
-        self._start(self.ministack, keep_open=(self._lock,))
+        self._start(self.ministack)
 
     def configure(self, pool: LocalPool) -> list[str]:
-        """Set `variables` to every setting of the stack, and return the names of the environment's that it ignores.
+        """Set `variables` to all settings; return the names of settings in the environment that the stack ignores.
 
-        Settings with a default are among them: a `.env` must not fill a gap with another system's.
+        `variables` has the defaults, too, so that no setting of another system fills a gap.
         """
         endpoint = self.ministack.url
         chosen = {
@@ -131,14 +124,15 @@ class LocalStack:
         settings = load(Settings, chosen)
         values = {name: str(getattr(settings, name.lower())) for name in _SETTINGS}
         self.variables = CREDENTIALS | values
-        own = _SETTINGS - _PASSED_ON
-        return sorted(name for name in own if self._environ.get(name) and self._environ[name] != values[name])
+        return sorted(
+            name for name in _SETTINGS - _PASSED_ON if self._environ.get(name) not in (None, "", values[name])
+        )
 
     def start_api(self) -> None:
         """Start the API and wait until it is ready; in stream mode, start the stream worker first.
 
-        So the worker ends after the API and before ministack, which keeps no stream over a stop: the worker reads to
-        the end of the stream.
+        The worker then stops after the API and before ministack. It reads to the end of the stream, because ministack
+        does not save the stream.
         """
         if self.variables["GROUP_UPDATES"] == "stream":
             command = ["bin/ddb/stream-worker"]
@@ -146,7 +140,7 @@ class LocalStack:
         self._start_python("the API", ["serve.py"], log="api", ready=answers(f"{self.api_url}/api/ready"))
 
     def publish(self, users: Sequence[Mapping[str, str]]) -> None:
-        """Write `stack.json`, for people and front ends, and `stack.env`; both are gone when the stack stops."""
+        """Write `stack.json`, for people and front ends, and `stack.env`; remove both when the stack stops."""
         variables = self.variables
         description = {
             "api_url": self.api_url,
@@ -165,14 +159,13 @@ class LocalStack:
         write_private(self.folder / "stack.json", json.dumps(description, indent=2) + "\n")
 
     def raise_if_dead(self) -> None:
-        """Raise EngineError when a part has ended by itself."""
+        """Raise EngineError if a part has ended by itself."""
         for child in self._children:
             child.raise_if_dead()
 
-    def _start(self, child: Child, *, keep_open: tuple[int, ...] = ()) -> None:
-        """Start it. An engine that outlives this process, to save its data, keeps the lock open and so the folder."""
+    def _start(self, child: Child) -> None:
         self._signals.check()
-        child.keep_open = keep_open
+        child.keep_open = (self._lock,)  # an engine that saves its data after a kill of this process keeps the lock
         child.start(self._signals.check)
         self._children.append(child)
         self._running.callback(child.stop)
@@ -187,8 +180,8 @@ class LocalStack:
 
     def _secret_key(self) -> str:
         path = self.folder / "secret_key"
-        if not path.exists() or not path.read_text().strip():
-            write_private(path, secrets.token_urlsafe(32))  # kept, so that cursors outlive a restart
+        if not path.exists():
+            write_private(path, secrets.token_urlsafe(32))  # the same at every start, so that cursors stay valid
         return path.read_text()
 
     def _withdraw(self) -> None:

@@ -1,5 +1,6 @@
-"""Access tokens as Cognito makes them, signed with a key of our own: for tests and measurements, which sign people in
-without a user pool. Who publishes the key, and where, its callers say.
+"""Access tokens like Cognito's, signed with a generated key, so that tests and measurements need no user pool.
+
+The caller publishes the public key.
 """
 
 from __future__ import annotations
@@ -28,19 +29,19 @@ class SigningKey:
 
     @property
     def jwk(self) -> dict[str, Any]:
-        """Its public half, as a JWKS lists it."""
+        """The public key as an entry of a JWKS."""
         public = RSAAlgorithm.to_jwk(self.private.public_key(), as_dict=True)
         return {**public, "kid": self.kid, "use": "sig", "alg": "RS256"}
 
     def sign(self, claims: Mapping[str, Any], **headers: Any) -> str:
-        """A token of these claims, as bytes, because PyJWT's own encoder refuses some that tests want to be wrong."""
+        """A token with these claims. They go in as bytes, because PyJWT's encoder refuses wrong claims of tests."""
         return jwt.api_jws.encode(
             json.dumps(claims).encode(), self.private, algorithm="RS256", headers={"kid": self.kid, **headers}
         )
 
 
 def access_claims(sub: str, *, issuer: str, client_id: str) -> dict[str, Any]:
-    """What Cognito says in an access token, which is valid for an hour."""
+    """The claims of an access token that is valid for an hour."""
     now = int(time.time())
     return {
         "sub": sub,
