@@ -1,4 +1,4 @@
-"""bin/dev as a process that tests start, watch and stop."""
+"""Starts, watches and stops bin/dev as a process, and calls its API and its Cognito."""
 
 from __future__ import annotations
 
@@ -13,79 +13,89 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, Self
 from urllib.parse import quote
 
 import psutil
 
 from lib.config import ROOT
-from tools.local_stack.processes import free_port
+from tools.local_stack.processes import bare_environment, free_port
 
 SECONDS = 30
 
+# A curl for machines that have none: GET, or POST with -d.
+CURL = f"""#!{sys.executable}
+import argparse, sys, urllib.request
+parser = argparse.ArgumentParser()
+parser.add_argument("-s", action="store_true")
+parser.add_argument("-H", action="append")
+parser.add_argument("-d", type=str.encode)
+parser.add_argument("url")
+options = parser.parse_args()
+headers = dict(header.split(": ", 1) for header in options.H)
+with urllib.request.urlopen(urllib.request.Request(options.url, options.d, headers)) as response:
+    sys.stdout.buffer.write(response.read())
+"""
+
 
 class Dev:
-    """A bin/dev that runs, and what it has said so far."""
-
-    started: ClassVar[list[subprocess.Popen[bytes]]] = []
+    """A bin/dev that runs until the end of its `with` block, or ends earlier."""
 
     def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
         self.folder = folder
         self._output = folder.with_name(f"output-{uuid.uuid4().hex}")
-        self.process = launch(folder, arguments, variables, self._output)
-        self.started.append(self.process)
+        defaults = {"PORT": str(free_port()), "LOCAL_DIR": str(folder), "CRUDDUR_PYTHON": sys.executable}
+        with self._output.open("wb") as file:
+            self.process = subprocess.Popen(
+                [ROOT / "bin/dev", *arguments],
+                cwd="/",
+                env=os.environ | defaults | variables,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
 
     @property
     def output(self) -> str:
+        """Standard output and standard error so far."""
         return self._output.read_text()
 
     @property
     def description(self) -> dict[str, Any]:
-        described: dict[str, Any] = json.loads((self.folder / "stack.json").read_text())
-        return described
+        description: dict[str, Any] = json.loads((self.folder / "stack.json").read_text())
+        return description
 
-    def wait_until_up(self) -> None:
-        assert eventually((self.folder / "stack.json").exists, or_ended=self.process), self.output
+    def part(self, word: str) -> psutil.Process:
+        """The child process with this word in its command."""
+        [part] = [child for child in psutil.Process(self.process.pid).children() if word in " ".join(child.cmdline())]
+        return part
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)
         return self.process.wait(SECONDS)
 
 
-def launch(
-    folder: Path, arguments: tuple[str, ...], variables: dict[str, str], output: Path
-) -> subprocess.Popen[bytes]:
-    environment = {"PORT": str(free_port()), "LOCAL_DIR": str(folder), "CRUDDUR_PYTHON": sys.executable, **variables}
-    with output.open("wb") as file:
-        return subprocess.Popen(
-            [ROOT / "bin/dev", *arguments],
-            cwd="/",
-            env=os.environ | environment,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
-
 @contextmanager
 def running(folder: Path, **variables: str) -> Iterator[Dev]:
-    """A stack that is up; stopped afterwards, if the test did not, with nothing left of it."""
-    dev = Dev(folder, **variables)
-    dev.started.remove(dev.process)  # it is stopped here
-    try:
-        dev.wait_until_up()
+    """A stack that is up. If it still runs at the end of the block, it must stop cleanly."""
+    with Dev(folder, **variables) as dev:
+        assert eventually((folder / "stack.json").exists, or_ended=dev.process), dev.output
         yield dev
-    finally:
-        status = dev.stop()
-    assert status in (0, 1), dev.output
+        assert dev.process.poll() is not None or dev.stop() == 0, dev.output
     assert processes_of(folder) == []
 
 
 def once(folder: Path, *command: str, **variables: str) -> tuple[int, str]:
     """The status and the output of `bin/dev --once`."""
-    dev = Dev(folder, "--once", "--", *command, **variables)
-    status = dev.process.wait(SECONDS)
+    with Dev(folder, "--once", "--", *command, **variables) as dev:
+        status = dev.process.wait(SECONDS)
     return status, dev.output
 
 
@@ -97,48 +107,56 @@ def eventually(condition: Callable[[], bool], *, or_ended: subprocess.Popen[byte
 
 
 def processes_of(folder: Path) -> list[str]:
-    """Processes whose arguments or variables name the folder."""
+    """Processes with the folder in their arguments or variables."""
 
-    def names(process: psutil.Process) -> bool:
+    def names_folder(process: psutil.Process) -> bool:
         try:
-            said = " ".join([*process.cmdline(), *process.environ().values()])
+            words = " ".join([*process.cmdline(), *process.environ().values()])
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             return False
-        return str(folder) in said or quote(str(folder), safe="") in said
+        return str(folder) in words or quote(str(folder), safe="") in words
 
-    return [str(each) for each in psutil.process_iter() if each.pid != os.getpid() and names(each)]
+    return [str(process) for process in psutil.process_iter() if process.pid != os.getpid() and names_folder(process)]
 
 
-def stop_all() -> None:
-    """End what is still running: a test that failed takes its stack along, and the next fails for its own reasons."""
-    for process in Dev.started:
-        process.terminate()
-        process.wait(SECONDS)
-    Dev.started.clear()
+def paste(commands: str, folder: Path, **variables: str) -> str:
+    """Run commands in a shell with CURL as `curl`, which goes into the folder; return their output."""
+    (folder / "curl").write_text(CURL)
+    (folder / "curl").chmod(0o755)
+    path = f"{folder}:{os.environ['PATH']}"
+    process = subprocess.run(
+        ["/bin/sh", "-ec", commands],
+        cwd=ROOT,
+        env=bare_environment(CRUDDUR_PYTHON=sys.executable, **variables) | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return process.stdout
 
 
 def call(url: str, body: dict[str, Any] | None = None, **headers: str) -> Any:
-    """The JSON that a GET is answered with, or with a body a POST."""
+    """The JSON of the response to a GET, or with a body to a POST."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json", **headers})  # noqa: S310
-    with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
-        return json.loads(answer.read())
+    with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310
+        return json.loads(response.read())
 
 
 def authorization(description: dict[str, Any], user: dict[str, str]) -> str:
-    """The header of a user who signed in as a front end does, with Cognito's own HTTP call."""
-    answer = cognito(
+    """The header `Authorization` of a user who signs in with Cognito's own HTTP call, as a front end does."""
+    response = cognito(
         description,
         "InitiateAuth",
         AuthFlow="USER_PASSWORD_AUTH",
         ClientId=description["cognito"]["client_id"],
         AuthParameters={"USERNAME": user["username"], "PASSWORD": user["password"]},
     )
-    return f"Bearer {answer['AuthenticationResult']['AccessToken']}"
+    return f"Bearer {response['AuthenticationResult']['AccessToken']}"
 
 
 def cognito(description: dict[str, Any], operation: str, **body: Any) -> Any:
-    """The answer of the stack's Cognito to one of its HTTP calls."""
+    """The JSON of the response of the stack's Cognito to one of its HTTP calls."""
     headers = {
         "Content-Type": "application/x-amz-json-1.1",
         "X-Amz-Target": f"AWSCognitoIdentityProviderService.{operation}",
