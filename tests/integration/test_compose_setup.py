@@ -1,15 +1,13 @@
-"""What the compose stack's setup runs, run here on the engines of the tests: nobody has an engine for containers."""
+"""The command of the compose file's setup, run on the engines of the tests: the tests need no container engine."""
 
 from __future__ import annotations
 
 import os
-import stat
 import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,164 +24,123 @@ from tools.local_stack.cognito import PASSWORD
 from tools.local_stack.ministack import Ministack
 from tools.seed.conversation import CONVERSATION_UUID
 
-COMMAND, ENVIRONMENT = SERVICES["setup"]["command"], environment("setup")
-
-
-@dataclass(frozen=True)
-class Stack:
-    """The setup's command with its variables, of which the addresses lead to the engines of the tests."""
-
-    folder: Path
-    variables: dict[str, str]
-
-    def set_up(self) -> str:
-        done = subprocess.run(
-            COMMAND,
-            cwd=ROOT,
-            env={**os.environ, **ENVIRONMENT, **self.variables, "CRUDDUR_PYTHON": sys.executable},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout + done.stderr
-
-    def run(
-        self,
-        script: str,
-        monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str],
-        *arguments: str,
-        **changed: str,
-    ) -> tuple[int, Any]:
-        """A script with these variables, in this process: its status and what it printed."""
-        for name, value in {**ENVIRONMENT, **self.variables, **changed}.items():
-            monkeypatch.setenv(name, value)
-        status = scripts.load(script)(list(arguments))
-        return status, capsys.readouterr()
-
-    def written(self) -> dict[str, str]:
-        return {name: value or "" for name, value in dotenv_values(self.folder / "stack.env").items()}
-
-    def signed_in_client(self, handle: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, dict[str, str]]:
-        """A client of the application as the compose stack starts it, knowing LOCAL_DIR alone; and its headers."""
-        monkeypatch.setenv("LOCAL_DIR", str(self.folder))
-        settings = load(Settings)
-        token = UserPool(settings).sign_in(handle, PASSWORD)
-        return create_app(settings).test_client(), {"Authorization": f"Bearer {token}"}
+READS = ("/api/message_groups", f"/api/messages/{CONVERSATION_UUID}?limit=100")
+SECRET = "hunter2"
 
 
 @pytest.fixture(scope="module")
 def cognito_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Cognito of this module's own, because it loses its pool."""
+    """A Cognito of this module, because a test deletes its pool."""
     folder = tmp_path_factory.mktemp("cognito")
     with Ministack(folder, log=folder / "log", persistent=False) as engine:
         yield engine.url
 
 
 @pytest.fixture(scope="module")
-def stack(
+def variables(
     dynamodb_url: str,
     dynamodb_client: Any,
     cognito_url: str,
     new_database: Callable[[], str],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Stack]:
-    """A stack that was set up once, in an environment that names no pool and no secret."""
-    variables = {
+) -> Iterator[dict[str, str]]:
+    """The variables of `setup` after its first run. The addresses are those of the tests' engines."""
+    variables = environment("setup") | {
         "LOCAL_DIR": str(tmp_path_factory.mktemp("stack")),
         "DATABASE_URL": new_database(),
         "AWS_ENDPOINT_URL_DYNAMODB": dynamodb_url,
         "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER": cognito_url,
         "DDB_TABLE": f"compose-{uuid.uuid4().hex}",
+        "CRUDDUR_PYTHON": sys.executable,
     }
-    made = Stack(Path(variables["LOCAL_DIR"]), variables)
-    made.set_up()
-    yield made
+    set_up(variables)
+    yield variables
     dynamodb_client.delete_table(TableName=variables["DDB_TABLE"])
 
 
-def test_a_seeded_user_signs_in_and_reads_the_seeded_conversation(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch
+def set_up(variables: dict[str, str]) -> str:
+    """Run the command of `setup`; return its status messages."""
+    command, environ = SERVICES["setup"]["command"], os.environ | variables
+    process = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120, check=False)
+    assert process.returncode == 0, process.stderr
+    return process.stderr
+
+
+def stack_env(variables: dict[str, str]) -> dict[str, str]:
+    return {name: value or "" for name, value in dotenv_values(Path(variables["LOCAL_DIR"]) / "stack.env").items()}
+
+
+def read(variables: dict[str, str], handle: str, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The inbox and the seeded conversation as a user of the API reads them. The API knows LOCAL_DIR only."""
+    monkeypatch.setenv("LOCAL_DIR", variables["LOCAL_DIR"])
+    settings = load(Settings)
+    headers = {"Authorization": f"Bearer {UserPool(settings).sign_in(handle, PASSWORD)}"}
+    client = create_app(settings).test_client()
+    responses = [client.get(path, headers=headers) for path in READS]
+    assert [response.status_code for response in responses] == [200, 200]
+    return [response.json for response in responses]
+
+
+def test_seeded_user_reads_seeded_conversation_and_second_setup_changes_nothing(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client, headers = stack.signed_in_client("Augustsz", monkeypatch)
-    groups = client.get("/api/message_groups", headers=headers)
-    assert groups.status_code == 200
-    assert CONVERSATION_UUID in [group["uuid"] for group in groups.json]
-    messages = client.get(f"/api/messages/{CONVERSATION_UUID}?limit=100", headers=headers).json
+    inbox, messages = read(variables, "Augustsz", monkeypatch)
+    assert CONVERSATION_UUID in [group["uuid"] for group in inbox]
     assert len(messages) >= 40
+    settings = stack_env(variables)
+    assert len(settings["SECRET_KEY"]) >= 40
+    set_up(variables)
+    assert stack_env(variables) == settings  # the same SECRET_KEY: cursors stay valid
+    assert read(variables, "Augustsz", monkeypatch) == [inbox, messages]
+    [path] = Path(variables["LOCAL_DIR"]).iterdir()
+    assert (path.name, path.stat().st_mode & 0o777) == ("stack.env", 0o600)
 
 
-def test_a_second_setup_changes_nothing(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    client, headers = stack.signed_in_client("Augustsz", monkeypatch)
-    reads = ("/api/message_groups", f"/api/messages/{CONVERSATION_UUID}?limit=100")
-    before, written = [client.get(path, headers=headers).json for path in reads], stack.written()
-    stack.set_up()
-    assert stack.written() == written  # the secret among them: cursors stay good
-    assert [client.get(path, headers=headers).json for path in reads] == before
-
-
-def test_the_secrets_are_made_for_this_stack_and_for_its_owner_alone(stack: Stack) -> None:
-    assert len(stack.written()["SECRET_KEY"]) >= 40
-    assert stat.S_IMODE((stack.folder / "stack.env").stat().st_mode) == 0o600
-    assert [path.name for path in stack.folder.iterdir()] == ["stack.env"]
-
-
-def test_what_the_script_prints_completes_the_example(
-    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    status, printed = stack.run("cognito/setup", monkeypatch, capsys)
-    assert status == 0, printed.err
-    assert PASSWORD in printed.err
+def test_printed_settings_complete_example(variables: dict[str, str], tmp_path: Path) -> None:
+    process = scripts.run("cognito/setup", **variables)
+    assert process.returncode == 0, process.stderr
+    assert PASSWORD in process.stderr
     dotenv = tmp_path / ".env"
-    dotenv.write_text((ROOT / ".env.example").read_text() + printed.out)
-    settings = load(Settings, {name: value or "" for name, value in dotenv_values(dotenv).items()})
-    written = stack.written()
-    assert settings.aws_cognito_user_pool_id == written["AWS_COGNITO_USER_POOL_ID"]
-    assert settings.aws_cognito_user_pool_client_id == written["AWS_COGNITO_USER_POOL_CLIENT_ID"]
-    assert settings.cognito_jwks_url == written["COGNITO_JWKS_URL"]
+    dotenv.write_text((ROOT / ".env.example").read_text() + process.stdout)
+    example = {name: value or "" for name, value in dotenv_values(dotenv).items()}
+    load(Settings, example)
+    settings = stack_env(variables)
+    for name in ("AWS_COGNITO_USER_POOL_ID", "AWS_COGNITO_USER_POOL_CLIENT_ID", "COGNITO_JWKS_URL"):
+        assert example[name] == settings[name]
 
 
-def test_a_pool_that_was_lost_is_made_again_and_its_users_linked(
-    stack: Stack, cognito_url: str, monkeypatch: pytest.MonkeyPatch
+def test_setup_replaces_lost_pool_and_links_its_users(
+    variables: dict[str, str], cognito_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lost = stack.written()["AWS_COGNITO_USER_POOL_ID"]
+    pool_id = stack_env(variables)["AWS_COGNITO_USER_POOL_ID"]
     with closing(boto3.client("cognito-idp", endpoint_url=cognito_url)) as client:
-        client.delete_user_pool(UserPoolId=lost)
-    said = stack.set_up()
-    assert "3 written" in said
-    assert stack.written()["AWS_COGNITO_USER_POOL_ID"] != lost
-    client, headers = stack.signed_in_client("bayko", monkeypatch)
-    assert client.get("/api/message_groups", headers=headers).status_code == 200
+        client.delete_user_pool(UserPoolId=pool_id)
+    assert "3 written" in set_up(variables)
+    assert stack_env(variables)["AWS_COGNITO_USER_POOL_ID"] != pool_id
+    read(variables, "bayko", monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("name", "elsewhere", "reason"),
+    ("name", "address", "reason"),
     [
         ("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", "", "no local stack's Cognito"),
         ("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", "https://cognito.example.com", "no local stack's Cognito"),
-        ("DATABASE_URL", "postgresql://u:hunter2@db.example.com/cruddur", "no local stack's Postgres"),
+        ("DATABASE_URL", f"postgresql://u:{SECRET}@db.example.com/cruddur", "no local stack's Postgres"),
     ],
 )
-def test_nobody_elses_pool_gets_users_with_a_known_password(
-    name: str,
-    elsewhere: str,
-    reason: str,
-    stack: Stack,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_setup_refuses_engines_outside_local_stack(
+    name: str, address: str, reason: str, variables: dict[str, str]
 ) -> None:
-    before = stack.written()
-    status, printed = stack.run("cognito/setup", monkeypatch, capsys, "--stack-env", **{name: elsewhere})
-    assert (status, printed.out) == (1, "")
-    assert reason in printed.err
-    assert "hunter2" not in printed.err
-    assert stack.written() == before
+    settings = stack_env(variables)
+    process = scripts.run("cognito/setup", "--stack-env", **variables | {name: address})
+    assert (process.returncode, process.stdout) == (1, "")
+    assert reason in process.stderr
+    assert SECRET not in process.stderr
+    assert stack_env(variables) == settings
 
 
-def test_the_stream_worker_finds_the_table_by_the_setups_folder_alone(stack: Stack) -> None:
-    settings = {**environment("stream-worker"), "LOCAL_DIR": str(stack.folder)}
-    done = scripts.run("ddb/stream-worker", "--once", **settings)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert f"table/{stack.variables['DDB_TABLE']}/stream" in done.stdout
+def test_stream_worker_finds_table_by_folder_of_setup(variables: dict[str, str]) -> None:
+    settings = environment("stream-worker") | {"LOCAL_DIR": variables["LOCAL_DIR"]}
+    process = scripts.run("ddb/stream-worker", "--once", **settings)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert f"table/{variables['DDB_TABLE']}/stream" in process.stdout
