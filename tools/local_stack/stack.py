@@ -26,7 +26,6 @@ DATABASE = "cruddur"
 _SETTINGS = {field.name.upper() for field in fields(Settings)}
 # The settings of Momento stay out: local users do not belong in a shared cache.
 _PASSED_ON = {field.name.upper() for field in fields(ApiSettings)} - {"HOST", "SECRET_KEY"} | {"DATABASE_POOL_SIZE"}
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Signals:
@@ -38,7 +37,7 @@ class Signals:
 
     def __init__(self) -> None:
         self._received: list[int] = []
-        for number in _SIGNALS:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
                 signal.signal(number, self._receive)
 
