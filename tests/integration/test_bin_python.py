@@ -1,4 +1,4 @@
-"""Scripts start in a fresh clone, from any folder, without an activated environment."""
+"""Scripts start in a fresh clone, from any folder, on a machine that has only Python and coreutils."""
 
 from __future__ import annotations
 
@@ -16,7 +16,20 @@ from pathlib import Path
 import pytest
 
 from lib.config import ROOT
-from tests.support import scripts
+from tests.support import fresh_machine, scripts
+
+
+def test_search_path_has_no_other_program() -> None:
+    programs = {program.name for program in Path(os.environ["PATH"]).iterdir()}
+    assert programs <= {"python3", *fresh_machine.COREUTILS.split()}
+    assert {"env", "true", "mkdir"} <= programs
+    assert shutil.which("sh") is None
+
+
+def test_bin_test_passes_arguments_to_pytest() -> None:
+    process = scripts.run("test", "-k", "no_other_program", __file__, CRUDDUR_PYTHON=sys.executable)
+    assert process.returncode == 0, process.stdout
+    assert " 1 passed, " in process.stdout
 
 
 @pytest.mark.parametrize("name", ["dev", "db/create", "ddb/patterns/get-conversation"])

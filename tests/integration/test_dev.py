@@ -16,7 +16,7 @@ from urllib.parse import quote
 import pytest
 
 from lib.config import ROOT
-from tests.support.dev import Dev, authorization, call, cognito, eventually, once, paste, processes_of, running
+from tests.support.dev import SECONDS, Dev, authorization, call, cognito, eventually, once, paste, processes_of, running
 from tools.local_stack.processes import LOOPBACK, Child, answers, bare_environment, free_port
 
 GREETING = "The jump gate is open \N{ROCKET}"
@@ -32,18 +32,13 @@ def folder(engine_folder: Path) -> Path:
     return engine_folder / "local"
 
 
-def test_port_in_use_is_reported_in_one_line(folder: Path) -> None:
+def test_problems_before_start_are_reported_in_one_line_each(folder: Path) -> None:
     with socket.create_server((LOOPBACK, 0)) as server:
         port = str(server.getsockname()[1])
         status, output = once(folder, "true", PORT=port)
-    assert status == 1
-    assert re.fullmatch(f"port {port} is in use: [^\n]+\n", output)
-
-
-def test_malformed_settings_and_missing_command_are_reported(folder: Path) -> None:
+    assert (status, output.count("\n"), f"port {port} is in use: " in output) == (1, 1, True)
     status, output = once(folder, "true", PORT="http", GROUP_UPDATES="sometimes")
-    assert status == 2
-    assert {line.split()[0] for line in output.splitlines()} == {"PORT", "GROUP_UPDATES"}
+    assert (status, {line.split()[0] for line in output.splitlines()}) == (2, {"PORT", "GROUP_UPDATES"})
     assert once(folder, "no-such-command") == (127, "no-such-command: command not found\n")
 
 
@@ -67,9 +62,30 @@ def test_interrupted_start_leaves_no_process(folder: Path, number: signal.Signal
     assert not (folder / "stack.json").exists()
 
 
+class User:
+    """A signed-in user of a running stack."""
+
+    def __init__(self, dev: Dev, credentials: dict[str, str]) -> None:
+        self._api_url = dev.description["api_url"]
+        self._headers = {"Authorization": authorization(dev.description, credentials)}
+
+    def send(self, text: str, **receiver: str) -> dict[str, Any]:
+        message: dict[str, Any] = call(f"{self._api_url}/api/messages", {"message": text, **receiver}, **self._headers)
+        return message
+
+    def inbox(self) -> list[tuple[str, int]]:
+        """The last message of each conversation, and its number."""
+        rows = call(f"{self._api_url}/api/message_groups", **self._headers)
+        return [(row["message"], row["seq"]) for row in rows]
+
+    def messages(self, conversation: str) -> list[str]:
+        messages = call(f"{self._api_url}/api/messages/{conversation}", **self._headers)
+        return [message["message"] for message in messages]
+
+
 @dataclass(frozen=True)
 class FirstRun:
-    """A stack that has stopped. DELENN signed up and sent GREETING in a conversation."""
+    """A stack in stream mode that has stopped. DELENN signed up there and has a conversation with the second user."""
 
     description: dict[str, Any]
     conversation: str
@@ -80,33 +96,44 @@ def initdb_time(folder: Path) -> int:
     return (folder / "postgres/data/PG_VERSION").stat().st_mtime_ns
 
 
+def sign_up(description: dict[str, Any]) -> None:
+    """Create DELENN as a front end does."""
+    client = {"ClientId": description["cognito"]["client_id"], "Username": DELENN["username"]}
+    values = {"email": DELENN["username"], "preferred_username": "delenn"}
+    attributes = [{"Name": name, "Value": value} for name, value in values.items()]
+    cognito(description, "SignUp", **client, Password=DELENN["password"], UserAttributes=attributes)
+    cognito(description, "ConfirmSignUp", **client, ConfirmationCode="123456")
+
+
 @pytest.fixture(scope="class")
 def first_run(folder: Path) -> FirstRun:
-    with running(folder) as dev:
-        description, api_url = dev.description, dev.description["api_url"]
-        client = {"ClientId": description["cognito"]["client_id"], "Username": DELENN["username"]}
-        values = {"email": DELENN["username"], "preferred_username": "delenn"}
-        attributes = [{"Name": name, "Value": value} for name, value in values.items()]
-        cognito(description, "SignUp", **client, Password=DELENN["password"], UserAttributes=attributes)
-        cognito(description, "ConfirmSignUp", **client, ConfirmationCode="123456")
-        bearer = authorization(description, DELENN)
-        assert call(f"{api_url}/api/message_groups", Authorization=bearer) == []
-        message = {"message": GREETING, "handle": description["users"][1]["handle"]}
-        sent = call(f"{api_url}/api/messages", message, Authorization=bearer)
+    with running(folder, GROUP_UPDATES="stream") as dev:
+        assert "GROUP_UPDATES='stream'" in (folder / "stack.env").read_text()
         assert "Added 44 messages" in dev.output
-        assert dev.stop(signal.SIGINT) == 0
+        description = dev.description
+        sign_up(description)
+        delenn, other = User(dev, DELENN), User(dev, description["users"][1])
+        assert delenn.inbox() == []
+        first = delenn.send(GREETING, handle=description["users"][1]["handle"])
+        conversation = {"message_group_uuid": first["message_group_uuid"]}
+        assert (first["seq"], other.send("two", **conversation)["seq"]) == (1, None)
+        assert eventually(lambda: delenn.inbox() == [("two", 2)])
+        lines = [json.loads(line) for line in dev.output.splitlines() if line.startswith("{")]
+        assert {"request", "group_updated"} <= {line["event"] for line in lines}
+        delenn.send("three", **conversation)
+        assert dev.stop(signal.SIGINT) == 0, dev.output
     assert not list(folder.glob("stack.*"))
-    return FirstRun(description, sent["message_group_uuid"], initdb_time(folder))
+    return FirstRun(description, first["message_group_uuid"], initdb_time(folder))
 
 
 @pytest.fixture(scope="class")
 def dev(folder: Path, first_run: FirstRun) -> Iterator[Dev]:
-    with running(folder, FEED_WINDOW_SECONDS="11") as dev:
+    with running(folder, GROUP_UPDATES="stream", FEED_WINDOW_SECONDS="11") as dev:
         yield dev
 
 
 class TestSecondRun:
-    """A second start in the folder of a first run; its last test kills it."""
+    """A second start in the folder of a first run; its last test ends it."""
 
     def test_second_start_creates_and_loads_nothing(self, dev: Dev, first_run: FirstRun) -> None:
         assert initdb_time(dev.folder) == first_run.initdb_time
@@ -115,15 +142,20 @@ class TestSecondRun:
         assert dev.description["users"] == first_run.description["users"]
 
     def test_users_and_messages_survive_restart(self, dev: Dev, first_run: FirstRun) -> None:
-        description = dev.description
-        search = {"UserPoolId": description["cognito"]["user_pool_id"], "Filter": 'preferred_username = "delenn"'}
-        assert [user["Username"] for user in cognito(description, "ListUsers", **search)["Users"]] == [
-            DELENN["username"]
-        ]
-        for user in (DELENN, description["users"][1]):
-            url = f"{description['api_url']}/api/messages/{first_run.conversation}"
-            messages = call(url, Authorization=authorization(description, user))
-            assert [message["message"] for message in messages] == [GREETING]
+        search = {
+            "UserPoolId": first_run.description["cognito"]["user_pool_id"],
+            "Filter": 'preferred_username = "delenn"',
+        }
+        users = cognito(dev.description, "ListUsers", **search)["Users"]
+        assert [user["Username"] for user in users] == [DELENN["username"]]
+        delenn, other = User(dev, DELENN), User(dev, dev.description["users"][1])
+        for user in (delenn, other):
+            assert user.messages(first_run.conversation) == ["three", "two", GREETING]
+        # The stop lost the stream, so the worker has read to its end before.
+        assert delenn.inbox() == [("three", 3)]
+        other.send("four", message_group_uuid=first_run.conversation)
+        assert eventually(lambda: delenn.inbox() == [("four", 4)])
+        assert "stream_record_skipped" not in dev.output
 
     def test_stack_describes_itself_to_its_owner_only(self, dev: Dev) -> None:
         description = dev.description
@@ -139,15 +171,8 @@ class TestSecondRun:
         [curl] = re.findall(r"^curl .*$", dev.output, re.MULTILINE)
         assert isinstance(json.loads(paste(curl, tmp_path))[0]["message"], str)
 
-    def test_second_stack_in_same_folder_is_refused(self, dev: Dev) -> None:
-        status, output = once(dev.folder, "true")
-        assert status == 1
-        assert re.fullmatch(r"\S+ is in use by another ./bin/dev[^\n]+\n", output)
-
-    def test_settings_reach_api(self, dev: Dev) -> None:
+    def test_settings_reach_api_and_second_api_beside_it(self, dev: Dev, tmp_path: Path) -> None:
         assert dev.part("serve.py").environ()["FEED_WINDOW_SECONDS"] == "11"
-
-    def test_second_api_has_settings_of_stack_and_its_own_port(self, dev: Dev, tmp_path: Path) -> None:
         port = free_port()
         api = Child(
             "an API",
@@ -160,18 +185,26 @@ class TestSecondRun:
             bearer = authorization(dev.description, dev.description["users"][0])
             assert call(f"http://{LOOPBACK}:{port}/api/message_groups", Authorization=bearer)
 
-    def test_killed_stack_keeps_folder_until_ministack_has_saved(self, dev: Dev) -> None:
+    def test_stack_ends_with_its_stream_worker(self, dev: Dev) -> None:
+        dev.part("stream-worker").kill()
+        assert dev.process.wait(SECONDS) == 1
+        assert "the stream worker ended with status -9" in dev.output
+
+
+def test_killed_stack_keeps_folder_until_ministack_has_saved(folder: Path) -> None:
+    with running(folder) as dev:
         engine = dev.part("ministack")
         engine.suspend()
         try:
             dev.stop(signal.SIGKILL)
-            status, output = once(dev.folder, "true")
+            status, output = once(folder, "true")
         finally:
             engine.resume()
-        assert (status, "in use by another ./bin/dev" in output) == (1, True)
-        assert eventually(lambda: processes_of(dev.folder) == [])
-        status, output = once(dev.folder, sys.executable, "-c", "raise SystemExit(3)")
-        assert status == 3, output
+        assert status == 1
+        assert re.fullmatch(r"\S+ is in use by another ./bin/dev[^\n]+\n", output)
+        assert eventually(lambda: processes_of(folder) == [])
+    status, output = once(folder, sys.executable, "-c", "raise SystemExit(3)")
+    assert status == 3, output
 
 
 def test_once_gives_settings_and_signals_to_command(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""A search path as on a machine that has Python and coreutils and nothing else."""
+"""The search path of a machine that has only Python and coreutils."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ wc who whoami yes
 
 
 def search_path(folder: Path) -> str:
-    """A PATH of one folder, which is made here and links to those programs alone."""
+    """Create a folder with links to these programs only, and return it as PATH."""
     folder.mkdir()
     (folder / "python3").symlink_to(Path(sys.executable).resolve())
     for name in COREUTILS.split():
