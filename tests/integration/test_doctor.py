@@ -220,4 +220,4 @@ def test_script_shows_its_progress_at_a_terminal(
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
     assert "Reading users" in shown
     assert re.search(r"Reading items +[^\n]+ 5/", shown)
-    assert re.search(r"Looking at conversations +[^\n]+ 1/", shown)
+    assert re.search(r"Checking conversations +[^\n]+ 1/", shown)

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from rich.progress import Progress
+
 from lib.clock import Clock, now
 from lib.ddb.idempotency import Idempotency
 from lib.ddb.items import Item
@@ -16,6 +18,7 @@ from lib.users.directory import User
 from tests.support.stores import ANNA, BERT, CARL, NewStore, SteppingClock, TableContents
 from tools.doctor.doctor import Doctor
 from tools.doctor.findings import Code, Finding
+from tools.doctor.reading import Reader
 from tools.doctor.survey import Survey
 
 LATER = datetime(2026, 6, 1, tzinfo=UTC)
@@ -87,7 +90,8 @@ def run_doctor(
     clock: Clock = lambda: LATER,
 ) -> Report:
     with Survey() as survey:
-        Doctor(client, Table(client, table), people, survey, fix=fix, clock=clock).check(group)
+        reader = Reader(client, Table(client, table), people, clock)
+        Doctor(reader, survey, Progress(disable=True), fix=fix).check(group)
         return Report(list(survey.findings()))
 
 

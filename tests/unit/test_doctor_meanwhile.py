@@ -122,7 +122,7 @@ def test_pages_of_any_size_give_the_same(
     size: int, new_store: NewStore, contents: TableContents, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "_ITEMS_PER_PAGE", size)
-    monkeypatch.setattr(doctor, "_USERS_PER_PAGE", size)
+    monkeypatch.setattr(reading, "_USERS_PER_PAGE", size)
     monkeypatch.setattr(doctor, "_ITEMS_PER_PAGE", size)
     group = sound_table(new_store)
     assert run_doctor(client, TABLE).codes == []

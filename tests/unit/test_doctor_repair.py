@@ -21,7 +21,7 @@ from tests.support.old_table import ITEMS, PEOPLE, group_of, texts
 from tests.support.stores import ANNA, BERT, CARL, NOON, NewStore, SteppingClock, TableContents
 from tests.support.streamed import streamed_stores_on
 from tests.unit.conftest import TABLE
-from tools.doctor import conversation_check
+from tools.doctor import rewrite
 from tools.doctor.findings import Code
 
 
@@ -80,7 +80,7 @@ def test_renumbering_leaves_unread_what_was_unread(new_store: NewStore, contents
 def test_crash_between_any_two_writes_of_a_renumbering_loses_no_position(
     new_store: NewStore, contents: TableContents, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversation_check, "_WRITES_PER_TRANSACTION", 10)
+    monkeypatch.setattr(rewrite, "_WRITES_PER_TRANSACTION", 10)
     store = new_store(clock=SteppingClock())
     group = store.send_to_user(sender=ANNA, receiver=BERT, text="0").group_uuid
     for number in range(1, 25):

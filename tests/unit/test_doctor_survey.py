@@ -9,6 +9,7 @@ from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, PairGua
 from lib.users.directory import User
 from tests.support.stores import NOON
 from tools.doctor.conversation_check import findings_of
+from tools.doctor.pair_check import is_sound
 from tools.doctor.survey import Survey
 
 MESSAGES = 96
@@ -48,7 +49,8 @@ def test_memory_does_not_grow_with_the_table() -> None:
                 held.append(tracemalloc.get_traced_memory()[0])
         candidates = [group for group in survey.groups() if findings_of(survey.conversation(group, now=NOON))]
         assert candidates == ["00000000-1111-4111-8111-111111111111"]
-        assert [*survey.candidate_items(), *survey.candidate_pairs(), *survey.unknown_users()] == []
+        assert all(is_sound(pair, *survey.pair(*pair)) for pair in survey.pairs())
+        assert [*survey.candidate_items(), *survey.unknown_users()] == []
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert len(held) == PAGES - UNTRACED

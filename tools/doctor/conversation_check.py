@@ -8,29 +8,26 @@ meanwhile gets the right number.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import timedelta
-from itertools import islice
+from functools import partial
 
 from lib.clock import from_timestamp, sortable, tick_after
 from lib.ddb.errors import WriteRefused
 from lib.ddb.items import Conversation, InboxRow, Item, Key, Message, conversation_key, key_of, wire_key
 from lib.ddb.migration import migrate_conversation
 from lib.ddb.sequence_numbers import SequenceNumbers
-from lib.ddb.table import Write, check
-from lib.ddb.transactions import inbox_rows, set_seq, upsert_row
-from lib.users.directory import User
-from tools.doctor.findings import Code, Finding
+from lib.ddb.table import Table
+from lib.ddb.transactions import inbox_rows, set_seq, update_state, upsert_row
+from tools.doctor.findings import Code, Finding, Repair, Result
 from tools.doctor.reading import Reader, Reading
-from tools.doctor.rewrite import is_absent, rewrite
+from tools.doctor.rewrite import rewrite, write_all
 from tools.doctor.shapes import NAMES, readable, text, whole
 
-FindUsers = Callable[[Sequence[str]], Mapping[str, User]]
-"""The users in Postgres with these uuids."""
+_MOST_ROWS = 90
+"""The most old rows in a migration's transaction, which writes the state, the guard and two rows as well."""
 
-_WRITES_PER_TRANSACTION = 100
-_ROWS_PER_TRANSACTION = 90  # a migration writes the state, the guard and two rows as well
 _TICKS = 8
 _TICKS_TOGETHER = timedelta(seconds=1)
 """The most by which rows of other conversations move a state's time, a microsecond each."""
@@ -73,16 +70,8 @@ class Expected:
         return inbox_rows(state, text=text(shown, "message") or "", sender_uuid=sender)
 
     def state_differences(self) -> list[str]:
-        actual, expected = self.actual, self.state
-        values = [
-            ("`seq`", actual.seq, expected.seq),
-            ("`last_message_at`", actual.last_message_at, expected.last_message_at),
-            *(
-                (f"the read position of {uuid}", member.read_seq, expected.members[uuid].read_seq)
-                for uuid, member in actual.members.items()
-            ),
-        ]
-        return [f"{name} is {value}, not {right}" for name, value, right in values if value != right]
+        actual, expected = _values(self.actual), _values(self.state)
+        return [f"{name} is {actual[name]}, not {value}" for name, value in expected.items() if actual[name] != value]
 
     def row_differences(self) -> dict[Key, str]:
         """The key of each missing or different row, with the attributes that differ."""
@@ -130,99 +119,68 @@ class Expected:
         return last if earliest <= last and later_by <= _TICKS_TOGETHER else earliest
 
 
-@dataclass
-class ConversationCheck:
-    """The check of one conversation. Every method raises StoreUnavailable and WriteConflict."""
+def check_conversation(reader: Reader, group_uuid: str, *, scanned: Iterable[Key]) -> Result:
+    """Read the conversation, and compare it with its expected items.
 
-    reader: Reader
-    find_users: FindUsers
-    group_uuid: str
-    seen: list[Key]
-    """Keys of rows that the index may lack."""
+    `scanned` are keys of rows that the index may lack. Raises StoreUnavailable, WriteConflict, DatabaseUnavailable.
+    """
+    reading = reader.conversation(group_uuid, scanned=scanned)
+    findings = findings_of(reading)
+    return findings, _next_step(reader, reading) if any(finding.repairable for finding in findings) else None
 
-    def findings(self) -> list[Finding]:
-        """Read the conversation; return its differences."""
-        self.reading = self.reader.conversation(self.group_uuid, seen=self.seen)
-        self._findings = findings_of(self.reading)
-        return self._findings
 
-    def repair(self) -> bool:
-        """Take the next step of the repair; False if there is none.
+def _next_step(reader: Reader, reading: Reading) -> Repair | None:
+    table = reader.table
+    if reading.state is None:
+        return _migration(reader, reading)
+    expected = Expected(reading, reading.state)
+    if expected.state_differences() or expected.row_differences():
+        return partial(_rewrite, table, expected)
+    if expected.surplus:
+        return partial(_remove, table, expected.surplus)
+    if expected.only_late:
+        ends = (expected.messages.late[0], expected.messages.late[-1])
+        new = [Message.from_item(item, group_uuid=reading.group_uuid) for item in ends]
+        return partial(SequenceNumbers(table).update, reading.group_uuid, new)
+    return partial(_renumber, reader, reading)
 
-        Raises WriteRefused if somebody wrote since the read.
-        """
-        if not any(finding.repairable for finding in self._findings):
-            return False
-        if self.reading.state is None:
-            return self._migrate()
-        expected = Expected(self.reading, self.reading.state)
-        if expected.state_differences() or expected.row_differences():
-            self._rewrite(expected)
-        elif expected.surplus:
-            self._remove_surplus(expected)
-        elif expected.only_late:
-            ends = (expected.messages.late[0], expected.messages.late[-1])
-            new = [Message.from_item(item, group_uuid=self.group_uuid) for item in ends]
-            SequenceNumbers(self.reader.table).update(self.group_uuid, new)
-        else:
-            self._renumber()
-        return True
 
-    def _migrate(self) -> bool:
-        rows = sorted(self.reading.rows, key=lambda row: row["sk"]["S"])
-        newest = {row["pk"]["S"]: row for row in rows}
-        surplus = [row for row in rows if row is not newest[row["pk"]["S"]]]
-        if len(surplus) > _ROWS_PER_TRANSACTION:
-            self._remove_rows(surplus, when=is_absent(conversation_key(self.group_uuid)))
-        named = {text(row, "user_uuid") for row in rows} | self.reading.messages.senders.keys()
-        unnamed = [user for user in self.reading.members if user not in named]
-        users = [*self.find_users(unnamed).values()] if unnamed else [InboxRow.from_item(rows[0]).other]
-        return (
-            bool(users)
-            and migrate_conversation(self.reader.table, self.group_uuid, requesting_user=users[0]) is not None
-        )
+def _migration(reader: Reader, reading: Reading) -> Repair | None:
+    """The migration by the API's own code, once the rows fit into its transaction; None if a member has no name."""
+    rows = sorted(reading.rows, key=lambda row: row["sk"]["S"])
+    newest = {row["pk"]["S"]: row for row in rows}
+    surplus = [row for row in rows if row is not newest[row["pk"]["S"]]]
+    if len(surplus) > _MOST_ROWS:
+        return partial(_remove, reader.table, surplus)
+    named = {text(row, "user_uuid") for row in rows} | reading.messages.senders.keys()
+    unnamed = [user for user in reading.members if user not in named]
+    users = [*reader.users(unnamed).values()] if unnamed else [InboxRow.from_item(rows[0]).other]
+    if not users:
+        return None
+    return partial(migrate_conversation, reader.table, reading.group_uuid, requesting_user=users[0])
 
-    def _rewrite(self, expected: Expected) -> None:
-        """Write the state, if it differs, and both rows, in one transaction."""
-        before, after = expected.actual, expected.state
-        for _ in range(_TICKS):
-            new = after if after == before else replace(after, version=before.version + 1)
-            rows = [replace(upsert_row(row), on_failure=_RowInTheWay) for row in expected.rows_in(after)]
-            try:
-                return self.reader.table.transact([rewrite(before.to_item(), new.to_item()), *rows])
-            except _RowInTheWay:
-                after = replace(after, last_message_at=tick_after(after.last_message_at))
-        raise WriteRefused
 
-    def _remove_surplus(self, expected: Expected) -> None:
-        """Remove rows other than both members' expected rows.
+def _rewrite(table: Table, expected: Expected) -> None:
+    """Write the state and both rows in one transaction, if nobody wrote to the conversation meanwhile."""
+    state = replace(expected.state, version=expected.actual.version + 1)
+    for _ in range(_TICKS):
+        rows = [replace(upsert_row(row), on_failure=_RowInTheWay) for row in expected.rows_in(state)]
+        try:
+            return table.transact([update_state(expected.actual, state), *rows])
+        except _RowInTheWay:
+            state = replace(state, last_message_at=tick_after(state.last_message_at))
+    raise WriteRefused
 
-        A conversation's time never goes back, so rows with earlier keys stay surplus even if a message arrives.
-        """
-        state = expected.actual
-        left_behind = [row for row in expected.surplus if row["sk"]["S"] < state.last_message_at]
-        if not left_behind:
-            return self._remove_rows(expected.surplus, when=rewrite(state.to_item(), state.to_item()))
-        is_later = check(
-            conversation_key(state.group_uuid),
-            WriteRefused,
-            when="last_message_at > :latest",
-            values={":latest": {"S": max(row["sk"]["S"] for row in left_behind)}},
-        )
-        return self._remove_rows(left_behind, when=is_later)
 
-    def _remove_rows(self, rows: Sequence[Item], *, when: Write) -> None:
-        for start in range(0, len(rows), _ROWS_PER_TRANSACTION):
-            removals = [rewrite(row, None) for row in rows[start : start + _ROWS_PER_TRANSACTION]]
-            self.reader.table.transact([when, *removals])
+def _remove(table: Table, rows: Iterable[Item]) -> None:
+    """Remove rows that are unchanged. None of them can become a member's row: a row moves to a free key only."""
+    write_all(table, (rewrite(row, None) for row in rows))
 
-    def _renumber(self) -> None:
-        messages = self.reader.counted(self.group_uuid, self.reading.item)
-        wrong = ((item, seq) for seq, item in enumerate(messages, start=1) if whole(item, "seq") != seq)
-        while batch := list(islice(wrong, _WRITES_PER_TRANSACTION)):
-            self.reader.table.transact(
-                [set_seq(wire_key(item), old_seq=whole(item, "seq"), seq=seq) for item, seq in batch]
-            )
+
+def _renumber(reader: Reader, reading: Reading) -> None:
+    messages = enumerate(reader.messages(reading.group_uuid, reading.item), start=1)
+    numbers = ((item, whole(item, "seq"), seq) for seq, item in messages)
+    write_all(reader.table, (set_seq(wire_key(item), old_seq=old, seq=seq) for item, old, seq in numbers if old != seq))
 
 
 def findings_of(reading: Reading) -> list[Finding]:
@@ -247,6 +205,12 @@ def _findings_without_state(reading: Reading) -> Iterator[Finding]:
         yield Finding.of(Code.NOT_MIGRATED, *rows, detail=count, repairable=all(map(readable, rows)))
         if non_members := [item for sender, item in messages.senders.items() if sender not in members]:
             yield Finding.of(Code.SENDER_NOT_MEMBER, *non_members)
+
+
+def _values(state: Conversation) -> dict[str, object]:
+    """The parts of a state that its messages determine, by their names in a finding."""
+    positions = {f"the read position of {uuid}": member.read_seq for uuid, member in state.members.items()}
+    return {"`seq`": state.seq, "`last_message_at`": state.last_message_at, **positions}
 
 
 def _is_sequence(seqs: array[int], count: int) -> bool:

@@ -1,7 +1,8 @@
-"""The doctor's codes and findings. A finding is one or more items that differ from what they should be."""
+"""The doctor's codes and findings. A finding is one or more items that differ from their expected form."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -65,7 +66,7 @@ class Code(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Items that differ from what they should be, in two reads. `detail` holds no user content."""
+    """Items that differ from their expected form, in two reads. `detail` holds no user content."""
 
     code: Code
     keys: tuple[Key, ...]
@@ -81,3 +82,10 @@ class Finding:
     def fix(self) -> str:
         """The effect of `--fix`."""
         return self.code.fix if self.repairable else PERSON
+
+
+Repair = Callable[[], object]
+"""One step of a repair. Raises WriteRefused or WriteConflict if another writer changed an item since the read."""
+
+Result = tuple[list[Finding], Repair | None]
+"""What a check finds, and the next step of the repair, if there is one."""

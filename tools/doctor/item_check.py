@@ -2,56 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 
 from lib.ddb.items import Item, Key
 from lib.ddb.keys import Kind
-from tools.doctor.conversation_check import FindUsers
-from tools.doctor.findings import Code, Finding
+from tools.doctor.findings import Code, Finding, Result
 from tools.doctor.reading import Reader
-from tools.doctor.rewrite import rewrite
-from tools.doctor.shapes import GROUP, attributes_with, kind_of, parts, problems, text
+from tools.doctor.rewrite import rewrite, write_all
+from tools.doctor.shapes import GROUP, NAMES, attributes_with, kind_of, parts, problems, text
 from tools.doctor.survey import Survey
 
 
-@dataclass
-class ItemCheck:
-    """The check of the item with a key. Every method raises StoreUnavailable."""
+def check_item(reader: Reader, survey: Survey, key: Key) -> Result:
+    """Read the item with this key, and compare it with its expected form. One finding for each code.
 
-    reader: Reader
-    find_users: FindUsers
-    survey: Survey
-    key: Key
+    Raises StoreUnavailable, DatabaseUnavailable.
+    """
+    item = reader.item(key)
+    if item is None:
+        return [], None
+    attributes = problems(item)
+    if private := attributes_with(item, survey.private_values([item])):
+        attributes[Code.PRIVATE_DATA] = private
+    expected = _expected(item, reader)
+    findings = [
+        Finding.of(code, item, detail=", ".join(sorted(names)), repairable=expected != item)
+        for code, names in attributes.items()
+    ]
+    return findings, partial(write_all, reader.table, [rewrite(item, expected)]) if expected != item else None
 
-    def findings(self) -> list[Finding]:
-        """Read the item; return one finding for each code."""
-        self._item = item = self.reader.item(self.key)
-        if item is None:
-            return []
-        attributes: dict[Code, set[str]] = {}
-        for code, attribute in problems(item):
-            attributes.setdefault(code, set()).add(attribute)
-        if private := attributes_with(item, self.survey.private_values([item])):
-            attributes[Code.PRIVATE_DATA] = set(private)
-        return [
-            Finding.of(code, item, detail=", ".join(sorted(names)), repairable=self._expected(item) != item)
-            for code, names in attributes.items()
-        ]
 
-    def repair(self) -> bool:
-        """Rewrite the item; False if there is nothing to rewrite. Raises WriteRefused if somebody wrote meanwhile."""
-        if self._item is None or (expected := self._expected(self._item)) == self._item:
-            return False
-        self.reader.table.transact([rewrite(self._item, expected)])
-        return True
-
-    def _expected(self, item: Item) -> Item:
-        """The item with its user's names from Postgres, and without an attribute that wrongly indexes it."""
-        expected, kind, user_uuid = dict(item), kind_of(item), text(item, "user_uuid")
-        lacks_names = any(code is Code.ITEM_ATTRIBUTES and name != GROUP for code, name in problems(item))
-        if lacks_names and user_uuid and (user := self.find_users([user_uuid]).get(user_uuid)):
-            names = {"user_handle": {"S": user.handle}, "user_display_name": {"S": user.display_name}}
-            expected |= {name: value for name, value in names.items() if text(item, name) is None}
-        if kind in (Kind.MESSAGE, Kind.STATE) and parts(item) == [text(item, GROUP)]:
-            del expected[GROUP]
-        return expected
+def _expected(item: Item, reader: Reader) -> Item:
+    """The item with its user's names from Postgres, and without an attribute that wrongly indexes it."""
+    expected, user_uuid = dict(item), text(item, "user_uuid")
+    lacking = set(NAMES).intersection(problems(item).get(Code.ITEM_ATTRIBUTES, ()))
+    if lacking and user_uuid and (user := reader.users([user_uuid]).get(user_uuid)):
+        names = {"user_handle": {"S": user.handle}, "user_display_name": {"S": user.display_name}}
+        expected |= {name: names[name] for name in lacking}
+    if kind_of(item) in (Kind.MESSAGE, Kind.STATE) and parts(item) == [text(item, GROUP)]:
+        del expected[GROUP]
+    return expected

@@ -1,4 +1,4 @@
-"""The doctor's reads: the whole table by a scan, and the current items of one conversation.
+"""The doctor's reads: the whole table by a scan, the current items of one conversation, and the users in Postgres.
 
 The reader gets a conversation's state and rows at one instant (TransactGetItems), and its messages after that. It reads
 the state again at the end, so that a message written meanwhile does not look like a difference.
@@ -7,10 +7,11 @@ the state again at the end, so that a message written meanwhile does not look li
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from lib.clock import Clock, from_timestamp
 from lib.ddb import keys
@@ -19,11 +20,14 @@ from lib.ddb.items import Conversation, Item, Key, conversation_key, inbox_row_k
 from lib.ddb.migration import indexed
 from lib.ddb.table import WRITE_SECONDS, Table
 from lib.deadline import pause, tries
-from tools.doctor.shapes import GROUP, kind_of, readable, text, whole
+from lib.postgres.database import Database
+from lib.users.directory import User
+from tools.doctor.shapes import GROUP, is_uuid, kind_of, parts, readable, text, users, whole
 
 PENDING = timedelta(minutes=1)
 """The longest that a message of stream mode may wait for its number."""
 
+_USERS_PER_PAGE = 10_000
 _ITEMS_PER_PAGE = 1_000
 _READS = 3
 _KEYS_PER_TRANSACTION = 25  # AWS takes 100, emulators 25
@@ -81,20 +85,31 @@ class Reading:
 
     @property
     def members(self) -> list[str]:
-        """The members in the state, or those in the rows if there is no state."""
-        if state := self.state:
-            return sorted(state.members)
-        uuids = {uuid for row in self.rows for uuid in (keys.inbox_owner(row["pk"]["S"]), text(row, "user_uuid"))}
-        return sorted(uuid for uuid in uuids if uuid)
+        """The members by the rows, for a conversation without a state."""
+        return sorted({uuid for row in self.rows for uuid in (parts(row)[0], text(row, "user_uuid")) if uuid})
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads of one table. Every method raises StoreUnavailable."""
+    """Reads of one table and its users. Every method raises StoreUnavailable or DatabaseUnavailable."""
 
     client: Any
     table: Table
+    database: Database
     clock: Clock
+
+    def users(self, uuids: Iterable[str]) -> Mapping[str, User]:
+        """The users in Postgres with these uuids."""
+        valid = [uuid for uuid in uuids if is_uuid(uuid)]
+        rows = self.database.all("users/by_uuids", uuids=valid) if valid else []
+        return {str(row["uuid"]): User(str(row["uuid"]), row["handle"], row["display_name"]) for row in rows}
+
+    def private_values(self) -> Iterator[tuple[str, tuple[str | None, str | None]]]:
+        """Every user's uuid, with the e-mail address and the Cognito id."""
+        after = UUID(int=0)
+        while page := self.database.all("users/after", after=after, limit=_USERS_PER_PAGE):
+            yield from ((str(row["uuid"]), (row["email"], row["cognito_user_id"])) for row in page)
+            after = page[-1]["uuid"]
 
     def item_count(self) -> int:
         """DynamoDB's item count of the table, up to some hours old."""
@@ -103,52 +118,47 @@ class Reader:
 
     def scan(self) -> Iterator[Item]:
         """Every item of the table, eventually consistent, in no order."""
-        start: dict[str, Any] = {}
-        while True:
-            with translate_errors():
-                answer = self.client.scan(
-                    TableName=self.table.name, Limit=_ITEMS_PER_PAGE, ReturnConsumedCapacity="TOTAL", **start
-                )
-            yield from answer["Items"]
-            if "LastEvaluatedKey" not in answer:
-                return
-            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+        size = {"PageSize": _ITEMS_PER_PAGE}
+        with translate_errors():
+            pages = self.client.get_paginator("scan").paginate(
+                TableName=self.table.name, ReturnConsumedCapacity="TOTAL", PaginationConfig=size
+            )
+            for page in pages:
+                yield from page["Items"]
 
     def group(self, group_uuid: str) -> Iterator[Item]:
         """Every item of one conversation: its state, guard, rows and messages."""
-        if state := self.table.get(conversation_key(group_uuid)):
-            yield state
-            pair = sorted(state.get("members", {}).get("M", {}))
-            if len(pair) == 2 and (guard := self.table.get(pair_key(*pair))):
-                yield guard
+        state = self.table.get(conversation_key(group_uuid))
+        pair = list(users(state)) if state else []
+        guard = self.table.get(pair_key(*pair)) if len(pair) == 2 else None
+        yield from filter(None, (state, guard))
         yield from self._indexed(group_uuid)
         yield from self.table.partition(keys.message_pk(group_uuid))
 
     def item(self, key: Key) -> Item | None:
-        return self.table.get({"pk": {"S": key[0]}, "sk": {"S": key[1]}})
+        return self.table.get(_wire(key))
 
-    def conversation(self, group_uuid: str, *, seen: Iterable[Key] = ()) -> Reading:
-        """The current conversation; `seen` are keys of rows that the index may lack.
+    def conversation(self, group_uuid: str, *, scanned: Iterable[Key] = ()) -> Reading:
+        """The current conversation; `scanned` are keys of rows that the index may lack.
 
         Raises WriteConflict if its state keeps appearing and disappearing.
         """
         key = conversation_key(group_uuid)
-        row_keys = sorted({*map(key_of, self._indexed(group_uuid)), *seen})
+        indexed_keys = sorted({*map(key_of, self._indexed(group_uuid)), *scanned})
         for _ in range(_READS):
             known = self.table.get(key)
             if known and not readable(known):
                 return Reading(group_uuid, known, [], Messages())
             # The members' rows come first: the first transaction reads them together with the state.
-            members = known["members"]["M"] if known else ()
-            places = [inbox_row_key(member, known["last_message_at"]["S"]) for member in members] if known else []
-            places += [place for pk, sk in row_keys if (place := {"pk": {"S": pk}, "sk": {"S": sk}}) not in places]
-            state, *rows = self.together([key, *places])
-            messages = Messages.of(self.counted(group_uuid, state))
+            members = [inbox_row_key(uuid, known["last_message_at"]["S"]) for uuid in users(known)] if known else []
+            others = [place for place in map(_wire, indexed_keys) if place not in members]
+            state, *rows = self.together([key, *members, *others])
+            messages = Messages.of(self.messages(group_uuid, state))
             after = self.table.get(key)
             if len({item is None for item in (known, state, after)}) > 1:
-                continue  # somebody has just migrated it
+                continue  # another process has just migrated the conversation
             if after != state:
-                messages = Messages.of(self.counted(group_uuid, state, moved=True))
+                messages = Messages.of(self.messages(group_uuid, state, moved=True))
             own = [row for row in rows if row and text(row, GROUP) == group_uuid]
             is_consistent = not (known and state) or known["last_message_at"] == state["last_message_at"]
             return Reading(group_uuid, state, own, messages, is_consistent)
@@ -161,10 +171,10 @@ class Reader:
             items += self._transact_get(places[start : start + _KEYS_PER_TRANSACTION])
         return items
 
-    def counted(self, group_uuid: str, state: Item | None, *, moved: bool = False) -> Iterator[Item]:
+    def messages(self, group_uuid: str, state: Item | None, *, moved: bool = False) -> Iterator[Item]:
         """A conversation's messages that the doctor counts, oldest first."""
-        messages = self.table.partition(keys.message_pk(group_uuid))
-        return counted(messages, state, now=self.clock(), moved=moved)
+        items = self.table.partition(keys.message_pk(group_uuid))
+        return counted(items, state, now=self.clock(), moved=moved)
 
     def _indexed(self, group_uuid: str) -> list[Item]:
         """A conversation's rows by the index, which lags behind; skips other kinds of items."""
@@ -175,11 +185,11 @@ class Reader:
         for attempt in tries(WRITE_SECONDS):
             with translate_errors():
                 try:
-                    answer = self.client.transact_get_items(TransactItems=gets, ReturnConsumedCapacity="TOTAL")
+                    response = self.client.transact_get_items(TransactItems=gets, ReturnConsumedCapacity="TOTAL")
                 except self.client.exceptions.TransactionCanceledException:
-                    pause(attempt)  # somebody is writing one of the items
+                    pause(attempt)  # another process is writing one of the items
                     continue
-            return [response.get("Item") for response in answer["Responses"]]
+            return [result.get("Item") for result in response["Responses"]]
         raise WriteConflict
 
 
@@ -197,3 +207,7 @@ def counted(messages: Iterable[Item], state: Item | None, *, now: datetime, move
                 yield item
         elif not (moved and seq > last):
             yield item
+
+
+def _wire(key: Key) -> Item:
+    return {"pk": {"S": key[0]}, "sk": {"S": key[1]}}

@@ -1,49 +1,49 @@
-"""The conditional rewrite of one item: the doctor never overwrites a concurrent change."""
+"""The doctor's conditional writes: a rewrite overwrites nothing that another writer changed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 from lib.ddb.errors import WriteRefused
 from lib.ddb.items import Item, wire_key
-from lib.ddb.table import ABSENT, Write, check, put
+from lib.ddb.table import Table, Write, put
 
-_STATE = ("version", "last_message_at")
-_IDENTITY = ("user_uuid", "message_group_uuid", "group_uuid")
-"""The attributes that identify an item; an item has some of them."""
+_WRITES_PER_TRANSACTION = 100
 
 
 def rewrite(before: Item | None, after: Item | None) -> Write:
-    """Write the attributes that differ between `before` and `after`; None stands for no item.
+    """Turn the item `before` into `after`; None stands for no item.
 
-    A state must still have the version in `before`; any other item must have the same identity and the same old values
-    of the changed attributes. Fails with WriteRefused.
+    Fails with WriteRefused unless every attribute in `before` is unchanged. Writes only the attributes that differ.
     """
     if before is None:
         return put(after or {}, WriteRefused)
-    changed = [name for name in before | after if before.get(name) != after.get(name)] if after else []
-    compared = _STATE if "version" in before else dict.fromkeys((*_IDENTITY, *changed))
-    known = [name for name in compared if name in before]
-    absent = [name for name in changed if name not in before]
-    conditions = [f"{name} = :old_{name}" for name in known] + [f"attribute_not_exists({name})" for name in absent]
+    marks = {name: f"#{number}" for number, name in enumerate({**before, **(after or {})})}
     request: dict[str, Any] = {
         "Key": wire_key(before),
-        "ConditionExpression": " AND ".join(conditions),
-        "ExpressionAttributeValues": {f":old_{name}": before[name] for name in known},
+        "ConditionExpression": " AND ".join(
+            f"{mark} = :old{mark[1:]}" if name in before else f"attribute_not_exists({mark})"
+            for name, mark in marks.items()
+        ),
+        "ExpressionAttributeNames": {mark: name for name, mark in marks.items()},
+        "ExpressionAttributeValues": {f":old{marks[name][1:]}": value for name, value in before.items()},
     }
     if after is None:
         return Write({"Delete": request}, WriteRefused)
-    if not changed:
-        return Write({"ConditionCheck": request}, WriteRefused)
-    new = [name for name in changed if name in after]
-    removed = [name for name in changed if name not in after]
-    sets = f"SET {', '.join(f'{name} = :new_{name}' for name in new)}" if new else ""
-    removes = f"REMOVE {', '.join(removed)}" if removed else ""
-    request["UpdateExpression"] = f"{sets} {removes}".strip()
-    request["ExpressionAttributeValues"] |= {f":new_{name}": after[name] for name in new}
+    new = {name: value for name, value in after.items() if value != before.get(name)}
+    actions = {
+        "SET": [f"{marks[name]} = :new{marks[name][1:]}" for name in new],
+        "REMOVE": [marks[name] for name in before if name not in after],
+    }
+    request["UpdateExpression"] = " ".join(f"{verb} {', '.join(parts)}" for verb, parts in actions.items() if parts)
+    request["ExpressionAttributeValues"] |= {f":new{marks[name][1:]}": value for name, value in new.items()}
     return Write({"Update": request}, WriteRefused)
 
 
-def is_absent(key: Item) -> Write:
-    """The condition that no item has this key."""
-    return check(key, WriteRefused, when=ABSENT)
+def write_all(table: Table, writes: Iterable[Write]) -> None:
+    """Make the writes in their order, up to 100 in a transaction."""
+    remaining = iter(writes)
+    while batch := list(islice(remaining, _WRITES_PER_TRANSACTION)):
+        table.transact(batch)

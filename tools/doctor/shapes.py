@@ -16,17 +16,20 @@ NAMES = ("user_handle", "user_display_name")
 GROUP = "message_group_uuid"
 """The attribute that puts an item into the index."""
 
-_REQUIRED = {
-    Kind.MESSAGE: {"message": "S", "message_uuid": "S", "user_uuid": "S"},
-    Kind.ROW: {GROUP: "S", "message": "S", "user_uuid": "S"},
-    Kind.STATE: {"members": "M", "last_message_at": "S", "seq": "N", "version": "N", "created_at": "S"},
+# The attributes of each kind and their types; `?` marks one that an item may lack.
+_FORMS = {
+    Kind.MESSAGE: {"message": "S", "message_uuid": "S", "user_uuid": "S", "seq": "N?"},
+    Kind.ROW: {GROUP: "S", "message": "S", "user_uuid": "S", "seq": "N?", "read_seq": "N?", "sender_uuid": "S?"},
+    Kind.STATE: {
+        "members": "M",
+        "last_message_at": "S",
+        "seq": "N",
+        "version": "N",
+        "created_at": "S",
+        "pair_group_uuid": "S?",
+    },
     Kind.GUARD: {"group_uuid": "S"},
     Kind.RECEIPT: {"request_hash": "S", "answer": "M", EXPIRES_AT: "N"},
-}
-_OPTIONAL = {
-    Kind.MESSAGE: {"seq": "N"},
-    Kind.ROW: {"seq": "N", "read_seq": "N", "sender_uuid": "S"},
-    Kind.STATE: {"pair_group_uuid": "S"},
 }
 _MEMBER = {"handle": "S", "display_name": "S", "read_seq": "N"}
 
@@ -46,27 +49,26 @@ def parts(item: Item) -> list[str]:
     return rest.split("#", 1) if kind in (Kind.GUARD, Kind.RECEIPT) else [rest]
 
 
-def problems(item: Item) -> list[tuple[Code, str]]:
-    """The problems of an item's key and attributes, each as a code and an attribute."""
+def problems(item: Item) -> dict[Code, list[str]]:
+    """The attributes of an item, by code, that do not have the form of its kind."""
     kind = kind_of(item)
     if kind is None:
-        return [(Code.ITEM_MALFORMED, "pk")]
-    malformed = _lacking(item, _REQUIRED[kind], _OPTIONAL.get(kind, {}))
-    if kind is Kind.STATE and not malformed:
+        return {Code.ITEM_MALFORMED: ["pk"]}
+    malformed = _malformed(item, _FORMS[kind])
+    if not malformed and kind is Kind.STATE:
         malformed = _malformed_in_state(item)
-    if kind is Kind.RECEIPT and not malformed:
+    if not malformed and kind is Kind.RECEIPT:
         malformed = _malformed_in_receipt(item)
-    lacking = [name for name in NAMES if kind in (Kind.MESSAGE, Kind.ROW) and text(item, name) is None]
-    indexed = [GROUP] if kind is not Kind.ROW and GROUP in item else []
-    return [
-        *((Code.ITEM_MALFORMED, name) for name in (*_malformed_keys(item, kind), *malformed)),
-        *((Code.ITEM_ATTRIBUTES, name) for name in (*lacking, *indexed)),
-    ]
+    attributes = _lacking_names(item)
+    if kind is not Kind.ROW and GROUP in item:
+        attributes.append(GROUP)
+    found = {Code.ITEM_MALFORMED: _malformed_keys(item, kind) + malformed, Code.ITEM_ATTRIBUTES: attributes}
+    return {code: names for code, names in found.items() if names}
 
 
 def readable(item: Item) -> bool:
     """Whether lib/ddb/items.py can read an item, and its key sorts by time."""
-    return all(problem == (Code.ITEM_ATTRIBUTES, GROUP) for problem in problems(item))
+    return Code.ITEM_MALFORMED not in problems(item) and not _lacking_names(item)
 
 
 def whole(item: Mapping[str, Any], name: str) -> int | None:
@@ -81,16 +83,24 @@ def text(item: Item, name: str) -> str | None:
     return value
 
 
-def strings(item: Item) -> Iterator[tuple[str, str]]:
-    """An item's texts with their attributes: values, parts of keys, names in maps, but not message texts."""
-    for attribute, value in item.items():
-        for content in _strings_in(attribute, value):
-            yield attribute, content
+def strings(value: object) -> Iterator[str]:
+    """The texts in a value in wire format: values, parts of keys, names in maps, but not message texts."""
+    if isinstance(value, str):
+        yield value
+        yield from value.split("#") if "#" in value else ()
+    elif isinstance(value, Mapping):
+        for name, nested in value.items():
+            if name != "message":
+                yield name
+                yield from strings(nested)
+    elif isinstance(value, list | set):
+        for nested in value:
+            yield from strings(nested)
 
 
 def attributes_with(item: Item, values: set[str]) -> list[str]:
     """The attributes of an item that hold one of these texts."""
-    return sorted({attribute for attribute, value in strings(item) if value in values})
+    return [name for name in item if not values.isdisjoint(strings({name: item[name]}))]
 
 
 def is_email(value: str) -> bool:
@@ -124,22 +134,6 @@ def _is_time(value: str) -> bool:
     return True
 
 
-def _strings_in(name: str, value: Mapping[str, Any]) -> Iterator[str]:
-    [(kind, content)] = value.items()
-    if kind == "S" and name != "message":
-        yield content
-        yield from content.split("#") if "#" in content else ()
-    elif kind == "SS":
-        yield from content
-    elif kind == "M":
-        yield from content
-        for key, nested in content.items():
-            yield from _strings_in(key, nested)
-    elif kind == "L":
-        for nested in content:
-            yield from _strings_in("", nested)
-
-
 def _malformed_keys(item: Item, kind: Kind) -> list[str]:
     names, sk = parts(item), item["sk"]["S"]
     right = all(map(is_uuid, names[:1] if kind is Kind.RECEIPT else names))
@@ -149,19 +143,23 @@ def _malformed_keys(item: Item, kind: Kind) -> list[str]:
     return [*([] if right else ["pk"]), *([] if in_place else ["sk"])]
 
 
-def _lacking(item: Mapping[str, Any], required: Mapping[str, str], optional: Mapping[str, str]) -> list[str]:
+def _malformed(item: Mapping[str, Any], form: Mapping[str, str]) -> list[str]:
     """The attributes that are missing or of another type; a number must be whole."""
     return [
         name
-        for name, kind in {**required, **optional}.items()
-        if (name in required or name in item)
-        and (kind not in item.get(name, ()) or (kind == "N" and whole(item, name) is None))
+        for name, kind in form.items()
+        if (name in item or "?" not in kind)
+        and (kind[0] not in item.get(name, ()) or (kind[0] == "N" and whole(item, name) is None))
     ]
+
+
+def _lacking_names(item: Item) -> list[str]:
+    return [name for name in NAMES if kind_of(item) in (Kind.MESSAGE, Kind.ROW) and text(item, name) is None]
 
 
 def _malformed_in_state(item: Item) -> list[str]:
     members = item["members"]["M"]
-    wrong = len(members) != 2 or any(_lacking(member.get("M", {}), _MEMBER, {}) for member in members.values())
+    wrong = len(members) != 2 or any(_malformed(member.get("M", {}), _MEMBER) for member in members.values())
     return [*(["members"] if wrong else []), *([] if _is_time(item["last_message_at"]["S"]) else ["last_message_at"])]
 
 

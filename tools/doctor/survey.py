@@ -1,4 +1,4 @@
-"""The survey: a temporary SQLite file with the items of a scan, by conversation, and the doctor's findings.
+"""The survey: a temporary SQLite file with the items of a scan, by conversation and pair, and the doctor's findings.
 
 The file bounds the memory for tables of any size. A scan is no snapshot, and the API may write meanwhile. So the survey
 selects only candidates, and the checks read them again.
@@ -24,25 +24,12 @@ from tools.doctor.reading import Messages, Reading, counted
 # Sorted by the names of their kinds, a conversation's items come as state, rows, messages.
 _TABLES = """
 CREATE TABLE item (grp, kind, pk, sk, content, PRIMARY KEY (grp, kind, pk, sk)) WITHOUT ROWID;
-CREATE TABLE state (grp PRIMARY KEY, link, a, b) WITHOUT ROWID;
-CREATE TABLE guard (a, b, grp, PRIMARY KEY (a, b)) WITHOUT ROWID;
+CREATE TABLE pair (a, b, kind, pk, content, PRIMARY KEY (a, b, kind, pk)) WITHOUT ROWID;
 CREATE TABLE mention (uuid, is_row, pk, sk, PRIMARY KEY (uuid, is_row)) WITHOUT ROWID;
 CREATE TABLE user (uuid PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE private (value PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE candidate_item (pk, sk, PRIMARY KEY (pk, sk)) WITHOUT ROWID;
-CREATE TABLE candidate_pair (a, b, PRIMARY KEY (a, b)) WITHOUT ROWID;
+CREATE TABLE candidate (pk, sk, PRIMARY KEY (pk, sk)) WITHOUT ROWID;
 CREATE TABLE finding (code, keys, detail, repairable, repaired);
-CREATE INDEX state_of_pair ON state (a, b);
-"""
-
-_CANDIDATE_PAIRS = """
-SELECT a, b FROM state LEFT JOIN guard USING (a, b)
-WHERE guard.grp IS NULL OR (guard.grp = state.grp) <> (link IS NULL) OR link <> guard.grp
-UNION
-SELECT guard.a, guard.b FROM guard LEFT JOIN state ON state.grp = guard.grp AND state.a = guard.a AND state.b = guard.b
-WHERE state.grp IS NULL
-UNION
-SELECT a, b FROM candidate_pair
 """
 
 # Every message moves rows, so a row is the example only for want of another item.
@@ -81,19 +68,19 @@ class Survey:
         for item in items:
             self._add(item)
             if shapes.problems(item) or (private and shapes.attributes_with(item, private)):
-                self._insert("candidate_item", *key_of(item))
+                self._insert("candidate", *key_of(item))
         self._file.execute("COMMIT")
 
     def private_values(self, items: Sequence[Item]) -> set[str]:
         """The texts of these items that are e-mail addresses, or private values of a user."""
-        values = {value for item in items for _, value in shapes.strings(item)}
+        values = {value for item in items for value in shapes.strings(item)}
         lowered = json.dumps([value.lower() for value in values])
         query = "SELECT value FROM private WHERE value IN (SELECT value FROM json_each(?))"
         known = {value for (value,) in self._file.execute(query, (lowered,))}
         return {value for value in values if value.lower() in known or shapes.is_email(value)}
 
     def candidate_items(self) -> Iterator[Key]:
-        yield from self._file.execute("SELECT pk, sk FROM candidate_item")
+        yield from self._file.execute("SELECT pk, sk FROM candidate")
 
     def groups(self) -> Iterator[str]:
         """All conversations, latest item first, so that the newest of a pair migrates first."""
@@ -115,15 +102,16 @@ class Survey:
                 messages = Messages.of(counted(same_kind, state, now=now))
         return Reading(group_uuid, state, rows, messages)
 
-    def add_candidate_pair(self, a: str, b: str) -> None:
-        self._insert("candidate_pair", a, b)
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        """All pairs of users that have a guard or a conversation."""
+        yield from self._file.execute("SELECT DISTINCT a, b FROM pair")
 
-    def candidate_pairs(self) -> Iterator[tuple[str, str]]:
-        yield from self._file.execute(_CANDIDATE_PAIRS)
-
-    def groups_of(self, a: str, b: str) -> list[str]:
-        """The conversations of a pair that had a state in the scan."""
-        return [group for (group,) in self._file.execute("SELECT grp FROM state WHERE (a, b) = (?, ?)", (a, b))]
+    def pair(self, a: str, b: str) -> tuple[Item | None, dict[str, Item]]:
+        """The guard of a pair in the scan, and the states of its conversations by uuid."""
+        query = "SELECT content FROM pair WHERE (a, b) = (?, ?)"
+        items = [json.loads(content) for (content,) in self._file.execute(query, (a, b))]
+        guard = next((item for item in items if shapes.kind_of(item) is Kind.GUARD), None)
+        return guard, {shapes.parts(item)[0]: item for item in items if shapes.kind_of(item) is Kind.STATE}
 
     def unknown_users(self) -> Iterator[tuple[str, Key]]:
         """The users that Postgres lacks, each with an item that names them."""
@@ -148,14 +136,13 @@ class Survey:
 
     def _add(self, item: Item) -> None:
         kind, (pk, sk), names = shapes.kind_of(item), key_of(item), shapes.parts(item)
+        content = json.dumps({**item, "message": {"S": str(hash(shapes.text(item, "message")))}}, default=str)
         group = shapes.text(item, shapes.GROUP) if kind is Kind.ROW else names[0]
         if group and kind in (Kind.STATE, Kind.ROW, Kind.MESSAGE):
-            hidden = {**item, "message": {"S": str(hash(shapes.text(item, "message")))}}
-            self._insert("item", group, kind, pk, sk, json.dumps(hidden, default=str))
-        if kind is Kind.STATE and shapes.readable(item):
-            self._insert("state", group, shapes.text(item, "pair_group_uuid"), *sorted(item["members"]["M"]))
-        elif kind is Kind.GUARD and shapes.readable(item):
-            self._insert("guard", *names, shapes.text(item, "group_uuid"))
+            self._insert("item", group, kind, pk, sk, content)
+        if kind in (Kind.STATE, Kind.GUARD) and shapes.readable(item):
+            pair = sorted(item["members"]["M"]) if kind is Kind.STATE else names
+            self._insert("pair", *pair, kind, pk, content)
         for uuid in shapes.users(item):
             self._insert("mention", uuid, kind is Kind.ROW, pk, sk)
 
