@@ -15,7 +15,8 @@ from functools import partial
 
 from lib.clock import from_timestamp, sortable, tick_after
 from lib.ddb.errors import WriteRefused
-from lib.ddb.items import Conversation, InboxRow, Item, Key, Message, conversation_key, key_of, wire_key
+from lib.ddb.items import Conversation, InboxRow, Item, Key, Message, key_of, wire_key
+from lib.ddb.keys import STATE
 from lib.ddb.migration import migrate_conversation
 from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.table import Table
@@ -59,35 +60,19 @@ class Expected:
             read_seq = member.read_seq if seq == actual.seq else _count_read(seqs, member.read_seq)
             members[uuid] = replace(member, read_seq=max(0, min(read_seq, seq)))
         self.state = replace(actual, seq=seq, members=members, last_message_at=self._last_message_at())
-        self.rows = {key_of(row.key()): row.to_item() for row in self.rows_in(self.state)}
-        self.surplus = [row for row in reading.rows if key_of(row) not in self.rows]
+        rows = {key_of(row.key()): row.to_item() for row in self.rows_in(self.state)}
+        self.surplus = [row for row in reading.rows if key_of(row) not in rows]
         self.non_members = [item for sender, item in messages.senders.items() if sender not in actual.members]
+        items = {key_of(item): item for item in (actual.to_item(), *reading.rows)}
+        expected = [self.state.to_item(), *(rows.values() if reading.is_consistent else ())]
+        self.differences = {key_of(item): self._difference(items.get(key_of(item)), item) for item in expected}
+        """What differs in the state and in each row: the detail of a finding, empty without a difference."""
 
     def rows_in(self, state: Conversation) -> list[InboxRow]:
         """Both rows of a state. Without messages they keep their text."""
         shown: Item = self.newest or max(self._reading.rows, key=lambda row: row["sk"]["S"], default={})
         sender = text(shown, "user_uuid" if self.newest else "sender_uuid")
         return inbox_rows(state, text=text(shown, "message") or "", sender_uuid=sender)
-
-    def state_differences(self) -> list[str]:
-        actual, expected = _values(self.actual), _values(self.state)
-        return [f"{name} is {actual[name]}, not {value}" for name, value in expected.items() if actual[name] != value]
-
-    def row_differences(self) -> dict[Key, str]:
-        """The key of each missing or different row, with the attributes that differ."""
-        if not self._reading.is_consistent:
-            return {}
-        names = ["user_uuid", *NAMES, "seq", "read_seq", *(["message", "sender_uuid"] if self.newest else [])]
-        rows = {key_of(row): row for row in self._reading.rows}
-        differences = {}
-        for key, right in self.rows.items():
-            row = rows.get(key)
-            if row is None:
-                differences[key] = "missing"
-            # The check of the item reports missing names.
-            elif wrong := [n for n in names if row.get(n) != right.get(n) and (n in row or n not in NAMES)]:
-                differences[key] = f"wrong: {', '.join(wrong)}"
-        return differences
 
     def findings(self) -> Iterator[Finding]:
         """Every difference."""
@@ -100,13 +85,19 @@ class Expected:
             yield Finding.of(Code.MESSAGE_NUMBERS, *places, detail=detail, repairable=repairable)
         if self.non_members:
             yield Finding.of(Code.SENDER_NOT_MEMBER, *self.non_members)
-        if differences := self.state_differences():
-            key = conversation_key(self.actual.group_uuid)
-            yield Finding.of(Code.CONVERSATION_STATE, key, detail=", ".join(differences))
-        for (pk, sk), detail in self.row_differences().items():
-            yield Finding.of(Code.INBOX_ROW, {"pk": {"S": pk}, "sk": {"S": sk}}, detail=detail)
+        for (pk, sk), detail in self.differences.items():
+            if detail:
+                code = Code.CONVERSATION_STATE if sk == STATE else Code.INBOX_ROW
+                yield Finding(code, ((pk, sk),), detail)
         if self.surplus:
             yield Finding.of(Code.INBOX_ROW, *self.surplus, detail="surplus")
+
+    def _difference(self, actual: Item | None, expected: Item) -> str:
+        if actual is None:
+            return "missing"
+        # The check of the item reports missing names, and without messages the rows have the only texts.
+        ignored = set(NAMES) - actual.keys() | (set() if self.newest else {"message", "sender_uuid"})
+        return ", ".join(_differences(actual, {name: expected[name] for name in expected if name not in ignored}))
 
     def _last_message_at(self) -> str:
         """The state's time if it equals the newest message's or is barely later; else the newest message's."""
@@ -134,7 +125,7 @@ def _next_step(reader: Reader, reading: Reading) -> Repair | None:
     if reading.state is None:
         return _migration(reader, reading)
     expected = Expected(reading, reading.state)
-    if expected.state_differences() or expected.row_differences():
+    if any(expected.differences.values()):
         return partial(_rewrite, table, expected)
     if expected.surplus:
         return partial(_remove, table, expected.surplus)
@@ -207,10 +198,14 @@ def _findings_without_state(reading: Reading) -> Iterator[Finding]:
             yield Finding.of(Code.SENDER_NOT_MEMBER, *non_members)
 
 
-def _values(state: Conversation) -> dict[str, object]:
-    """The parts of a state that its messages determine, by their names in a finding."""
-    positions = {f"the read position of {uuid}": member.read_seq for uuid, member in state.members.items()}
-    return {"`seq`": state.seq, "`last_message_at`": state.last_message_at, **positions}
+def _differences(actual: Item, expected: Item, path: str = "") -> Iterator[str]:
+    """The names of the attributes that differ, with the values of numbers."""
+    for name, right in expected.items():
+        value = actual.get(name, {})
+        if "M" in right:
+            yield from _differences(value["M"], right["M"], f"{path}{name}.")
+        elif value != right:
+            yield f"{path}{name} is {value.get('N')}, not {right['N']}" if "N" in right else f"{path}{name}"
 
 
 def _is_sequence(seqs: array[int], count: int) -> bool:

@@ -11,7 +11,6 @@ import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 
@@ -21,7 +20,6 @@ from tools.doctor import shapes
 from tools.doctor.findings import Code, Finding
 from tools.doctor.reading import Messages, Reading, counted
 
-# Sorted by the names of their kinds, a conversation's items come as state, rows, messages.
 _TABLES = """
 CREATE TABLE item (grp, kind, pk, sk, content, PRIMARY KEY (grp, kind, pk, sk)) WITHOUT ROWID;
 CREATE TABLE pair (a, b, kind, pk, content, PRIMARY KEY (a, b, kind, pk)) WITHOUT ROWID;
@@ -90,17 +88,9 @@ class Survey:
 
     def conversation(self, group_uuid: str, *, now: datetime) -> Reading:
         """A conversation in the scan; hashes replace its message texts."""
-        query = "SELECT content FROM item WHERE grp = ? ORDER BY kind, pk, sk"
-        items = (json.loads(content) for (content,) in self._file.execute(query, (group_uuid,)))
-        state, rows, messages = None, [], Messages()
-        for kind, same_kind in groupby(items, shapes.kind_of):
-            if kind is Kind.STATE:
-                [state] = same_kind
-            elif kind is Kind.ROW:
-                rows = list(same_kind)
-            else:
-                messages = Messages.of(counted(same_kind, state, now=now))
-        return Reading(group_uuid, state, rows, messages)
+        state = next(self._items(group_uuid, Kind.STATE), None)
+        messages = Messages.of(counted(self._items(group_uuid, Kind.MESSAGE), state, now=now))
+        return Reading(group_uuid, state, list(self._items(group_uuid, Kind.ROW)), messages)
 
     def pairs(self) -> Iterator[tuple[str, str]]:
         """All pairs of users that have a guard or a conversation."""
@@ -145,6 +135,11 @@ class Survey:
             self._insert("pair", *pair, kind, pk, content)
         for uuid in shapes.users(item):
             self._insert("mention", uuid, kind is Kind.ROW, pk, sk)
+
+    def _items(self, group_uuid: str, kind: Kind) -> Iterator[Item]:
+        query = "SELECT content FROM item WHERE (grp, kind) = (?, ?) ORDER BY pk, sk"
+        for (content,) in self._file.execute(query, (group_uuid, kind)):
+            yield json.loads(content)
 
     def _insert(self, table: str, *values: object) -> None:
         marks = ", ".join("?" * len(values))
