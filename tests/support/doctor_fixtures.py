@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -89,7 +90,7 @@ def run_doctor(
     people: Any = EVERYBODY,
     clock: Clock = lambda: LATER,
 ) -> Report:
-    with Survey() as survey:
+    with closing(Survey()) as survey:
         reader = Reader(client, Table(client, table), people, clock)
         Doctor(reader, survey, Progress(disable=True), fix=fix).check(group)
         return Report(list(survey.findings()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import closing
 
 from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, PairGuard
 from lib.users.directory import User
@@ -37,7 +38,7 @@ def conversation(number: int) -> Iterator[Item]:
 
 
 def test_memory_does_not_grow_with_the_table() -> None:
-    with Survey() as survey:
+    with closing(Survey()) as survey:
         survey.add_users((user.uuid, (f"{user.uuid}@example.com", None)) for n in range(10 * PAGES) for user in pair(n))
         held = []
         for page in range(PAGES):

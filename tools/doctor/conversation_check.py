@@ -26,9 +26,6 @@ from tools.doctor.reading import Reader, Reading
 from tools.doctor.rewrite import rewrite, write_all
 from tools.doctor.shapes import NAMES, readable, text, whole
 
-_MOST_ROWS = 90
-"""The most old rows in a migration's transaction, which writes the state, the guard and two rows as well."""
-
 _TICKS = 8
 _TICKS_TOGETHER = timedelta(seconds=1)
 """The most by which rows of other conversations move a state's time, a microsecond each."""
@@ -137,11 +134,14 @@ def _next_step(reader: Reader, reading: Reading) -> Repair | None:
 
 
 def _migration(reader: Reader, reading: Reading) -> Repair | None:
-    """The migration by the API's own code, once the rows fit into its transaction; None if a member has no name."""
+    """The removal of older rows, which a migration's transaction may not hold; or the migration by the API's own code.
+
+    None if a member has no name.
+    """
     rows = sorted(reading.rows, key=lambda row: row["sk"]["S"])
     newest = {row["pk"]["S"]: row for row in rows}
     surplus = [row for row in rows if row is not newest[row["pk"]["S"]]]
-    if len(surplus) > _MOST_ROWS:
+    if surplus:
         return partial(_remove, reader.table, surplus)
     named = {text(row, "user_uuid") for row in rows} | reading.messages.senders.keys()
     unnamed = [user for user in reading.members if user not in named]

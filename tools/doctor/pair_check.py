@@ -38,7 +38,7 @@ def check_pair(reader: Reader, pair: Pair, *, scanned: Iterable[str], migrated: 
     writes = [rewrite(before, after) for before, after in _changes(pair, guard, own, newest)]
     if not writes:
         return [], None
-    if named and newest is None and not states[named]:
+    if named and newest is None and not states.get(named):
         writes.append(check(conversation_key(named), WriteRefused, when=ABSENT))
     detail = f"the guard names {named}, the newest is {newest}"
     finding = Finding.of(Code.PAIR_GUARD, pair_key(*pair), *map(conversation_key, own), detail=detail)
@@ -64,13 +64,11 @@ def _read(reader: Reader, pair: Pair, scanned: Iterable[str]) -> tuple[Item | No
         values = {":other": {"S": other}}
         rows = reader.table.partition(keys.inbox_pk(owner), FilterExpression="user_uuid = :other", values=values)
         groups |= {group for row in rows if (group := text(row, GROUP))}
-    while True:
-        uuids = sorted(groups)
-        guard, *states = reader.together([pair_key(*pair), *map(conversation_key, uuids)])
-        named = text(guard or {}, "group_uuid")
-        if named is None or named in groups:
-            return guard, dict(zip(uuids, states, strict=True))
+    if named := text(reader.table.get(pair_key(*pair)) or {}, "group_uuid"):
         groups.add(named)
+    uuids = sorted(groups)
+    guard, *states = reader.together([pair_key(*pair), *map(conversation_key, uuids)])
+    return guard, dict(zip(uuids, states, strict=True))
 
 
 def _is_undecided(reader: Reader, group_uuid: str, state: Item | None) -> bool:

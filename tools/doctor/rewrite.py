@@ -20,25 +20,24 @@ def rewrite(before: Item | None, after: Item | None) -> Write:
     """
     if before is None:
         return put(after or {}, WriteRefused)
-    marks = {name: f"#{number}" for number, name in enumerate({**before, **(after or {})})}
+    numbers = {name: number for number, name in enumerate({**before, **(after or {})})}
     request: dict[str, Any] = {
         "Key": wire_key(before),
         "ConditionExpression": " AND ".join(
-            f"{mark} = :old{mark[1:]}" if name in before else f"attribute_not_exists({mark})"
-            for name, mark in marks.items()
+            f"#{number} = :old{number}" if name in before else f"attribute_not_exists(#{number})"
+            for name, number in numbers.items()
         ),
-        "ExpressionAttributeNames": {mark: name for name, mark in marks.items()},
-        "ExpressionAttributeValues": {f":old{marks[name][1:]}": value for name, value in before.items()},
+        "ExpressionAttributeNames": {f"#{number}": name for name, number in numbers.items()},
+        "ExpressionAttributeValues": {f":old{numbers[name]}": value for name, value in before.items()},
     }
     if after is None:
         return Write({"Delete": request}, WriteRefused)
-    new = {name: value for name, value in after.items() if value != before.get(name)}
-    actions = {
-        "SET": [f"{marks[name]} = :new{marks[name][1:]}" for name in new],
-        "REMOVE": [marks[name] for name in before if name not in after],
-    }
-    request["UpdateExpression"] = " ".join(f"{verb} {', '.join(parts)}" for verb, parts in actions.items() if parts)
-    request["ExpressionAttributeValues"] |= {f":new{marks[name][1:]}": value for name, value in new.items()}
+    new = {numbers[name]: value for name, value in after.items() if value != before.get(name)}
+    removed = [numbers[name] for name in before if name not in after]
+    sets = f"SET {', '.join(f'#{number} = :new{number}' for number in new)}" if new else ""
+    removes = f"REMOVE {', '.join(f'#{number}' for number in removed)}" if removed else ""
+    request["UpdateExpression"] = f"{sets} {removes}".strip()
+    request["ExpressionAttributeValues"] |= {f":new{number}": value for number, value in new.items()}
     return Write({"Update": request}, WriteRefused)
 
 

@@ -35,7 +35,7 @@ _MEMBER = {"handle": "S", "display_name": "S", "read_seq": "N"}
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
-_EMAIL = re.compile(r"[^\s@#]+@[^\s@#]+\.[^\s@#]+")
+EMAIL = re.compile(r"[^\s@#]+@[^\s@#]+\.[^\s@#]+")
 
 
 def kind_of(item: Item) -> Kind | None:
@@ -101,11 +101,6 @@ def strings(value: object) -> Iterator[str]:
 def attributes_with(item: Item, values: set[str]) -> list[str]:
     """The attributes of an item that hold one of these texts."""
     return [name for name in item if not values.isdisjoint(strings({name: item[name]}))]
-
-
-def is_email(value: str) -> bool:
-    """Whether a text contains an e-mail address."""
-    return "@" in value and _EMAIL.search(value) is not None
 
 
 def users(item: Item) -> Iterator[str]:

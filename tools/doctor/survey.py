@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
-from types import TracebackType
 
 from lib.ddb.items import Item, Key, key_of
 from lib.ddb.keys import STATE, Kind
@@ -37,37 +34,27 @@ SELECT uuid, pk, sk, min(is_row) FROM mention WHERE uuid NOT IN (SELECT uuid FRO
 
 
 class Survey:
-    """The items of one table, for one thread. The end of the `with` block removes the file."""
+    """The items of one table, for one thread. `close` removes the file."""
 
-    def __enter__(self) -> Survey:
-        self._folder = tempfile.TemporaryDirectory(prefix="cruddur-doctor-")
-        self._file = sqlite3.connect(Path(self._folder.name) / "survey.sqlite3", isolation_level=None)
-        # Nobody needs the file after a crash, so SQLite need not protect it.
-        self._file.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; {_TABLES}")
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._file.close()
-        self._folder.cleanup()
+    def __init__(self) -> None:
+        self._file = sqlite3.connect("")  # SQLite spills this database to a temporary file
+        self._file.executescript(f"PRAGMA journal_mode = OFF; PRAGMA temp_store = FILE; {_TABLES}")
+        self.close = self._file.close
 
     def add_users(self, users: Iterable[tuple[str, Sequence[str | None]]]) -> None:
         """Add users: their uuids, and private values that the table must not hold."""
-        self._file.execute("BEGIN")
         for uuid, private in users:
             self._insert("user", uuid)
             for value in filter(None, private):
                 self._insert("private", value.lower())
-        self._file.execute("COMMIT")
 
     def add_items(self, items: Sequence[Item]) -> None:
         """Add a page of items, after the users."""
         private = self.private_values(items)
-        self._file.execute("BEGIN")
         for item in items:
             self._add(item)
             if shapes.problems(item) or (private and shapes.attributes_with(item, private)):
                 self._insert("candidate", *key_of(item))
-        self._file.execute("COMMIT")
 
     def private_values(self, items: Sequence[Item]) -> set[str]:
         """The texts of these items that are e-mail addresses, or private values of a user."""
@@ -75,7 +62,7 @@ class Survey:
         lowered = json.dumps([value.lower() for value in values])
         query = "SELECT value FROM private WHERE value IN (SELECT value FROM json_each(?))"
         known = {value for (value,) in self._file.execute(query, (lowered,))}
-        return {value for value in values if value.lower() in known or shapes.is_email(value)}
+        return {value for value in values if value.lower() in known or shapes.EMAIL.search(value)}
 
     def candidate_items(self) -> Iterator[Key]:
         yield from self._file.execute("SELECT pk, sk FROM candidate")
