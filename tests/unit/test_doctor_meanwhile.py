@@ -17,7 +17,7 @@ from tests.support.doctor_fixtures import run_doctor, sound_table
 from tests.support.old_data import GROUP, TIMES, old_conversation, old_row
 from tests.support.stores import ANNA, BERT, CARL, NewStore, TableContents, positions_of
 from tests.unit.conftest import TABLE
-from tools.doctor import doctor, reading
+from tools.doctor import reading, survey
 from tools.doctor.findings import Code
 
 
@@ -123,7 +123,7 @@ def test_pages_of_any_size_give_the_same(
 ) -> None:
     monkeypatch.setattr(reading, "_ITEMS_PER_PAGE", size)
     monkeypatch.setattr(reading, "_USERS_PER_PAGE", size)
-    monkeypatch.setattr(doctor, "_ITEMS_PER_PAGE", size)
+    monkeypatch.setattr(survey, "_ITEMS_PER_PAGE", size)
     group = sound_table(new_store)
     assert run_doctor(client, TABLE).codes == []
     put_old_conversation(contents)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from itertools import islice
 
 from rich.progress import Progress
 
@@ -22,7 +21,6 @@ from tools.doctor.pair_check import Pair, check_pair, is_sound, pair_of
 from tools.doctor.reading import Reader
 from tools.doctor.survey import Survey
 
-_ITEMS_PER_PAGE = 1_000
 _ATTEMPTS = 24
 
 
@@ -41,7 +39,10 @@ class Doctor:
         Raises StoreUnavailable, WriteConflict, DatabaseUnavailable.
         """
         reader, survey, track = self._reader, self._survey, self._progress.track
-        count = self._survey_table(group_uuid)
+        survey.add_users(track(reader.private_values(), description="Reading users"))
+        items = reader.group(group_uuid) if group_uuid else reader.scan()
+        total = None if group_uuid else reader.item_count()
+        count = survey.add_items(track(items, total=total, description="Reading items"))
         if self._fix:  # a conversation can migrate only if its items have their users' names
             for key in track(survey.candidate_items(), description="Repairing items"):
                 self._examine(partial(check_item, reader, survey, key), report_left=False)
@@ -54,17 +55,6 @@ class Doctor:
         for uuid, key in track(survey.unknown_users(), description="Checking users"):
             if not reader.users([uuid]) and (item := reader.item(key)):
                 survey.report(Finding.of(Code.USER_UNKNOWN, item, detail=f"the user {uuid}"), repaired=False)
-        return count
-
-    def _survey_table(self, group_uuid: str | None) -> int:
-        reader, track, count = self._reader, self._progress.track, 0
-        self._survey.add_users(track(reader.private_values(), description="Reading users"))
-        total = None if group_uuid else reader.item_count()
-        items = reader.group(group_uuid) if group_uuid else reader.scan()
-        tracked = iter(track(items, total=total, description="Reading items"))
-        while page := list(islice(tracked, _ITEMS_PER_PAGE)):
-            self._survey.add_items(page)
-            count += len(page)
         return count
 
     def _check_conversation(self, group_uuid: str) -> None:

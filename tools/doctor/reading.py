@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -34,33 +34,25 @@ _KEYS_PER_TRANSACTION = 25  # AWS takes 100, emulators 25
 _EXAMPLES = 10  # the most messages that a finding names
 
 
-@dataclass(slots=True)
 class Messages:
     """A summary of a conversation's messages in the order of their keys; 8 bytes per message."""
 
-    seqs: array[int] = field(default_factory=lambda: array("q"))
-    """The numbers, 0 for a message without one."""
-    newest: Item | None = None
-    newest_numbered: Item | None = None
-    late: list[Item] = field(default_factory=list)
-    """Messages without a number: the first ones and the last."""
-    senders: dict[str, Item] = field(default_factory=dict)
-    """The first senders, each with one of their messages."""
-
-    @classmethod
-    def of(cls, items: Iterable[Item]) -> Messages:
-        messages = cls()
+    def __init__(self, items: Iterable[Item] = ()) -> None:
+        self.seqs = array("q")  # 0 for a message without a number
+        self.newest: Item | None = None
+        self.newest_numbered: Item | None = None
+        self.late: list[Item] = []  # messages without a number: the first ones and the last
+        self.senders: dict[str, Item] = {}  # the first senders, each with one of their messages
         for item in items:
             seq = whole(item, "seq")
-            messages.seqs.append(seq or 0)
-            messages.newest = item
+            self.seqs.append(seq or 0)
+            self.newest = item
             if seq is None:
-                messages.late[_EXAMPLES - 1 :] = [item]
+                self.late[_EXAMPLES - 1 :] = [item]
             else:
-                messages.newest_numbered = item
-            if len(messages.senders) < _EXAMPLES:
-                messages.senders.setdefault(text(item, "user_uuid") or "", item)
-        return messages
+                self.newest_numbered = item
+            if len(self.senders) < _EXAMPLES:
+                self.senders.setdefault(text(item, "user_uuid") or "", item)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +110,9 @@ class Reader:
 
     def scan(self) -> Iterator[Item]:
         """Every item of the table, eventually consistent, in no order."""
-        size = {"PageSize": _ITEMS_PER_PAGE}
+        scan, limit = self.client.get_paginator("scan").paginate, {"PageSize": _ITEMS_PER_PAGE}
         with translate_errors():
-            pages = self.client.get_paginator("scan").paginate(
-                TableName=self.table.name, ReturnConsumedCapacity="TOTAL", PaginationConfig=size
-            )
-            for page in pages:
+            for page in scan(TableName=self.table.name, PaginationConfig=limit, ReturnConsumedCapacity="TOTAL"):
                 yield from page["Items"]
 
     def group(self, group_uuid: str) -> Iterator[Item]:
@@ -144,21 +133,22 @@ class Reader:
         Raises WriteConflict if its state keeps appearing and disappearing.
         """
         key = conversation_key(group_uuid)
-        indexed_keys = sorted({*map(key_of, self._indexed(group_uuid)), *scanned})
+        others = sorted({*map(key_of, self._indexed(group_uuid)), *scanned})
         for _ in range(_READS):
             known = self.table.get(key)
             if known and not readable(known):
                 return Reading(group_uuid, known, [], Messages())
             # The members' rows come first: the first transaction reads them together with the state.
-            members = [inbox_row_key(uuid, known["last_message_at"]["S"]) for uuid in users(known)] if known else []
-            others = [place for place in map(_wire, indexed_keys) if place not in members]
-            state, *rows = self.together([key, *members, *others])
-            messages = Messages.of(self.messages(group_uuid, state))
+            places = (
+                [key_of(inbox_row_key(uuid, known["last_message_at"]["S"])) for uuid in users(known)] if known else []
+            )
+            state, *rows = self.together([key, *map(_wire, dict.fromkeys([*places, *others]))])
+            messages = Messages(self.messages(group_uuid, state))
             after = self.table.get(key)
             if len({item is None for item in (known, state, after)}) > 1:
                 continue  # another process has just migrated the conversation
             if after != state:
-                messages = Messages.of(self.messages(group_uuid, state, moved=True))
+                messages = Messages(self.messages(group_uuid, state, moved=True))
             own = [row for row in rows if row and text(row, GROUP) == group_uuid]
             is_consistent = not (known and state) or known["last_message_at"] == state["last_message_at"]
             return Reading(group_uuid, state, own, messages, is_consistent)

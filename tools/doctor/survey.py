@@ -10,12 +10,15 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 
 from lib.ddb.items import Item, Key, key_of
 from lib.ddb.keys import STATE, Kind
 from tools.doctor import shapes
 from tools.doctor.findings import Code, Finding
 from tools.doctor.reading import Messages, Reading, counted
+
+_ITEMS_PER_PAGE = 1_000
 
 _TABLES = """
 CREATE TABLE item (grp, kind, pk, sk, content, PRIMARY KEY (grp, kind, pk, sk)) WITHOUT ROWID;
@@ -48,13 +51,17 @@ class Survey:
             for value in filter(None, private):
                 self._insert("private", value.lower())
 
-    def add_items(self, items: Sequence[Item]) -> None:
-        """Add a page of items, after the users."""
-        private = self.private_values(items)
-        for item in items:
-            self._add(item)
-            if shapes.problems(item) or (private and shapes.attributes_with(item, private)):
-                self._insert("candidate", *key_of(item))
+    def add_items(self, items: Iterable[Item]) -> int:
+        """Add items, after the users; return their number."""
+        count, remaining = 0, iter(items)
+        while page := list(islice(remaining, _ITEMS_PER_PAGE)):
+            private = self.private_values(page)
+            for item in page:
+                self._add(item)
+                if shapes.problems(item) or (private and shapes.attributes_with(item, private)):
+                    self._insert("candidate", *key_of(item))
+            count += len(page)
+        return count
 
     def private_values(self, items: Sequence[Item]) -> set[str]:
         """The texts of these items that are e-mail addresses, or private values of a user."""
@@ -76,7 +83,7 @@ class Survey:
     def conversation(self, group_uuid: str, *, now: datetime) -> Reading:
         """A conversation in the scan; hashes replace its message texts."""
         state = next(self._items(group_uuid, Kind.STATE), None)
-        messages = Messages.of(counted(self._items(group_uuid, Kind.MESSAGE), state, now=now))
+        messages = Messages(counted(self._items(group_uuid, Kind.MESSAGE), state, now=now))
         return Reading(group_uuid, state, list(self._items(group_uuid, Kind.ROW)), messages)
 
     def pairs(self) -> Iterator[tuple[str, str]]:
