@@ -62,7 +62,7 @@ class Doctor:
         if findings_of(scanned):
             keys = [key_of(row) for row in scanned.rows]
             repaired = self._examine(partial(check_conversation, self._reader, group_uuid, scanned=keys))
-            state = self._reader.item(key_of(conversation_key(group_uuid)))
+            state = self._reader.table.get(conversation_key(group_uuid))
             if state and any(finding.code is Code.NOT_MIGRATED for finding in repaired):
                 self._check_pair(pair_of(state), migrated=True)
 

@@ -17,6 +17,7 @@ from lib.clock import Clock, from_timestamp
 from lib.ddb import keys
 from lib.ddb.errors import WriteConflict, translate_errors
 from lib.ddb.items import Conversation, Item, Key, conversation_key, inbox_row_key, key_of, pair_key
+from lib.ddb.keys import Kind
 from lib.ddb.migration import indexed
 from lib.ddb.table import WRITE_SECONDS, Table
 from lib.deadline import pause, tries
@@ -121,7 +122,7 @@ class Reader:
         pair = list(users(state)) if state else []
         guard = self.table.get(pair_key(*pair)) if len(pair) == 2 else None
         yield from filter(None, (state, guard))
-        yield from self._indexed(group_uuid)
+        yield from indexed(self.table, group_uuid)
         yield from self.table.partition(keys.message_pk(group_uuid))
 
     def item(self, key: Key) -> Item | None:
@@ -133,23 +134,21 @@ class Reader:
         Raises WriteConflict if its state keeps appearing and disappearing.
         """
         key = conversation_key(group_uuid)
-        others = sorted({*map(key_of, self._indexed(group_uuid)), *scanned})
+        others = [*map(_wire, sorted({*map(key_of, indexed(self.table, group_uuid)), *scanned}))]
         for _ in range(_READS):
             known = self.table.get(key)
             if known and not readable(known):
                 return Reading(group_uuid, known, [], Messages())
             # The members' rows come first: the first transaction reads them together with the state.
-            places = (
-                [key_of(inbox_row_key(uuid, known["last_message_at"]["S"])) for uuid in users(known)] if known else []
-            )
-            state, *rows = self.together([key, *map(_wire, dict.fromkeys([*places, *others]))])
+            members = [inbox_row_key(uuid, known["last_message_at"]["S"]) for uuid in users(known)] if known else []
+            state, *rows = self.together([key, *members, *(place for place in others if place not in members)])
             messages = Messages(self.messages(group_uuid, state))
             after = self.table.get(key)
             if len({item is None for item in (known, state, after)}) > 1:
                 continue  # another process has just migrated the conversation
             if after != state:
                 messages = Messages(self.messages(group_uuid, state, moved=True))
-            own = [row for row in rows if row and text(row, GROUP) == group_uuid]
+            own = [row for row in rows if row and kind_of(row) is Kind.ROW and text(row, GROUP) == group_uuid]
             is_consistent = not (known and state) or known["last_message_at"] == state["last_message_at"]
             return Reading(group_uuid, state, own, messages, is_consistent)
         raise WriteConflict
@@ -165,10 +164,6 @@ class Reader:
         """A conversation's messages that the doctor counts, oldest first."""
         items = self.table.partition(keys.message_pk(group_uuid))
         return counted(items, state, now=self.clock(), moved=moved)
-
-    def _indexed(self, group_uuid: str) -> list[Item]:
-        """A conversation's rows by the index, which lags behind; skips other kinds of items."""
-        return [item for item in indexed(self.table, group_uuid) if kind_of(item) is keys.Kind.ROW]
 
     def _transact_get(self, places: Sequence[Item]) -> list[Item | None]:
         gets = [{"Get": {"TableName": self.table.name, "Key": key}} for key in places]
