@@ -1,9 +1,9 @@
-"""The doctor as tests run it, the people of these tests as Postgres has them, and a sound table."""
+"""A run of the doctor, the users of the tests in place of Postgres, a sound table, and hooks before its requests."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,42 +13,47 @@ from rich.progress import Progress
 
 from lib.clock import Clock, now
 from lib.ddb.idempotency import Idempotency
-from lib.ddb.items import Item
+from lib.ddb.items import Item, Key, key_of
 from lib.ddb.table import Table
 from lib.users.directory import User
-from tests.support.stores import ANNA, BERT, CARL, NewStore, SteppingClock, TableContents
+from tests.support.stores import ANNA, BERT, CARL, NewStore, SteppingClock
 from tools.doctor.doctor import Doctor
 from tools.doctor.findings import Code, Finding
 from tools.doctor.reading import Reader
 from tools.doctor.survey import Survey
 
 LATER = datetime(2026, 6, 1, tzinfo=UTC)
-"""When the doctor comes: long after what is in these tables."""
+"""The doctor's clock: long after every item in these tables."""
 
 
 def tomorrow() -> datetime:
-    """When nothing that is there now waits for its number any more."""
+    """A clock by which no message of the test may still wait for its number."""
     return now() + timedelta(days=1)
 
 
 class People:
-    """Stands in for the users in Postgres; answers the doctor's two queries."""
+    """Stands in for the users in Postgres, and serves the doctor's two queries."""
 
     def __init__(self, *users: User) -> None:
         self._users = {UUID(user.uuid): user for user in users}
 
     def all(self, query: str, **values: Any) -> list[dict[str, Any]]:
         if query == "users/by_uuids":
-            wanted = [UUID(uuid) for uuid in values["uuids"]]
+            uuids = [UUID(uuid) for uuid in values["uuids"]]
         else:
             assert query == "users/after"
-            wanted = sorted(uuid for uuid in self._users if uuid > values["after"])[: values["limit"]]
-        return [self._row(uuid) for uuid in wanted if uuid in self._users]
-
-    def _row(self, uuid: UUID) -> dict[str, Any]:
-        user = self._users[uuid]
-        named = {"handle": user.handle, "display_name": user.display_name}
-        return {"uuid": uuid, **named, "email": email_of(user), "cognito_user_id": cognito_id_of(user)}
+            uuids = sorted(uuid for uuid in self._users if uuid > values["after"])[: values["limit"]]
+        return [
+            {
+                "uuid": uuid,
+                "handle": user.handle,
+                "display_name": user.display_name,
+                "email": email_of(user),
+                "cognito_user_id": cognito_id_of(user),
+            }
+            for uuid in uuids
+            if (user := self._users.get(uuid))
+        ]
 
 
 def email_of(user: User) -> str:
@@ -64,7 +69,7 @@ EVERYBODY = People(ANNA, BERT, CARL)
 
 @dataclass(frozen=True)
 class Report:
-    """What the doctor found, and whether it repaired it."""
+    """The findings of a run, and whether the doctor repaired each."""
 
     findings: list[tuple[Finding, bool]]
 
@@ -75,10 +80,6 @@ class Report:
     @property
     def left(self) -> list[Code]:
         return [finding.code for finding, repaired in self.findings if not repaired]
-
-    def the(self, code: Code) -> Finding:
-        [finding] = [finding for finding, _ in self.findings if finding.code is code]
-        return finding
 
 
 def run_doctor(
@@ -96,8 +97,22 @@ def run_doctor(
         return Report(list(survey.findings()))
 
 
+@contextmanager
+def before(client: Any, operation: str, act: Callable[[], object]) -> Iterator[None]:
+    """Call `act` before each request of an operation; a result other than None replaces the response."""
+
+    def handler(**_: Any) -> object:
+        return act()
+
+    client.meta.events.register(f"before-call.dynamodb.{operation}", handler)
+    try:
+        yield
+    finally:
+        client.meta.events.unregister(f"before-call.dynamodb.{operation}", handler)
+
+
 def sound_table(new_store: NewStore) -> str:
-    """Two conversations, with receipts and a position of read; the one of Anna and Bert, which has five messages."""
+    """Two conversations, a receipt and read positions. Returns the one of Anna and Bert, which has five messages."""
     store = new_store(clock=SteppingClock())
     key = Idempotency("a key", "a hash")
     group = store.send_to_user(sender=ANNA, receiver=BERT, text="one", idempotency=key).group_uuid
@@ -107,14 +122,6 @@ def sound_table(new_store: NewStore) -> str:
     return group
 
 
-def without_versions(items: Iterable[Item]) -> dict[tuple[str, str], Item]:
-    """Items by their keys; `version` only goes up, so no repair restores it."""
-    kept = ({name: value for name, value in item.items() if name != "version"} for item in items)
-    return {(item["pk"]["S"], item["sk"]["S"]): item for item in kept}
-
-
-def change(contents: TableContents, pk: str, edit: Callable[[Item], None], *, at: int = 0) -> None:
-    """Rewrite an item of a partition in place."""
-    item = contents.partition(pk)[at]
-    edit(item)
-    contents.put(item)
+def without_versions(items: Iterable[Item]) -> dict[Key, Item]:
+    """Items by their keys, without `version`: it only goes up, so no repair restores it."""
+    return {key_of(item): {name: value for name, value in item.items() if name != "version"} for item in items}

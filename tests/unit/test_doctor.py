@@ -1,4 +1,4 @@
-"""For every corruption, what the doctor finds and what its repair leaves."""
+"""For every corruption: the findings of the doctor, and the table after the repair."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_sound_table_gives_no_finding(new_store: NewStore, client: Any) -> None:
     assert run_doctor(client, TABLE, group=group).findings == []
 
 
-def test_corruption_is_found_and_the_repair_leaves_nothing_repairable(
+def test_corruption_is_found_and_repaired(
     corruption: Corruption, new_store: NewStore, contents: TableContents, client: Any
 ) -> None:
     group = sound_table(new_store)
@@ -39,10 +39,10 @@ def test_corruption_is_found_and_the_repair_leaves_nothing_repairable(
     corruption.corrupt(contents, group)
     corrupted = contents.items()
 
-    found = run_doctor(client, TABLE)
-    assert set(found.codes) == corruption.codes
+    report = run_doctor(client, TABLE)
+    assert set(report.codes) == corruption.codes
     assert contents.items() == corrupted, "a check without --fix writes nothing"
-    unrepairable = [finding.code for finding, _ in found.findings if finding.fix == PERSON]
+    unrepairable = [finding.code for finding, _ in report.findings if finding.fix == PERSON]
     repaired = run_doctor(client, TABLE, fix=True)
     assert (set(repaired.codes), repaired.left) == (corruption.codes, unrepairable)
     for rewritten in [item for item in contents.items() if "version" in item and item not in corrupted]:
@@ -69,10 +69,10 @@ def test_corruption_is_found_and_the_repair_leaves_nothing_repairable(
         ("a member without a row", "missing"),
         ("a row with another name", "user_handle"),
         ("a row of a non-member", "surplus"),
-        ("a guard of two who never talked", f"the guard names {OTHER}, the newest is None"),
+        ("a guard of two strangers", f"the guard names {OTHER}, the newest is None"),
     ],
 )
-def test_finding_says_what_differs(
+def test_finding_names_the_difference(
     name: str, detail: str, new_store: NewStore, contents: TableContents, client: Any
 ) -> None:
     corruptions[name].corrupt(contents, sound_table(new_store))
@@ -85,8 +85,8 @@ def test_one_run_repairs_several_corruptions(
     seed: int, new_store: NewStore, contents: TableContents, client: Any
 ) -> None:
     group = sound_table(new_store)
-    restored = [corruption for corruption in corruptions.values() if corruption.restored]  # these lose nothing
-    for corruption in random.Random(seed).sample(restored, 4):  # noqa: S311
+    harmless = [corruption for corruption in corruptions.values() if corruption.restored]
+    for corruption in random.Random(seed).sample(harmless, 4):  # noqa: S311
         with suppress(ValueError, IndexError, KeyError):  # the item is already gone
             corruption.corrupt(contents, group)
     corrupted = messages(contents.items())

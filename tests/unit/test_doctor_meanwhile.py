@@ -1,9 +1,8 @@
-"""The doctor on a table that is written to between its own reads, and in pages of every size."""
+"""The doctor on a table that other processes write to between its reads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from http import HTTPStatus
 from itertools import count
 from threading import Lock
@@ -12,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.corruptions import corruptions, put_old_conversation
-from tests.support.doctor_fixtures import run_doctor, sound_table
+from tests.support.corruptions import corruptions
+from tests.support.doctor_fixtures import before, run_doctor, sound_table
 from tests.support.old_data import GROUP, TIMES, old_conversation, old_row
 from tests.support.stores import ANNA, BERT, CARL, NewStore, TableContents, positions_of
 from tests.unit.conftest import TABLE
@@ -21,22 +20,8 @@ from tools.doctor import reading, survey
 from tools.doctor.findings import Code
 
 
-@contextmanager
-def before(client: Any, operation: str, act: Callable[[], object]) -> Iterator[None]:
-    """Act before each call of an operation; what that returns answers the call."""
-
-    def handler(**_: Any) -> object:
-        return act()
-
-    client.meta.events.register(f"before-call.dynamodb.{operation}", handler)
-    try:
-        yield
-    finally:
-        client.meta.events.unregister(f"before-call.dynamodb.{operation}", handler)
-
-
 def writer(new_store: NewStore, group: str) -> Callable[[], None]:
-    """Sends another message at each call, but those that sending makes itself."""
+    """Sends another message at each call, but not during its own requests."""
     store, numbers, sending = new_store(), count(), Lock()
 
     def write() -> None:
@@ -50,9 +35,7 @@ def writer(new_store: NewStore, group: str) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("operation", ["Scan", "GetItem", "Query", "TransactGetItems"])
-def test_sound_table_that_is_written_to_before_every_read_gives_no_finding(
-    operation: str, new_store: NewStore, client: Any
-) -> None:
+def test_sound_table_gives_no_finding_while_messages_are_sent(operation: str, new_store: NewStore, client: Any) -> None:
     group = sound_table(new_store)
     with before(client, operation, writer(new_store, group)):
         assert run_doctor(client, TABLE).codes == []
@@ -60,7 +43,7 @@ def test_sound_table_that_is_written_to_before_every_read_gives_no_finding(
         assert run_doctor(client, TABLE, fix=True).codes == []
 
 
-def test_rows_left_behind_are_found_and_removed_in_a_conversation_that_never_stands_still(
+def test_rows_left_behind_are_removed_from_a_busy_conversation(
     new_store: NewStore, contents: TableContents, client: Any
 ) -> None:
     group = sound_table(new_store)
@@ -68,16 +51,16 @@ def test_rows_left_behind_are_found_and_removed_in_a_conversation_that_never_sta
         contents.put(old_row(owner, TIMES[0], BERT, "left behind", group=group))
     write = writer(new_store, group)
     with before(client, "TransactGetItems", write), before(client, "TransactWriteItems", write):
-        found = run_doctor(client, TABLE, fix=True)
-    assert (found.codes, found.left) == ([Code.INBOX_ROW], [])
-    assert len(found.the(Code.INBOX_ROW).keys) == 2
+        report = run_doctor(client, TABLE, fix=True)
+    assert (report.codes, report.left) == ([Code.INBOX_ROW], [])
+    assert len(report.findings[0][0].keys) == 2
     assert run_doctor(client, TABLE).codes == []
 
 
 @pytest.mark.parametrize(
     "name", ["a state that counts wrong", "a row with another text", "a row of a non-member", "a row left ahead"]
 )
-def test_repair_overwrites_nothing_that_is_sent_meanwhile(
+def test_repair_keeps_a_message_that_is_sent_meanwhile(
     name: str, new_store: NewStore, contents: TableContents, client: Any
 ) -> None:
     group = sound_table(new_store)
@@ -89,7 +72,7 @@ def test_repair_overwrites_nothing_that_is_sent_meanwhile(
     assert run_doctor(client, TABLE).codes == []
 
 
-def test_repair_overwrites_no_read_position(new_store: NewStore, contents: TableContents, client: Any) -> None:
+def test_repair_keeps_a_new_read_position(new_store: NewStore, contents: TableContents, client: Any) -> None:
     group = sound_table(new_store)
     corruptions["a position past the end"].corrupt(contents, group)
     positions = positions_of(new_store())
@@ -100,7 +83,7 @@ def test_repair_overwrites_no_read_position(new_store: NewStore, contents: Table
     assert run_doctor(client, TABLE).codes == []
 
 
-def test_conversation_that_the_api_migrates_meanwhile_is_no_finding(
+def test_conversation_gives_no_finding_if_the_api_migrates_it_meanwhile(
     new_store: NewStore, contents: TableContents, client: Any
 ) -> None:
     contents.put(*old_conversation(*TIMES))
@@ -108,9 +91,9 @@ def test_conversation_that_the_api_migrates_meanwhile_is_no_finding(
         assert run_doctor(client, TABLE).codes == []
 
 
-def test_read_that_meets_transactions_is_tried_again(new_store: NewStore, contents: TableContents, client: Any) -> None:
+def test_read_is_repeated_after_a_conflict(new_store: NewStore, contents: TableContents, client: Any) -> None:
     sound_table(new_store)
-    put_old_conversation(contents)
+    contents.put(*old_conversation(*TIMES))
     error = {"Error": {"Code": "TransactionCanceledException", "Message": "made up"}}
     conflicts = iter([(SimpleNamespace(status_code=HTTPStatus.BAD_REQUEST), error)] * 3)
     with before(client, "TransactGetItems", lambda: next(conflicts, None)):
@@ -118,7 +101,7 @@ def test_read_that_meets_transactions_is_tried_again(new_store: NewStore, conten
 
 
 @pytest.mark.parametrize("size", [1, 4])
-def test_pages_of_any_size_give_the_same(
+def test_small_pages_give_the_same_findings(
     size: int, new_store: NewStore, contents: TableContents, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "_ITEMS_PER_PAGE", size)
@@ -126,6 +109,6 @@ def test_pages_of_any_size_give_the_same(
     monkeypatch.setattr(survey, "_ITEMS_PER_PAGE", size)
     group = sound_table(new_store)
     assert run_doctor(client, TABLE).codes == []
-    put_old_conversation(contents)
+    contents.put(*old_conversation(*TIMES))
     corruptions["a Cognito id in a list"].corrupt(contents, group)
     assert run_doctor(client, TABLE).codes == [Code.NOT_MIGRATED, Code.PRIVATE_DATA]

@@ -1,11 +1,10 @@
-"""What the repairs leave: positions of read, the order of messages, and a table that a crash may interrupt anywhere."""
+"""The table after a repair: read positions, the order of messages, and no loss after a crash between two writes."""
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -14,8 +13,8 @@ import pytest
 from lib.clock import tick_after
 from lib.ddb import keys
 from lib.ddb.items import Item, Message, PairGuard
-from tests.support.corruptions import OTHER, attributes, position, state
-from tests.support.doctor_fixtures import People, run_doctor, sound_table
+from tests.support.corruptions import OTHER, position
+from tests.support.doctor_fixtures import People, before, run_doctor, sound_table
 from tests.support.old_data import GROUP, TIMES, old_conversation, old_message, old_row
 from tests.support.old_table import ITEMS, PEOPLE, group_of, texts
 from tests.support.stores import ANNA, BERT, CARL, NOON, NewStore, SteppingClock, TableContents
@@ -29,55 +28,30 @@ class Crash(Exception):
     """The process ends here."""
 
 
-@contextmanager
-def crashing(client: Any, *, after: int) -> Iterator[Iterator[int]]:
-    """Lets this many transactions through, and then none."""
-    sent = itertools.count()
-
-    def count(**_: Any) -> None:
-        if next(sent) >= after:
-            raise Crash
-
-    client.meta.events.register("before-call.dynamodb.TransactWriteItems", count)
-    try:
-        yield sent
-    finally:
-        client.meta.events.unregister("before-call.dynamodb.TransactWriteItems", count)
-
-
 def crash_everywhere(client: Any, contents: TableContents, items: list[Item], **options: Any) -> int:
-    """Mend the same table once for each transaction that it takes, with a crash before it; how many there were."""
-    for after in itertools.count():
+    """Repair the same table with a crash before each of its transactions, and again; return their number."""
+    for transactions in itertools.count():
         contents.clear()
         contents.put(*items)
+        remaining = iter(range(transactions))
+
+        def crash_at_last(remaining: Iterator[int] = remaining) -> None:
+            if next(remaining, None) is None:
+                raise Crash
+
         try:
-            with crashing(client, after=after):
+            with before(client, "TransactWriteItems", crash_at_last):
                 run_doctor(client, TABLE, fix=True, **options)
         except Crash:
             run_doctor(client, TABLE, fix=True, **options)
             assert set(run_doctor(client, TABLE, **options).codes) <= {Code.STATE_MISSING}
             assert texts(contents.items()) == texts(items)
         else:
-            return after
+            return transactions
     raise AssertionError
 
 
-def test_renumbering_leaves_unread_what_was_unread(new_store: NewStore, contents: TableContents, client: Any) -> None:
-    group = sound_table(new_store)
-    removed, *_, numbered_high = contents.partition(keys.message_pk(group))
-    contents.remove({"pk": removed["pk"], "sk": removed["sk"]})
-    contents.put({**numbered_high, "seq": {"N": "90"}})
-    state(attributes(seq={"N": "90"}))(contents, group)
-    position(BERT, 90)(contents, group)
-    assert contents.conversation(group).members[ANNA.uuid].read_seq == 4  # of one to five, without the first
-
-    run_doctor(client, TABLE, fix=True)
-    contents.check(group, ["two", "three", "four", "five"])
-    read = {uuid: member.read_seq for uuid, member in contents.conversation(group).members.items()}
-    assert read == {ANNA.uuid: 3, BERT.uuid: 4}
-
-
-def test_crash_between_any_two_writes_of_a_renumbering_loses_no_position(
+def test_crash_during_a_renumbering_loses_no_position(
     new_store: NewStore, contents: TableContents, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rewrite, "_WRITES_PER_TRANSACTION", 10)
@@ -86,7 +60,7 @@ def test_crash_between_any_two_writes_of_a_renumbering_loses_no_position(
     for number in range(1, 25):
         store.send(group_uuid=group, sender=ANNA, text=str(number))
     position(BERT, 15)(contents, group)
-    removed, doubled = (contents.partition(keys.message_pk(group))[at] for at in (2, 20))
+    removed, doubled = (contents.partition(keys.message_pk(group))[index] for index in (2, 20))
     contents.remove({"pk": removed["pk"], "sk": removed["sk"]})
     contents.put({**doubled, "seq": {"N": "20"}})
 
@@ -96,11 +70,8 @@ def test_crash_between_any_two_writes_of_a_renumbering_loses_no_position(
     assert read == {ANNA.uuid: 24, BERT.uuid: 14}
 
 
-def test_crash_between_any_two_writes_on_an_old_table_loses_nothing(contents: TableContents, client: Any) -> None:
-    def of_a_pair(item: Item) -> bool:
-        return any(group_of(number) in str(item) for number in (1, 2, 3))
-
-    items = [item for item in ITEMS if of_a_pair(item)]
+def test_crash_during_a_migration_loses_nothing(contents: TableContents, client: Any) -> None:
+    items = [item for item in ITEMS if any(group_of(number) in str(item) for number in (1, 2, 3))]
     assert crash_everywhere(client, contents, items, people=People(*PEOPLE)) >= 6
 
 
@@ -121,7 +92,7 @@ def test_old_table_is_migrated_and_nothing_is_lost(contents: TableContents, clie
     assert [row.group_uuid for row in contents.inbox(anna)] == [group_of(number) for number in (2, 1, 3, 4, 6)]
 
 
-def test_pair_whose_older_conversation_was_migrated_first_ends_at_the_newest(
+def test_guard_names_the_newest_conversation_after_a_migration(
     new_store: NewStore, contents: TableContents, client: Any
 ) -> None:
     newer = "ffffffff-55d1-47a0-bc6d-fe2bc2700399"
@@ -134,7 +105,7 @@ def test_pair_whose_older_conversation_was_migrated_first_ends_at_the_newest(
     assert contents.conversation(newer).pair_group_uuid is None
 
 
-def test_old_conversation_with_rows_beyond_a_transaction_is_migrated(contents: TableContents, client: Any) -> None:
+def test_old_conversation_with_more_rows_than_a_transaction_is_migrated(contents: TableContents, client: Any) -> None:
     contents.put(*old_conversation(*TIMES))
     for number in range(110):
         contents.put(old_row(ANNA, f"2022-01-01T00:00:00.{number:06}+00:00", BERT, "a double"))
@@ -143,14 +114,14 @@ def test_old_conversation_with_rows_beyond_a_transaction_is_migrated(contents: T
     contents.check(GROUP, ["old 0", "old 1", "old 2"])
 
 
-def test_row_that_another_conversation_needs_is_not_written_over(
+def test_row_of_another_conversation_is_not_overwritten(
     new_store: NewStore, contents: TableContents, client: Any
 ) -> None:
     group = sound_table(new_store)
     place = next(row for row in contents.inbox(ANNA) if row.group_uuid == group)
     contents.remove(place.key())
     in_the_way = old_row(ANNA, place.last_message_at, CARL, "in the way", group=OTHER)
-    contents.put(in_the_way)  # its other row is lost: it names its members, and waits for its migration
+    contents.put(in_the_way)  # a conversation that is not migrated
     assert run_doctor(client, TABLE, group=group, fix=True).left == []
 
     assert in_the_way in contents.items()
@@ -158,7 +129,7 @@ def test_row_that_another_conversation_needs_is_not_written_over(
     assert run_doctor(client, TABLE, group=group).codes == []
 
 
-def test_guard_stays_that_is_all_that_names_the_members_of_messages(contents: TableContents, client: Any) -> None:
+def test_guard_stays_if_nothing_else_names_the_members(contents: TableContents, client: Any) -> None:
     guard = PairGuard(user_uuids=(ANNA.uuid, BERT.uuid), group_uuid=GROUP).to_item()
     contents.put(guard, old_message(TIMES[0], ANNA, "lost"))
     assert run_doctor(client, TABLE, fix=True).left == [Code.STATE_MISSING]
@@ -166,7 +137,7 @@ def test_guard_stays_that_is_all_that_names_the_members_of_messages(contents: Ta
 
 
 @pytest.mark.parametrize("unknown", [False, True], ids=["known", "unknown"])
-def test_member_whom_nothing_names_is_named_by_postgres(contents: TableContents, client: Any, unknown: bool) -> None:
+def test_migration_takes_a_missing_name_from_postgres(contents: TableContents, client: Any, unknown: bool) -> None:
     contents.put(old_message(TIMES[0], BERT, "hello"), old_row(ANNA, TIMES[0], BERT, "hello"))
     people = People(BERT) if unknown else People(ANNA, BERT)
     left = run_doctor(client, TABLE, fix=True, people=people).left
@@ -177,14 +148,14 @@ def test_member_whom_nothing_names_is_named_by_postgres(contents: TableContents,
         assert contents.inbox(BERT)[0].other == ANNA
 
 
-def test_message_of_the_last_microsecond_is_left_to_a_person(contents: TableContents, client: Any) -> None:
+def test_message_at_the_end_of_time_is_left_to_a_person(contents: TableContents, client: Any) -> None:
     contents.put(*old_conversation(TIMES[0], "9999-12-31T23:59:59.999999", rows_at=TIMES[0]))
     assert run_doctor(client, TABLE, fix=True).left == [Code.ITEM_MALFORMED]
     assert run_doctor(client, TABLE, fix=True).codes == [Code.ITEM_MALFORMED]
     assert [message.seq for message in contents.messages(GROUP)] == [1, None]
 
 
-def test_message_of_stream_mode_may_wait_for_its_number_for_a_minute(
+def test_message_of_stream_mode_may_wait_a_minute_for_its_number(
     new_store: NewStore, contents: TableContents, client: Any
 ) -> None:
     clock = SteppingClock(timedelta(0))
@@ -200,8 +171,7 @@ def test_message_of_stream_mode_may_wait_for_its_number_for_a_minute(
 
 def test_late_message_with_a_later_number_is_sound(new_store: NewStore, contents: TableContents, client: Any) -> None:
     group = sound_table(new_store)
-    at = "2026-01-02T12:00:02.500000+00:00"
-    contents.put(Message(group, at, "a uuid", "late", BERT, seq=None).to_item())
+    contents.put(Message(group, "2026-01-02T12:00:02.500000+00:00", "a uuid", "late", BERT, seq=None).to_item())
     assert run_doctor(client, TABLE, fix=True).codes == [Code.MESSAGE_NUMBERS]
 
     assert [message.seq for message in contents.messages(group)] == [1, 2, 6, 3, 4, 5]
@@ -210,8 +180,8 @@ def test_late_message_with_a_later_number_is_sound(new_store: NewStore, contents
 
 def test_one_conversation_is_repaired_without_a_scan(contents: TableContents, client: Any) -> None:
     contents.put(*ITEMS)
-    scans: list[object] = []
-    client.meta.events.register("before-call.dynamodb.Scan", lambda **_: scans.append(1))
-    done = run_doctor(client, TABLE, group=group_of(4), fix=True, people=People(*PEOPLE))
-    assert (done.codes, done.left, scans) == ([Code.NOT_MIGRATED], [], [])
+    scans: list[int] = []
+    with before(client, "Scan", lambda: scans.append(1)):
+        report = run_doctor(client, TABLE, group=group_of(4), fix=True, people=People(*PEOPLE))
+    assert (report.codes, report.left, scans) == ([Code.NOT_MIGRATED], [], [])
     assert sum(item["pk"]["S"].startswith("CONV#") for item in contents.items()) == 1
