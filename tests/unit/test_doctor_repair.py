@@ -12,7 +12,9 @@ import pytest
 
 from lib.clock import tick_after
 from lib.ddb import keys
+from lib.ddb.errors import WriteRefused
 from lib.ddb.items import Item, Message, PairGuard
+from lib.ddb.table import Table
 from tests.support.corruptions import OTHER, position
 from tests.support.doctor_fixtures import People, before, run_doctor, sound_table
 from tests.support.old_data import GROUP, TIMES, old_conversation, old_message, old_row
@@ -127,6 +129,16 @@ def test_row_of_another_conversation_is_not_overwritten(
     assert in_the_way in contents.items()
     assert contents.conversation(group).last_message_at == tick_after(place.last_message_at)
     assert run_doctor(client, TABLE, group=group).codes == []
+
+
+def test_rewrite_overwrites_no_attribute(contents: TableContents, client: Any) -> None:
+    row = old_row(ANNA, TIMES[0], BERT, "as read")
+    numbered, edited = {**row, "seq": {"N": "1"}}, {**row, "message": {"S": "written meanwhile"}}
+    for stored, target in ((edited, None), (edited, numbered), ({**row, "seq": {"N": "7"}}, numbered)):
+        contents.put(stored)
+        with pytest.raises(WriteRefused):
+            rewrite.write_all(Table(client, TABLE), [rewrite.rewrite(row, target)])
+        assert contents.items() == [stored]
 
 
 def test_guard_stays_if_nothing_else_names_the_members(contents: TableContents, client: Any) -> None:
