@@ -25,12 +25,6 @@ def test_every_code_has_a_corruption() -> None:
     assert set().union(*(corruption.codes for corruption in corruptions.values())) == set(Code)
 
 
-def test_sound_table_gives_no_finding(new_store: NewStore, client: Any) -> None:
-    group = sound_table(new_store)
-    assert run_doctor(client, TABLE).findings == []
-    assert run_doctor(client, TABLE, group=group).findings == []
-
-
 def test_corruption_is_found_and_repaired(
     corruption: Corruption, new_store: NewStore, contents: TableContents, client: Any
 ) -> None:
