@@ -134,20 +134,19 @@ def _next_step(reader: Reader, reading: Reading) -> Repair | None:
 
 
 def _migration(reader: Reader, reading: Reading) -> Repair | None:
-    """The removal of older rows, which a migration's transaction may not hold; or the migration by the API's own code.
+    """The removal of a member's older rows, then the migration by the API's own code; None if a member has no name.
 
-    None if a member has no name.
+    A migration removes them too, but its transaction has no room for more than 90.
     """
     rows = sorted(reading.rows, key=lambda row: row["sk"]["S"])
-    newest = {row["pk"]["S"]: row for row in rows}
-    surplus = [row for row in rows if row is not newest[row["pk"]["S"]]]
-    if surplus:
-        return partial(_remove, reader.table, surplus)
     named = {text(row, "user_uuid") for row in rows} | reading.messages.senders.keys()
     unnamed = [user for user in reading.members if user not in named]
     users = [*reader.users(unnamed).values()] if unnamed else [InboxRow.from_item(rows[0]).other]
     if not users:
         return None
+    newest = {row["pk"]["S"]: row for row in rows}
+    if older := [row for row in rows if row is not newest[row["pk"]["S"]]]:
+        return partial(_remove, reader.table, older)
     return partial(migrate_conversation, reader.table, reading.group_uuid, requesting_user=users[0])
 
 
@@ -175,7 +174,7 @@ def _renumber(reader: Reader, reading: Reading) -> None:
 
 
 def findings_of(reading: Reading) -> list[Finding]:
-    """The differences of a conversation. ItemCheck, not this function, reports a malformed state."""
+    """The differences of a conversation. The check of the item reports a malformed state."""
     if state := reading.state:
         return list(Expected(reading, state).findings())
     return list(_findings_without_state(reading)) if reading.item is None else []
