@@ -27,14 +27,14 @@ def conversation(number: int) -> Iterator[Item]:
     """A sound conversation of two users of its own."""
     (a, b), group = pair(number), f"{number:08x}-1111-4111-8111-111111111111"
     for seq in range(1, MESSAGES + 1):
-        at = f"2026-01-01T00:00:00.{seq:06}+00:00"
+        created_at = f"2026-01-01T00:00:00.{seq:06}+00:00"
         text = f"message {seq} of conversation {number}, as long as people's messages are"
-        yield Message(group, at, f"{number:08x}-2222-4222-8222-{seq:012x}", text, a, seq=seq).to_item()
+        yield Message(group, created_at, f"{number:08x}-2222-4222-8222-{seq:012x}", text, a, seq=seq).to_item()
     members = {a.uuid: Member(a, read_seq=seq), b.uuid: Member(b, read_seq=0)}
-    yield Conversation(group, members, at, seq=seq, version=seq, created_at=at).to_item()
+    yield Conversation(group, members, created_at, seq=seq, version=seq, created_at=created_at).to_item()
     yield PairGuard((a.uuid, b.uuid), group).to_item()
     for owner, other, read_seq in ((a, b, seq), (b, a, 0)):
-        yield InboxRow(owner.uuid, at, group, text, other, seq, read_seq, a.uuid).to_item()
+        yield InboxRow(owner.uuid, created_at, group, text, other, seq, read_seq, a.uuid).to_item()
 
 
 def test_memory_does_not_grow_with_the_table() -> None:
