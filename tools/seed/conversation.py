@@ -1,4 +1,4 @@
-"""What a new system holds: some users, and a conversation of theirs. Running it again adds nothing."""
+"""Fills a new system with some users and a conversation between two of them. A second run adds nothing."""
 
 from __future__ import annotations
 
@@ -33,18 +33,22 @@ def seed_users(database: Database) -> int:
 
 
 def seed_conversation(
-    table: Table, users: UserDirectory, count: int | None = None, *, each: Callable[[int], object] = lambda done: None
+    table: Table,
+    users: UserDirectory,
+    count: int | None = None,
+    *,
+    on_progress: Callable[[int], object] = lambda done: None,
 ) -> int:
     """Add the conversation of `db/conversation.json`, or one of `count` messages; return how many were written.
 
-    `each` gets the number of messages that are done. A second run continues an interrupted one. Raises
+    `on_progress` gets the number of messages that are in the table. A second run continues an interrupted one. Raises
     ConversationRefused, StoreUnavailable, WriteConflict, DatabaseUnavailable.
     """
     handles = MANY_HANDLES if count else HANDLES
     members = _seeded_user(users, handles[0]), _seeded_user(users, handles[1])
     group_uuid = conversation_uuid(count)
     messages = _many_messages(group_uuid, members, count) if count else _messages(group_uuid, members)
-    return BulkLoader(table).load([NewConversation(group_uuid, members, messages)], each=each)
+    return BulkLoader(table).load([NewConversation(group_uuid, members, messages)], on_progress=on_progress)
 
 
 def conversation_uuid(count: int | None = None) -> str:
@@ -72,7 +76,7 @@ def _many_messages(group_uuid: str, members: tuple[User, User], count: int) -> I
     for number, line in zip(range(1, count + 1), lines, strict=False):
         yield NewMessage(
             uuid=f"{group_uuid[:24]}{number:012x}",
-            at=_LAST_AT - (count - number) * (_SPAN / count),
+            sent_at=_LAST_AT - (count - number) * (_SPAN / count),
             sender=line.sender,
             text=f"{number}: {line.text}",
         )
