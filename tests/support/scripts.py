@@ -19,7 +19,9 @@ from lib.config import ROOT
 Run = Callable[..., tuple[int, list[str], str]]
 
 # bin/dev is beside bin/python, bin/db/create a folder below it, and so on.
-LAUNCHER = re.compile(r"""#!/usr/bin/env -S /bin/sh -c 'exec "\$\{0%/\*\}/(\.\./)*python" "\$0" "\$@"'\n""")
+LAUNCHER = re.compile(
+    r"""#!/usr/bin/env -S /bin/sh -c 'exec "\$\{0%/\*\}/(\.\./)*python"( -m tools\.cli)? "\$0" "\$@"'\n"""
+)
 
 
 def names() -> list[str]:
