@@ -1,4 +1,4 @@
-"""The scripts in bin/ddb on a real engine: what they do, do again, show, and refuse to do."""
+"""The scripts in bin/ddb on a real engine: their results, their second runs, and the tables that they refuse."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from botocore.stub import Stubber
 
 from lib.ddb.store import MessageStore
-from tests.support import scripts
 from tests.support.ddb_scripts import (
     AWS,
     HOSTILE,
@@ -25,13 +24,15 @@ from tests.support.ddb_scripts import (
 from tools.cli import tables
 from tools.seed.conversation import CONVERSATION_UUID
 
+SECRET = "0123456789abcdef"
+
 database = pytest.fixture(scope="module")(seeded_database)
 settings = pytest.fixture(autouse=True)(use_table)
 run = pytest.fixture(run_in_process)
 seeded = pytest.fixture(seeded_store)
 
 
-def test_step_by_step_and_every_step_twice(
+def test_second_run_of_each_step_changes_nothing(
     run: Run, database: str, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database)
@@ -40,21 +41,15 @@ def test_step_by_step_and_every_step_twice(
         ("schema-load", "created", "already there"),
         ("seed", "44 messages added", "nothing to add"),
     ]:
-        for shown in (first, second):
-            status, data, said = run(name)
+        for outcome in (first, second):
+            status, data, printed = run(name)
             assert (status, data) == (0, [])
-            assert said.startswith(f"{table} at http://")
-            assert shown in said
-            assert said.count("\n") == 1
+            assert printed.startswith(f"{table} at http://")
+            assert outcome in printed
+            assert printed.count("\n") == 1
 
 
-def test_a_seeded_table_is_read_from_another_folder(seeded: MessageStore) -> None:
-    assert "nothing to add" in scripts.run("ddb/seed").stderr
-    done = scripts.run("ddb/patterns/get-conversation", "--limit", "1")
-    assert (done.returncode, len(done.stdout.splitlines())) == (0, 2), done.stderr
-
-
-def test_a_table_with_other_keys_is_told_in_a_line(
+def test_table_with_other_keys_is_reported_in_one_line(
     run: Run, dynamodb_client: Any, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = f"{table}-other"
@@ -65,54 +60,75 @@ def test_a_table_with_other_keys_is_told_in_a_line(
         BillingMode="PAY_PER_REQUEST",
     )
     monkeypatch.setenv("DDB_TABLE", other)
-    status, _, said = run("schema-load")
+    status, _, printed = run("schema-load")
     dynamodb_client.delete_table(TableName=other)
     assert status == 1
-    assert re.fullmatch(f"table {other} has [^\n]+\n", said)
+    assert re.fullmatch(f"table {other} has [^\n]+\n", printed)
 
 
-@pytest.mark.parametrize("name", ["seed", "drop"])
-def test_table_elsewhere_is_not_touched_without_prod(
-    name: str, run: Run, table: str, database: str, monkeypatch: pytest.MonkeyPatch
+STATEMENTS = ["DELETE FROM t", "SELEC", "EXISTS(SELECT * FROM t)"]
+GUARDED = [["seed"], ["drop"], ["explain", "C"], ["explain", "D"], *(["partiql", text] for text in STATEMENTS)]
+
+
+@pytest.mark.parametrize("arguments", GUARDED, ids=" ".join)
+def test_table_outside_a_local_stack_is_refused_without_prod(
+    arguments: list[str], run: Run, table: str, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database)
-    with monkeypatch.context() as elsewhere:
-        elsewhere.setenv("AWS_ENDPOINT_URL_DYNAMODB", AWS)
-        elsewhere.setattr("boto3.client", lambda *_, **__: pytest.fail("a client was made"))
-        status, _, said = run(name)
-    assert (status, said.startswith("Refused to "), f"{table} at {AWS} is no local stack" in said) == (1, True, True)
+    monkeypatch.setenv("SECRET_KEY", SECRET)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", AWS)
+    monkeypatch.setattr("boto3.client", lambda *_, **__: pytest.fail("the script connected"))
+    status, data, printed = run(*arguments, "--yes")
+    word = "--prod" if arguments[0] == "partiql" else "prod"
+    end = f": {table} at {AWS} is no local stack. If you mean it, add `{word}`.\n"
+    assert (status, data, printed.startswith("Refused to "), printed.endswith(end)) == (1, [], True, True)
+
+
+def test_prod_and_yes_allow_writes_and_reads_need_neither(
+    run: Run, seeded: MessageStore, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     take_for_foreign(monkeypatch)
-    assert run(name)[0] == 1
-    assert run(name, "prod", "--yes")[0] == 0
-    assert run("schema-load")[0] == 0  # unlike these two, it can do no harm: it is not guarded
+    monkeypatch.setenv("SECRET_KEY", SECRET)
+    insert = ["partiql", f"INSERT INTO \"{table}\" VALUE {{'pk': 'a', 'sk': 'prod'}}"]
+    for arguments in (["explain", "A"], ["explain", "B"]):
+        assert run(*arguments)[0] == 0
+    for arguments in (["explain", "C"], ["explain", "D"], ["seed", "--many", "3"], ["drop"], insert):
+        prod = "--prod" if arguments == insert else "prod"
+        assert [run(*arguments)[0], run(*arguments, prod, "--yes")[0]] == [1, 0]
+        if arguments == ["drop"]:
+            assert run("schema-load")[0] == 0
+    assert run("partiql", f"SELECT * FROM \"{table}\" WHERE pk = 'a'")[1] == ["pk sk", "a prod"]
 
 
-@pytest.mark.parametrize("name", ["seed", "scan", "patterns/get-conversation", "patterns/list-conversations"])
-def test_a_table_that_is_not_there_is_told_in_a_line(
-    name: str, run: Run, database: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "command", ["seed", "scan", "explain A", "explain C", "patterns/get-conversation", "patterns/list-conversations"]
+)
+def test_missing_table_is_reported_in_one_line(
+    command: str, run: Run, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database)
     monkeypatch.setenv("DDB_TABLE", "no-such-table")
-    status, data, said = run(name)
+    monkeypatch.setenv("SECRET_KEY", SECRET)
+    status, data, printed = run(*command.split())
     assert (status, data) == (1, [])
-    assert re.fullmatch(r"There is no table no-such-table at [^\n]+: run ./bin/ddb/schema-load first\n", said)
+    assert re.fullmatch(r"There is no table no-such-table at [^\n]+: run ./bin/ddb/schema-load first\n", printed)
 
 
-def test_a_dynamodb_that_is_not_there_is_told_in_a_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_dynamodb_is_reported_in_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:9")
-    status, data, said = run("list-tables")
+    status, data, printed = run("list-tables")
     assert (status, data) == (1, [])
-    assert re.fullmatch(r"[^\n]+ at http://127.0.0.1:9 is unavailable: [^\n]+\n", said)
+    assert re.fullmatch(r"Could not connect [^\n]+http://127.0.0.1:9[^\n]+\n", printed)
 
 
-def test_list_tables_marks_the_configured_one(run: Run, table: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    status, data, said = run("list-tables")
-    assert (status, said) == (0, "")
+def test_list_tables_marks_the_configured_table(run: Run, table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    status, data, printed = run("list-tables")
+    assert (status, printed) == (0, "")
     assert [line for line in data if line.startswith("*")] == [f"* {table}"]
     monkeypatch.setenv("DDB_TABLE", "no-such-table")
-    status, data, said = run("list-tables")
+    status, data, printed = run("list-tables")
     assert (status, table in data) == (0, True)
-    assert "no table no-such-table" in said
+    assert "no table no-such-table" in printed
 
 
 def test_list_tables_reads_every_page() -> None:
@@ -130,7 +146,7 @@ def test_scan_prints_every_item_over_all_pages(
     members = seeded.conversations.members(group_uuid=CONVERSATION_UUID)
     seeded.send(group_uuid=CONVERSATION_UUID, sender=members[0], text=HOSTILE)
     monkeypatch.setattr(tables, "_ITEMS_PER_PAGE", 10)
-    status, data, said = run("scan")
+    status, data, printed = run("scan")
     items = [json.loads(line) for line in data]
     stored = dynamodb_client.scan(TableName=table)["Items"]
     assert status == 0
@@ -140,12 +156,12 @@ def test_scan_prints_every_item_over_all_pages(
     [state] = [item for item in items if item["pk"].startswith("CONV#")]
     assert (state["seq"], state["members"].keys()) == (45, {user.uuid for user in members})
     assert HOSTILE in [item.get("message") for item in items]
-    assert re.fullmatch(r"Items: 49, requests: 5, capacity units: [\d.]+\n", said)
+    assert re.fullmatch(r"Items: 49, requests: 5, capacity units: [\d.]+\n", printed)
 
 
 def test_scan_stops_at_its_limit(run: Run, seeded: MessageStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "_ITEMS_PER_PAGE", 5)
-    status, data, said = run("scan", "--limit", "7")
+    status, data, printed = run("scan", "--limit", "7")
     assert (status, len(data)) == (0, 7)
-    assert said.startswith("Items: 7, requests: 2,")
+    assert printed.startswith("Items: 7, requests: 2,")
     assert run("scan", "--limit", "0")[0] == 2

@@ -19,15 +19,7 @@ from lib.ddb.conversations import Conversations
 from lib.ddb.items import key_of
 from lib.ddb.store import MessageStore
 from lib.users.directory import User
-from tests.support.ddb_scripts import (
-    AWS,
-    Run,
-    run_in_process,
-    seeded_database,
-    seeded_store,
-    take_for_foreign,
-    use_table,
-)
+from tests.support.ddb_scripts import Run, run_in_process, seeded_database, seeded_store, use_table
 from tests.support.old_data import GROUP, TIMES, old_conversation
 from tests.support.stores import ANNA, BERT, TableContents
 from tools.cli import console
@@ -117,8 +109,8 @@ def test_list_shows_its_calls_and_the_rows_of_the_api(
 ) -> None:
     run("explain", "C", "--text", "Hello!")
     wire.clear()
-    status, data, said = run("explain", pattern, "--limit", "3")
-    assert (status, said) == (0, "")
+    status, data, printed = run("explain", pattern, "--limit", "3")
+    assert (status, printed) == (0, "")
     assert [operation for operation, _, _ in wire] == operations
     check_calls(data, wire)
     assert "ScanIndexForward=False, ConsistentRead=True, Limit=4" in data
@@ -152,11 +144,11 @@ def test_send_shows_its_calls_and_every_item_that_it_changes(
     monkeypatch.setenv("GROUP_UPDATES", mode)
     before = contents()
     wire.clear()
-    status, data, said = run("explain", *arguments, "--text", "It's me.")
+    status, data, printed = run("explain", *arguments, "--text", "It's me.")
     check_calls(data, list(wire))
     after = contents()
     assert (status, data[1]) == (0, title)
-    assert re.fullmatch(rf'Writing to {table} at \S+, as (Augustsz|bayko): "It\'s me."\n', said)
+    assert re.fullmatch(rf'Writing to {table} at \S+, as (Augustsz|bayko): "It\'s me."\n', printed)
     [message] = [item for key, item in after.items() if key not in before and key[0].startswith("MSG#")]
     assert message["message"] == {"S": "It's me."}
     alone = mode == "stream" and title.endswith("that exists")
@@ -226,17 +218,6 @@ def test_conversation_of_an_older_backend_is_migrated_as_the_api_does(
     assert {user.uuid for user in (ANNA, BERT)} == contents.conversation(group).members.keys()
 
 
-@pytest.mark.parametrize("pattern", ["A", "C"])
-def test_missing_table_is_reported_in_one_line(
-    pattern: str, run: Run, database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", database)
-    monkeypatch.setenv("DDB_TABLE", "no-such-table")
-    status, data, said = run("explain", pattern)
-    assert (status, data) == (1, [])
-    assert re.fullmatch(r"There is no table no-such-table at [^\n]+: run ./bin/ddb/schema-load first\n", said)
-
-
 def test_refused_call_is_shown_with_its_code(run: Run, seeded: MessageStore, monkeypatch: pytest.MonkeyPatch) -> None:
     first = iter([True])
     read_for_write = Conversations.read_for_write
@@ -256,26 +237,6 @@ def test_refused_call_is_shown_with_its_code(run: Run, seeded: MessageStore, mon
     assert set(counts) == {"2"}  # both members' rows, without the refused call's
 
 
-@pytest.mark.parametrize("pattern", ["C", "D"])
-def test_table_elsewhere_is_not_written_without_prod(
-    pattern: str, run: Run, table: str, database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", AWS)
-    monkeypatch.setenv("DATABASE_URL", database)
-    monkeypatch.setattr("boto3.client", lambda *_, **__: pytest.fail("a client was made"))
-    status, data, said = run("explain", pattern, "--yes", "--text", "Hello!")
-    assert (status, data) == (1, [])
-    assert said.startswith(f'Refused to write the message "Hello!": {table} at {AWS} is no local stack')
-
-
-def test_prod_and_yes_write_and_lists_need_neither(
-    run: Run, seeded: MessageStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    take_for_foreign(monkeypatch)
-    for arguments in (["A"], ["B"], ["C", "prod", "--yes"], ["D", "prod", "--yes"]):
-        assert run("explain", *arguments)[0] == 0
-
-
 @pytest.mark.parametrize(
     ("arguments", "shown"),
     [
@@ -289,9 +250,9 @@ def test_prod_and_yes_write_and_lists_need_neither(
     ],
 )
 def test_refusal_is_one_line(arguments: list[str], shown: str, run: Run, seeded: MessageStore) -> None:
-    status, data, said = run("explain", *arguments)
+    status, data, printed = run("explain", *arguments)
     assert (status, data) == (1, [])
-    assert said.splitlines()[-1].startswith(shown)
+    assert printed.splitlines()[-1].startswith(shown)
 
 
 def test_terminal_gets_no_long_line_and_no_control_character_of_users(
