@@ -1,4 +1,4 @@
-"""The scripts in bin/db on the embedded Postgres: what they do, do again, and refuse to do."""
+"""The scripts in bin/db on the embedded Postgres: their results, their second runs, and what they refuse."""
 
 from __future__ import annotations
 
@@ -7,18 +7,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
-from lib.postgres.database import Database, drop_database
+from lib.postgres.database import Database, create_database, drop_database
 from lib.postgres.errors import DatabaseUnavailable
+from tests.integration.test_users import AUGUSTSZ
 from tests.support import scripts
+from tests.support.ddb_scripts import seeded_database
 from tests.support.fresh_machine import search_path
+from tests.support.momento_server import KEY, MomentoServer, run_momento
 from tools.local_stack.cognito import LocalPool, ensure_user
 from tools.local_stack.postgres import Postgres
 
 SEEDED = {"Augustsz", "bayko", "londo"}
 FAR = "postgresql://me:pa55word@db.example.com/cruddur"
-GUARDED = pytest.mark.parametrize("name", ["drop", "seed", "setup", "update_cognito_user_ids", "rename-user"])
+
+BAD_HANDLE = "A handle has 1 to 255 visible characters"
+BAD_NAME = "A display name has 1 to 255 characters and is not blank"
+
+server = pytest.fixture(run_momento)
 
 
 @pytest.fixture
@@ -38,7 +46,7 @@ def url(postgres_server: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 @pytest.fixture
 def pool(cognito_client: Any, ministack_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalPool]:
     """The settings of an empty user pool."""
-    pool_id = cognito_client.create_user_pool(PoolName="scripts")["UserPool"]["Id"]
+    pool_id = cognito_client.create_user_pool(PoolName=f"scripts-{uuid.uuid4().hex}")["UserPool"]["Id"]
     monkeypatch.setenv("AWS_COGNITO_USER_POOL_ID", pool_id)
     monkeypatch.setenv("AWS_COGNITO_USER_POOL_CLIENT_ID", "no client is needed")
     monkeypatch.setenv("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", ministack_url)
@@ -46,13 +54,34 @@ def pool(cognito_client: Any, ministack_url: str, monkeypatch: pytest.MonkeyPatc
     cognito_client.delete_user_pool(UserPoolId=pool_id)
 
 
+@pytest.fixture
+def shared(server: MomentoServer, monkeypatch: pytest.MonkeyPatch) -> MomentoServer:
+    """The server that the scripts' settings lead to. It is too slow for a request of the API, but not for a script."""
+    server.seconds = 0.1
+    monkeypatch.setenv("MOMENTO_API_KEY", KEY)
+    monkeypatch.setenv("MOMENTO_ENDPOINT", server.url)
+    return server
+
+
+@pytest.fixture
+def filled(url: str) -> str:
+    """The URL, now of a database with the seeded users, of whom two have Cognito ids."""
+    create_database(url)
+    return seeded_database(url)
+
+
+def users(url: str) -> list[tuple[str, str, str | None]]:
+    """The handles, display names and Cognito ids of all users."""
+    with Database(url) as database:
+        return sorted((row["handle"], row["display_name"], row["cognito_user_id"]) for row in database.all("users/all"))
+
+
 def cognito_ids(url: str) -> dict[str, str | None]:
     """The Cognito ids of all users by their handles."""
-    with Database(url) as database:
-        return {row["handle"]: row["cognito_user_id"] for row in database.all("users/all")}
+    return {handle: cognito_user_id for handle, _, cognito_user_id in users(url)}
 
 
-def test_step_by_step_and_every_step_twice(url: str, run: scripts.Run) -> None:
+def test_second_run_of_each_step_changes_nothing(url: str, run: scripts.Run) -> None:
     for name, first, second in [
         ("create", "created", "already there"),
         ("schema-load", "the schema is loaded", "the schema is loaded"),
@@ -60,8 +89,8 @@ def test_step_by_step_and_every_step_twice(url: str, run: scripts.Run) -> None:
         ("drop", "dropped", "already gone"),
     ]:
         for outcome in (first, second):
-            status, data, said = run(name)
-            assert (status, data, said.endswith(f": {outcome}\n")) == (0, [], True)
+            status, data, printed = run(name)
+            assert (status, data, printed.endswith(f": {outcome}\n")) == (0, [], True)
         if name == "seed":
             assert cognito_ids(url).keys() == SEEDED
     with Database(url) as database, pytest.raises(DatabaseUnavailable):
@@ -76,13 +105,13 @@ def test_setup_needs_no_user_pool(
     if not endpoint:
         monkeypatch.delenv("AWS_COGNITO_USER_POOL_ID")
     for _ in range(2):
-        status, _, said = run("setup")
-        assert (status, "left as they are" in said) == (0, True)
-        assert ("No Cognito user pool is configured" in said) == (not endpoint)
+        status, _, printed = run("setup")
+        assert (status, "left as they are" in printed) == (0, True)
+        assert ("No Cognito user pool is configured" in printed) == (not endpoint)
     assert cognito_ids(url).keys() == SEEDED
 
 
-def test_users_are_linked_and_unmatched_ones_are_named(
+def test_cognito_ids_are_written_and_users_without_a_match_are_listed(
     url: str, pool: LocalPool, cognito_client: Any, run: scripts.Run
 ) -> None:
     subs = {
@@ -90,51 +119,39 @@ def test_users_are_linked_and_unmatched_ones_are_named(
         for handle in ("Augustsz", "bayko", "ghost")
     }
     for name, counts in [("setup", "2 written, 0 already right"), ("update_cognito_user_ids", "0 written, 2 already")]:
-        status, _, said = run(name)
+        status, _, printed = run(name)
         assert status == 0
-        assert f"Cognito ids: {counts}" in said
-        assert "Users without a Cognito user: londo\n" in said
-        assert "Cognito users without a row in Postgres: ghost\n" in said
-        assert "@" not in said
+        assert f"Cognito ids: {counts}" in printed
+        assert "Users without a Cognito user: londo\n" in printed
+        assert "Cognito users without a row in Postgres: ghost\n" in printed
+        assert "@" not in printed
     assert cognito_ids(url) == {"Augustsz": subs["Augustsz"], "bayko": subs["bayko"], "londo": None}
 
 
-def test_update_cognito_user_ids_needs_a_pool_that_answers(
+def test_missing_user_pool_is_reported_in_one_line(
     url: str, pool: LocalPool, run: scripts.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("setup")
     monkeypatch.setenv("AWS_COGNITO_USER_POOL_ID", "us-east-1_NotThere1")
-    status, _, said = run("update_cognito_user_ids")
-    assert (status, "us-east-1_NotThere1" in said, said.count("\n")) == (1, True, 1)
+    status, _, printed = run("update_cognito_user_ids")
+    assert (status, "us-east-1_NotThere1" in printed, printed.count("\n")) == (1, True, 1)
 
 
 def arguments_of(name: str) -> list[str]:
     return ["bayko", "--handle", "bay"] if name == "rename-user" else []
 
 
-@GUARDED
-def test_database_elsewhere_is_not_touched(
-    name: str, pool: LocalPool, run: scripts.Run, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["drop", "seed", "setup", "update_cognito_user_ids", "rename-user"])
+def test_database_outside_a_local_stack_needs_prod(
+    name: str, filled: str, pool: LocalPool, run: scripts.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DATABASE_URL", FAR)
-    status, _, said = run(name, *arguments_of(name))
-    assert status == 1
-    assert said.startswith("Refused to ")
-    assert "db.example.com/cruddur is no local stack" in said
-    assert "pa55word" not in said
-
-
-@GUARDED
-def test_prod_and_yes_go_ahead(
-    name: str, url: str, pool: LocalPool, run: scripts.Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run("setup")
     monkeypatch.setattr("lib.postgres.database_url.is_local", lambda url: False)
-    words = [*arguments_of(name), "prod", "--yes"]
-    assert run(name, *words)[0] == 0
+    status, _, printed = run(name, *arguments_of(name))
+    assert (status, printed.startswith("Refused to "), "is no local stack" in printed) == (1, True, True)
+    assert run(name, *arguments_of(name), "prod", "--yes")[0] == 0
 
 
-def test_errors_of_a_process_are_told_in_lines(url: str) -> None:
+def test_process_reports_errors_in_lines(url: str) -> None:
     missing = scripts.run("db/create", DATABASE_URL="")
     assert (missing.returncode, missing.stdout) == (2, "")
     assert missing.stderr.startswith("DATABASE_URL is missing")
@@ -146,16 +163,16 @@ def test_errors_of_a_process_are_told_in_lines(url: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["create", "drop", "seed", "setup", "sessions", "schema-load", "rename-user"])
-def test_postgres_that_is_not_there_is_told_in_a_line(
+def test_unreachable_postgres_is_reported_in_one_line(
     name: str, run: scripts.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://me:pa55word@127.0.0.1:9/cruddur")
-    status, _, said = run(name, *arguments_of(name))
-    assert (status, said.startswith("Postgres at 127.0.0.1:9/"), said.count("\n")) == (1, True, 1)
-    assert "pa55word" not in said
+    status, _, printed = run(name, *arguments_of(name))
+    assert (status, printed.startswith("Postgres at 127.0.0.1:9/"), printed.count("\n")) == (1, True, 1)
+    assert "pa55word" not in printed
 
 
-def test_sessions_lists_who_is_connected(url: str, run: scripts.Run) -> None:
+def test_sessions_lists_connections(url: str, run: scripts.Run) -> None:
     run("setup")
     with Database(url) as database:
         database.all("database/sessions")  # a query of several lines
@@ -173,12 +190,12 @@ def test_connect_opens_psql(url: str, tmp_path: Path, run: scripts.Run) -> None:
     assert (done.returncode, done.stdout) == (0, "3\n"), done.stderr
 
 
-def test_connect_says_when_there_is_no_psql(run: scripts.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connect_reports_a_missing_psql(run: scripts.Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", FAR)
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    status, _, said = run("connect")
-    assert (status, "psql is not installed" in said) == (1, True)
+    status, _, printed = run("connect")
+    assert (status, "psql is not installed" in printed) == (1, True)
 
 
 def test_connect_keeps_the_password_off_the_command_line(run: scripts.Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,3 +209,73 @@ def test_connect_keeps_the_password_off_the_command_line(run: scripts.Run, monke
     assert command[2:] == ["-c", "SELECT 1"]
     assert "pa55word" not in " ".join(command)
     assert environ["PGPASSWORD"] == "pa55word"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "handle", "display_name"),
+    [
+        (["--handle", "august", "--display-name", "August 🐻"], "august", "August 🐻"),
+        (["--handle", "august"], "august", "Augustsz"),
+        (["--display-name", "August"], "Augustsz", "August"),
+        (["--handle", "Augustsz", "--display-name", "Augustsz"], "Augustsz", "Augustsz"),
+    ],
+)
+def test_rename_changes_the_given_names_of_one_user(
+    arguments: list[str], handle: str, display_name: str, filled: str, run: scripts.Run
+) -> None:
+    others = users(filled)[1:]
+    assert run("rename-user", "Augustsz", *arguments) == (0, [], f"{AUGUSTSZ.uuid} is {handle}, {display_name}\n")
+    assert users(filled) == sorted([(handle, display_name, "sub-a"), *others])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "printed"),
+    [
+        (["Augustsz", "--handle", "bayko"], "Another user has the handle bayko: nothing was changed"),
+        (["nobody", "--handle", "somebody"], "No user has the handle nobody"),
+        (["Augustsz"], "Give a new handle, a new display name, or both"),
+        *((["Augustsz", "--handle", handle], BAD_HANDLE) for handle in ("", " august", "an\u200bna", "x" * 256)),
+        *((["Augustsz", "--display-name", name], BAD_NAME) for name in (" ", "x" * 256, "a\0b")),
+    ],
+)
+def test_impossible_rename_prints_a_sentence_and_changes_nothing(
+    filled: str, run: scripts.Run, arguments: list[str], printed: str
+) -> None:
+    before = users(filled)
+    assert run("rename-user", *arguments) == (1, [], f"{printed}\n")
+    assert users(filled) == before
+
+
+def test_rename_invalidates_the_shared_cache(filled: str, shared: MomentoServer, run: scripts.Run) -> None:
+    assert run("rename-user", "Augustsz", "--handle", "august")[0] == 0
+    assert [entry.text for entry in shared.caches["cruddur"].values()] == [b""] * 3  # the id and both handles
+
+
+def test_rename_without_the_cache_stands_and_warns(filled: str, shared: MomentoServer, run: scripts.Run) -> None:
+    shared.fault = grpc.StatusCode.UNAVAILABLE
+    status, _, printed = run("rename-user", "Augustsz", "--handle", "august")
+    renamed, warning = printed.splitlines()
+    assert (status, renamed) == (1, f"{AUGUSTSZ.uuid} is august, Augustsz")
+    assert warning.startswith(
+        "Could not invalidate the shared cache; some processes may use the old data for up to 660 seconds. "
+    )
+    assert KEY not in warning
+    assert ("august", "Augustsz", "sub-a") in users(filled)
+    assert shared.calls == ["Set"]
+
+
+@pytest.mark.parametrize("fault", [None, grpc.StatusCode.UNAVAILABLE])
+def test_new_cognito_id_invalidates_the_shared_cache_or_warns(
+    fault: grpc.StatusCode | None,
+    filled: str,
+    shared: MomentoServer,
+    pool: LocalPool,
+    cognito_client: Any,
+    run: scripts.Run,
+) -> None:
+    sub = ensure_user(cognito_client, pool, handle="Augustsz", display_name="A", email="augustsz@example.com")
+    shared.fault = fault
+    status, _, printed = run("update_cognito_user_ids")
+    assert (status, "Could not invalidate" in printed) == ((1, True) if fault else (0, False))
+    assert len(shared.caches["cruddur"]) == (0 if fault else 2)  # the old id and the new one
+    assert cognito_ids(filled)["Augustsz"] == sub

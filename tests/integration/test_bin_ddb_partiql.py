@@ -1,16 +1,24 @@
-"""bin/ddb/partiql on a real engine: what it prints, what it says, and what it refuses."""
+"""bin/ddb/partiql on a real engine, and the statements that bin/ddb/explain shows for writes."""
 
 from __future__ import annotations
 
 import json
 import re
+from contextlib import closing
 from typing import Any
 
+import boto3
 import pytest
 
+from lib.ddb.cursors import CursorSigner
 from lib.ddb.schema import MESSAGE_GROUP_INDEX
-from lib.ddb.store import MessageStore
+from lib.ddb.sequence_numbers import SequenceNumbers
+from lib.ddb.store import MessageStore, StreamedMessageStore
+from lib.ddb.table import Table
 from tests.support.ddb_scripts import HOSTILE, Run, run_in_process, seeded_database, seeded_store, use_table
+from tests.support.stores import ANNA, BERT, TableContents
+from tools.explain.partiql import write
+from tools.explain.recorder import Call, record
 from tools.seed.conversation import CONVERSATION_UUID
 
 STEERING = "\x1b[2J\x9b31m\x7f \u202eevil"
@@ -123,3 +131,39 @@ def test_control_characters_are_escaped(
         assert data == [f'{{"message": "{text}"}}' for text in spelled]
     else:
         assert data == ["message", *spelled]
+
+
+@pytest.mark.parametrize("store_type", [MessageStore, StreamedMessageStore])
+def test_statements_of_all_writes_leave_the_same_table_and_are_refused_again(
+    store_type: type[MessageStore], dynamodb_url: str, dynamodb_client: Any, table: str
+) -> None:
+    with closing(boto3.client("dynamodb", endpoint_url=dynamodb_url)) as client:
+        calls = record(client)
+        store = store_type(Table(client, table), CursorSigner("any"))
+        group = store.send_to_user(sender=ANNA, receiver=BERT, text="It's the first").group_uuid
+        sent = [store.send(group_uuid=group, sender=user, text=f"after {user.handle}") for user in (BERT, ANNA)]
+        if store_type is StreamedMessageStore:
+            assert SequenceNumbers(Table(client, table)).update(group, sent) == 2
+    writing_calls = [call for call in calls if call.writes]
+    assert len(writing_calls) == (4 if store_type is StreamedMessageStore else 3)
+    contents = TableContents(dynamodb_client, table)
+    items = sorted_by_key(contents)
+    contents.clear()
+    for call in writing_calls:
+        repeat(dynamodb_client, call)
+    assert sorted_by_key(contents) == items
+    for call in writing_calls:
+        with pytest.raises(dynamodb_client.exceptions.TransactionCanceledException):
+            repeat(dynamodb_client, call)
+
+
+def repeat(client: Any, call: Call) -> None:
+    """Run the statements of a call's writes in one transaction."""
+    statements = [write(action, arguments) for action, arguments in call.writes]
+    client.execute_transaction(
+        TransactStatements=[{"Statement": part.text, "Parameters": part.parameters} for part in statements if part]
+    )
+
+
+def sorted_by_key(contents: TableContents) -> list[dict[str, Any]]:
+    return sorted(contents.items(), key=lambda item: (item["pk"]["S"], item["sk"]["S"]))

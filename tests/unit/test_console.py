@@ -1,4 +1,4 @@
-"""What the scripts share: exit statuses, readable output, and the confirmation of destructive actions."""
+"""The shared parts of the scripts: exit statuses, readable output, and the confirmation of destructive actions."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_bug_keeps_its_traceback() -> None:
 
 @pytest.mark.parametrize(("result", "status"), [(None, 0), (0, 0), (3, 3)])
 def test_result_of_the_function_is_the_exit_status(result: int | None, status: int) -> None:
-    assert exit_status(console.script("Give it.")(lambda: result), []) == status
+    assert exit_status(console.script("Exit.")(lambda: result), []) == status
 
 
 def test_table_in_a_pipe_keeps_every_character(capsys: pytest.CaptureFixture[str]) -> None:
