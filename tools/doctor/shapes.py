@@ -54,16 +54,13 @@ def problems(item: Item) -> dict[Code, list[str]]:
     kind = kind_of(item)
     if kind is None:
         return {Code.ITEM_MALFORMED: ["pk"]}
-    malformed = _malformed(item, _FORMS[kind])
-    if not malformed and kind is Kind.STATE:
-        malformed = _malformed_in_state(item)
-    if not malformed and kind is Kind.RECEIPT:
-        malformed = _malformed_in_receipt(item)
-    attributes = _lacking_names(item)
-    if kind is not Kind.ROW and GROUP in item:
-        attributes.append(GROUP)
-    found = {Code.ITEM_MALFORMED: _malformed_keys(item, kind) + malformed, Code.ITEM_ATTRIBUTES: attributes}
-    return {code: names for code, names in found.items() if names}
+    malformed = _malformed(item, _FORMS[kind]) or _malformed_inside(item, kind)
+    wrongly_indexed = [GROUP] if kind is not Kind.ROW and GROUP in item else []
+    names_by_code = {
+        Code.ITEM_MALFORMED: _malformed_keys(item, kind) + malformed,
+        Code.ITEM_ATTRIBUTES: _lacking_names(item) + wrongly_indexed,
+    }
+    return {code: names for code, names in names_by_code.items() if names}
 
 
 def readable(item: Item) -> bool:
@@ -152,14 +149,15 @@ def _lacking_names(item: Item) -> list[str]:
     return [name for name in NAMES if kind_of(item) in (Kind.MESSAGE, Kind.ROW) and text(item, name) is None]
 
 
-def _malformed_in_state(item: Item) -> list[str]:
-    members = item["members"]["M"]
-    wrong = len(members) != 2 or any(_malformed(member.get("M", {}), _MEMBER) for member in members.values())
-    return [*(["members"] if wrong else []), *([] if _is_time(item["last_message_at"]["S"]) else ["last_message_at"])]
-
-
-def _malformed_in_receipt(item: Item) -> list[str]:
-    """A receipt's answer is a message of the receipt's user."""
-    answer = item["answer"]["M"]
-    is_message = {"pk", "sk"} <= answer.keys() and kind_of(answer) is Kind.MESSAGE and readable(answer)
-    return [] if is_message and text(answer, "user_uuid") == parts(item)[0] else ["answer"]
+def _malformed_inside(item: Item, kind: Kind) -> list[str]:
+    """The malformed maps and times. A state has two members; a receipt's answer is a message of the receipt's user."""
+    right = {}
+    if kind is Kind.STATE:
+        members = [member.get("M", {}) for member in item["members"]["M"].values()]
+        right["members"] = len(members) == 2 and not any(_malformed(member, _MEMBER) for member in members)
+        right["last_message_at"] = _is_time(item["last_message_at"]["S"])
+    elif kind is Kind.RECEIPT:
+        answer = item["answer"]["M"]
+        is_message = {"pk", "sk"} <= answer.keys() and kind_of(answer) is Kind.MESSAGE and readable(answer)
+        right["answer"] = is_message and text(answer, "user_uuid") == parts(item)[0]
+    return [name for name in right if not right[name]]
