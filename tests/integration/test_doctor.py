@@ -125,8 +125,8 @@ def test_doctor_repairs_while_users_write(dynamodb_client: Any, table: str, cont
     assert repairs[-1].left == []
     assert codes == [[]] * 5, "a sound table gives no finding while users write"
     assert run().codes == []
-    for conversation, texts in texts_of.items():
-        contents.check(conversation, texts)
+    for conversation, expected in texts_of.items():
+        contents.check(conversation, expected)
 
 
 @pytest.fixture
