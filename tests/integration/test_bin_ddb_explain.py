@@ -24,7 +24,7 @@ from tests.support.old_data import GROUP, TIMES, old_conversation
 from tests.support.stores import ANNA, BERT, TableContents
 from tools.cli import console
 from tools.cli.tables import value_to_json
-from tools.explain.formatting import filled
+from tools.explain.recorder import filled
 from tools.seed.conversation import CONVERSATION_UUID
 
 AUGUSTSZ, LONDO = "76d2f241-a860-4d8b-a8e3-6cd68db75ab9", "a94d17c6-5e2b-4f80-8c3d-06e7b952f1da"

@@ -80,11 +80,11 @@ def test_statements_insert_update_and_delete_an_item(run: Run, table: str, dynam
     key = ["a", "b"]
     insert = f"INSERT INTO \"{table}\" VALUE {{'pk': ?, 'sk': ?, 'n': 1}}"
     assert run("partiql", insert, *key)[:2] == (0, [])
-    taken = "There is an item with that key already: nothing was inserted\n"
+    taken = "An item with this key exists: nothing was inserted\n"
     assert run("partiql", insert, *key) == (1, [], taken)
     update = f'UPDATE "{table}" SET n = 2 WHERE pk = ? AND sk = ? AND n = 1 RETURNING ALL NEW *'
     assert run("partiql", "--json", update, *key)[:2] == (0, ['{"pk": "a", "sk": "b", "n": 2}'])
-    missed = "There is no item with that key, or not as WHERE has it: nothing was changed\n"
+    missed = "No item has this key and meets the conditions: nothing was changed\n"
     assert run("partiql", update, *key) == (1, [], missed)
     status, _, printed = run("partiql", f'DELETE FROM "{table}" WHERE pk = ? AND sk = ?', *key)
     assert (status, printed.startswith("Done, requests: 1, ")) == (0, True)

@@ -11,9 +11,8 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from lib.ddb.items import Item
-from tools.explain.formatting import describe_query, filled
 from tools.explain.item_diff import ItemChange, ItemDiff, item_changes
-from tools.explain.recorder import record
+from tools.explain.recorder import describe_query, filled, record
 
 KEY = {"pk": {"S": "a"}, "sk": {"S": "1"}}
 

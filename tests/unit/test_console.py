@@ -104,33 +104,31 @@ class Terminal(io.StringIO):
         return True
 
 
-FAR, LOCAL = (
-    "Refused to drop it: db.example.com/cruddur is no local",
-    "Refused to drop it: localhost/cruddur is a local",
-)
+REFUSED = "Refused to drop it: db.example.com/cruddur"
+UNSURE = f"{REFUSED} is no local stack. If you mean it, add `prod`.\n"
+QUESTION = "About to drop it: db.example.com/cruddur\nType cruddur to go on: "
+OTHER_NAME = "Nothing was done: the answer was not cruddur\n"
 
 
 @pytest.mark.parametrize(
-    ("words", "local", "typed", "status", "printed"),
+    ("words", "is_local", "typed", "status", "printed"),
     [
         ([], True, None, 0, ""),
         (["prod", "--yes"], False, None, 0, ""),
-        (["--yes", "prod"], False, None, 0, ""),
-        (["prod", "--yes"], True, None, 0, ""),
-        (["prod"], False, "cruddur\n", 0, "About to drop it: db.example.com/cruddur\nType cruddur to go on: "),
-        ([], False, "cruddur\n", 1, f"{FAR} stack. If you mean it, add `prod`.\n"),
-        (["--yes"], False, "cruddur\n", 1, f"{FAR} stack. If you mean it, add `prod`.\n"),
-        (["prod"], False, None, 1, f"{FAR} stack, and there is no terminal to ask at. Add --yes.\n"),
-        (["prod"], True, None, 1, f"{LOCAL} stack. Leave `prod` out.\n"),
-        (["prod"], False, "crudder\n", 1, "Nothing was done: the answer was not cruddur\n"),
-        (["prod"], False, "", 1, "Nothing was done: the answer was not cruddur\n"),
-        (["prod"], True, "something\n", 1, "Nothing was done: the answer was not cruddur\n"),
+        (["--yes", "prod"], True, None, 0, ""),
+        (["prod"], False, "cruddur\n", 0, QUESTION),
+        ([], False, "cruddur\n", 1, UNSURE),
+        (["--yes"], False, "cruddur\n", 1, UNSURE),
+        (["prod"], False, None, 1, f"{REFUSED}: there is no terminal to ask at. Add --yes.\n"),
+        (["prod"], False, "crudder\n", 1, OTHER_NAME),
+        (["prod"], False, "", 1, OTHER_NAME),
+        (["prod"], True, "something\n", 1, OTHER_NAME),
         (["production"], True, None, 2, "'production' is not 'prod'.\n"),
     ],
 )
 def test_destructive_action_needs_consent_that_fits_its_target(
     words: list[str],
-    local: bool,
+    is_local: bool,
     typed: str | None,
     status: int,
     printed: str,
@@ -138,18 +136,16 @@ def test_destructive_action_needs_consent_that_fits_its_target(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("cruddur\n") if typed is None else Terminal(typed))
-    dropped = False
+    dropped = []
 
     @console.script("Drop it.")
     @console.destructive()
-    def main(confirm: console.Confirmation) -> None:
-        nonlocal dropped
-        place = "localhost/cruddur" if local else "db.example.com/cruddur"
-        confirm("drop it", console.Target(place, "cruddur", local))
-        dropped = True
+    def main() -> None:
+        console.confirm("drop it", console.Target("db.example.com/cruddur", "cruddur", is_local))
+        dropped.append(True)
 
     assert exit_status(main, words) == status
-    assert dropped == (status == 0)
+    assert bool(dropped) == (status == 0)
     assert capsys.readouterr().err.endswith(printed)
 
 

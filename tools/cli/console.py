@@ -1,7 +1,7 @@
-"""Shared parts of the scripts in bin/: click commands, output, one-line errors, and confirmations.
+"""What all scripts in bin/ share: click commands, output, one-line errors, and confirmations.
 
-Data goes to standard output and status messages to standard error, so that scripts work in pipes. Knows no module but
-the settings: each script names the errors that it reports.
+A script prints data to standard output and status messages to standard error, so that it works in a pipe. It names the
+errors that it expects; this module loads no other part of the system but the settings.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +18,7 @@ import click
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -77,8 +77,8 @@ def one_line(text: str) -> str:
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, upright: bool = False) -> None:
     """Print rows of data under headings, in a pipe one line per row; None becomes `-`.
 
-    A terminal that is too narrow folds the values. With `upright`, a terminal of less than half the width shows each
-    row as a block of lines.
+    A terminal that is too narrow folds the values. With `upright`, a table of more than twice the terminal's width
+    becomes a block of lines for each row.
     """
     columns = list(columns)
     cells = [["-" if value is None else one_line(str(value)) for value in row] for row in rows]
@@ -160,53 +160,50 @@ class Target:
     is_local: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Confirmation:
-    """The command line's consent to a destructive action."""
-
-    prod: bool
-    yes: bool
-    word: str = "prod"
-
-    def __call__(self, action: str, target: Target) -> None:
-        """Return if the action, such as "drop the database", may happen, else raise Refused."""
-        refused = f"Refused to {action}: {target.place} is {'a' if target.is_local else 'no'} local stack"
-        if not self.prod:
-            if target.is_local:
-                return
-            raise Refused(f"{refused}. If you mean it, add `{self.word}`.")
-        if self.yes:
-            return
-        if not sys.stdin.isatty():
-            if target.is_local:
-                raise Refused(f"{refused}. Leave `{self.word}` out.")
-            raise Refused(f"{refused}, and there is no terminal to ask at. Add --yes.")
-        print_status(f"About to {action}: {target.place}")
-        if ask(f"Type {target.name} to go on: ") != target.name:
-            raise Refused(f"Nothing was done: the answer was not {target.name}")
-
-
 def destructive(word: Literal["prod", "--prod"] = "prod") -> Callable[[Function], Function]:
-    """Give a command the argument `prod` and the option `--yes`, and its function a Confirmation as `confirm`.
+    """Give a command the argument `prod` and the option `--yes`; its function calls `confirm` before it acts.
 
-    Scripts that take any words as arguments have the option `--prod` instead.
+    A script whose arguments may be any words has the option `--prod` instead.
     """
+
+    def remember(context: click.Context, parameter: click.Parameter, value: object) -> None:
+        context.meta[f"{parameter.name}"] = value
+
     meaning = "required unless the target is a local stack"
+    hidden: dict[str, Any] = {"expose_value": False, "callback": remember}
     if word == "prod":
-        consent = click.argument(word, required=False, type=click.Choice([word]), metavar=f"[{word}]", help=meaning)
+        prod = click.argument(word, required=False, type=click.Choice([word]), metavar="[prod]", help=meaning, **hidden)
     else:
-        consent = click.option(word, is_flag=True, help=meaning)
+        prod = click.option(word, is_flag=True, help=meaning, **hidden)
+    yes = click.option("--yes", is_flag=True, help=f"with {word}: do not ask to type the target's name", **hidden)
+    return lambda function: prod(yes(function))
 
-    def decorate(function: Function) -> Function:
-        @consent
-        @click.option("--yes", is_flag=True, help=f"with {word}: do not ask to type the target's name")
-        @wraps(function)
-        def run(*args: Any, prod: str | bool | None, yes: bool, **parameters: Any) -> Any:
-            return function(*args, confirm=Confirmation(bool(prod), yes, word), **parameters)
 
-        return run
+def confirm(action: str, target: Target) -> None:
+    """Return if the command line allows the action, such as "drop the database", else raise Refused."""
+    context = click.get_current_context()
+    if context.meta["prod"]:
+        confirm_by_name(action, target, yes=context.meta["yes"])
+    elif not target.is_local:
+        [word] = [parameter.opts[0] for parameter in context.command.params if parameter.name == "prod"]
+        raise Refused(f"Refused to {action}: {target.place} is no local stack. If you mean it, add `{word}`.")
 
-    return decorate
+
+def confirm_by_name(action: str, target: Target, *, yes: bool) -> None:
+    """Return with `yes`, or if the person at the terminal types the target's name, else raise Refused."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Refused(f"Refused to {action}: {target.place}: there is no terminal to ask at. Add --yes.")
+    print_status(f"About to {action}: {target.place}")
+    if ask(f"Type {target.name} to go on: ") != target.name:
+        raise Refused(f"Nothing was done: the answer was not {target.name}")
+
+
+def progress_bar() -> Progress:
+    """A bar on the terminal that vanishes at its end; nothing in a pipe."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal)
 
 
 def ask(question: str) -> str:

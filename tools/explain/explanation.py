@@ -1,6 +1,7 @@
-"""Prints an explanation and the run behind it: SQL, PartiQL, calls, changes of items, and capacity units.
+"""Prints the explanation of a pattern: SQL, PartiQL, calls, changes of items, capacity units, and takeaway.
 
-All but the explanation's own text comes from recorded calls. This module knows no pattern.
+The text and the SQL come from tools/explain/sql_equivalents.py, all else from recorded calls. This module knows no
+pattern.
 """
 
 from __future__ import annotations
@@ -14,9 +15,8 @@ from lib.ddb import keys
 from lib.ddb.items import Item, key_of
 from tools.cli.console import one_line, print_data, print_folded, print_table
 from tools.explain import partiql
-from tools.explain.formatting import filled, options
 from tools.explain.item_diff import ItemChange
-from tools.explain.recorder import Call
+from tools.explain.recorder import Call, filled, read_options
 from tools.explain.sql_equivalents import Explanation
 
 
@@ -30,8 +30,10 @@ def print_explanation(
     columns: Sequence[str] = (),
     rows: Iterable[Sequence[object]] = (),
 ) -> None:
-    """Print a pattern with the `values` of its SQL, the calls of the request, those of the function on the table's
-    stream, what they changed, and the rows of a list.
+    """Print an explanation; `values` are those of its SQL.
+
+    `calls` are those of the request, `function_calls` those of the function on the table's stream, and `changes` what
+    all of them changed. A list has `columns` and `rows`.
     """
     all_calls = [*calls, *function_calls]
     _print_section(explanation.title, [explanation.question])
@@ -92,7 +94,7 @@ def _print_call(number: int, call: Call) -> None:
         if "Key" in call.arguments:
             print_folded(_name(call.arguments["Key"]), lead="      key ")
         _print_expressions(call.arguments, KeyConditionExpression="      key condition ")
-        print_folded(options(call.arguments), lead="      ")
+        print_folded(read_options(call.arguments), lead="      ")
 
 
 def _print_expressions(arguments: Mapping[str, Any], **leads: str) -> None:

@@ -8,29 +8,30 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from lib.ddb.errors import StoreError, translate_errors
 from lib.ddb.items import Item
-from lib.ddb.schema import table_definition
 from lib.ddb.table import ABSENT
+from tools.explain.recorder import PLACEHOLDER
 
-_TAKEN = "There is an item with that key already: nothing was inserted"
+_TAKEN = "An item with this key exists: nothing was inserted"
 _REFUSALS = {
-    "ConditionalCheckFailedException": "There is no item with that key, or not as WHERE has it: nothing was changed",
+    "ConditionalCheckFailedException": "No item has this key and meets the conditions: nothing was changed",
     "DuplicateItem": _TAKEN,
     "DuplicateItemException": _TAKEN,
     "ResourceNotFoundException": "There is no such table or index",
+    "ValidationException": "DynamoDB refuses the statement: {}",
 }
 
 _STRING = re.compile(r"'(?:[^']|'')*'")
-_PLACEHOLDER = re.compile(r":\w+")
 
 
 class StatementRefused(StoreError):
-    """DynamoDB does not run the statement; the message says why."""
+    """DynamoDB refuses the statement; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,9 @@ class Statement:
 
 
 def run(client: Any, statement: Statement, *, limit: int | None = None) -> Iterator[Item]:
-    """The items that a statement gives, over all pages, or the first `limit`.
+    """The items of a statement's result, over all pages, or the first `limit`.
 
-    With ORDER BY the limit is not passed on: DynamoDB orders what the limit has left
+    With ORDER BY the request has no limit, because DynamoDB applies the limit before it orders
     (https://github.com/aws/aws-sdk-go-v2/issues/2917). Raises StatementRefused, StoreUnavailable.
     """
     arguments: dict[str, Any] = {"Statement": statement.text, "ReturnConsumedCapacity": "TOTAL"}
@@ -52,52 +53,40 @@ def run(client: Any, statement: Statement, *, limit: int | None = None) -> Itera
         arguments["Parameters"] = statement.parameters
     if limit and not re.search(r"\bORDER\b", _STRING.sub("?", statement.text), re.IGNORECASE):
         arguments["Limit"] = limit
-    count = 0
-    while True:
-        answer = _execute(client, arguments)
-        for item in answer.get("Items", []):
-            yield item
-            count += 1
-            if count == limit:
-                return
-        if "NextToken" not in answer:
-            return
-        arguments["NextToken"] = answer["NextToken"]
+    return islice(_items(client, arguments), limit)
 
 
 def reads(text: str) -> bool:
-    """Whether a statement is a SELECT; any other is taken to write."""
+    """Whether a statement is a SELECT; every other statement counts as a write."""
     return re.match(r"\s*SELECT\b", text, re.IGNORECASE) is not None
 
 
 def may_read_everything(text: str) -> bool:
-    """Whether a SELECT may read its whole table or index: a part of WHERE between two OR names no partition key by `=`
-    or IN. Brackets do not count, so a rare SELECT of one partition counts as well.
+    """Whether a SELECT may read its whole table or index: an alternative of WHERE names no partition key by `=` or IN.
 
-    The keys are those of this system's table.
+    The keys are those of this system's table. The function ignores brackets, so it is also true for a few statements
+    that read one partition.
     """
     source, *conditions = re.split(r"\bWHERE\b", _STRING.sub("?", text), maxsplit=1, flags=re.IGNORECASE)
-    definition = table_definition("any")
-    if re.search(r'\.\s*"', source):
-        definition = definition["GlobalSecondaryIndexes"][0]
-    key = definition["KeySchema"][0]["AttributeName"]
+    key = "message_group_uuid" if re.search(r'\.\s*"', source) else "pk"
     names_key = re.compile(rf'(?<!NOT )(?<![\w"])"?{key}"?\s*(=|(?i:IN)\b)')
     alternatives = re.split(r"\bOR\b", "".join(conditions), flags=re.IGNORECASE)
     return not all(names_key.search(alternative) for alternative in alternatives)
 
 
 def select(query: Mapping[str, Any]) -> str:
-    """The statement that gives what a Query gives, with its values in place; PartiQL has no Limit."""
+    """The statement with the result of a Query, with its values in place; PartiQL has no Limit."""
     conditions = [query["KeyConditionExpression"], _as_partiql(query.get("FilterExpression", ""))]
     values = query["ExpressionAttributeValues"]
-    where = _PLACEHOLDER.sub(lambda match: _literal(values[match[0]]), " AND ".join(filter(None, conditions)))
+    where = PLACEHOLDER.sub(lambda match: _literal(values[match[0]]), " AND ".join(filter(None, conditions)))
     order = "" if query.get("ScanIndexForward", True) else " ORDER BY sk DESC"
     return f'SELECT * FROM "{query["TableName"]}" WHERE {where}{order}'  # noqa: S608 - the values are quoted
 
 
 def write(action: str, arguments: Mapping[str, Any]) -> Statement | None:
-    """The statement that does what a Put, Update or Delete does; None for a Put where an item may be, which PartiQL
-    does not have.
+    """The statement with the effect of a Put, Update or Delete; None for a Put that may replace an item.
+
+    PartiQL has no such Put.
     """
     table, condition = f'"{arguments["TableName"]}"', arguments.get("ConditionExpression", "")
     if action == "Put":
@@ -113,18 +102,19 @@ def write(action: str, arguments: Mapping[str, Any]) -> Statement | None:
     return _bound(f"UPDATE {table} {changes} WHERE {where}", values)
 
 
-def _execute(client: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    with translate_errors():
-        try:
-            answer: dict[str, Any] = client.execute_statement(**arguments)
-        except ClientError as error:
-            refused = error.response["Error"]
-            if refused["Code"] == "ValidationException":
-                raise StatementRefused(f"DynamoDB refuses the statement: {refused['Message']}") from error
-            if refused["Code"] in _REFUSALS:
-                raise StatementRefused(_REFUSALS[refused["Code"]]) from error
-            raise
-    return answer
+def _items(client: Any, arguments: dict[str, Any]) -> Iterator[Item]:
+    while True:
+        with translate_errors():
+            try:
+                response = client.execute_statement(**arguments)
+            except ClientError as error:
+                if sentence := _REFUSALS.get(error.response["Error"]["Code"]):
+                    raise StatementRefused(sentence.format(error.response["Error"]["Message"])) from error
+                raise
+        yield from response.get("Items", [])
+        if "NextToken" not in response:
+            return
+        arguments["NextToken"] = response["NextToken"]
 
 
 def _literal(value: Mapping[str, Any]) -> str:
@@ -134,7 +124,7 @@ def _literal(value: Mapping[str, Any]) -> str:
 
 def _bound(text: str, values: Mapping[str, Any]) -> Statement:
     """A statement whose parameters are named as those of an expression."""
-    return Statement(_PLACEHOLDER.sub("?", text), [values[name] for name in _PLACEHOLDER.findall(text)])
+    return Statement(PLACEHOLDER.sub("?", text), [values[name] for name in PLACEHOLDER.findall(text)])
 
 
 def _as_partiql(condition: str) -> str:

@@ -1,14 +1,13 @@
-"""Shared parts of the scripts in bin/ddb/patterns: the options of a page, and the output of queries and their cost.
+"""What bin/ddb/explain and the scripts in bin/ddb/patterns share: a store that records its calls, and lists of rows.
 
 The rows come from the API's own services, so that a script lists what the API lists.
 """
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Mapping
-from functools import wraps
-from typing import Any, TypeVar
+from secrets import token_hex
+from typing import TypeVar
 
 import click
 
@@ -20,36 +19,52 @@ from lib.ddb.store import MessageStore
 from services.validation import MAX_LIMIT
 from tools.cli import console
 from tools.cli.tables import connect, open_table
-from tools.explain.formatting import describe_query
-from tools.explain.recorder import record
+from tools.explain.item_diff import ItemDiff
+from tools.explain.recorder import describe_query, record
 
 T = TypeVar("T")
 
 
-class Explorer:
-    """Runs a service on a store and shows its rows, queries and cost."""
+class RecordedStore:
+    """A store on the configured table, the calls that it sends, and the items that they change."""
+
+    def __init__(self, store_type: type[MessageStore] = MessageStore, *, secret: str = "") -> None:
+        """Raises SettingsError, StoreUnavailable."""
+        settings = load(DynamoDBSettings)
+        client = connect(settings)
+        self.table = open_table(client, settings)
+        # Within one run any key can sign cursors.
+        self.store = store_type(self.table, CursorSigner(secret or token_hex()))
+        self.diff = ItemDiff(connect(settings), settings.ddb_table)
+        self.calls = record(client, before_write=self.diff.remember)
+
+
+class RowLister(RecordedStore):
+    """Lists rows of a service, and prints its queries and their cost."""
 
     def __init__(self, limit: int, cursor: str | None, every_page: bool) -> None:
         """Raises SettingsError, StoreUnavailable."""
-        settings = load(DynamoDBSettings)
+        try:
+            self._secret = load(ApiSettings).secret_key
+        except SettingsError:
+            if cursor:
+                raise
+            self._secret = ""
+        super().__init__(secret=self._secret)
         self.limit = f"{limit}"
         self._cursor = cursor
         self._every_page = every_page
-        self._client = connect(settings)
-        self._secret = _secret_key(needed=cursor is not None)
-        # Within one run any key can sign cursors.
-        cursors = CursorSigner(self._secret or secrets.token_hex())
-        self.store = MessageStore(open_table(self._client, settings), cursors)
 
-    def show(self, read: Callable[[str | None], Page[T]], columns: Mapping[str, Callable[[T], object]]) -> None:
+    def print_rows(self, read: Callable[[str | None], Page[T]], columns: Mapping[str, Callable[[T], object]]) -> None:
         """Print the page after the cursor, or all pages from there; `columns` maps a heading to a function of a row."""
-        calls, usage = record(self._client), start_metering()
+        self.calls.clear()
+        usage = start_metering()
         page = read(self._cursor)
         rows = page.items
         while self._every_page and page.next_cursor:
             page = read(page.next_cursor)
             rows += page.items
-        for call in calls:
+        for call in self.calls:
             if call.operation == "Query":
                 console.print_status(describe_query(call.arguments))
         console.print_table(columns, ([value(row) for value in columns.values()] for row in rows))
@@ -59,23 +74,9 @@ class Explorer:
             console.print_status(next_page)
 
 
-def explores(function: console.Function) -> console.Function:
-    """Give a command the options of a page, and its function an Explorer as `explorer`."""
-
-    @click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=20, metavar="N", help="rows of a page")
-    @click.option("--cursor", help="continue at this cursor of an earlier run; needs SECRET_KEY")
-    @click.option("--all", "every_page", is_flag=True, help="print all following pages too")
-    @wraps(function)
-    def run(*args: Any, limit: int, cursor: str | None, every_page: bool, **parameters: Any) -> Any:
-        return function(*args, explorer=Explorer(limit, cursor, every_page), **parameters)
-
-    return run
-
-
-def _secret_key(*, needed: bool) -> str | None:
-    try:
-        return load(ApiSettings).secret_key
-    except SettingsError:
-        if needed:
-            raise
-        return None
+def page_options(function: console.Function) -> console.Function:
+    """Give a command the options of a page, which are the arguments of RowLister."""
+    limit = click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=20, metavar="N", help="rows of a page")
+    cursor = click.option("--cursor", help="start after this cursor, which an earlier run printed; needs SECRET_KEY")
+    every_page = click.option("--all", "every_page", is_flag=True, help="print all following pages too")
+    return limit(cursor(every_page(function)))
