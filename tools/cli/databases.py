@@ -1,11 +1,32 @@
-"""The database as a target of destructive actions. For scripts, not for the API."""
+"""What the scripts that change users share: the database as a target, and the update of Cognito ids."""
 
 from __future__ import annotations
 
+from lib.cache.shared import shared_cache
+from lib.config import CacheSettings, load
+from lib.identity.cognito import UserPool
 from lib.postgres import database_url
-from tools.cli.console import Target
+from lib.postgres.database import Database
+from lib.users.cache import stale_data_warnings
+from lib.users.directory import link_cognito_users
+from tools.cli.console import Target, print_status, stderr
 
 
 def database_target(url: str) -> Target:
-    """The database of this URL as a target."""
+    """The database of this URL as a target of destructive actions."""
     return Target(database_url.describe(url), database_url.database_name(url), database_url.is_local(url))
+
+
+def link_users(database: Database, pool: UserPool) -> int:
+    """Write the Cognito ids to Postgres and print the result; return the exit status.
+
+    The status is 1 if the shared cache may still have old ids. Raises CognitoError, DatabaseUnavailable.
+    """
+    settings = load(CacheSettings)
+    shared = shared_cache(settings, for_script=True)
+    with stderr.status("Reading the Cognito users …"):
+        link = link_cognito_users(database, pool.users(), shared)
+    warnings = stale_data_warnings(shared, settings)
+    for line in [*link.report(), *warnings]:
+        print_status(line)
+    return 1 if warnings else 0
