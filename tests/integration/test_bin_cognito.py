@@ -44,10 +44,10 @@ def crowded_pool(cognito_client: Any) -> Iterator[LocalPool]:
 @pytest.fixture
 def pool(cognito_client: Any, ministack_url: str, monkeypatch: pytest.MonkeyPatch) -> LocalPool:
     """The settings of the local stack's pool, with one user in it."""
-    made = ensure_pool(cognito_client)
-    ensure_user(cognito_client, made, handle="Augustsz", display_name="Augustsz", email="augustsz@example.com")
-    configure(monkeypatch, made, ministack_url)
-    return made
+    pool = ensure_pool(cognito_client)
+    ensure_user(cognito_client, pool, handle="Augustsz", display_name="Augustsz", email="augustsz@example.com")
+    configure(monkeypatch, pool, ministack_url)
+    return pool
 
 
 def configure(monkeypatch: pytest.MonkeyPatch, pool: LocalPool, endpoint: str) -> None:
@@ -56,34 +56,34 @@ def configure(monkeypatch: pytest.MonkeyPatch, pool: LocalPool, endpoint: str) -
     monkeypatch.setenv("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", endpoint)
 
 
-def test_list_users_pages_past_sixty_and_survives_a_user_without_a_handle(
+def test_list_users_reads_all_pages_and_prints_a_user_without_a_handle(
     crowded_pool: LocalPool, ministack_url: str, run: scripts.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configure(monkeypatch, crowded_pool, ministack_url)
-    status, (heading, *lines), said = run("list-users")
+    status, (heading, *lines), printed = run("list-users")
     assert (status, heading) == (0, "username preferred_username sub status e-mail")
-    assert said.endswith(f"{CROWD + 1} users\n")
+    assert printed.endswith(f"{CROWD + 1} users\n")
     handles = {line.split()[0]: line.split()[1] for line in lines}
     assert handles == {f"user-{number:03}": f"handle-{number:03}" for number in range(CROWD)} | {"plain": "-"}
     assert [line.split()[0] for line in lines if "disabled" in line] == ["user-007"]
 
 
 @pytest.mark.parametrize("arguments", [["list-users"], ["token", "Augustsz", "--password", "x"]])
-def test_pool_that_does_not_answer_is_told_in_a_line(
+def test_unreachable_pool_is_reported_in_one_line(
     arguments: list[str], pool: LocalPool, run: scripts.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", "http://127.0.0.1:9")
     monkeypatch.setattr("time.sleep", lambda seconds: None)  # between boto3's tries
-    status, _, said = run(*arguments)
-    assert (status, pool.user_pool_id in said, said.count("\n")) == (1, True, 1)
+    status, _, printed = run(*arguments)
+    assert (status, pool.user_pool_id in printed, printed.count("\n")) == (1, True, 1)
 
 
-def test_token_is_of_the_local_stack_whatever_pool_the_environment_names(
+def test_token_comes_from_the_local_stack_and_not_from_the_environment(
     pool: LocalPool, tmp_path: Path, run: scripts.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOCAL_DIR", str(tmp_path))
-    status, _, said = run("token", "Augustsz")
-    assert (status, "start ./bin/dev, or give --password" in said) == (1, True)
+    status, _, printed = run("token", "Augustsz")
+    assert (status, "start ./bin/dev, or give --password" in printed) == (1, True)
     users = [{"handle": "Augustsz", "username": "Augustsz", "password": PASSWORD}]
     (tmp_path / "stack.json").write_text(json.dumps({"users": users}))
     stack = {name: value for name, value in os.environ.items() if "COGNITO" in name or name == "AWS_DEFAULT_REGION"}
@@ -92,18 +92,18 @@ def test_token_is_of_the_local_stack_whatever_pool_the_environment_names(
     status, [token], _ = run("token", "Augustsz")
     claims = jwt.decode(token, options={"verify_signature": False})
     assert (status, claims["token_use"], claims["client_id"]) == (0, "access", pool.client_id)
-    status, _, said = run("token", "nobody")
-    assert (status, "is not one of Augustsz" in said) == (1, True)
+    status, _, printed = run("token", "nobody")
+    assert (status, "is not one of Augustsz" in printed) == (1, True)
 
 
-def test_token_takes_a_password_and_tells_a_wrong_one(pool: LocalPool, run: scripts.Run) -> None:
+def test_token_takes_a_password_and_reports_a_wrong_one(pool: LocalPool, run: scripts.Run) -> None:
     assert run("token", "Augustsz", "--password", PASSWORD)[1][0].count(".") == 2
-    status, data, said = run("token", "Augustsz", "--password", "Wrong-1234!")
-    assert (status, data, "NotAuthorizedException" in said) == (1, [], True)
-    assert "Wrong-1234!" not in said
+    status, data, printed = run("token", "Augustsz", "--password", "Wrong-1234!")
+    assert (status, data, "NotAuthorizedException" in printed) == (1, [], True)
+    assert "Wrong-1234!" not in printed
 
 
-def test_a_user_who_must_first_choose_a_password_gets_no_token(pool: LocalPool, cognito_client: Any) -> None:
+def test_invited_user_gets_no_token_before_choosing_a_password(pool: LocalPool, cognito_client: Any) -> None:
     cognito_client.admin_create_user(
         UserPoolId=pool.user_pool_id, Username="invited", TemporaryPassword=PASSWORD, MessageAction="SUPPRESS"
     )

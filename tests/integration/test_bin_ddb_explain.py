@@ -83,20 +83,20 @@ def section(data: list[str], heading: str) -> list[str]:
 
 def check_calls(data: list[str], requests: list[Request]) -> None:
     """The script printed every call of the pattern with its keys, expressions and units, and the sum of the units."""
-    shown = "\n".join(data)
+    text = "\n".join(data)
     total = 0.0
     for number, (operation, sent, response) in enumerate(requests, start=1):
         consumed = response["ConsumedCapacity"]
         units = sum(part["CapacityUnits"] for part in (consumed if isinstance(consumed, list) else [consumed]))
         total += units
-        assert re.search(rf"^{number} {operation}\b.*: {units:g} (RCU|WCU)$", shown, re.MULTILINE), shown
+        assert re.search(rf"^{number} {operation}\b.*: {units:g} (RCU|WCU)$", text, re.MULTILINE), text
         writes = [next(iter(write.items())) for write in sent.get("TransactItems", [])]
         for action, arguments in writes or [("", sent)]:
             if key := arguments.get("Key") or arguments.get("Item"):
-                assert re.search(rf"{action}.* {re.escape(key['pk']['S'])} {re.escape(key['sk']['S'])}$", shown, re.M)
+                assert re.search(rf"{action}.* {re.escape(key['pk']['S'])} {re.escape(key['sk']['S'])}$", text, re.M)
             for name in EXPRESSIONS:
-                assert filled(arguments.get(name, ""), arguments) in shown
-    assert len(re.findall(r"^\d+ [A-Z]\w+.*: ", shown, re.MULTILINE)) == len(requests)
+                assert filled(arguments.get(name, ""), arguments) in text
+    assert len(re.findall(r"^\d+ [A-Z]\w+.*: ", text, re.MULTILINE)) == len(requests)
     assert section(data, "Cost") == [f"calls: {len(requests)}, capacity units: {total:g}"]
 
 
@@ -128,9 +128,9 @@ def test_list_prints_its_calls_and_the_rows_of_the_api(
 @pytest.mark.parametrize(
     ("arguments", "title"),
     [
-        (["C"], "Pattern C: write a message, the first in a new conversation"),
-        (["C", "--to", "bayko"], "Pattern C: write a message, in a conversation that exists"),
-        (["C", "--group", CONVERSATION_UUID], "Pattern C: write a message, in a conversation that exists"),
+        (["C"], "Pattern C: write the first message of a new conversation"),
+        (["C", "--to", "bayko"], "Pattern C: write a message into an existing conversation"),
+        (["C", "--group", CONVERSATION_UUID], "Pattern C: write a message into an existing conversation"),
         (["D", "--user", "bayko"], "Pattern D: bring the last message into both members' inboxes"),
     ],
 )
@@ -151,18 +151,18 @@ def test_send_prints_its_calls_and_every_item_that_it_changes(
     assert re.fullmatch(rf'Writing to {table} at \S+, as (Augustsz|bayko): "It\'s me."\n', printed)
     [message] = [item for key, item in after.items() if key not in before and key[0].startswith("MSG#")]
     assert message["message"] == {"S": "It's me."}
-    alone = mode == "stream" and title.endswith("that exists")
+    alone = mode == "stream" and title.endswith("existing conversation")
     assert ("seq" in message) != alone
     assert any("GROUP_UPDATES=stream" in line for line in data) == alone
     assert ("What the function on the table's stream ran" in data) == (mode == "stream" and arguments[0] == "D")
-    shown = section(data, "Items before and after")
+    lines = section(data, "Items before and after")
     changed = {key for key in after if before.get(key) != after[key]}
-    assert sorted(tuple(line.split()[-2:]) for line in shown if line[0] in "+~-") == sorted(changed)
+    assert sorted(tuple(line.split()[-2:]) for line in lines if line[0] in "+~-") == sorted(changed)
     for name in message.keys() - {"pk", "sk"}:
-        assert f"{name} {value_to_json(message[name])}" in shown
+        assert f"{name} {value_to_json(message[name])}" in lines
     for pk, sk in changed - before.keys():
         if origin := next((key for key in before.keys() - after.keys() if key[0] == pk), None):
-            assert f'sk "{origin[1]}" → "{sk}"' in shown
+            assert f'sk "{origin[1]}" → "{sk}"' in lines
 
 
 def test_sql_is_valid_and_returns_the_rows_of_the_table(
@@ -253,7 +253,7 @@ def test_refusal_is_reported_in_one_line(arguments: list[str], message: str, run
     assert printed.splitlines()[-1].startswith(message)
 
 
-def test_terminal_gets_no_long_line_and_no_control_character_of_users(
+def test_output_for_a_terminal_is_folded_and_escaped(
     run: Run, seeded: MessageStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = io.StringIO()

@@ -92,7 +92,7 @@ def test_statements_insert_update_and_delete_an_item(run: Run, table: str, dynam
 
 
 @pytest.mark.parametrize(
-    ("text", "parameters", "shown"),
+    ("text", "parameters", "message"),
     [
         ("SELEC * FROM t", [], r"DynamoDB refuses the statement: .+"),
         ("SELECT * FROM TABLE WHERE pk = ?", [], r"DynamoDB refuses the statement: Number of parameters .+"),
@@ -101,11 +101,11 @@ def test_statements_insert_update_and_delete_an_item(run: Run, table: str, dynam
     ],
 )
 def test_refused_statement_is_reported_in_one_line(
-    text: str, parameters: list[str], shown: str, run: Run, table: str
+    text: str, parameters: list[str], message: str, run: Run, table: str
 ) -> None:
     status, data, printed = run("partiql", text.replace("TABLE", f'"{table}"'), *parameters)
     assert (status, data) == (1, [])
-    assert re.fullmatch(f"{shown}\n", printed)
+    assert re.fullmatch(f"{message}\n", printed)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""bin/ddb/seed on a real engine: the seeded conversation and a very long one, each added once."""
+"""bin/ddb/seed on a real engine: the seeded conversation and a very long one, both added once."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_many_adds_a_long_conversation_once_beside_the_seeded_one(
     assert run("doctor")[0] == 0
     assert run(*printed.splitlines()[-1].removeprefix("./bin/ddb/").split()[:2])[0] == 0  # the command it recommends
     status, _, printed = run("seed", "--many", str(COUNT))
-    assert (status, "nothing to add, every message is there" in printed) == (0, True)
+    assert (status, "nothing to add, all messages exist" in printed) == (0, True)
 
 
 def test_pair_with_a_conversation_is_refused(

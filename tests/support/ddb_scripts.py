@@ -1,6 +1,6 @@
 """What the tests of bin/ddb share: the scripts in this process, on the test's table and on seeded users.
 
-Each of these is made a fixture by the module that uses it: `run = pytest.fixture(run_in_process)`.
+A module makes fixtures of the functions that it uses: `run = pytest.fixture(run_in_process)`.
 """
 
 from __future__ import annotations

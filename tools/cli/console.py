@@ -106,7 +106,7 @@ class Refused(click.ClickException):
 
 
 class Script(click.Command):
-    """A command with its path as name; it reports each of its `expected` errors in one line.
+    """A command with its path as name. It reports its `expected` errors in one line.
 
     Exit status: the function's result (None is 0), 1 failed or refused, 2 wrong usage or settings, 130 interrupted.
     Any other error is a bug and keeps its traceback.
@@ -215,7 +215,7 @@ def ask(question: str) -> str:
 
 
 def _help(doc: str | None) -> str:
-    """The text with click's mark against folding before each paragraph that has indented lines."""
+    """The text with click's mark against folding before every paragraph with indented lines."""
     paragraphs = (doc or "").strip().split("\n\n")
     return "\n\n".join(f"\b\n{text}" if "\n " in f"\n{text}" else text for text in paragraphs)
 

@@ -1,6 +1,6 @@
-"""The table for scripts, not for the API: connects to it, drops it, scans it, prints its items.
+"""The table for scripts, not for the API: connects to it, drops it, scans it, formats its items.
 
-lib/ddb/schema.py creates the table. The scripts decide who may drop it.
+lib/ddb/schema.py creates the table. This module asks for no confirmation.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lib.ddb.table import Table
 from tools.cli.console import Target, one_line
 
 FAILURES = (StoreError, BotoCoreError, ClientError)
-"""Scripts report a refused call in one line, too."""
+"""The errors that a script reports in one line."""
 
 _ITEMS_PER_PAGE = 1_000
 
@@ -50,7 +50,7 @@ def connect(settings: DynamoDBSettings) -> Any:
 
 
 def refuse_empty(response_dict: dict[str, Any], **_: Any) -> None:
-    """Raise ConnectionClosedError for an answer that ends in its headers, which boto3 would accept as empty.
+    """Raise ConnectionClosedError for a response that ends in its headers, which boto3 would accept as empty.
 
     A 5xx may be empty; boto3 retries it.
     """
@@ -81,7 +81,7 @@ def describe_errors(settings: DynamoDBSettings) -> Iterator[None]:
 
 
 def open_table(client: Any, settings: DynamoDBSettings) -> Table:
-    """The configured table. Raises StoreUnavailable if it does not exist or answer."""
+    """The configured table. Raises StoreUnavailable if it does not exist or respond."""
     table = Table(client, settings.ddb_table)
     with describe_errors(settings):
         table.ping()

@@ -22,7 +22,7 @@ class ItemChange:
 
     @property
     def attributes(self) -> list[tuple[str, str | None, str | None]]:
-        """Each attribute that differs: its name, and its values before and after as JSON, None for a missing one.
+        """The attributes that differ: name, and values before and after as JSON, None for a missing one.
 
         The sort key of a moved item differs. A map differs in its elements.
         """
@@ -38,7 +38,7 @@ class ItemDiff:
         self._before: dict[Key, Item | None] = {}
 
     def remember(self, keys: Sequence[Key]) -> None:
-        """Read the items of these keys, but for those that an earlier call has read."""
+        """Read the items of these keys, unless an earlier call has read them."""
         for key in keys:
             if key not in self._before:
                 self._before[key] = self._read(key)
@@ -49,9 +49,8 @@ class ItemDiff:
 
     def _read(self, key: Key) -> Item | None:
         attributes = {"pk": {"S": key[0]}, "sk": {"S": key[1]}}
-        answer = self._client.get_item(TableName=self._table, Key=attributes, ConsistentRead=True)
-        item: Item | None = answer.get("Item")
-        return item
+        response: dict[str, Item] = self._client.get_item(TableName=self._table, Key=attributes, ConsistentRead=True)
+        return response.get("Item")
 
 
 def item_changes(before: Items, after: Items) -> list[ItemChange]:

@@ -1,4 +1,4 @@
-"""PartiQL at DynamoDB: runs statements, tells reads from writes, and translates calls into statements.
+"""PartiQL at DynamoDB: runs statements, distinguishes reads from writes, and translates calls into statements.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-reference.html
 """

@@ -1,6 +1,6 @@
-"""Each access pattern in SQL, and what DynamoDB does differently.
+"""The access patterns in SQL, and how DynamoDB differs.
 
-The SQL is that of a normalized schema: `users` of db/schema.sql, and three tables that this system does not have,
+The SQL belongs to a normalized schema: `users` of db/schema.sql, and three tables that this system does not have:
 message_groups (uuid, created_at), members (message_group_uuid, user_uuid) and messages (uuid, message_group_uuid,
 user_uuid, message, created_at).
 """
@@ -45,7 +45,7 @@ LIMIT %(limit)s;
 
 INBOX = Explanation(
     title="Pattern B: the conversations of a user",
-    question="With whom does this user talk, and what was said last?",
+    question="With whom does this user have conversations, and what is the last message of each?",
     sql="""
 SELECT mine.message_group_uuid AS uuid, users.display_name, users.handle,
        last.message, last.created_at
@@ -63,8 +63,8 @@ WHERE mine.user_uuid = %(user)s
 ORDER BY last.created_at DESC
 LIMIT %(limit)s;
 """,
-    takeaway="DynamoDB has no joins. The writer of the last message made them in advance: an inbox is a partition with "
-    "a row for each conversation, which holds the other user's name and the last message.",
+    takeaway="DynamoDB has no joins. The write of the last message made them in advance: an inbox is a partition with "
+    "a row for each conversation, and the row holds the other user's name and the last message.",
 )
 
 _INSERT_MESSAGE = """
@@ -77,8 +77,8 @@ VALUES (%(message)s, %(group)s,
 """
 
 FIRST_MESSAGE = Explanation(
-    title="Pattern C: write a message, the first in a new conversation",
-    question="How do two users begin to talk?",
+    title="Pattern C: write the first message of a new conversation",
+    question="How do two users start a conversation?",
     sql=f"""
 BEGIN;
 INSERT INTO message_groups (uuid, created_at)
@@ -87,14 +87,14 @@ INSERT INTO members (message_group_uuid, user_uuid)
 VALUES (%(group)s, %(sender)s),
        (%(group)s, %(receiver)s);{_INSERT_MESSAGE}COMMIT;
 """,  # noqa: S608 - it is shown, and placeholders stand for its values
-    takeaway="DynamoDB writes all items or none. The pair guard does what UNIQUE would do: if both users write first "
-    "at the same instant, DynamoDB refuses one of them, and that message goes to the other's conversation.",
+    takeaway="DynamoDB writes all items or none. The pair guard has the effect of UNIQUE: if both users send a first "
+    "message at the same instant, DynamoDB refuses one of them, and that message goes to the other's conversation.",
 )
 
 NEXT_MESSAGE = Explanation(
-    title="Pattern C: write a message, in a conversation that exists",
-    question="How does a message get to a user with whom the sender talks already? (For a first message, name two "
-    "users without a conversation, by --user and --to.)",
+    title="Pattern C: write a message into an existing conversation",
+    question="How does a message get into an existing conversation? (To see a first message, name two users without "
+    "a conversation by --user and --to.)",
     sql=_INSERT_MESSAGE,
     takeaway="In SQL the inbox is a join, so the message is the only row to write. Here the inbox is stored, so its "
     "rows change with each message.",
@@ -102,13 +102,13 @@ NEXT_MESSAGE = Explanation(
 
 MESSAGE_ALONE = replace(
     NEXT_MESSAGE,
-    takeaway="With GROUP_UPDATES=stream the request writes the message alone. The message has no seq until the "
-    "function on the table's stream does pattern D.",
+    takeaway="With GROUP_UPDATES=stream the request writes only the message. The message has no seq until the "
+    "function on the table's stream runs pattern D.",
 )
 
 GROUP_UPDATE = Explanation(
     title="Pattern D: bring the last message into both members' inboxes",
-    question="A message comes into a conversation that exists. What changes in the lists of conversations?",
+    question="A member sends a message into an existing conversation. What changes in both members' inboxes?",
     sql=_INSERT_MESSAGE,
     takeaway="In SQL the inbox is a join, so the message is the only row to write. Here the inbox is stored: both rows "
     "move to the top. A sort key cannot be updated, so a Delete and a Put move a row, in one transaction.",
