@@ -10,14 +10,12 @@ import select
 import socket
 import ssl
 import time
-import weakref
-from collections import deque
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import urlsplit
 
-from lib.aws.errors import NoAnswer
+from lib.aws.errors import NoResponse
 from lib.config import SettingsError, refuse_proxy
 
 CONNECT_SECONDS = 0.5
@@ -27,9 +25,11 @@ class Connections:
     """The connections of a process to one URL; safe to share between threads, and after a fork."""
 
     def __init__(self, url: str, *, pool_size: int, ca_bundle: str) -> None:
-        """`ca_bundle` is a file of certificates to trust. Raises SettingsError if a proxy is set or the file is
-        unreadable.
+        """`ca_bundle` is a file of certificates to trust.
+
+        Raises SettingsError if a proxy is set or the file is unreadable.
         """
+        self._idle: list[_Connection] = []
         refuse_proxy(url)
         parts = urlsplit(url)
         self.host, self.path = parts.netloc, parts.path or "/"
@@ -41,41 +41,40 @@ class Connections:
             raise SettingsError([f"the CA bundle {ca_bundle} cannot be read: {error.strerror or error}"]) from error
         if self._tls:
             self._tls.sslsocket_class = _TimedTlsSocket
-        self._idle: deque[_Connection] = deque()
         self._pool_size = pool_size
         self._process = os.getpid()
-        weakref.finalize(self, _close_all, self._idle)
 
     def post(self, headers: dict[str, str], body: bytes, *, seconds: float) -> tuple[int, dict[str, str], bytes]:
-        """Send a request; return the status, headers (names in lower case) and body of the answer.
+        """Send a request; return the response's status, headers (names in lower case) and body.
 
-        Raises NoAnswer if the whole answer does not arrive within `seconds`.
+        Raises NoResponse if the whole response does not arrive within `seconds`.
         """
         end = time.monotonic() + seconds
+        connection = None
         try:
             connection = self._take() or self._open(end)
-        except OSError as error:
-            raise NoAnswer(type(error).__name__) from error
-        try:
             connection.sock.end = end
             connection.request("POST", self.path, body, {"Host": self.host} | headers)
-            answer = connection.getresponse()
-            content = answer.read()
-        except BaseException as error:
-            connection.close()
+            response = connection.getresponse()
+            content = response.read()
+        except (OSError, HTTPException, ValueError) as error:
+            if connection:
+                connection.close()
             self.close()  # the idle ones have probably failed too
-            if isinstance(error, OSError | HTTPException | ValueError):
-                raise NoAnswer(type(error).__name__) from error
-            raise
-        if answer.will_close or answer.status < 200 or len(self._idle) >= self._pool_size:
+            raise NoResponse(type(error).__name__) from error
+        if response.will_close or response.status < 200 or len(self._idle) >= self._pool_size:
             connection.close()
         else:
             self._idle.append(connection)
-        return answer.status, {name.lower(): value for name, value in answer.headers.items()}, content
+        return response.status, {name.lower(): value for name, value in response.headers.items()}, content
 
     def close(self) -> None:
         """Close the idle connections."""
-        _close_all(self._idle)
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
+
+    __del__ = close
 
     def _take(self) -> _Connection | None:
         """The idle connection that was used last, unless the server closed it or sent unexpected data."""
@@ -92,30 +91,18 @@ class Connections:
         return None
 
     def _open(self, end: float) -> _Connection:
-        def seconds_left() -> float:
-            return max(0.001, end - time.monotonic())
-
-        connection = _Connection(self._name, self._port, timeout=min(CONNECT_SECONDS, seconds_left()))
+        timeout = min(CONNECT_SECONDS, max(0.001, end - time.monotonic()))
+        connection = _Connection(self._name, self._port, timeout=timeout)
         connection.connect()
         plain = _TimedSocket(fileno=connection.sock.detach())
-        plain.settimeout(seconds_left())  # for the handshake
-        try:
-            name = self._name.rstrip(".")
-            connection.sock = self._tls.wrap_socket(plain, server_hostname=name) if self._tls else plain
-        except BaseException:
-            plain.close()
-            raise
+        plain.settimeout(max(0.001, end - time.monotonic()))  # for the handshake
+        name = self._name.rstrip(".")
+        connection.sock = self._tls.wrap_socket(plain, server_hostname=name) if self._tls else plain
         return connection
 
 
-def _close_all(idle: deque[_Connection]) -> None:
-    with suppress(IndexError):
-        while connection := idle.pop():
-            connection.close()
-
-
-class _Answer(HTTPResponse):
-    """An answer that parses a usual head at once; the library's parser takes a third of a call's time."""
+class _Response(HTTPResponse):
+    """A response that parses a usual head at once; the library's parser takes a third of a call's time."""
 
     def begin(self) -> None:
         head, end, _ = self.fp.peek().partition(b"\r\n\r\n")
@@ -136,7 +123,7 @@ class _Answer(HTTPResponse):
 class _Connection(HTTPConnection):
     """A connection that sends head and body of a request together, on a timed socket."""
 
-    response_class = _Answer
+    response_class = _Response
 
     sock: Any
     _unsent = b""

@@ -21,7 +21,7 @@ from botocore.session import get_session
 from lib.aws import metering
 from lib.aws.connections import Connections
 from lib.aws.endpoints import ca_bundle, endpoint_url
-from lib.aws.errors import THROTTLING, NoAnswer
+from lib.aws.errors import THROTTLING, NoResponse
 from lib.aws.sigv4 import authorization
 from lib.config import DynamoDBSettings
 from lib.deadline import seconds_left
@@ -37,9 +37,9 @@ _PASSING = THROTTLING | {"TransactionInProgressException"}
 class DynamoDBClient:
     """One client per process, safe to share between threads. It connects at its first call.
 
-    A call has three tries of two seconds each, within the current deadline. The client retries after a missing answer,
-    a 5xx, short capacity or TransactionInProgress. The tries of a transaction share a ClientRequestToken. Calls raise
-    ClientError, NoAnswer, BotoCoreError.
+    A call has three tries of two seconds each, within the current deadline. The client retries after a missing
+    response, a 5xx, short capacity or TransactionInProgress. The tries of a transaction share a ClientRequestToken.
+    Calls raise ClientError, NoResponse, BotoCoreError.
     """
 
     def __init__(self, settings: DynamoDBSettings, *, pool_size: int = 10) -> None:
@@ -51,20 +51,16 @@ class DynamoDBClient:
 
     def _call(self, operation: str, **request: Any) -> dict[str, Any]:
         body = orjson.dumps(request)
-        for attempt in range(TRIES):
+        retries = 0
+        while True:
             try:
-                return self._send(operation, body, retries=attempt)
-            except NoAnswer as error:
-                failure: Exception = error
-            except ClientError as error:
-                if not _is_passing(error):
+                return self._send(operation, body, retries=retries)
+            except (NoResponse, ClientError) as error:
+                pause = random.uniform(0, _FIRST_PAUSE_SECONDS * 2**retries)  # noqa: S311
+                retries += 1
+                if not _is_passing(error) or retries == TRIES or pause > seconds_left():
                     raise
-                failure = error
-            pause = random.uniform(0, _FIRST_PAUSE_SECONDS * 2**attempt)  # noqa: S311
-            if attempt + 1 == TRIES or pause > seconds_left():
-                break
             time.sleep(pause)
-        raise failure
 
     get_item = partialmethod(_call, "GetItem")
     query = partialmethod(_call, "Query")
@@ -83,20 +79,21 @@ class DynamoDBClient:
         seconds = max(0.0, min(TRY_SECONDS, seconds_left()))
         status, headers, content = self.connections.post(self._headers(operation, body), body, seconds=seconds)
         if headers.get("x-amz-crc32") not in (None, str(zlib.crc32(content))):
-            raise NoAnswer("wrong checksum")
+            raise NoResponse("wrong checksum")
         try:
-            answer: dict[str, Any] = orjson.loads(content)
+            response: dict[str, Any] = orjson.loads(content)
         except ValueError as error:
-            raise NoAnswer(f"no JSON, status {status}") from error
-        is_whole = isinstance(answer, dict) and (status == 200 or isinstance(answer.get("__type"), str))
+            raise NoResponse(f"no JSON, status {status}") from error
+        is_whole = isinstance(response, dict) and (status == 200 or isinstance(response.get("__type"), str))
         if headers.get("content-type") != _CONTENT_TYPE or not is_whole:
-            raise NoAnswer(f"no response of DynamoDB, status {status}")  # a proxy may have answered instead
+            raise NoResponse(f"no response of DynamoDB, status {status}")  # a proxy may have sent its own
         if status == 200:
-            metering.count_units(operation, answer)
-            return answer
-        answer["Error"] = {"Code": answer["__type"].rpartition("#")[2], "Message": ""}  # the message may quote an item
-        answer["ResponseMetadata"] = {"HTTPStatusCode": status, "RetryAttempts": retries}
-        raise ClientError(answer, operation)
+            metering.count_units(operation, response)
+            return response
+        # DynamoDB's message may quote an item.
+        response["Error"] = {"Code": response["__type"].rpartition("#")[2], "Message": ""}
+        response["ResponseMetadata"] = {"HTTPStatusCode": status, "RetryAttempts": retries}
+        raise ClientError(response, operation)
 
     def _headers(self, operation: str, body: bytes) -> dict[str, str]:
         source = self._session.get_credentials()
@@ -121,7 +118,9 @@ class DynamoDBClient:
         return headers
 
 
-def _is_passing(error: ClientError) -> bool:
+def _is_passing(error: NoResponse | ClientError) -> bool:
     """Whether a retry may succeed."""
+    if isinstance(error, NoResponse):
+        return True
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
     return status >= 500 or error.response["Error"]["Code"] in _PASSING

@@ -6,5 +6,5 @@ THROTTLING = frozenset({"ProvisionedThroughputExceededException", "RequestLimitE
 """DynamoDB's codes for short capacity: DynamoDB did nothing, and a later try may succeed."""
 
 
-class NoAnswer(Exception):
-    """No complete answer arrived, so the endpoint may or may not have done what the request asks."""
+class NoResponse(Exception):
+    """No complete response arrived, so the endpoint may or may not have done what the request asks."""

@@ -39,10 +39,10 @@ def count_request() -> None:
         usage.requests += 1
 
 
-def count_units(operation: str, answer: dict[str, Any]) -> None:
-    """Count the units that an answer reports."""
+def count_units(operation: str, response: dict[str, Any]) -> None:
+    """Count the units that a response reports."""
     if usage := _current.get(None):
-        consumed = answer.get("ConsumedCapacity", [])
+        consumed = response.get("ConsumedCapacity", [])
         units = sum(part["CapacityUnits"] for part in (consumed if isinstance(consumed, list) else [consumed]))
         if operation in _WRITES:
             usage.write_units += units

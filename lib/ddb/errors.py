@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
-from lib.aws.errors import THROTTLING, NoAnswer
+from lib.aws.errors import THROTTLING, NoResponse
 
 # Refusals whose cause is the service, the account or the deployment, not the request.
 _NOT_OUR_REQUEST = THROTTLING | {
@@ -86,7 +86,7 @@ def translate_errors(*, but: Collection[str] = ()) -> Iterator[None]:
         if status >= 500 or code in _NOT_OUR_REQUEST:
             raise StoreUnavailable(code) from error
         raise RequestRejected(code, error.response["Error"].get("Message", "")) from error
-    except NoAnswer as error:
+    except NoResponse as error:
         raise StoreUnavailable(str(error)) from error
     except ParamValidationError:
         raise

@@ -18,7 +18,7 @@ from botocore.session import get_session
 
 from lib.aws.connections import Connections
 from lib.aws.endpoints import ca_bundle, endpoint_url
-from lib.aws.errors import NoAnswer
+from lib.aws.errors import NoResponse
 from lib.config import CognitoSettings
 from lib.deadline import pause
 
@@ -38,7 +38,7 @@ _TOKEN_REFUSALS = frozenset(
 
 
 class CognitoError(Exception):
-    """The user pool does not respond, or refuses the request."""
+    """The user pool is unavailable, or refuses the request."""
 
 
 class TokenRevoked(CognitoError):
@@ -80,14 +80,14 @@ class UserPool:
     def sign_in(self, username: str, password: str) -> str:
         """An access token."""
         with self._translated():
-            answer = self._client.initiate_auth(
+            response = self._client.initiate_auth(
                 AuthFlow="USER_PASSWORD_AUTH",
                 ClientId=self._settings.aws_cognito_user_pool_client_id,
                 AuthParameters={"USERNAME": username, "PASSWORD": password},
             )
-        if "AuthenticationResult" not in answer:
-            raise CognitoError(f"Cognito wants more than a password from {username}: {answer.get('ChallengeName')}")
-        return str(answer["AuthenticationResult"]["AccessToken"])
+        if "AuthenticationResult" not in response:
+            raise CognitoError(f"Cognito wants more than a password from {username}: {response.get('ChallengeName')}")
+        return str(response["AuthenticationResult"]["AccessToken"])
 
     @cached_property
     def _client(self) -> Any:
@@ -111,11 +111,6 @@ class UserPool:
 class UserInfo:
     """Reads a user's attributes from Cognito by an access token that has USER_INFO_SCOPE among its scopes."""
 
-    @property
-    def host(self) -> str:
-        """The host and port of Cognito's endpoint."""
-        return self._connections.host
-
     def __init__(self, settings: CognitoSettings) -> None:
         session, region = get_session(), _region(settings)
         configured = settings.aws_endpoint_url_cognito_identity_provider
@@ -128,11 +123,11 @@ class UserInfo:
         for attempt in range(_TRIES):
             try:
                 status, _, content = self._connections.post(_GET_USER, body, seconds=_TRY_SECONDS)
-                answer = orjson.loads(content)
+                response = orjson.loads(content)
                 if status == 200:
-                    return _attributes(answer["UserAttributes"])
-                code = str(answer["__type"]).rpartition("#")[2]
-            except (NoAnswer, ValueError, KeyError, TypeError) as error:
+                    return _attributes(response["UserAttributes"])
+                code = str(response["__type"]).rpartition("#")[2]
+            except (NoResponse, ValueError, KeyError, TypeError) as error:
                 status, code = 503, type(error).__name__
             if status < 500:
                 break

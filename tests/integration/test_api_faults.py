@@ -13,7 +13,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from lib.aws.dynamodb_client import TRIES
-from lib.aws.errors import NoAnswer
+from lib.aws.errors import NoResponse
 from tests.support.api import Answer, Api, Call, Person, aws_error, ok, refused, run_api
 
 UNAVAILABLE = (503, ["storage_unavailable"])
@@ -163,7 +163,7 @@ def test_an_answer_that_is_lost_after_the_commit_makes_one_message(api: Api, by_
         if call.operation == "TransactWriteItems" and not lost:
             api.boto3.transact_write_items(**call.body)
             lost.append("answer")
-            raise NoAnswer
+            raise NoResponse
 
     with api.wire(lose_answer) as calls:
         sent = anna.answer("once", group=group) if group else anna.write("once", to=bert)

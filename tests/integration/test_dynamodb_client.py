@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from lib.aws import connections, dynamodb_client
-from lib.aws.connections import CONNECT_SECONDS, Connections, NoAnswer
+from lib.aws.connections import CONNECT_SECONDS, Connections, NoResponse
 from lib.aws.dynamodb_client import TRIES, TRY_SECONDS, DynamoDBClient
 from lib.aws.metering import start_metering
 from lib.config import DynamoDBSettings, SettingsError
@@ -154,7 +154,7 @@ def test_what_is_no_whole_answer_is_tried_again_and_leaves_nothing_behind(
     assert usage.requests == len(server.requests) == 8
     server.plays[:] = [FAILURES[name]] * TRIES
     began = time.monotonic()
-    with pytest.raises(NoAnswer):
+    with pytest.raises(NoResponse):
         count(client, 1)
     assert time.monotonic() - began < TRIES * (SECONDS + 0.1)
     assert [count(client, limit) for limit in (2, 3)] == [2, 3]
@@ -206,11 +206,11 @@ def test_tries_and_units_are_counted(server: ScriptedServer, client: DynamoDBCli
 def test_a_deadline_ends_tries(server: ScriptedServer, client: DynamoDBClient) -> None:
     server.plays[:] = [wait] * TRIES
     began = time.monotonic()
-    with deadline(SECONDS * 1.5), pytest.raises(NoAnswer):
+    with deadline(SECONDS * 1.5), pytest.raises(NoResponse):
         count(client, 1)
     assert SECONDS < time.monotonic() - began < SECONDS * 2
     asked = len(server.requests)
-    with deadline(0), pytest.raises(NoAnswer):
+    with deadline(0), pytest.raises(NoResponse):
         count(client, 1)
     assert len(server.requests) == asked <= 2
 
@@ -230,7 +230,7 @@ def test_who_does_not_accept_is_given_up_in_time() -> None:
             each.setblocking(False)
             each.connect_ex(full.getsockname())
         began = time.monotonic()
-        with pytest.raises(NoAnswer):
+        with pytest.raises(NoResponse):
             count(client_of(f"http://127.0.0.1:{full.getsockname()[1]}"), 1)
         assert time.monotonic() - began < TRIES * (SECONDS + 0.1) + 0.5
         for each in queued:
@@ -317,7 +317,7 @@ def test_certificates_and_their_names_are_checked(
             assert [count(client, 1) for _ in range(3)] == [1, 1, 1]
             assert server.connections <= 3
         else:
-            with pytest.raises(NoAnswer, match="SSLCertVerificationError"):
+            with pytest.raises(NoResponse, match="SSLCertVerificationError"):
                 count(client, 1)
             assert server.requests == []
 
@@ -355,7 +355,7 @@ def test_a_handshake_that_fails_is_tried_again_in_time(play: str) -> None:
                     FAILURES[play](connection)
 
         served, began = threads.submit(serve), time.monotonic()
-        with pytest.raises(NoAnswer):
+        with pytest.raises(NoResponse):
             count(client_of(f"https://127.0.0.1:{plain.getsockname()[1]}"), 1)
         assert time.monotonic() - began < TRIES * (SECONDS + 0.1) + 0.5
         served.result(10)
@@ -378,7 +378,7 @@ def test_a_request_that_is_taken_slowly_ends_in_time(tmp_path: Path, scheme: str
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)  # it takes a little again and again
         served, began = threads.submit(serve), time.monotonic()
         url = f"{scheme}://127.0.0.1:{listening.getsockname()[1]}"
-        with pytest.raises(NoAnswer):
+        with pytest.raises(NoResponse):
             Connections(url, pool_size=1, ca_bundle=str(certificate.path)).post({}, bytes(32 << 20), seconds=SECONDS)
         assert time.monotonic() - began < SECONDS + 0.2
         served.result(20)
