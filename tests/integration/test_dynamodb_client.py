@@ -13,24 +13,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from threading import Barrier
 
 import pytest
 from botocore.exceptions import ClientError
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from werkzeug.serving import make_ssl_devcert
 
-from lib.aws import connections, dynamodb_client
 from lib.aws.connections import CONNECT_SECONDS, Connections
 from lib.aws.dynamodb_client import TRIES, TRY_SECONDS, DynamoDBClient
-from lib.aws.errors import NoResponse
+from lib.aws.errors import THROTTLING, NoResponse
 from lib.aws.metering import start_metering
 from lib.config import DynamoDBSettings, SettingsError
 from lib.ddb.errors import RequestRejected, StoreUnavailable
@@ -54,9 +47,9 @@ SECONDS = 0.3  # for a try
 
 @pytest.fixture(autouse=True)
 def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dynamodb_client, "TRY_SECONDS", SECONDS)
-    monkeypatch.setattr(dynamodb_client, "_FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(connections, "CONNECT_SECONDS", SECONDS / 2)
+    monkeypatch.setattr("lib.aws.dynamodb_client.TRY_SECONDS", SECONDS)
+    monkeypatch.setattr("lib.aws.dynamodb_client._FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("lib.aws.connections.CONNECT_SECONDS", SECONDS / 2)
 
 
 @pytest.fixture
@@ -137,7 +130,7 @@ FAILURES: dict[str, Reaction] = {
     "byte by byte": send(*(bytes([byte]) for byte in GOOD), pause=SECONDS / 20),
 }
 PASSING = {
-    **{code: refusal(code) for code in [*sorted(dynamodb_client.THROTTLING), "TransactionInProgressException"]},
+    **{code: refusal(code) for code in [*sorted(THROTTLING), "TransactionInProgressException"]},
     "InternalServerError": refusal("InternalServerError", status=b"500 Internal Server Error"),
 }
 
@@ -231,15 +224,12 @@ def test_unreachable_endpoint_is_unavailable(url: str) -> None:
 
 
 def test_attempt_to_connect_ends_in_time() -> None:
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
-        queued = [socket.socket() for _ in range(3)]
-        for connection in queued:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as stack:
+        for connection in [stack.enter_context(socket.socket()) for _ in range(3)]:
             connection.setblocking(False)
             connection.connect_ex(full.getsockname())
         with time_limit(TRIES * (SECONDS + 0.1) + 0.5), pytest.raises(NoResponse):
             count(client_of(f"http://127.0.0.1:{full.getsockname()[1]}"), 1)
-        for connection in queued:
-            connection.close()
 
 
 def call_together(server: ScriptedServer, client: DynamoDBClient, calls: int) -> None:
@@ -283,43 +273,29 @@ def test_child_process_opens_its_own_connections(server: ScriptedServer, client:
     assert server.connections == 2
 
 
-def certify(folder: Path, name: x509.GeneralName) -> tuple[str, ssl.SSLContext]:
-    """The path of a self-signed certificate for a name or an address, and a server's context with it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-    certificate = (
-        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(datetime.now(UTC) - timedelta(hours=1))
-        .not_valid_after(datetime.now(UTC) + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([name]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, SHA256())
-    )
-    path = folder / "certificate.pem"
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    path.write_bytes(certificate.public_bytes(Encoding.PEM) + private)
+def certify(folder: Path, name: str) -> tuple[str, ssl.SSLContext]:
+    """The path of a self-signed certificate for a host, and a server's context with it."""
+    certificate, key = make_ssl_devcert(str(folder / "certificate"), cn=name)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
-    return str(path), context
+    context.load_cert_chain(certificate, key)
+    return certificate, context
 
 
-HERE, ELSEWHERE = x509.IPAddress(ip_address("127.0.0.1")), x509.DNSName("elsewhere.example.com")
-
-
-@pytest.mark.parametrize(("name", "is_trusted"), [(HERE, True), (HERE, False), (ELSEWHERE, True)])
+@pytest.mark.parametrize(
+    ("name", "is_trusted"), [("localhost", True), ("localhost", False), ("elsewhere.example.com", True)]
+)
 def test_client_checks_the_certificate_and_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: x509.GeneralName, is_trusted: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, is_trusted: bool
 ) -> None:
     certificate, context = certify(tmp_path, name)
     if is_trusted:
         monkeypatch.setenv("AWS_CA_BUNDLE", certificate)
-    with ScriptedServer(context) as server, closing(client_of(server.url)) as client:
+    with ScriptedServer(context) as server, closing(client_of(f"https://localhost:{server.port}")) as client:
         padding = b"X-Padding: %s" % (b"-" * (8192 - len(response(BODY, b"X-Padding: "))))
         server.respond = lambda body: GOOD
-        server.script[:] = [
-            send(response(BODY, padding) + response(b'{"Count": 666}'))
-        ]  # one record, read in two parts
-        if is_trusted and name is HERE:
+        one_tls_record = response(BODY, padding) + response(b'{"Count": 666}')  # which the client reads in two parts
+        server.script[:] = [send(one_tls_record)]
+        if is_trusted and name == "localhost":
             assert [count(client, 1) for _ in range(3)] == [1, 1, 1]
             assert server.connections <= 3
         else:
@@ -331,7 +307,7 @@ def test_client_checks_the_certificate_and_its_name(
 def test_tls_connection_serves_many_calls_and_its_name_may_end_in_a_dot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    certificate, context = certify(tmp_path, ELSEWHERE)
+    certificate, context = certify(tmp_path, "elsewhere.example.com")
     hosts, resolve = list[str](), socket.getaddrinfo
     monkeypatch.setenv("AWS_CA_BUNDLE", certificate)
     monkeypatch.setattr(
@@ -339,9 +315,9 @@ def test_tls_connection_serves_many_calls_and_its_name_may_end_in_a_dot(
     )
     with ScriptedServer(context) as server:
         server.respond = lambda body: GOOD
-        with closing(client_of(f"https://{ELSEWHERE.value}.:{server.port}")) as client:
+        with closing(client_of(f"https://elsewhere.example.com.:{server.port}")) as client:
             assert [count(client, 1) for _ in range(5)] == [1] * 5
-        assert (server.connections, hosts) == (1, [f"{ELSEWHERE.value}."])  # the dot keeps search lists out
+        assert (server.connections, hosts) == (1, ["elsewhere.example.com."])  # the dot keeps search lists out
 
 
 def test_missing_ca_bundle_is_a_settings_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -364,7 +340,7 @@ def accepting(react: Callable[[socket.socket], object], *, count: int) -> Iterat
 
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
         served = threads.submit(serve)
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
+        yield f"localhost:{listener.getsockname()[1]}"
         served.result(20)
 
 
@@ -380,7 +356,7 @@ def test_failed_handshake_is_retried_in_time(name: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_slow_reader_of_a_request_is_given_up_in_time(tmp_path: Path, scheme: str) -> None:
-    certificate, context = certify(tmp_path, HERE)
+    certificate, context = certify(tmp_path, "localhost")
 
     def read_slowly(accepted: socket.socket) -> None:
         wrapped = context.wrap_socket(accepted, server_side=True) if scheme == "https" else accepted
