@@ -1,4 +1,4 @@
-"""The application: its adapters, its routes, and what every answer has in common. No logic.
+"""The application: its adapters, its routes, and what every response has in common. No logic.
 
 Only `create_app` makes adapters; importing this module makes none.
 """
@@ -46,12 +46,6 @@ EXPOSED_HEADERS = (
 )
 
 
-class Api(Flask):
-    """Flask, as this application uses it."""
-
-    json_provider_class = OrjsonProvider
-
-
 def create_app(settings: Settings | None = None) -> Flask:
     """The WSGI application. Without settings it reads the environment's; SettingsError names what is wrong with them.
 
@@ -59,7 +53,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     settings = settings or load(Settings)
     configure(settings.log_level)
-    app = Api(__name__, static_folder=None)
+    app = Flask(__name__, static_folder=None)
+    app.json = OrjsonProvider(app)
     app.url_map.merge_slashes = False  # a redirect from `//` would repeat whatever Host the client sent
     # One byte more than is accepted: werkzeug cuts a chunked body off here, and the route must see that it was longer.
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
@@ -73,7 +68,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def _allow_origins(app: Flask, *origins: str) -> None:
-    """Let pages of these origins, and of no other, read the answers (CORS)."""
+    """Let pages of these origins, and of no other, read the responses (CORS)."""
 
     @app.after_request
     def vary_by_origin(response: Response) -> Response:
@@ -87,7 +82,7 @@ def _allow_origins(app: Flask, *origins: str) -> None:
         expose_headers=EXPOSED_HEADERS,
         max_age=PREFLIGHT_SECONDS,
         vary_header=False,
-        intercept_exceptions=False,  # the handlers here answer all of them
+        intercept_exceptions=False,  # routes/errors.py handles all of them
     )
 
 

@@ -1,7 +1,7 @@
 """Serves a WSGI application over ASGI: a request takes a thread only when all of it has arrived.
 
 The event loop receives the body and limits its time and size, so a slow client holds no thread. A refused request still
-reaches the application, with its status in the environ. The application logs and answers it like any error.
+reaches the application, with its status in the environ. The application logs it and responds as to any error.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import Future
 from functools import lru_cache
 from io import BytesIO
 from queue import SimpleQueue
@@ -21,16 +22,16 @@ from weakref import WeakValueDictionary
 from routes.request_body import BEGAN, MAX_BODY_BYTES, REFUSED
 
 BODY_SECONDS = 5.0  # for the whole body
-LIVENESS_PATH = "/api/health-check"  # has its own thread: a missing answer makes the orchestrator restart the process
-MAX_READ_BYTES = 1024 * 1024  # of a body that is too large, so that the client gets to read the answer
+LIVENESS_PATH = "/api/health-check"  # has its own thread: a missing response makes the orchestrator restart the process
+MAX_READ_BYTES = 1024 * 1024  # of a body that is too large, so that the client gets to read the response
 
 Environ = dict[str, Any]
 WsgiApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
-Queue = SimpleQueue[tuple[asyncio.Future[Answer | BaseException], Environ]]
+Response = tuple[int, list[tuple[bytes, bytes]], bytes]
+Queue = SimpleQueue[tuple[Future[Response], Environ]]
 
 
 class Application:
@@ -62,13 +63,10 @@ class Application:
             except ConnectionError:
                 return
         async with self._semaphore(environ):
-            future: asyncio.Future[Answer | BaseException] = asyncio.get_running_loop().create_future()
             queue = self._liveness_queue if environ["PATH_INFO"] == LIVENESS_PATH else self._queue
+            future: Future[Response] = Future()
             queue.put((future, environ))
-            answer = await future
-        if isinstance(answer, BaseException):
-            raise answer
-        status, headers, body = answer
+            status, headers, body = await asyncio.wrap_future(future)
         if not is_whole:
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -77,20 +75,18 @@ class Application:
     def _semaphore(self, environ: Environ) -> asyncio.Semaphore:
         """The limit of one client, by its token. Requests without a token share one limit per path."""
         client = environ.get("HTTP_AUTHORIZATION") or environ["PATH_INFO"]
-        if not (semaphore := self._semaphores.get(client)):
-            semaphore = self._semaphores[client] = asyncio.Semaphore(self._threads_per_client)
-        return semaphore
+        return self._semaphores.setdefault(client, asyncio.Semaphore(self._threads_per_client))
 
     def _work(self, queue: Queue) -> None:
         while True:
             future, environ = queue.get()
-            try:
-                outcome: Answer | BaseException = self._answer(environ)
-            except BaseException as error:
-                outcome = error
-            future.get_loop().call_soon_threadsafe(_settle, future, outcome)
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(self._respond(environ))
+                except BaseException as error:
+                    future.set_exception(error)
 
-    def _answer(self, environ: Environ) -> Answer:
+    def _respond(self, environ: Environ) -> Response:
         status_and_headers: list[Any] = []
         body: list[bytes] = []
 
@@ -110,11 +106,6 @@ class Application:
             headers.append(("Content-Length", str(sum(map(len, body)))))
         encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         return int(status[:3]), encoded, b"".join(body)
-
-
-def _settle(future: asyncio.Future[Answer | BaseException], outcome: Answer | BaseException) -> None:
-    if not future.cancelled():
-        future.set_result(outcome)
 
 
 async def _receive_body(environ: Environ, receive: Receive) -> bool:

@@ -36,7 +36,7 @@ GRACE_SECONDS = 10  # for requests in flight to finish when the server stops
 RESTART_SECONDS = 0.2  # before the server replaces a worker that ended
 UNABLE_SECONDS = 1  # before it replaces a worker that could not start
 HELP_SECONDS = 0.2  # until another worker accepts a stuck worker's connections
-UNREAD_SECONDS = 30  # the longest that a client may leave an answer unread
+UNREAD_SECONDS = 30  # the longest that a client may leave a response unread
 CONNECTIONS = 2500  # for each worker; most of them wait for their next request
 MAX_HEAD_BYTES, MAX_HEADERS = 32 * 1024, 100
 MAX_REQUEST_BYTES = 2 * 1024 * 1024  # chunk framing included; asgi.py reads less
@@ -48,8 +48,8 @@ _logger = logging.getLogger("uvicorn.error")
 class Connection(HttpToolsProtocol):
     """uvicorn's connection with limits that uvicorn lacks: a request's size and time, and the number of connections.
 
-    It ignores data that arrives before the answer and closes after the answer, so a client can neither smuggle a
-    pipelined request nor get answers in the wrong order.
+    It ignores data that arrives before the response and closes after the response, so a client can neither smuggle a
+    pipelined request nor get responses in the wrong order.
     """
 
     limit = CONNECTIONS
@@ -58,7 +58,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.received = 0  # bytes of the incomplete request
-        self.refusal, self.refused = 400, False
+        self.refused = False
         self.head_due = self.loop.time() + HEAD_SECONDS
         self.expect_head()
         self.waiting[self] = None
@@ -78,7 +78,7 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.refused:
             return
-        if self.is_answering():
+        if self.is_responding():
             self.cycle.keep_alive = False
             return
         if not self.received:
@@ -96,7 +96,7 @@ class Connection(HttpToolsProtocol):
         self.timeout_keep_alive_task = self.loop.call_at(self.head_due, self.timeout_keep_alive_handler)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Answer a client that has sent its request and closed its half of the connection."""
+        """Respond to a client that has sent its request and closed its half of the connection."""
         if self.cycle is None or self.cycle.response_complete:
             return False
         if self.cycle.more_body:
@@ -108,7 +108,7 @@ class Connection(HttpToolsProtocol):
         return True
 
     def on_message_begin(self) -> None:
-        if self.is_answering():
+        if self.is_responding():
             raise HttpParserError
         super().on_message_begin()
 
@@ -117,7 +117,7 @@ class Connection(HttpToolsProtocol):
         if size > MAX_HEAD_BYTES:
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
-            self.refusal = 431
+            self.refuse(431)
             raise HttpParserError
         super().on_headers_complete()
         if self.parser.should_upgrade():  # the parser treats the body as the new protocol
@@ -133,15 +133,15 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
         self.waiting[self] = None
 
-    def is_answering(self) -> bool:
-        """Whether a complete request still waits for its answer."""
+    def is_responding(self) -> bool:
+        """Whether a complete request still waits for its response."""
         return self.cycle is not None and not (self.cycle.more_body or self.cycle.response_complete)
 
     def send_400_response(self, msg: str) -> None:
-        if self.is_answering():
+        if self.is_responding():
             self.cycle.keep_alive = False
         else:
-            self.refuse(self.refusal)
+            self.refuse(400)
 
     def refuse(self, status: int, headers: bytes = b"") -> None:
         if self.refused:
@@ -149,7 +149,7 @@ class Connection(HttpToolsProtocol):
         self.transport.write(STATUS_LINE[status] + headers + b"content-length: 0\r\nconnection: close\r\n\r\n")
         self.transport.write_eof()
         self.refused = True
-        # If the client still sends, an immediate close could drop its answer.
+        # If the client still sends, an immediate close could drop its response.
         self.loop.call_later(1, self.transport.abort)
 
 

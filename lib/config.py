@@ -26,8 +26,6 @@ _ANCHORS = ("DATABASE_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_COGNITO_USER_POOL_
 # Characters that URL parsers treat differently: two parsers could see two hosts in one URL.
 _AMBIGUOUS = re.compile(r"[\\\s\x00-\x1f\x7f]")
 
-Kind = Literal["text", "url", "endpoint", "database_url", "secret"]
-
 
 class SettingsError(Exception):
     """Settings are missing or malformed; `problems` has one sentence per variable."""
@@ -41,7 +39,7 @@ def _setting(
     meaning: str,
     *,
     default: Any = MISSING,
-    kind: Kind = "text",
+    kind: Literal["text", "url", "endpoint", "database_url", "secret"] = "text",
     low: int = 1,
     high: int = 65_535,
     of_stack: bool = True,
@@ -190,10 +188,10 @@ class Settings(CacheSettings, PostgresSettings, DynamoDBSettings, CognitoSetting
 
 def refuse_proxy(url: str) -> None:
     """Raise SettingsError if the environment sets a proxy for this URL: the API does not use proxies."""
-    if name := _proxy_for(url):
-        raise SettingsError(
-            [f"{name} is set, but the API calls AWS without a proxy: add {urlsplit(url).hostname} to NO_PROXY"]
-        )
+    parts = urlsplit(url)
+    if parts.scheme in getproxies() and not proxy_bypass(parts.netloc):
+        name = f"{parts.scheme}_proxy".upper()
+        raise SettingsError([f"{name} is set, but the API calls AWS without a proxy: add {parts.hostname} to NO_PROXY"])
 
 
 S = TypeVar("S")
@@ -275,14 +273,6 @@ def is_local(url: str | None) -> bool:
     return host in ("localhost", "127.0.0.1", "::1") or host.endswith(".test")
 
 
-def _proxy_for(url: str) -> str | None:
-    """The name of the variable that sets a proxy for this URL, or None."""
-    parts = urlsplit(url)
-    if parts.scheme not in getproxies() or proxy_bypass(parts.netloc):
-        return None
-    return f"{parts.scheme}_proxy".upper()
-
-
 def _parse(text: str, hint: Any, declared: Field[Any]) -> Any:
     """The value of a text, by the setting's type and declaration. ValueError says which texts the setting takes."""
     if choices := [choice for choice in get_args(hint) if isinstance(choice, str)]:
@@ -296,7 +286,7 @@ def _parse(text: str, hint: Any, declared: Field[Any]) -> Any:
         return int(text)
     kind = declared.metadata["kind"]
     if kind in ("url", "endpoint"):
-        return _parse_url(text, plain="anywhere" if kind == "url" else "local")
+        return _parse_url(text, may_be_plain=kind == "url")
     if kind == "database_url" and not text.startswith(("postgresql://", "postgres://")):
         raise ValueError("is not a postgresql:// URL")  # no value in the message: it holds a password
     if kind == "secret" and len(text) < 16:
@@ -304,12 +294,12 @@ def _parse(text: str, hint: Any, declared: Field[Any]) -> Any:
     return text
 
 
-def _parse_url(text: str, *, plain: Literal["anywhere", "local"]) -> str:
-    """An http or https URL without a trailing slash; `plain` says where http may lead."""
+def _parse_url(text: str, *, may_be_plain: bool) -> str:
+    """An http or https URL without a trailing slash; http leads to other hosts only if it `may_be_plain`."""
     parts = urlsplit(text)
-    complete = parts.scheme in ("http", "https") and parts.hostname and parts.username is None
-    if not complete or _AMBIGUOUS.search(text):
+    is_whole = parts.scheme in ("http", "https") and parts.hostname and parts.username is None
+    if not is_whole or _AMBIGUOUS.search(text):
         raise ValueError(f"is {text!r}; it takes a URL that begins with http:// or https://")
-    if plain == "local" and parts.scheme == "http" and not is_local(text):
+    if parts.scheme == "http" and not may_be_plain and not is_local(text):
         raise ValueError(f"is {text!r}; it takes https:// for any host but this machine's own")
     return text.rstrip("/")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
 
-_SHORTEST_TRY_SECONDS = 0.2  # a shorter try often ends without a clear answer
+_SHORTEST_TRY_SECONDS = 0.2  # a shorter try often ends without a clear response
 _FIRST_PAUSE_SECONDS = 0.01
 _LONGEST_PAUSE_SECONDS = 0.2
 

@@ -6,7 +6,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-_SECONDS = 1  # to connect, and again to answer
+_SECONDS = 1  # to connect, and again for the response
 
 
 class SecretUnavailable(Exception):

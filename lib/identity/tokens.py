@@ -1,7 +1,7 @@
 """Verifies the access tokens of a Cognito user pool by the pool's public keys.
 
-Owns the rules for valid tokens, the pool's keys and the cache of verified tokens. Knows neither HTTP answers nor users:
-a rejection is a class, and the result is the token's `sub`.
+Owns the rules for valid tokens, the pool's keys and the cache of verified tokens. Knows neither HTTP nor users: a
+rejection is a class, and the result is the token's `sub`.
 
 https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-tokens-verifying-a-jwt.html
 """
@@ -149,7 +149,7 @@ class _PublicKeys:
                 self._fetching.release()
         key = self._by_kid.get(kid)
         if key is None and self._attempted_at > self._fetched_at:
-            raise KeysUnavailable("the JWKS host does not respond")
+            raise KeysUnavailable("the JWKS host is unavailable")
         return key
 
     def _is_due(self, kid: str) -> bool:
@@ -161,7 +161,7 @@ class _PublicKeys:
         try:
             # Keys for other algorithms do no harm: PyJWT uses a key for its own algorithm only.
             by_kid = {str(key.key_id): key for key in self._client.get_signing_keys()}
-        except Exception as error:  # a nonsense answer counts as an outage, too
+        except Exception as error:  # a malformed response counts as an outage, too
             log("jwks_fetch_failed", level=logging.WARNING, cause=repr(error))
             self._attempted_at = monotonic()
             return

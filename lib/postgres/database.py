@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from types import TracebackType
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -152,7 +152,7 @@ class Database(Queries):
             yield _Transaction(connection)
 
     def ping(self) -> None:
-        """Raise DatabaseUnavailable unless Postgres answers within about a second."""
+        """Raise DatabaseUnavailable unless Postgres responds within about a second."""
         with self._connection(_PING_SECONDS) as connection:
             connection.execute("SELECT 1")
 
@@ -201,33 +201,25 @@ class Database(Queries):
 
 def create_database(url: str) -> bool:
     """Create the database that the URL names; False if it exists."""
-    with _maintenance(url) as connection:
-        try:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database_name(url))))
-        except psycopg.errors.DuplicateDatabase:
-            return False
-    return True
+    return _maintain(url, "CREATE DATABASE {}", unless=psycopg.errors.DuplicateDatabase)
 
 
 def drop_database(url: str) -> bool:
     """Drop the database that the URL names, and end its sessions; False if it does not exist."""
-    with _maintenance(url) as connection:
-        try:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database_name(url))))
-        except psycopg.errors.InvalidCatalogName:
-            return False
-    return True
+    return _maintain(url, "DROP DATABASE {} WITH (FORCE)", unless=psycopg.errors.InvalidCatalogName)
 
 
-@contextmanager
-def _maintenance(url: str) -> Iterator[psycopg.Connection[Any]]:
-    """A connection to the database `postgres` of the same server, which every server has."""
-    where = make_conninfo(url, dbname="postgres", connect_timeout=_SECONDS)
+def _maintain(url: str, statement: LiteralString, *, unless: type[psycopg.Error]) -> bool:
+    """Run a statement from the database `postgres`, which every server has; False if it fails with `unless`."""
+    conninfo = make_conninfo(url, dbname="postgres", connect_timeout=_SECONDS)
     try:
-        with psycopg.connect(where, autocommit=True) as connection:
-            yield connection
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            connection.execute(sql.SQL(statement).format(sql.Identifier(database_name(url))))
+    except unless:
+        return False
     except psycopg.OperationalError as error:
-        raise _unavailable(describe(where), error) from error
+        raise _unavailable(describe(conninfo), error) from error
+    return True
 
 
 def _unavailable(where: str, error: Exception) -> DatabaseUnavailable:
