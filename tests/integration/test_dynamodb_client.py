@@ -29,6 +29,7 @@ from lib.config import DynamoDBSettings, SettingsError
 from lib.ddb.errors import RequestRejected, StoreUnavailable
 from lib.ddb.table import Table
 from lib.deadline import deadline
+from tests.support.clocks import time_limit
 from tests.support.scripted_server import (
     HEADERS,
     HTML,
@@ -72,13 +73,6 @@ def client_of(url: str) -> DynamoDBClient:
 
 def count(client: DynamoDBClient, limit: int) -> int:
     return int(client.query(TableName="messages", Limit=limit)["Count"])
-
-
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    start = time.monotonic()
-    yield
-    assert time.monotonic() - start < seconds
 
 
 BODY = '{"Items": [{"pk": {"S": "MSG#ä"}, "n": {"N": "1"}}], "Count": 1}'.encode()

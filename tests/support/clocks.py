@@ -1,8 +1,10 @@
-"""Time that stands still in tests until a test moves it ahead."""
+"""Time in tests: a clock that only the test moves, and a limit."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class FrozenTime:
@@ -18,3 +20,11 @@ class FrozenTime:
 
     def monotonic(self) -> float:
         return self._monotonic + self.ahead
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Fail if the block takes longer."""
+    start = time.monotonic()
+    yield
+    assert time.monotonic() - start < seconds
