@@ -1,6 +1,6 @@
 """A server that speaks Momento's wire protocol, by the stubs that its SDK brings; on loopback, in this process.
 
-Its time is `now`, which tests move. It answers after `seconds`, with the gRPC status `fault` if there is one.
+Tests move its time, `now`. It responds after `seconds`, with the gRPC status `fault` if there is one.
 """
 
 from __future__ import annotations
@@ -13,12 +13,7 @@ from threading import Event
 from typing import Any
 
 import grpc
-from momento_wire_types import (
-    cacheclient_pb2,
-    cacheclient_pb2_grpc,
-    controlclient_pb2,
-    controlclient_pb2_grpc,
-)
+from momento_wire_types import cacheclient_pb2, cacheclient_pb2_grpc, controlclient_pb2, controlclient_pb2_grpc
 
 from tools.local_stack.processes import free_port
 
@@ -28,14 +23,14 @@ THREADS = 16
 
 @dataclass(frozen=True)
 class Entry:
-    """A value, and the time from which on it is gone."""
+    """A value and its end."""
 
     text: bytes
     until: float
 
 
 class MomentoServer(cacheclient_pb2_grpc.ScsServicer, controlclient_pb2_grpc.ScsControlServicer):
-    """What Momento does with the calls that this system makes; any other is UNIMPLEMENTED.
+    """Momento's side of the calls that this system makes; any other call is UNIMPLEMENTED.
 
     The account of KEY has the cache `cruddur`. `calls` are the names of the calls so far.
     """
@@ -55,7 +50,7 @@ class MomentoServer(cacheclient_pb2_grpc.ScsServicer, controlclient_pb2_grpc.Scs
 
     @contextmanager
     def serving(self) -> Iterator[MomentoServer]:
-        """Answer at `url`; afterwards nobody does, until it is served again."""
+        """Serve at `url` within the block."""
         self._stopping.clear()
         threads = ThreadPoolExecutor(THREADS)
         server = grpc.server(threads, options=[("grpc.so_reuseport", 0)])
@@ -70,37 +65,33 @@ class MomentoServer(cacheclient_pb2_grpc.ScsServicer, controlclient_pb2_grpc.Scs
             server.stop(None).wait()
             threads.shutdown()
 
-    # The cache
-
     def Get(self, request: Any, context: Any) -> Any:  # noqa: N802 - names of the protocol
-        entry = self._live(self._begin("Get", context), request.cache_key)
+        entry = self._live(self._cache("Get", context), request.cache_key)
         if entry is None:
             return cacheclient_pb2._GetResponse(result=cacheclient_pb2.Miss)
         return cacheclient_pb2._GetResponse(result=cacheclient_pb2.Hit, cache_body=entry.text)
 
     def Set(self, request: Any, context: Any) -> Any:  # noqa: N802
-        self._keep(self._begin("Set", context), request)
+        self._store(self._cache("Set", context), request)
         return cacheclient_pb2._SetResponse(result=cacheclient_pb2.Ok)
 
     def SetIfNotExists(self, request: Any, context: Any) -> Any:  # noqa: N802
-        answer = cacheclient_pb2._SetIfNotExistsResponse
-        cache = self._begin("SetIfNotExists", context)
+        response = cacheclient_pb2._SetIfNotExistsResponse
+        cache = self._cache("SetIfNotExists", context)
         if self._live(cache, request.cache_key):
-            return answer(not_stored=answer._NotStored())
-        self._keep(cache, request)
-        return answer(stored=answer._Stored())
-
-    # The account
+            return response(not_stored=response._NotStored())
+        self._store(cache, request)
+        return response(stored=response._Stored())
 
     def CreateCache(self, request: Any, context: Any) -> Any:  # noqa: N802
         self._admit("CreateCache", context)
         if request.cache_name in self.caches:
-            context.abort(grpc.StatusCode.ALREADY_EXISTS, "there is such a cache")
+            context.abort(grpc.StatusCode.ALREADY_EXISTS, "the cache exists")
         self.caches[request.cache_name] = {}
         return controlclient_pb2._CreateCacheResponse()
 
-    def _begin(self, call: str, context: Any) -> dict[bytes, Entry]:
-        """The cache that a call means."""
+    def _cache(self, call: str, context: Any) -> dict[bytes, Entry]:
+        """The cache that a call names."""
         self._admit(call, context)
         name = dict(context.invocation_metadata())["cache"]
         if name not in self.caches:
@@ -111,7 +102,7 @@ class MomentoServer(cacheclient_pb2_grpc.ScsServicer, controlclient_pb2_grpc.Scs
         self.calls.append(call)
         self._stopping.wait(self.seconds)
         if self.fault:
-            context.abort(self.fault, "as the test wants it")
+            context.abort(self.fault, "the test's fault")
         if dict(context.invocation_metadata()).get("authorization") != KEY:
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "no such key")
 
@@ -119,11 +110,11 @@ class MomentoServer(cacheclient_pb2_grpc.ScsServicer, controlclient_pb2_grpc.Scs
         entry = cache.get(key)
         return entry if entry and entry.until > self.now else None
 
-    def _keep(self, cache: dict[bytes, Entry], request: Any) -> None:
+    def _store(self, cache: dict[bytes, Entry], request: Any) -> None:
         cache[request.cache_key] = Entry(request.cache_body, self.now + request.ttl_milliseconds / 1000)
 
 
 def run_momento() -> Iterator[MomentoServer]:
-    """The fixture of a server that answers."""
+    """The fixture of a server."""
     with MomentoServer().serving() as server:
         yield server

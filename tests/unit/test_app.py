@@ -1,4 +1,4 @@
-"""The application as it is made: from settings alone, with every code of the contract and no connection."""
+"""The application without its servers: it needs settings alone, and turns every error into a code."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def client(app: Flask) -> FlaskClient:
     return app.test_client()
 
 
-def test_making_it_connects_to_nothing(client: FlaskClient) -> None:
+def test_creation_opens_no_connection(client: FlaskClient) -> None:
     assert client.get("/api/health-check").status_code == 200
 
 
-def test_without_settings_it_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_default_to_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL is missing"):
         create_app()
     for name, value in ENVIRON.items():
@@ -58,22 +58,18 @@ def test_without_settings_it_reads_the_environment(monkeypatch: pytest.MonkeyPat
         assert create_app().extensions["dependencies"].settings == load(Settings, ENVIRON)
 
 
-def test_two_applications_share_nothing(app: Flask) -> None:
+def test_applications_share_no_adapter(app: Flask) -> None:
     with redirect_stdout(io.StringIO()):
         other = create_app(load(Settings, ENVIRON))
     for adapter in ("store", "users", "verifier", "readiness"):
-        assert len({getattr(each.extensions["dependencies"], adapter) for each in (app, other)}) == 2
+        first, second = (getattr(flask.extensions["dependencies"], adapter) for flask in (app, other))
+        assert first is not second
 
 
-def test_every_kind_of_refusal_has_a_status() -> None:
-    assert set(STATUS_BY_ERROR) == set(ServiceError.__subclasses__())
-
-
-@pytest.mark.parametrize(("kind", "status"), STATUS_BY_ERROR.items())
-def test_a_refusal_is_its_codes_and_its_status(
-    app: Flask, client: FlaskClient, kind: type[ServiceError], status: int
-) -> None:
-    app.add_url_rule("/refused", view_func=raising(kind(Code.MESSAGE_BLANK, Code.RECEIVER_AMBIGUOUS)))
+@pytest.mark.parametrize("error", ServiceError.__subclasses__())
+def test_service_error_is_a_status_and_codes(app: Flask, client: FlaskClient, error: type[ServiceError]) -> None:
+    status = STATUS_BY_ERROR[error]
+    app.add_url_rule("/refused", view_func=raising(error(Code.MESSAGE_BLANK, Code.RECEIVER_AMBIGUOUS)))
     response = client.get("/refused")
     assert (response.status_code, response.json) == (status, ["message_blank", "receiver_ambiguous"])
     assert ("Retry-After" in response.headers) == (status == 503)
@@ -88,7 +84,7 @@ def raising(error: Exception) -> Any:
 
 
 @pytest.mark.parametrize("status", sorted(default_exceptions))
-def test_every_http_error_is_answered_with_a_code(app: Flask, client: FlaskClient, status: int) -> None:
+def test_http_error_is_a_code(app: Flask, client: FlaskClient, status: int) -> None:
     app.add_url_rule("/refused", view_func=lambda: abort(status))
     response = client.get("/refused")
     assert response.status_code == status
@@ -97,7 +93,7 @@ def test_every_http_error_is_answered_with_a_code(app: Flask, client: FlaskClien
 
 
 @pytest.mark.parametrize("error", [RuntimeError("secret"), KeyError("secret"), ExceptionGroup("secret", [OSError()])])
-def test_a_bug_is_a_500_without_its_message(app: Flask, client: FlaskClient, error: Exception) -> None:
+def test_bug_is_a_500_without_its_message(app: Flask, client: FlaskClient, error: Exception) -> None:
     app.add_url_rule("/bug", view_func=raising(error))
     response = client.get("/bug", headers={"X-Request-Id": "the-same"})
     assert (response.status_code, response.json) == (500, ["internal_error"])
@@ -105,12 +101,12 @@ def test_a_bug_is_a_500_without_its_message(app: Flask, client: FlaskClient, err
     assert b"secret" not in response.data
 
 
-def test_codes_are_words_that_clients_can_compare() -> None:
+def test_codes_are_lower_case_words() -> None:
     assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", code) for code in Code)
     assert all(code == code.name.lower() for code in Code)
 
 
-def test_every_code_is_used() -> None:
+def test_no_code_is_unused() -> None:
     paths = [ROOT / "app.py", *(ROOT / "routes").glob("*.py"), *(ROOT / "services").glob("*.py")]
     code = "".join(path.read_text() for path in paths)
-    assert [each.name for each in Code if f"Code.{each.name}" not in code] == []
+    assert [name for name in Code.__members__ if f"Code.{name}" not in code] == []

@@ -1,4 +1,4 @@
-"""The adapter between ASGI and WSGI, without a server: what the application sees, and what is sent."""
+"""The adapter between ASGI and WSGI, without a server: the environ of the application and the events of the server."""
 
 from __future__ import annotations
 
@@ -15,23 +15,25 @@ from routes.request_body import MAX_BODY_BYTES, REFUSED
 Headers = list[tuple[bytes, bytes]]
 Messages = list[dict[str, Any]]
 HOST = (b"host", b"x")
-GONE = {"type": "http.disconnect"}
+CHUNKED = (b"transfer-encoding", b"chunked")
+DISCONNECT = {"type": "http.disconnect"}
 LONG = 10 * asgi.MAX_READ_BYTES
 
 
 def echo(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answers with what it was asked, in two pieces."""
+    """Responds with the request's method and body, in two parts."""
     start_response("200 OK", [("Content-Type", "text/plain"), ("X-Path", environ["PATH_INFO"])])
     return [environ["REQUEST_METHOD"].encode(), environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))]
 
 
-def told(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answers with what of a body it would be told."""
+def describe(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Responds with the refusal, the length, the id and the size of the body that the environ has."""
     start_response("200 OK", [])
-    return [repr((environ.get(REFUSED), environ.get("CONTENT_LENGTH"))).encode()]
+    values = [environ.get(key) for key in (REFUSED, "CONTENT_LENGTH", "HTTP_X_REQUEST_ID")]
+    return [repr((*values, len(environ["wsgi.input"].read()))).encode()]
 
 
-def ask(
+def exchange(
     wsgi: Any,
     method: str = "GET",
     path: bytes = b"/",
@@ -40,7 +42,7 @@ def ask(
     *,
     version: str = "1.1",
 ) -> Messages:
-    """What is sent to a client that sends this, and then nothing more."""
+    """The events that a client gets who sends this request and then nothing more."""
     sent: Messages = []
     events = iter(body or [])
 
@@ -75,28 +77,28 @@ def part(body: bytes, *, more: bool = False) -> dict[str, Any]:
         ("GET", [HOST], [], b"GET"),
         ("HEAD", [HOST, (b"accept", b"a"), (b"accept", b"b")], [], b"HEAD"),
         ("POST", [HOST, (b"content-length", b"4")], [part(b"te", more=True), part(b"xt")], b"POSTtext"),
-        ("POST", [HOST, (b"content-type", b"a/b"), (b"transfer-encoding", b"chunked")], [part(b"text")], b"POSTtext"),
+        ("POST", [HOST, (b"content-type", b"a/b"), CHUNKED], [part(b"text")], b"POSTtext"),
         ("POST", [HOST, (b"content-length", b"0")], [part(b"")], b"POST"),
     ],
 )
-def test_it_keeps_to_wsgi(method: str, headers: Headers, body: Messages, expected: bytes) -> None:
-    start, rest = ask(validator(echo), method, b"/caf%C3%A9/%2F", headers, body)
+def test_application_gets_a_valid_environ(method: str, headers: Headers, body: Messages, expected: bytes) -> None:
+    start, rest = exchange(validator(echo), method, b"/caf%C3%A9/%2F", headers, body)
     assert (start["type"], start["status"]) == ("http.response.start", 200)
     assert (b"X-Path", b"/caf\xc3\xa9//") in start["headers"]
     assert rest == {"type": "http.response.body", "body": expected}
 
 
-def test_an_application_may_write_and_change_its_mind() -> None:
+def test_application_may_write_and_start_again() -> None:
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         start_response("200 OK", [])
         start_response("503 Service Unavailable", [], (None, None, None))(b"1")
         yield b"2"
 
-    start, rest = ask(application)
+    start, rest = exchange(application)
     assert (start["status"], rest["body"]) == (503, b"12")
 
 
-def test_an_error_is_the_servers_to_answer_and_the_chunks_are_closed() -> None:
+def test_error_reaches_the_server_and_the_chunks_are_closed() -> None:
     class Chunks:
         closed = False
 
@@ -108,60 +110,42 @@ def test_an_error_is_the_servers_to_answer_and_the_chunks_are_closed() -> None:
 
     chunks = Chunks()
     with pytest.raises(LookupError):
-        ask(lambda *_: chunks)
+        exchange(lambda *_: chunks)
     assert chunks.closed
+
+
+ONE_ID = [(b"content_length", b"nine"), (b"x_request_id", b"a"), (b"x-request-id", b"b")]
 
 
 @pytest.mark.parametrize(
     ("headers", "body", "expected"),
     [
-        ([HOST], [], (None, None)),
-        ([], [], (400, None)),
-        ([HOST, HOST], [], (400, None)),
-        ([HOST, (b"content-length", b"9")], [part(b"short")], (400, "9")),
-        ([HOST, (b"content-length", b"9")], [part(b"short", more=True)], (408, "9")),
-        ([HOST, (b"transfer-encoding", b"chunked")], [part(b"short", more=True)], (408, None)),
-        ([HOST, (b"content-length", b"%d" % LONG)], [], (None, str(LONG))),
+        ([HOST], [], (None, None, None, 0)),
+        ([], [], (400, None, None, 0)),
+        ([HOST, HOST], [], (400, None, None, 0)),
+        ([HOST, *ONE_ID], [], (None, None, "b", 0)),  # a header cannot imitate another
+        ([HOST, (b"content-length", b"9")], [part(b"short")], (400, "9", None, 5)),
+        ([HOST, (b"content-length", b"9")], [part(b"short", more=True)], (408, "9", None, 0)),
+        ([HOST, CHUNKED], [part(b"short", more=True)], (408, None, None, 0)),
+        ([HOST, CHUNKED], [part(b"x" * 300_000, more=True), part(b"")], (None, "300000", None, MAX_BODY_BYTES + 1)),
+        ([HOST, (b"content-length", b"%d" % LONG)], [], (None, str(LONG), None, 0)),
     ],
 )
-def test_what_is_refused_is_told_to_the_application(
-    monkeypatch: pytest.MonkeyPatch, headers: Headers, body: Messages, expected: tuple[int | None, str | None]
+def test_refusal_and_size_are_in_the_environ(
+    monkeypatch: pytest.MonkeyPatch, headers: Headers, body: Messages, expected: tuple[int | str | None, ...]
 ) -> None:
     monkeypatch.setattr(asgi, "BODY_SECONDS", 0.05)
-    start, rest = ask(told, "POST", headers=headers, body=body)
+    start, rest = exchange(describe, "POST", headers=headers, body=body)
     assert rest["body"] == repr(expected).encode()
-    assert ((b"connection", b"close") in start["headers"]) == (expected[0] == 408 or expected[1] == str(LONG))
+    is_partly_unread = expected[0] == 408 or expected[1] == str(LONG)
+    assert ((b"connection", b"close") in start["headers"]) == is_partly_unread
 
 
-def test_an_old_client_needs_no_host() -> None:
-    assert ask(told, headers=[], version="1.0")[1]["body"] == b"(None, None)"
-    assert ask(told, headers=[HOST, HOST], version="1.0")[1]["body"] == b"(400, None)"
+@pytest.mark.parametrize(("headers", "refusal"), [([], None), ([HOST, HOST], 400)])
+def test_http_1_0_needs_no_host(headers: Headers, refusal: int | None) -> None:
+    assert exchange(describe, headers=headers, version="1.0")[1]["body"] == repr((refusal, None, None, 0)).encode()
 
 
-def test_a_header_does_not_pass_for_another() -> None:
-    headers = [HOST, (b"content_length", b"nine"), (b"x_request_id", b"a"), (b"x-request-id", b"b")]
-
-    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        assert environ["HTTP_X_REQUEST_ID"] == "b"
-        return told(environ, start_response)
-
-    assert ask(application, headers=headers)[1]["body"] == b"(None, None)"
-
-
-def test_of_a_body_that_is_too_large_only_the_size_is_kept() -> None:
-    read: list[bytes] = []
-
-    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        read.append(environ["wsgi.input"].read())
-        return told(environ, start_response)
-
-    parts = [part(b"x" * 60_000, more=True)] * 5 + [part(b"")]
-    start, rest = ask(application, "POST", headers=[HOST, (b"transfer-encoding", b"chunked")], body=parts)
-    assert rest["body"] == b"(None, '300000')"
-    assert [len(each) for each in read] == [MAX_BODY_BYTES + 1]
-    assert (b"connection", b"close") not in start["headers"]
-
-
-def test_nothing_is_run_for_a_client_that_is_gone() -> None:
+def test_request_of_a_client_that_left_is_not_run() -> None:
     headers = [HOST, (b"content-length", b"9")]
-    assert ask(None, "POST", headers=headers, body=[part(b"short", more=True), GONE]) == []
+    assert exchange(None, "POST", headers=headers, body=[part(b"short", more=True), DISCONNECT]) == []

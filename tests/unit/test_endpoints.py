@@ -1,4 +1,4 @@
-"""Where AWS is asked: in every partition where botocore asks, and never through a proxy."""
+"""The endpoints of AWS: those of botocore in every partition, and never through a proxy."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ from tests.unit.test_config import MINIMUM
 from tools.local_stack.environment import REGION
 
 CALLS: dict[str, dict[str, Any]] = {"dynamodb": {"list_tables": {}}, "cognito-idp": {"get_user": {"AccessToken": "a"}}}
+URL = "https://dynamodb.cn-north-1.amazonaws.com.cn"
 PARTITIONS = get_session().get_data("partitions")["partitions"]
-REGIONS = [[*each["regions"]][-1] for each in PARTITIONS]  # the first is none but in name
+REGIONS = [[*partition["regions"]][-1] for partition in PARTITIONS]  # the first may be a pseudo-region
 
 
 def chosen_by_botocore(service: str, region: str) -> str | None:
-    """Where a call goes; None where botocore does not know."""
-    asked: list[str] = []
+    """The URL of a call; None if botocore knows none."""
+    urls: list[str] = []
 
     def stop(request: Any, **_: Any) -> None:
-        asked.append(request.url.rstrip("/"))
+        urls.append(request.url.rstrip("/"))
         raise InterruptedError
 
-    with patch("boto3.DEFAULT_SESSION", None):  # it would remember the environment of an earlier test
+    with patch("boto3.DEFAULT_SESSION", None):  # it has the environment of an earlier test
         try:
             client = boto3.client(service, region_name=region)
         except EndpointVariantError:
@@ -41,45 +42,42 @@ def chosen_by_botocore(service: str, region: str) -> str | None:
     [(operation, arguments)] = CALLS[service].items()
     with pytest.raises(InterruptedError):
         getattr(client, operation)(**arguments)
-    return asked[0]
+    return urls[0]
 
 
 @pytest.mark.parametrize("service", CALLS)
 @pytest.mark.parametrize("variants", [(), ("FIPS",), ("DUALSTACK",), ("FIPS", "DUALSTACK")], ids=str)
-def test_every_partition_is_found(monkeypatch: pytest.MonkeyPatch, service: str, variants: tuple[str, ...]) -> None:
-    for each in variants:
-        monkeypatch.setenv(f"AWS_USE_{each}_ENDPOINT", "true")
+def test_endpoint_is_that_of_botocore(monkeypatch: pytest.MonkeyPatch, service: str, variants: tuple[str, ...]) -> None:
+    for variant in variants:
+        monkeypatch.setenv(f"AWS_USE_{variant}_ENDPOINT", "true")
     theirs = {region: chosen_by_botocore(service, region) for region in [*REGIONS, "us-east-99"]}
     known, session = {region: url for region, url in theirs.items() if url}, get_session()
     assert len(known) > 6
     assert known == {region: endpoint_url(session, service, region, configured=None) for region in known}
 
 
-def test_what_is_configured_goes_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    def asked() -> str:
+def test_configured_endpoint_precedes_the_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    def url() -> str:
         with patch("lib.aws.dynamodb_client.Connections") as connections:
             DynamoDBClient(load(DynamoDBSettings))
         return str(connections.call_args.args[0])
 
-    assert asked() == f"https://dynamodb.{REGION}.amazonaws.com"
+    assert url() == f"https://dynamodb.{REGION}.amazonaws.com"
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"):
         monkeypatch.setenv(name, f"https://{name.lower()}.test")
-        assert asked() == f"https://{name.lower()}.test"
+        assert url() == f"https://{name.lower()}.test"
 
 
-def test_certificates_are_those_that_botocore_trusts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ca_bundle_is_that_of_botocore(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     assert ca_bundle(get_session()) == get_cert_path(True)
-    for name in ("REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"):  # the later one goes before
+    for name in ("REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"):  # the second precedes the first
         monkeypatch.setenv(name, f"/{name}.pem")
         assert ca_bundle(get_session()) == f"/{name}.pem"
 
 
-URL = "https://dynamodb.cn-north-1.amazonaws.com.cn"
-
-
 @pytest.mark.parametrize(
-    ("url", "variable", "direct", "refused"),
+    ("url", "variable", "no_proxy", "problem"),
     [
         (URL, "https_proxy", "", "HTTPS_PROXY .* dynamodb.cn-north-1.amazonaws.com.cn to NO_PROXY"),
         (URL, "HTTPS_PROXY", "amazonaws.com.cn", None),
@@ -88,18 +86,17 @@ URL = "https://dynamodb.cn-north-1.amazonaws.com.cn"
         ("http://127.0.0.1:8000", "http_proxy", "127.0.0.1", None),
     ],
 )
-def test_a_proxy_is_refused_at_the_start(
-    monkeypatch: pytest.MonkeyPatch, url: str, variable: str, direct: str, refused: str | None
+def test_connections_refuse_a_proxy(
+    monkeypatch: pytest.MonkeyPatch, url: str, variable: str, no_proxy: str, problem: str | None
 ) -> None:
-    monkeypatch.setenv(variable, "http://proxy.example.com:3128")
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.setenv(name, direct)
-    with pytest.raises(SettingsError, match=refused) if refused else nullcontext():
+    for name, value in {variable: "http://proxy.example.com:3128", "no_proxy": no_proxy, "NO_PROXY": no_proxy}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=problem) if problem else nullcontext():
         Connections(url, pool_size=1, ca_bundle=get_cert_path(True))
 
 
 @pytest.mark.parametrize(
-    ("direct", "endpoints", "refused"),
+    ("no_proxy", "endpoints", "host"),
     [
         ("", {}, "dynamodb.eu-central-1.amazonaws.com"),
         ("dynamodb.eu-central-1.amazonaws.com", {}, "cognito-idp.us-east-1.amazonaws.com"),
@@ -108,10 +105,10 @@ def test_a_proxy_is_refused_at_the_start(
         ("", {"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:8000"}, "cognito-idp.us-east-1.amazonaws.com"),
     ],
 )
-def test_the_settings_refuse_it_too(
-    monkeypatch: pytest.MonkeyPatch, direct: str, endpoints: dict[str, str], refused: str | None
+def test_settings_refuse_a_proxy(
+    monkeypatch: pytest.MonkeyPatch, no_proxy: str, endpoints: dict[str, str], host: str | None
 ) -> None:
-    for name, value in {"HTTPS_PROXY": "http://p:1", "NO_PROXY": direct, "no_proxy": direct, **endpoints}.items():
+    for name, value in {"HTTPS_PROXY": "http://p:1", "NO_PROXY": no_proxy, "no_proxy": no_proxy, **endpoints}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError, match=f"add {refused} to NO_PROXY") if refused else nullcontext():
+    with pytest.raises(SettingsError, match=f"add {host} to NO_PROXY") if host else nullcontext():
         load(Settings, MINIMUM | endpoints)

@@ -1,4 +1,4 @@
-"""Momento behind the interface of a cache, against a server that speaks its wire protocol."""
+"""Momento's client, against a server that speaks Momento's wire protocol."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ import pytest
 from lib.cache.base import CacheUnavailable
 from lib.cache.momento import FORGOTTEN_SECONDS, Momento, credentials
 from lib.config import CacheSettings
+from tests.support.clocks import time_limit
 from tests.support.momento_server import KEY, Entry, MomentoServer, run_momento
 
 CELL = "cell-1.prod.example.com"
 GLOBAL_KEY = jwt.encode({"t": "g"}, "a secret of Momento's, which we do not know")
 CELL_KEY = base64.b64encode(json.dumps({"endpoint": CELL, "api_key": "inner"}).encode()).decode()
-PATIENT = 5  # seconds for a call, where a test is not about time: a machine under load exceeds 50 ms
+LONG_SECONDS = 5  # for a call in a test that does not measure time: a machine under load exceeds 50 ms
 
 server = pytest.fixture(run_momento)
 
 
 @contextmanager
-def connected(server: MomentoServer, *, seconds: float = PATIENT, **settings: str | int) -> Iterator[Momento]:
+def connected(server: MomentoServer, *, seconds: float = LONG_SECONDS, **settings: str | int) -> Iterator[Momento]:
     values = {"momento_api_key": KEY, "momento_endpoint": server.url, **settings}
     with closing(Momento(CacheSettings(**values), seconds=seconds)) as cache:  # type: ignore[arg-type]
         yield cache
@@ -60,20 +61,15 @@ def wait_for(cache: Momento) -> None:
             return
 
 
-def test_every_process_finds_a_value(server: MomentoServer, cache: Momento) -> None:
-    assert cache.get("key") is None
-    cache.put("key", "Änna 🐻")
-    with connected(server) as other:
-        assert cache.get("key") == other.get("key") == "Änna 🐻"
-
-
-def test_threads_share_a_client(cache: Momento) -> None:
-    def use(number: int) -> list[str | None]:
-        cache.put(f"key-{number}", f"text-{number}")
-        return [cache.get(f"key-{number}") for _ in range(20)]
+def test_threads_share_a_client_and_processes_share_values(server: MomentoServer, cache: Momento) -> None:
+    def put_and_get(number: int) -> list[str | None]:
+        assert cache.get(f"key-{number}") is None
+        cache.put(f"key-{number}", f"Änna 🐻 {number}")
+        with connected(server) as other:
+            return [cache.get(f"key-{number}"), other.get(f"key-{number}")]
 
     with ThreadPoolExecutor(8) as threads:
-        assert list(threads.map(use, range(8))) == [[f"text-{number}"] * 20 for number in range(8)]
+        assert list(threads.map(put_and_get, range(8))) == [[f"Änna 🐻 {number}"] * 2 for number in range(8)]
 
 
 def test_value_lives_for_the_seconds_of_the_settings(server: MomentoServer) -> None:
@@ -97,7 +93,7 @@ def test_reader_of_an_old_value_cannot_put_it_after_a_change(server: MomentoServ
     assert cache.get("key") is None
 
 
-def test_bytes_that_are_not_utf8_are_no_error(server: MomentoServer, cache: Momento) -> None:
+def test_value_that_is_not_utf8_is_no_error(server: MomentoServer, cache: Momento) -> None:
     server.caches["cruddur"][b"key"] = Entry(b"\xff\xfe", until=1)
     assert cache.get("key") == "\ufffd\ufffd"
 
@@ -132,10 +128,8 @@ def test_call_ends_at_its_deadline(server: MomentoServer, call: str) -> None:
     with connected(server, seconds=0.2) as cache:
         wait_for(cache)
         server.seconds = 5
-        start = time.perf_counter()
-        with pytest.raises(CacheUnavailable) as raised:
+        with time_limit(2), pytest.raises(CacheUnavailable) as raised:
             getattr(cache, call)(*(["key", "text"] if call == "put" else ["key"]))
-        assert 0.15 < time.perf_counter() - start < 2
         assert (raised.value.reason, raised.value.permanent) == ("timeout_error", False)
 
 
@@ -144,10 +138,8 @@ def test_attempt_to_connect_ends_at_the_deadline_of_its_call() -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         settings = CacheSettings(momento_api_key=KEY, momento_endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}")
-        start = time.perf_counter()
-        with closing(Momento(settings)) as cache:
+        with time_limit(2), closing(Momento(settings)) as cache:
             assert failure(cache) == ("timeout_error", False)
-    assert time.perf_counter() - start < 2
 
 
 def test_client_finds_a_server_that_starts_later() -> None:
@@ -179,12 +171,12 @@ def test_wrong_key_or_cache_is_a_permanent_failure(server: MomentoServer, name: 
         {"momento_api_key": CELL_KEY, "momento_auth_token": GLOBAL_KEY},
     ],
 )
-def test_key_of_the_first_version_holds_its_endpoint(keys: dict[str, str]) -> None:
+def test_key_of_version_1_contains_its_endpoint(keys: dict[str, str]) -> None:
     provider = credentials(CacheSettings(**keys))  # type: ignore[arg-type]
     assert (provider.cache_endpoint, provider.port, provider.auth_token) == (f"cache.{CELL}", 443, "inner")
 
 
-def test_key_of_the_second_version_needs_its_endpoint() -> None:
+def test_key_of_version_2_needs_an_endpoint() -> None:
     provider = credentials(CacheSettings(momento_api_key=GLOBAL_KEY, momento_endpoint=f"https://{CELL}"))
     assert (provider.cache_endpoint, provider.control_endpoint) == (f"cache.{CELL}", f"control.{CELL}")
     assert (provider.port, provider.auth_token) == (443, GLOBAL_KEY)
@@ -219,7 +211,7 @@ def test_closed_client_connects_again(cache: Momento) -> None:
 
 
 def test_settings_hide_their_secrets() -> None:
-    settings = CacheSettings(momento_api_key=KEY, momento_auth_token=GLOBAL_KEY)
-    assert "cruddur" in repr(settings)
-    assert KEY not in repr(settings)
-    assert GLOBAL_KEY not in repr(settings)
+    shown = repr(CacheSettings(momento_api_key=KEY, momento_auth_token=GLOBAL_KEY))
+    assert "cruddur" in shown
+    assert KEY not in shown
+    assert GLOBAL_KEY not in shown

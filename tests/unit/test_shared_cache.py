@@ -1,4 +1,4 @@
-"""The circuit breaker of the shared cache: the application goes on when the cache fails."""
+"""The circuit breaker of the shared cache: the application works on when the cache fails."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ REFUSAL = CacheUnavailable("authentication_error", "no such key", permanent=True
 
 @pytest.fixture
 def backend() -> Any:
-    """The cache behind the breaker; it answers each call with "text"."""
+    """The cache behind the breaker; each call returns "text"."""
     backend = Mock(spec=Cache)
-    answer(backend, lambda *arguments: "text")
+    respond(backend, lambda *arguments: "text")
     return backend
 
 
-def answer(backend: Any, effect: CacheUnavailable | Callable[..., object]) -> None:
-    """Answer each call from now on by an error, or by a function."""
+def respond(backend: Any, effect: CacheUnavailable | Callable[..., object]) -> None:
+    """Let each call from now on raise an error, or call a function."""
     for method in (backend.get, backend.put, backend.forget):
         method.side_effect = effect
 
@@ -48,9 +48,7 @@ def cache(backend: Any, clock: FrozenTime, caplog: pytest.LogCaptureFixture) -> 
     return CircuitBreaker(backend, timer=clock.monotonic)
 
 
-def test_calls_reach_a_cache_that_answers(
-    cache: CircuitBreaker, backend: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_calls_reach_the_cache(cache: CircuitBreaker, backend: Any, caplog: pytest.LogCaptureFixture) -> None:
     cache.put("key", "value")
     assert cache.get("key") == "text"
     cache.forget("key")
@@ -67,7 +65,7 @@ def test_outage_costs_one_call_a_pause_and_one_warning(
         "put": lambda: cache.put("key", ""),
         "forget": lambda: cache.forget("key"),
     }
-    answer(backend, OUTAGE)
+    respond(backend, OUTAGE)
     for number in range(1, 4):
         assert calls[first]() is None
         for _ in range(10):
@@ -83,9 +81,9 @@ def test_recovery_is_logged_and_the_next_outage_warns_again(
     cache: CircuitBreaker, backend: Any, clock: FrozenTime, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(2):
-        answer(backend, OUTAGE)
+        respond(backend, OUTAGE)
         cache.get("key")
-        answer(backend, lambda *arguments: "text")
+        respond(backend, lambda *arguments: "text")
         clock.ahead += PAUSE_SECONDS
         cache.put("key", "text")
         assert cache.get("key") == "text"
@@ -93,7 +91,7 @@ def test_recovery_is_logged_and_the_next_outage_warns_again(
 
 
 def test_permanent_failure_has_a_longer_pause(cache: CircuitBreaker, backend: Any, clock: FrozenTime) -> None:
-    answer(backend, REFUSAL)
+    respond(backend, REFUSAL)
     cache.get("key")
     clock.ahead += LONG_PAUSE_SECONDS - 1
     cache.get("key")
@@ -106,22 +104,22 @@ def test_permanent_failure_has_a_longer_pause(cache: CircuitBreaker, backend: An
 def test_one_caller_tries_after_a_pause_and_the_others_do_not_wait(
     cache: CircuitBreaker, backend: Any, clock: FrozenTime
 ) -> None:
-    answer(backend, OUTAGE)
+    respond(backend, OUTAGE)
     cache.get("key")
     clock.ahead += PAUSE_SECONDS
-    trying, others_went_on = Event(), Event()
+    is_trying, others_are_done = Event(), Event()
 
     def hang(key: str) -> None:
-        trying.set()
-        assert others_went_on.wait(5)
+        is_trying.set()
+        assert others_are_done.wait(5)
         raise OUTAGE
 
-    answer(backend, hang)
+    respond(backend, hang)
     with ThreadPoolExecutor(1) as threads:
         attempt = threads.submit(cache.get, "key")
-        assert trying.wait(5)
+        assert is_trying.wait(5)
         assert [cache.get("key") for _ in range(20)] == [None] * 20
-        others_went_on.set()
+        others_are_done.set()
         assert attempt.result() is None
     assert len(backend.mock_calls) == 2
 
@@ -135,27 +133,27 @@ def test_simultaneous_failures_are_one_warning(
         barrier.wait(5)
         raise OUTAGE
 
-    answer(backend, fail)
+    respond(backend, fail)
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(cache.get, "abcdefgh")) == [None] * 8
     assert caplog.messages == ["cache_unavailable"]
 
 
-def test_answer_to_an_earlier_call_does_not_end_an_outage(
+def test_response_to_an_earlier_call_does_not_end_an_outage(
     cache: CircuitBreaker, backend: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail_meanwhile(key: str) -> str:
-        answer(backend, OUTAGE)
+        respond(backend, OUTAGE)
         cache.get("another")
         return "text"
 
-    answer(backend, fail_meanwhile)
+    respond(backend, fail_meanwhile)
     assert cache.get("key") == "text"
     assert (cache.get("key"), caplog.messages) == (None, ["cache_unavailable"])
 
 
 def test_bug_is_no_outage(cache: CircuitBreaker, backend: Any) -> None:
-    answer(backend, lambda key: 1 / 0)
+    respond(backend, lambda key: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         cache.get("key")
 
@@ -164,9 +162,9 @@ def test_quiet_breaker_logs_no_outage_and_keeps_its_last_failure(
     backend: Any, clock: FrozenTime, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache = CircuitBreaker(backend, quiet=True, timer=clock.monotonic)
-    answer(backend, OUTAGE)
+    respond(backend, OUTAGE)
     cache.forget("key")
-    answer(backend, lambda key: None)
+    respond(backend, lambda key: None)
     clock.ahead += PAUSE_SECONDS
     cache.forget("key")
     assert (cache.last_failure, caplog.messages) == (OUTAGE, [])
