@@ -1,7 +1,6 @@
-"""A user pool for tests: signs tokens with real RSA keys, publishes them on a real JWKS endpoint on loopback, and tells
-there by GetUser whose a token is.
+"""A user pool for tests: it signs tokens with RSA keys, and serves their public keys and GetUser on loopback.
 
-Knows nothing of the code under test. Outages are real: `stop()` closes the port, `start()` opens the same one again.
+It does not use the code under test. An outage is real: `stop()` closes the port, `start()` opens the same one again.
 """
 
 from __future__ import annotations
@@ -26,17 +25,17 @@ def signing_key(kid: str) -> SigningKey:
 
 
 def forge(header: Any, claims: str, signature: bytes = b"x" * 256) -> str:
-    """A token put together by hand: any JSON as header, encoded claims, and bytes that pass for a signature."""
+    """A token of any JSON as header, of encoded claims, and of any bytes as signature."""
     encode = jwt.utils.base64url_encode
     return f"{encode(json.dumps(header).encode()).decode()}.{claims}.{encode(signature).decode()}"
 
 
 class TokenIssuer:
-    """A user pool with one app client. Use it as a context manager: its endpoint listens meanwhile.
+    """A user pool with one app client. As a context manager it listens within the block.
 
-    `jwks` is what the endpoint answers with `status`; `fetches` counts its requests. While `answering` is cleared,
-    requests hang. GetUser tells the `attributes` of a token's `sub`, by default that alone; `refusal` is the error that
-    it answers with instead; `asked` counts how often it was asked for each sub.
+    The JWKS endpoint responds with `jwks` and `status`; `fetches` counts its requests. While `answering` is cleared,
+    requests hang. GetUser returns the `attributes` of a token's `sub`, by default the sub alone, or the error
+    `refusal`; `asked` counts its requests by sub.
     """
 
     issuer = "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_Test00001"
@@ -66,7 +65,7 @@ class TokenIssuer:
     def token(
         self, sub: str, *, key: SigningKey | None = None, headers: dict[str, Any] | None = None, **overrides: Any
     ) -> str:
-        """An access token as Cognito makes them, valid for an hour.
+        """An access token like Cognito's, valid for an hour.
 
         `overrides` replace claims; one that is None is left out. `headers` add to the token's own.
         """
@@ -80,7 +79,7 @@ class TokenIssuer:
         return f"Bearer {self.token(sub, **token)}"
 
     def get_user(self, token: str) -> tuple[int, Any]:
-        """The status and the body of GetUser's answer."""
+        """The status and the body of GetUser's response."""
         sub = jwt.decode(token, options={"verify_signature": False})["sub"]
         self.asked[sub] += 1
         if self.refusal:
@@ -126,17 +125,17 @@ class TokenIssuer:
                     pool.fetches += 1
                 pool.answering.wait()
                 body = pool.jwks if isinstance(pool.jwks, bytes) else json.dumps(pool.jwks).encode()
-                self._answer(pool.status, body)
+                self._respond(pool.status, body)
 
             def do_POST(self) -> None:
                 assert self.headers["X-Amz-Target"] == "AWSCognitoIdentityProviderService.GetUser"
                 assert "Authorization" not in self.headers, "GetUser is not signed"
                 pool.answering.wait()
                 request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                status, answer = pool.get_user(request["AccessToken"])
-                self._answer(status, json.dumps(answer).encode())
+                status, response = pool.get_user(request["AccessToken"])
+                self._respond(status, json.dumps(response).encode())
 
-            def _answer(self, status: int, body: bytes) -> None:
+            def _respond(self, status: int, body: bytes) -> None:
                 with contextlib.suppress(ConnectionError):  # the client may have given up
                     self.send_response(status)
                     self.send_header("Content-Length", str(len(body)))

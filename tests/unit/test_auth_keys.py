@@ -1,4 +1,4 @@
-"""The keys of the pool: rotations, outages, and how little the JWKS host is asked."""
+"""The public keys of the pool: rotations, outages, and few requests to the JWKS host."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ import pytest
 
 from lib.identity import tokens
 from lib.identity.tokens import KeysUnavailable, TokenInvalid, TokenVerifier
-from tests.support.clocks import FrozenTime
+from tests.support.clocks import FrozenTime, time_limit
 from tests.support.tokens import TokenIssuer
 from tests.support.verifiers import SUB, clock, pool, verifier, verifier_of
 
 __all__ = ["clock", "pool", "verifier"]
 
 
-def test_construction_fetches_nothing_and_the_first_token_fetches_once(
-    pool: TokenIssuer, verifier: TokenVerifier
-) -> None:
+def test_first_token_fetches_the_keys_once(pool: TokenIssuer, verifier: TokenVerifier) -> None:
     assert pool.fetches == 0
     for number in range(5):
         verifier.verify(pool.authorization(f"user {number}"))
@@ -39,9 +37,7 @@ def test_unknown_kids_cost_one_fetch_per_cooldown(
         clock.ahead += tokens.UNKNOWN_KID_COOLDOWN_SECONDS
 
 
-def test_a_rotation_is_followed_and_retires_the_old_key(
-    pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime
-) -> None:
+def test_rotation_retires_the_old_key(pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime) -> None:
     old = pool.key
     verifier.verify(pool.authorization(SUB))
     pool.rotate()
@@ -52,7 +48,7 @@ def test_a_rotation_is_followed_and_retires_the_old_key(
         verifier.verify(pool.authorization("of the old key", key=old))
 
 
-def test_a_retired_key_is_dropped_after_the_lifespan(
+def test_retired_key_is_dropped_after_the_lifespan(
     pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime
 ) -> None:
     old = pool.key
@@ -66,9 +62,7 @@ def test_a_retired_key_is_dropped_after_the_lifespan(
     assert pool.fetches == 2
 
 
-def test_an_outage_spares_known_keys_and_leaves_unknown_ones_undecided(
-    pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime
-) -> None:
+def test_outage_rejects_unknown_keys_alone(pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime) -> None:
     old = pool.key
     verifier.verify(pool.authorization(SUB))
     pool.rotate()
@@ -85,7 +79,7 @@ def test_an_outage_spares_known_keys_and_leaves_unknown_ones_undecided(
     assert verifier.verify(f"Bearer {token}") == SUB
 
 
-def test_a_host_that_comes_up_late_is_found_soon(pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime) -> None:
+def test_late_host_is_found_at_the_next_try(pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime) -> None:
     pool.stop()
     with pytest.raises(KeysUnavailable):
         verifier.verify(pool.authorization(SUB))
@@ -97,7 +91,7 @@ def test_a_host_that_comes_up_late_is_found_soon(pool: TokenIssuer, verifier: To
     assert verifier.verify(pool.authorization(SUB)) == SUB
 
 
-def test_an_outage_costs_one_fetch_per_retry_interval(
+def test_outage_costs_one_fetch_per_retry_interval(
     pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime
 ) -> None:
     verifier.verify(pool.authorization(SUB))
@@ -111,76 +105,68 @@ def test_an_outage_costs_one_fetch_per_retry_interval(
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         *(b"", b"<html>", b"\xff\xfe\xfd", b"[" * 100_000, b"[]", b"{}", {"keys": []}, {"keys": "none"}),
         *({"keys": [key]} for key in ({"kty": "RSA"}, {"kty": "RSA", "alg": ["RS256"], "kid": "first"})),
     ],
-    ids=lambda answer: repr(answer)[:20],
+    ids=lambda response: repr(response)[:20],
 )
-def test_a_host_that_answers_nonsense_is_an_outage(pool: TokenIssuer, verifier: TokenVerifier, answer: Any) -> None:
-    pool.jwks = answer
+def test_malformed_response_is_an_outage(pool: TokenIssuer, verifier: TokenVerifier, response: Any) -> None:
+    pool.jwks = response
     with pytest.raises(KeysUnavailable):
         verifier.verify(pool.authorization(SUB))
     assert pool.fetches == 1
 
 
-def test_a_host_that_hangs_is_an_outage_after_the_timeout(
+def test_host_that_hangs_is_an_outage_after_the_timeout(
     pool: TokenIssuer, monkeypatch: pytest.MonkeyPatch, clock: FrozenTime
 ) -> None:
     monkeypatch.setattr(tokens, "FETCH_TIMEOUT_SECONDS", 0.05)
     pool.answering.clear()
-    began = time.monotonic()
-    with pytest.raises(KeysUnavailable):
+    with time_limit(1), pytest.raises(KeysUnavailable):
         verifier_of(pool).verify(pool.authorization(SUB))
-    assert time.monotonic() - began < 1
 
 
-def test_many_threads_at_the_start_share_one_fetch(pool: TokenIssuer, verifier: TokenVerifier) -> None:
-    headers = [pool.authorization(f"user {number % 10}") for number in range(200)]
+def verify_in_threads(pool: TokenIssuer, verifier: TokenVerifier) -> None:
+    """Verify the tokens of ten users in 16 threads while the JWKS host hangs for a while."""
+    subs = [f"user {number % 10}" for number in range(200)]
+    headers = [pool.authorization(sub) for sub in subs]
     pool.answering.clear()
     with ThreadPoolExecutor(16) as threads:
-        subs = threads.map(verifier.verify, headers)
+        verified = threads.map(verifier.verify, headers)
         time.sleep(0.05)
         pool.answering.set()
-        assert list(subs) == [f"user {number % 10}" for number in range(200)]
+        assert list(verified) == subs
+
+
+def test_threads_that_need_a_key_share_one_fetch(pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime) -> None:
+    verify_in_threads(pool, verifier)
     assert pool.fetches == 1
+    clock.ahead += max(tokens.UNKNOWN_KID_COOLDOWN_SECONDS, tokens.MAX_REMEMBERED_SECONDS)
+    pool.rotate()
+    verify_in_threads(pool, verifier)
+    assert pool.fetches == 2
 
 
-def test_while_one_thread_refreshes_the_others_go_on_with_the_known_key(
+def test_threads_use_the_known_key_while_one_thread_refreshes(
     pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime
 ) -> None:
     verifier.verify(pool.authorization(SUB))
     clock.ahead += tokens.KEYS_LIFESPAN_SECONDS
     pool.answering.clear()
-    refreshing = threading.Thread(target=verifier.verify, args=(pool.authorization("the one that refreshes"),))
+    refreshing = threading.Thread(target=verifier.verify, args=(pool.authorization("another user"),))
     refreshing.start()
     deadline = time.monotonic() + 5
     while pool.fetches < 2 and time.monotonic() < deadline:
         time.sleep(0.001)
     assert pool.fetches == 2
 
-    began = time.monotonic()
-    for number in range(5):
-        verifier.verify(pool.authorization(f"user {number}"))
-    assert time.monotonic() - began < tokens.FETCH_TIMEOUT_SECONDS / 2
+    with time_limit(tokens.FETCH_TIMEOUT_SECONDS / 2):
+        for number in range(5):
+            verifier.verify(pool.authorization(f"user {number}"))
     assert refreshing.is_alive()
 
     pool.answering.set()
     refreshing.join(timeout=5)
-    assert pool.fetches == 2
-
-
-def test_threads_with_a_new_key_wait_for_the_fetch_that_brings_it(
-    pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime
-) -> None:
-    verifier.verify(pool.authorization(SUB))
-    clock.ahead += tokens.UNKNOWN_KID_COOLDOWN_SECONDS
-    pool.rotate()
-    pool.answering.clear()
-    with ThreadPoolExecutor(8) as threads:
-        subs = threads.map(verifier.verify, [pool.authorization(f"user {number}") for number in range(8)])
-        time.sleep(0.05)
-        pool.answering.set()
-        assert list(subs) == [f"user {number}" for number in range(8)]
     assert pool.fetches == 2

@@ -1,4 +1,4 @@
-"""Verified tokens are remembered: for a minute, never past their exp, and not as tokens."""
+"""The cache of verified tokens: for a minute, never past their `exp`, and not as tokens."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ __all__ = ["clock", "pool", "verifier"]
 
 @pytest.fixture
 def decode(monkeypatch: pytest.MonkeyPatch) -> Mock:
-    """Counts the verifications that are really made."""
+    """Counts the verifications that miss the cache."""
     decode = Mock(wraps=jwt.decode)
     monkeypatch.setattr(jwt, "decode", decode)
     return decode
 
 
-def test_a_token_used_again_is_verified_once_a_minute(
+def test_token_is_verified_once_a_minute(
     pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime, decode: Mock
 ) -> None:
     token = pool.token(SUB)
@@ -43,7 +43,7 @@ def test_a_token_used_again_is_verified_once_a_minute(
 
 
 @pytest.mark.parametrize("kind", [int, str, float])
-def test_a_token_is_not_remembered_past_its_exp(
+def test_token_is_not_cached_past_its_exp(
     pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime, decode: Mock, kind: Callable[[int], Any]
 ) -> None:
     token = pool.token(SUB, exp=kind(int(clock.time()) + 30))
@@ -56,8 +56,8 @@ def test_a_token_is_not_remembered_past_its_exp(
     assert decode.call_count == 2
 
 
-def test_a_remembered_token_that_expires_is_expired(pool: TokenIssuer) -> None:
-    verifier = verifier_of(pool)  # on the real time, as PyJWT is
+def test_cached_token_that_expires_is_expired(pool: TokenIssuer) -> None:
+    verifier = verifier_of(pool)  # by the real time, as PyJWT
     exp = int(time.time()) + 2
     token = pool.token(SUB, exp=exp)
     assert verifier.verify(f"Bearer {token}") == SUB
@@ -66,14 +66,14 @@ def test_a_remembered_token_that_expires_is_expired(pool: TokenIssuer) -> None:
         verifier.verify(f"Bearer {token}")
 
 
-def test_a_rejected_token_is_not_remembered(pool: TokenIssuer, verifier: TokenVerifier, decode: Mock) -> None:
+def test_rejected_token_is_not_cached(pool: TokenIssuer, verifier: TokenVerifier, decode: Mock) -> None:
     for _ in range(3):
         with pytest.raises(TokenInvalid):
             verifier.verify(pool.authorization(SUB, token_use="id"))
     assert decode.call_count == 3
 
 
-def test_the_memory_is_bounded_and_holds_no_token(
+def test_cache_is_bounded_and_holds_no_token(
     pool: TokenIssuer, clock: FrozenTime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tokens, "MAX_REMEMBERED_TOKENS", 4)

@@ -1,4 +1,4 @@
-"""Postgres URLs are read as Postgres's library reads them, and never show their password."""
+"""Postgres URLs: the parts that libpq sees, and no password in any message."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lib.postgres import database_url
         ("postgresql://me@/cruddur?host=/run/postgres", "/run/postgres/cruddur"),
     ],
 )
-def test_a_url_is_described_without_user_and_password(url: str, shown: str) -> None:
+def test_description_has_no_user_and_no_password(url: str, shown: str) -> None:
     assert database_url.describe(url) == shown
     assert database_url.database_name(url) == "cruddur"
 
@@ -41,12 +41,12 @@ def test_a_url_is_described_without_user_and_password(url: str, shown: str) -> N
         ("postgresql:///cruddur?service=production", False),
     ],
 )
-def test_only_addresses_of_this_machine_are_local(url: str, local: bool) -> None:
+def test_local_url_names_hosts_of_this_machine_alone(url: str, local: bool) -> None:
     assert database_url.is_local(url) is local
 
 
 @pytest.mark.parametrize("variable", ["PGHOST", "PGHOSTADDR", "PGSERVICE"])
-def test_what_the_environment_adds_to_a_url_counts(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_adds_to_the_url(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, "203.0.113.7")
     assert not database_url.is_local("postgresql:///cruddur")
 
@@ -62,13 +62,13 @@ def test_what_the_environment_adds_to_a_url_counts(variable: str, monkeypatch: p
         "postgresql://me:pa55word@db.example.com",
     ],
 )
-def test_a_broken_url_is_a_problem_of_the_settings_that_shows_no_password(url: str) -> None:
+def test_malformed_url_is_a_settings_error_without_the_password(url: str) -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL") as caught:
         database_url.describe(url)
     assert "55word" not in str(caught.value)
 
 
-def test_a_command_line_gets_no_password() -> None:
+def test_password_is_split_off_for_a_command_line() -> None:
     connection, password = database_url.split_password("postgresql://me:secret@localhost/cruddur")
     assert password == "secret"
     assert "secret" not in connection
