@@ -7,9 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 Clock = Callable[[], datetime]
 
-_TICK = timedelta(microseconds=1)
-_SECOND = timedelta(seconds=1)
-
 
 def now() -> datetime:
     """The current time as an aware datetime in UTC."""
@@ -44,10 +41,10 @@ def sortable(timestamp: str) -> str:
     canonical = to_timestamp(from_timestamp(timestamp))
     if canonical == timestamp:
         return timestamp
-    next_second = from_timestamp(timestamp[:19]) + _SECOND  # the local time, taken as UTC
+    next_second = from_timestamp(timestamp[:19]) + timedelta(seconds=1)  # the local time, taken as UTC
     return max(canonical, to_timestamp(next_second))
 
 
 def tick_after(timestamp: str) -> str:
     """The earliest timestamp that sorts after this one: a microsecond later."""
-    return to_timestamp(from_timestamp(timestamp) + _TICK)
+    return to_timestamp(from_timestamp(timestamp) + timedelta(microseconds=1))

@@ -14,7 +14,6 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from dotenv import dotenv_values
 
@@ -177,21 +176,6 @@ class ApiSettings:
 @dataclass(frozen=True, kw_only=True)
 class Settings(CacheSettings, PostgresSettings, DynamoDBSettings, CognitoSettings, ApiSettings):
     """Everything that the API needs."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        shared_endpoint = os.environ.get("AWS_ENDPOINT_URL")
-        dynamodb = f"https://dynamodb.{self.aws_default_region}.amazonaws.com"
-        refuse_proxy(self.aws_endpoint_url_dynamodb or shared_endpoint or dynamodb)
-        refuse_proxy(self.aws_endpoint_url_cognito_identity_provider or shared_endpoint or self.cognito_issuer)
-
-
-def refuse_proxy(url: str) -> None:
-    """Raise SettingsError if the environment sets a proxy for this URL: the API does not use proxies."""
-    parts = urlsplit(url)
-    if parts.scheme in getproxies() and not proxy_bypass(parts.netloc):
-        name = f"{parts.scheme}_proxy".upper()
-        raise SettingsError([f"{name} is set, but the API calls AWS without a proxy: add {parts.hostname} to NO_PROXY"])
 
 
 S = TypeVar("S")

@@ -14,9 +14,10 @@ from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from lib.aws.errors import NoResponse
-from lib.config import SettingsError, refuse_proxy
+from lib.config import SettingsError
 
 CONNECT_SECONDS = 0.5
 
@@ -30,8 +31,11 @@ class Connections:
         Raises SettingsError if a proxy is set or the file is unreadable.
         """
         self._idle: list[_Connection] = []
-        refuse_proxy(url)
         parts = urlsplit(url)
+        if parts.scheme in getproxies() and not proxy_bypass(parts.netloc):
+            name = f"{parts.scheme}_proxy".upper()
+            message = f"{name} is set, but the API calls AWS without a proxy: add {parts.hostname} to NO_PROXY"
+            raise SettingsError([message])
         self.host, self.path = parts.netloc, parts.path or "/"
         self._name = parts.hostname or ""
         self._port = parts.port or (443 if parts.scheme == "https" else 80)

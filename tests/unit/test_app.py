@@ -58,6 +58,15 @@ def test_settings_default_to_those_of_the_environment(monkeypatch: pytest.Monkey
         assert create_app().extensions["dependencies"].settings == load(Settings, ENVIRON)
 
 
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "HTTPS_PROXY"])
+def test_proxy_for_dynamodb_or_cognito_prevents_the_start(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "http://proxy.example.com:3128")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "")
+    with redirect_stdout(io.StringIO()), pytest.raises(SettingsError, match=f"{variable} is set"):
+        create_app(load(Settings, ENVIRON))
+
+
 def test_applications_share_no_adapter(app: Flask) -> None:
     with redirect_stdout(io.StringIO()):
         other = create_app(load(Settings, ENVIRON))

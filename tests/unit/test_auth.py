@@ -1,4 +1,4 @@
-"""Access tokens: the valid ones, and the error of each kind of invalid ones."""
+"""Access tokens: the valid ones, and the error of each kind of invalid ones. No input causes another error."""
 
 from __future__ import annotations
 
@@ -11,8 +11,18 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from lib.identity.tokens import REQUIRED_CLAIMS, TokenExpired, TokenInvalid, TokenMalformed, TokenMissing, TokenVerifier
+from lib.identity.tokens import (
+    REQUIRED_CLAIMS,
+    TokenExpired,
+    TokenInvalid,
+    TokenMalformed,
+    TokenMissing,
+    TokenRejected,
+    TokenVerifier,
+)
 from tests.support.tokens import SigningKey, TokenIssuer, forge, signing_key
 from tests.support.verifiers import SUB, pool, verifier_of
 
@@ -157,3 +167,35 @@ def test_rejection_does_not_quote_the_token(pool: TokenIssuer, verifier: TokenVe
         verifier.verify(pool.authorization(SUB, iss="https://elsewhere.example"))
     assert str(rejected.value) == "InvalidIssuerError"
     assert rejected.value.__suppress_context__
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=2)
+)
+fuzzing = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@fuzzing
+@given(header=st.text() | st.text().map("Bearer {}".format) | st.text("abe.-_=09", max_size=30).map("Bearer {}".format))
+def test_any_header_is_rejected(verifier: TokenVerifier, header: str) -> None:
+    with pytest.raises(TokenRejected):
+        verifier.verify(header)
+
+
+@fuzzing
+@given(header=JSON | st.dictionaries(st.sampled_from(["alg", "kid", "crit", "b64", "typ"]), JSON))
+def test_any_json_as_token_header_is_rejected(verifier: TokenVerifier, header: Any) -> None:
+    with pytest.raises(TokenRejected):
+        verifier.verify("Bearer " + forge(header, "e30"))
+
+
+@fuzzing
+@given(claims=st.dictionaries(st.sampled_from([*REQUIRED_CLAIMS, "nbf", "iat", "jti", "aud"]), JSON, min_size=1))
+def test_any_signed_claims_are_valid_or_rejected(
+    pool: TokenIssuer, verifier: TokenVerifier, claims: dict[str, Any]
+) -> None:
+    token = pool.token(**{"sub": SUB, **claims})
+    try:
+        assert isinstance(verifier.verify(f"Bearer {token}"), str)
+    except TokenRejected:
+        assert claims.keys() != {"aud"}, "the verifier ignores aud"

@@ -15,8 +15,7 @@ from botocore.session import get_session
 from lib.aws.connections import Connections
 from lib.aws.dynamodb_client import DynamoDBClient
 from lib.aws.endpoints import ca_bundle, endpoint_url
-from lib.config import DynamoDBSettings, Settings, SettingsError, load
-from tests.unit.test_config import MINIMUM
+from lib.config import DynamoDBSettings, SettingsError, load
 from tools.local_stack.environment import REGION
 
 CALLS: dict[str, dict[str, Any]] = {"dynamodb": {"list_tables": {}}, "cognito-idp": {"get_user": {"AccessToken": "a"}}}
@@ -93,22 +92,3 @@ def test_connections_refuse_a_proxy(
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=problem) if problem else nullcontext():
         Connections(url, pool_size=1, ca_bundle=get_cert_path(True))
-
-
-@pytest.mark.parametrize(
-    ("no_proxy", "endpoints", "host"),
-    [
-        ("", {}, "dynamodb.eu-central-1.amazonaws.com"),
-        ("dynamodb.eu-central-1.amazonaws.com", {}, "cognito-idp.us-east-1.amazonaws.com"),
-        ("dynamodb.eu-central-1.amazonaws.com,cognito-idp.us-east-1.amazonaws.com", {}, None),
-        ("", {"AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}, None),
-        ("", {"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:8000"}, "cognito-idp.us-east-1.amazonaws.com"),
-    ],
-)
-def test_settings_refuse_a_proxy(
-    monkeypatch: pytest.MonkeyPatch, no_proxy: str, endpoints: dict[str, str], host: str | None
-) -> None:
-    for name, value in {"HTTPS_PROXY": "http://p:1", "NO_PROXY": no_proxy, "no_proxy": no_proxy, **endpoints}.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError, match=f"add {host} to NO_PROXY") if host else nullcontext():
-        load(Settings, MINIMUM | endpoints)
