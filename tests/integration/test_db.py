@@ -75,12 +75,6 @@ def test_second_create_or_drop_changes_nothing(postgres_server: Postgres) -> Non
         assert [drop_database(url), drop_database(url)] == [True, False]
 
 
-def test_more_threads_than_connections_all_get_rows(database: Database) -> None:
-    with ThreadPoolExecutor(20) as threads:
-        found = list(threads.map(lambda _: find(database), range(200)))
-    assert found == [AUGUSTSZ] * 200
-
-
 def restart(server: Postgres) -> None:
     server.stop()
     server.start()

@@ -127,9 +127,6 @@ def test_head_that_is_too_large_is_refused(server: Server, head: bytes, end: byt
 @pytest.mark.parametrize(
     ("head", "status"),
     [
-        (b"GET /api/health-check HTTP/1.1\r\n", 400),
-        (GET + b"Host: y\r\n", 400),
-        (b"GET /api/health-check HTTP/1.0\r\n", 200),
         (b"GET http://x/api/health-check HTTP/1.1\r\nHost: x\r\n", 200),
         (b"GET /api/health-check HTTP/9.9\r\nHost: x\r\n", 400),
         (b"GET /api/h%C3%A9 HTTP/1.1\r\nHost: x\r\n", 404),
@@ -194,10 +191,11 @@ def test_connection_serves_requests_one_after_the_other(server: Server) -> None:
             assert receive(connection).startswith((b"HTTP/1.1 200", b"HTTP/1.1 401"))
 
 
-def test_trailers_are_ignored(tmp_path: Path) -> None:
-    with server_of(tmp_path, "return [environ.get('HTTP_X_REQUEST_ID', 'none').encode()]") as server:
-        body = b"Connection: close\r\n\r\n1\r\nx\r\n0\r\nX-Request-Id: y\r\n\r\n"
-        assert server.exchange(POST + CHUNKED + body).endswith(b"none")
+def test_trailers_are_ignored(server: Server) -> None:
+    body = b"Connection: close\r\n\r\n1\r\nx\r\n0\r\nX-Request-Id: trailer\r\n\r\n"
+    response = server.exchange(POST + CHUNKED + body)
+    assert b"x-request-id: " in response.lower()
+    assert b"trailer" not in response
 
 
 @pytest.mark.parametrize("size", [b"20000", b"2000000", b"99999999999999"])
@@ -228,25 +226,18 @@ def test_half_closed_client_gets_a_response_unless_chunks_may_be_missing(
     assert [line["status"] for line in lines(server)[before:]] == statuses
 
 
-def test_client_gets_half_of_the_threads_at_most(tmp_path: Path) -> None:
-    statement = "time.sleep(environ.get('HTTP_AUTHORIZATION') == 'greedy')"
+def test_client_gets_half_of_the_threads_and_liveness_has_its_own(tmp_path: Path) -> None:
+    sleep = "time.sleep('HTTP_AUTHORIZATION' in environ)"
     with (
-        server_of(tmp_path, statement, WEB_THREADS="2", stop_signal=signal.SIGKILL) as server,
+        server_of(tmp_path, sleep, WEB_THREADS="2", stop_signal=signal.SIGKILL) as server,
         contextlib.ExitStack() as stack,
     ):
-        for _ in range(5):
-            stack.enter_context(server.connect()).sendall(GET_OTHER + b"Authorization: greedy\r\n\r\n")
-        time.sleep(0.2)
-        with time_limit(0.5):
-            assert server.exchange(GET_OTHER + b"Authorization: other\r\nConnection: close\r\n\r\n").endswith(b"done")
-
-
-def test_liveness_has_its_own_thread(tmp_path: Path) -> None:
-    statement = "time.sleep(environ['PATH_INFO'] == '/slow')"
-    with server_of(tmp_path, statement) as server, server.connect() as connection:
-        connection.sendall(GET_SLOW + b"\r\n")
-        time.sleep(0.1)
-        with time_limit(0.5):
+        for path, client in [(GET_OTHER, b"greedy")] * 5 + [(GET_OTHER, b"other")]:
+            with time_limit(0.5):  # one thread is free for a request without a token
+                assert server.exchange(path + b"Connection: close\r\n\r\n").endswith(b"done")
+            stack.enter_context(server.connect()).sendall(path + b"Authorization: " + client + b"\r\n\r\n")
+            time.sleep(0.1)
+        with time_limit(0.3):  # none is free
             assert server.exchange(GET + b"Connection: close\r\n\r\n").endswith(b"done")
 
 

@@ -107,10 +107,10 @@ def test_malformed_setting_is_named_without_its_secret(name: str, value: str) ->
 
 
 def test_values_are_typed_and_urls_lose_their_last_slash() -> None:
-    variables = {"PORT": " 8080 ", "BACKEND_URL": "https://api.example.com/", "MESSAGES_ORDER": "asc"}
+    variables = {"PORT": " 8080 ", "BACKEND_URL": "http://api.example.com/", "MESSAGES_ORDER": "asc"}
     settings = load(Settings, {**MINIMUM, **variables})
     values = (settings.port, settings.backend_url, settings.messages_order)
-    assert values == (8080, "https://api.example.com", "asc")
+    assert values == (8080, "http://api.example.com", "asc")
 
 
 def test_section_needs_no_setting_of_another() -> None:
@@ -152,11 +152,6 @@ def test_http_url_of_other_aws_services_leads_to_a_local_stack() -> None:
         for other in ("http://127.0.0.1:4566", url.replace("http:", "https:")):
             load(section, {**MINIMUM, name: other})
     load(PostgresSettings, {**MINIMUM, name: url})
-
-
-def test_http_url_of_the_front_end_leads_anywhere() -> None:
-    url = "http://app.example.com"
-    assert load(Settings, {**MINIMUM, "FRONTEND_URL": url}).frontend_url == url
 
 
 def test_allowed_regions_apply_to_the_table_and_the_pool() -> None:
