@@ -10,7 +10,6 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import Future
 from functools import lru_cache
 from io import BytesIO
 from queue import SimpleQueue
@@ -31,7 +30,7 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Response = tuple[int, list[tuple[bytes, bytes]], bytes]
-Queue = SimpleQueue[tuple[Future[Response], Environ]]
+Queue = SimpleQueue[tuple[asyncio.Future[Response], Environ]]
 
 
 class Application:
@@ -64,9 +63,9 @@ class Application:
                 return
         async with self._semaphore(environ):
             queue = self._liveness_queue if environ["PATH_INFO"] == LIVENESS_PATH else self._queue
-            future: Future[Response] = Future()
+            future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
             queue.put((future, environ))
-            status, headers, body = await asyncio.wrap_future(future)
+            status, headers, body = await future
         if not is_whole:
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -80,11 +79,11 @@ class Application:
     def _work(self, queue: Queue) -> None:
         while True:
             future, environ = queue.get()
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(self._respond(environ))
-                except BaseException as error:
-                    future.set_exception(error)
+            try:
+                outcome: Response | BaseException = self._respond(environ)
+            except BaseException as error:
+                outcome = error
+            future.get_loop().call_soon_threadsafe(_settle, future, outcome)
 
     def _respond(self, environ: Environ) -> Response:
         status_and_headers: list[Any] = []
@@ -106,6 +105,15 @@ class Application:
             headers.append(("Content-Length", str(sum(map(len, body)))))
         encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         return int(status[:3]), encoded, b"".join(body)
+
+
+def _settle(future: asyncio.Future[Response], outcome: Response | BaseException) -> None:
+    if future.cancelled():
+        return
+    if isinstance(outcome, BaseException):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
 
 
 async def _receive_body(environ: Environ, receive: Receive) -> bool:

@@ -73,10 +73,7 @@ class CacheSettings:
     )
     momento_ttl_seconds: int = _setting("seconds that Momento keeps a user", default=600, high=86_400, of_stack=False)
     momento_endpoint: str = _setting(
-        "endpoint of Momento; empty: the endpoint in the API key",
-        default="",
-        kind="endpoint",
-        of_stack=False,
+        "endpoint of Momento; empty: the one in the API key", default="", kind="endpoint", of_stack=False
     )
 
     @property
@@ -139,24 +136,20 @@ class CognitoSettings(AwsSettings):
 class ApiSettings:
     """The API and its server."""
 
-    secret_key: str = _setting(
-        "key that signs cursors; all processes of a deployment need the same key",
-        kind="secret",
+    secret_key: str = _setting("key that signs cursors; all processes of a deployment need the same key", kind="secret")
+    frontend_url: str = _setting(
+        "origin of the front end; CORS allows it", default="http://localhost:3000", kind="url"
     )
-    frontend_url: str = _setting("origin of the front end; CORS allows it", default="http://localhost:3000", kind="url")
     backend_url: str = _setting(
         "origin at which clients reach the API; CORS allows it, and the URLs in `Link` begin with it",
         default="http://localhost:4567",
         kind="url",
     )
     messages_order: Literal["desc", "asc"] = _setting(
-        "default order inside a page of messages: `desc` is newest first, `asc` is oldest first",
-        default="desc",
+        "default order inside a page of messages: `desc` is newest first, `asc` oldest first", default="desc"
     )
     feed_window_seconds: int = _setting(
-        "seconds that the feed looks back to find late commits and writes by slow clocks",
-        default=10,
-        high=3600,
+        "seconds that the feed looks back to find late commits and writes by slow clocks", default=10, high=3600
     )
     group_updates: Literal["inline", "stream"] = _setting(
         "updater of the inbox rows: the message's transaction (`inline`) or the stream's function (`stream`)",

@@ -58,19 +58,16 @@ class CircuitBreaker(Cache[str, str]):
         try:
             result = operation()
         except CacheUnavailable as error:
-            self._open(error)
+            with self._lock:
+                is_first, self._is_open, self.last_failure = not self._is_open, True, error
+                self._next_try = self._timer() + (LONG_PAUSE_SECONDS if error.permanent else PAUSE_SECONDS)
+            if is_first and not self._quiet:
+                log("cache_unavailable", level=logging.WARNING, reason=error.reason)
             return None
         if was_open:
             self._is_open = False
             log("cache_back")
         return result
-
-    def _open(self, error: CacheUnavailable) -> None:
-        with self._lock:
-            is_first, self._is_open, self.last_failure = not self._is_open, True, error
-            self._next_try = self._timer() + (LONG_PAUSE_SECONDS if error.permanent else PAUSE_SECONDS)
-        if is_first and not self._quiet:
-            log("cache_unavailable", level=logging.WARNING, reason=error.reason)
 
 
 def shared_cache(settings: CacheSettings, *, for_script: bool = False) -> CircuitBreaker | None:

@@ -16,11 +16,11 @@ SETTINGS = {
     "AWS_COGNITO_USER_POOL_ID": "us-east-1_nowhere",
     "AWS_COGNITO_USER_POOL_CLIENT_ID": "nobody",
 }
-"""What the server needs to start; it leads nowhere."""
+"""The settings that the server needs to start. They lead to no backend."""
 
 
 class ApiServer(Child):
-    """The server on a free port of the loopback address; what stands behind it, `variables` say, by default nothing."""
+    """The server on a free port of the loopback address. `variables` are its settings; by default it has no backend."""
 
     def __init__(
         self,

@@ -42,7 +42,7 @@ def exchange(
     *,
     version: str = "1.1",
 ) -> Messages:
-    """The events that a client gets who sends this request and then nothing more."""
+    """The events that the application sends for a request, after which the client sends nothing."""
     sent: Messages = []
     events = iter(body or [])
 
