@@ -137,9 +137,7 @@ class ApiSettings:
     """The API and its server."""
 
     secret_key: str = _setting("key that signs cursors; all processes of a deployment need the same key", kind="secret")
-    frontend_url: str = _setting(
-        "origin of the front end; CORS allows it", default="http://localhost:3000", kind="url"
-    )
+    frontend_url: str = _setting("origin of the front end; CORS allows it", default="http://localhost:3000", kind="url")
     backend_url: str = _setting(
         "origin at which clients reach the API; CORS allows it, and the URLs in `Link` begin with it",
         default="http://localhost:4567",
