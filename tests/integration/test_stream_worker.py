@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +14,12 @@ from lib.config import ROOT
 from lib.ddb.schema import create_table
 from lib.ddb.store import StreamedMessageStore
 from tests.support import scripts
+from tests.support.dev import eventually
 from tests.support.stores import ANNA, BERT, CARL, TableContents
 from tests.support.streamed import streamed_stores_on
 
 SECONDS = 10
-SECRET = "what somebody wrote"
+SECRET = "a secret text"
 
 
 @pytest.fixture
@@ -35,21 +34,14 @@ def store(dynamodb_client: Any, table: str) -> StreamedMessageStore:
 
 @pytest.fixture(autouse=True)
 def settings(dynamodb_url: str, table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the worker finds in its environment: the test's table, and no local stack."""
+    """The worker's environment: the test's table, and no local stack."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url)
     monkeypatch.setenv("DDB_TABLE", table)
     monkeypatch.setenv("LOCAL_DIR", str(tmp_path))
 
 
-def once(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return scripts.run("ddb/stream-worker", "--once", *arguments)
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + SECONDS
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
+def run_once() -> subprocess.CompletedProcess[str]:
+    return scripts.run("ddb/stream-worker", "--once")
 
 
 def conversation(store: StreamedMessageStore, *texts: str) -> str:
@@ -68,15 +60,14 @@ def test_once_updates_every_conversation_and_repeating_it_changes_nothing(
     to_carl = store.send_to_user(sender=CARL, receiver=ANNA, text="c1").group_uuid
     store.send(group_uuid=to_carl, sender=ANNA, text="c2")
 
-    done = once("--batch-size", "2")
-    assert (done.returncode, done.stderr) == (0, "")
+    first = run_once()
+    assert (first.returncode, first.stderr) == (0, "")
     contents.check(to_bert, ["b1", SECRET, "b3"])
     contents.check(to_carl, ["c1", "c2"])
-    assert SECRET not in done.stdout
+    assert SECRET not in first.stdout
 
     before = contents.items()
-    again = once()
-    assert again.returncode == 0, again.stderr
+    assert run_once().returncode == 0
     assert contents.items() == before
 
 
@@ -84,15 +75,16 @@ def test_malformed_record_is_skipped_and_the_records_behind_it_are_done(
     store: StreamedMessageStore, contents: TableContents
 ) -> None:
     group = conversation(store, "1", "2")
-    poison = {"pk": {"S": f"MSG#{group}"}, "sk": {"S": "2026-01-02T00:00:00.000000+00:00"}, "message": {"S": SECRET}}
-    contents.put(poison)
+    malformed = {"pk": {"S": f"MSG#{group}"}, "sk": {"S": "2026-01-02T00:00:00.000000+00:00"}, "message": {"S": SECRET}}
+    contents.put(malformed)
     store.send(group_uuid=group, sender=ANNA, text="3")
 
-    done = once("--retries", "1")
-    assert (done.returncode, done.stderr) == (1, "")
-    assert SECRET not in done.stdout
-    [skipped] = [line for line in map(json.loads, done.stdout.splitlines()) if line["event"] == "stream_record_skipped"]
-    assert (skipped["keys"], skipped["attempts"]) == ({"pk": poison["pk"], "sk": poison["sk"]}, 2)
+    result = run_once()
+    assert (result.returncode, result.stderr) == (1, "")
+    assert SECRET not in result.stdout
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    [skipped] = [line for line in lines if line["event"] == "stream_record_skipped"]
+    assert skipped["keys"] == {"pk": malformed["pk"], "sk": malformed["sk"]}
     contents.remove(skipped["keys"])
     contents.check(group, ["1", "2", "3"])
 
@@ -104,7 +96,7 @@ def test_worker_follows_a_new_table_and_a_signal_ends_it_at_the_tip(
         try:
             group = conversation(store, "1", "2")
             assert eventually(lambda: contents.conversation(group).seq == 2)
-            assert once().returncode == 0  # another worker changes nothing
+            assert run_once().returncode == 0  # another worker changes nothing
             contents.check(group, ["1", "2"])
 
             dynamodb_client.delete_table(TableName=table)
@@ -123,7 +115,7 @@ def test_worker_follows_a_new_table_and_a_signal_ends_it_at_the_tip(
 
 def test_missing_table_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DDB_TABLE", "no-such-table")
-    done = once()
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("There is no table no-such-table at http://")
-    assert done.stderr.count("\n") == 1
+    result = run_once()
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("There is no table no-such-table at http://")
+    assert result.stderr.count("\n") == 1

@@ -9,10 +9,8 @@ message of its conversation, or from `bin/ddb/doctor --fix`.
 from __future__ import annotations
 
 import logging
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from types import FrameType
 from typing import Any
 
 import boto3
@@ -32,11 +30,12 @@ Handler = Callable[[dict[str, Any], object], dict[str, Any]]
 """A Lambda handler: takes an event and a context, returns `{"batchItemFailures": [{"itemIdentifier": …}]}`."""
 
 _READ_TIMEOUT_SECONDS = 5  # a response has up to 1 MB
+_BATCH_SIZE = 100
 _POLL_SECONDS = 0.25  # as often as Lambda does; AWS allows five reads of a shard per second
-_DISCOVER_SECONDS = 10.0
+_POLLS_PER_DISCOVERY = 40
 _UNAVAILABLE_SECONDS = 1.0
-_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.2, 10.0
-_EMPTY_ROUNDS_AT_TIP = 3  # AWS may return no records although some follow, and does not say so
+_RETRY_SECONDS = (0, 0.2, 0.4, 0.8, 1.6)  # the pause before each retry
+_EMPTY_POLLS_AT_TIP = 3  # AWS may return no records although some follow, and does not say so
 
 
 def connect_streams(settings: DynamoDBSettings) -> Any:
@@ -56,110 +55,77 @@ def connect_streams(settings: DynamoDBSettings) -> Any:
     return client
 
 
-def stop_on_signals() -> Callable[[], bool]:
-    """Note SIGINT and SIGTERM; the returned function tells whether one arrived. A second signal ends the process."""
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        for other in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(other, signal.SIG_DFL)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, note)
-    return lambda: bool(received)
-
-
 class StreamWorker:
     """The worker of one table's stream. `skipped` counts the records that it gave up."""
 
     def __init__(
-        self,
-        dynamodb: Any,
-        streams: Any,
-        table: str,
-        handler: Handler,
-        *,
-        retries: int,
-        batch_size: int,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        self, dynamodb: Any, streams: Any, table: str, handler: Handler, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         self.skipped = 0
         self._dynamodb = dynamodb
         self._streams = streams
         self._table = table
         self._handler = handler
-        self._retries = retries
-        self._batch_size = batch_size
-        self._clock = clock
         self._sleep = sleep
-        self._discover_at = 0.0
+        self._polls = 0  # those since the last discovery; 0: discover first
         self._iterators: dict[tuple[str, str], str | None] = {}  # by stream and shard; None: read to its end
 
-    def run(self, stopped: Callable[[], bool]) -> None:
-        """Poll until `stopped()`. The worker waits for a DynamoDB that is unavailable."""
+    def run(self) -> None:
+        """Poll until KeyboardInterrupt. The worker waits for a DynamoDB that is unavailable."""
         available = True
-        while not stopped():
+        while True:
             try:
-                more = self._poll()
+                if not self._poll():
+                    self._sleep(_POLL_SECONDS)
+                available = True
             except StoreError as error:  # an iterator that is too old is one too
                 if available:
                     log("stream_unavailable", level=logging.WARNING, table=self._table, reason=str(error))
-                available, self._iterators, self._discover_at = False, {}, 0.0
+                available, self._iterators, self._polls = False, {}, 0
                 self._sleep(_UNAVAILABLE_SECONDS)
-                continue
-            available = True
-            if not more:
-                self._sleep(_POLL_SECONDS)
 
     def run_once(self) -> None:
         """Read all shards to their tips. Raises StoreError."""
-        self._discover_at, empty_rounds = 0.0, 0
-        while empty_rounds < _EMPTY_ROUNDS_AT_TIP:
-            empty_rounds = 0 if self._poll() else empty_rounds + 1
+        self._polls = empty_polls = 0
+        while empty_polls < _EMPTY_POLLS_AT_TIP:
+            empty_polls = 0 if self._poll() else empty_polls + 1
 
     def _poll(self) -> bool:
-        """Read every open shard once; whether more records may follow at once."""
-        if self._clock() >= self._discover_at:
-            self._discover()
+        """Read every open shard once; whether more records may follow at once. Raises StoreError."""
         more = False
-        for shard, iterator in self._iterators.items():
-            if iterator is None:
-                continue
-            with translate_errors():
-                response = self._streams.get_records(ShardIterator=iterator, Limit=self._batch_size)
-            for record in self._handle(response["Records"]):
-                self._retry(record)
-            self._iterators[shard] = following = response.get("NextShardIterator")
-            if following is None:
-                self._discover_at = 0.0  # other shards take over
-            more |= bool(response["Records"]) or following is None
+        with translate_errors():
+            if self._polls % _POLLS_PER_DISCOVERY == 0:
+                self._discover()
+            self._polls += 1
+            for shard, iterator in self._iterators.items():
+                if iterator:
+                    response = self._streams.get_records(ShardIterator=iterator, Limit=_BATCH_SIZE)
+                    self._deliver(response["Records"])
+                    self._iterators[shard] = response.get("NextShardIterator")
+                    if self._iterators[shard] is None:
+                        more, self._polls = True, 0  # other shards take over
+                    more |= bool(response["Records"])
         return more
 
     def _discover(self) -> None:
         """Open the shards that are new, of the stream that the table has now."""
         arn = self._stream_arn()
-        with translate_errors():
-            shards = [(arn, shard_id) for shard_id in self._shard_ids(arn)]
-            self._iterators = {
-                shard: self._iterators[shard] if shard in self._iterators else self._open(*shard) for shard in shards
-            }
-        self._discover_at = self._clock() + _DISCOVER_SECONDS
+        shards = [(arn, shard_id) for shard_id in self._shard_ids(arn)]
+        self._iterators = {
+            shard: self._iterators[shard] if shard in self._iterators else self._open(*shard) for shard in shards
+        }
 
     def _stream_arn(self) -> str:
-        with translate_errors():
-            description = self._dynamodb.describe_table(TableName=self._table)["Table"]
+        description = self._dynamodb.describe_table(TableName=self._table)["Table"]
         if "LatestStreamArn" not in description:
             raise StoreUnavailable(f"the table {self._table} has no stream")
         return str(description["LatestStreamArn"])
 
-    def _shard_ids(self, stream_arn: str) -> Iterator[str]:
-        page: dict[str, Any] = self._streams.describe_stream(StreamArn=stream_arn)["StreamDescription"]
+    def _shard_ids(self, stream_arn: str, **start: str) -> Iterator[str]:
+        page = self._streams.describe_stream(StreamArn=stream_arn, **start)["StreamDescription"]
         yield from (shard["ShardId"] for shard in page["Shards"])
-        while last := page.get("LastEvaluatedShardId"):
-            page = self._streams.describe_stream(StreamArn=stream_arn, ExclusiveStartShardId=last)["StreamDescription"]
-            yield from (shard["ShardId"] for shard in page["Shards"])
+        if last := page.get("LastEvaluatedShardId"):
+            yield from self._shard_ids(stream_arn, ExclusiveStartShardId=last)
 
     def _open(self, stream_arn: str, shard_id: str) -> str:
         oldest = {"StreamArn": stream_arn, "ShardId": shard_id, "ShardIteratorType": "TRIM_HORIZON"}
@@ -167,8 +133,20 @@ class StreamWorker:
         log("stream_opened", stream_arn=stream_arn, shard_id=shard_id)
         return iterator
 
-    def _handle(self, records: Sequence[Record]) -> Sequence[Record]:
-        """The records that failed. Raises StoreUnavailable if DynamoDB failed instead."""
+    def _deliver(self, records: Sequence[Record]) -> None:
+        """Call the handler; retry each failed record alone, then skip it."""
+        for record in self._failed(records):
+            for seconds in _RETRY_SECONDS:
+                self._sleep(seconds)
+                if not self._failed([record]):
+                    break
+            else:
+                self.skipped += 1
+                names = {"sequence_number": _sequence_number(record), "keys": record["dynamodb"]["Keys"]}
+                log("stream_record_skipped", level=logging.ERROR, **names, attempts=1 + len(_RETRY_SECONDS))
+
+    def _failed(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Call the handler; the records that failed. Raises StoreUnavailable or ClientError if DynamoDB failed."""
         if not records:
             return []
         try:
@@ -179,18 +157,8 @@ class StreamWorker:
             log("stream_handler_failed", level=logging.ERROR, error=error)
             failed = list(records)
         if failed:
-            self._stream_arn()
+            self._stream_arn()  # the cause may be an outage
         return failed
-
-    def _retry(self, record: Record) -> None:
-        for attempt in range(self._retries):
-            if not self._handle([record]):
-                return
-            self._sleep(min(_RETRY_SECONDS * 2**attempt, _LONGEST_RETRY_SECONDS))
-        if self._handle([record]):
-            self.skipped += 1
-            names = {"sequence_number": _sequence_number(record), "keys": record["dynamodb"]["Keys"]}
-            log("stream_record_skipped", level=logging.ERROR, **names, attempts=self._retries + 1)
 
 
 def _sequence_number(record: Record) -> str:
