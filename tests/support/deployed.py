@@ -26,7 +26,7 @@ NETWORK = {
     "MessageStreamSecurityGroupId": "sg-00000000000000001",
     "PostConfirmationSecurityGroupId": "sg-00000000000000002",
 }
-PASSWORDS = "ALLOW_USER_PASSWORD_AUTH,ALLOW_REFRESH_TOKEN_AUTH"  # for want of SRP in boto3
+PASSWORDS = "ALLOW_USER_PASSWORD_AUTH,ALLOW_REFRESH_TOKEN_AUTH"  # because boto3 cannot sign in by SRP
 PATIENCE_SECONDS = 15
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class Account:
     """An AWS account with the functions' packages in a bucket and the database's URL in a secret."""
 
     url: str
-    parameters: Path
+    local_dir: Path
     database_secret_arn: str
 
     def client(self, service: str) -> Any:
@@ -47,7 +47,7 @@ class Account:
         """A script of bin/aws on this account, called in this process, without a terminal."""
         out, err = io.StringIO(), io.StringIO()
         with (
-            patch.dict("os.environ", AWS_ENDPOINT_URL=self.url),
+            patch.dict("os.environ", AWS_ENDPOINT_URL=self.url, LOCAL_DIR=str(self.local_dir)),
             patch("sys.stdin", io.StringIO()),
             redirect_stdout(out),
             redirect_stderr(err),
@@ -57,27 +57,27 @@ class Account:
 
     def deploy(self, *arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
         """`bin/aws/deploy messaging`, with these parameters besides those of the network."""
-        given = NETWORK | {"DatabaseSecretArn": self.database_secret_arn} | values
-        settings = [part for name, value in given.items() for part in ("--set", f"{name}={value}")]
-        return self.script("deploy", "messaging", "--parameters", str(self.parameters), *settings, *arguments)
+        parameters = NETWORK | {"DatabaseSecretArn": self.database_secret_arn} | values
+        options = [part for name, value in parameters.items() for part in ("--set", f"{name}={value}")]
+        return self.script("deploy", "messaging", *options, *arguments)
 
     def outputs(self, stack: str) -> dict[str, str]:
-        described = self.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
-        return {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
+        (description,) = self.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+        return {output["OutputKey"]: output["OutputValue"] for output in description["Outputs"]}
 
 
 def shared_packages(folder: Path) -> dict[str, Package]:
-    """The functions' packages in `folder`, made by bin/aws/package for the first process that asks; others wait."""
+    """The functions' packages. The first process of a test run builds them with bin/aws/package; others wait."""
     folder.mkdir(exist_ok=True)
-    parameters = folder / "parameters.json"
+    parameters = folder / "aws" / "parameters.json"
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not parameters.exists():
-            # Without a bucket the script asks nothing of AWS, so an endpoint that refuses connections is enough.
-            packaged = run("aws/package", "--output", str(folder), AWS_ENDPOINT_URL="http://127.0.0.1:9")
-            assert packaged.returncode == 0, packaged.stderr
+            # Without a bucket the script makes no call to AWS, so an endpoint that refuses connections is enough.
+            process = run("aws/package", LOCAL_DIR=str(folder), AWS_ENDPOINT_URL="http://127.0.0.1:9")
+            assert process.returncode == 0, process.stderr
     keys = json.loads(parameters.read_text())
-    unnamed = [Package(function, folder / f"{function}.zip", "") for function in FUNCTIONS]
+    unnamed = [Package(function, parameters.with_name(f"{function}.zip"), "") for function in FUNCTIONS]
     return {package.function: replace(package, key=keys[package.parameter]) for package in unnamed}
 
 
@@ -91,15 +91,15 @@ def open_account(folder: Path, packages: Iterable[Package], database_url: str) -
         with closing(boto3.client("secretsmanager", endpoint_url=engine.url)) as secrets:
             arn = secrets.create_secret(Name="database", SecretString=database_url)["ARN"]
         parameters = {package.parameter: package.key for package in packages} | {"CodeBucket": BUCKET}
-        path = folder / "parameters.json"
-        path.write_text(json.dumps(parameters))
-        yield Account(engine.url, path, arn)
+        (folder / "aws").mkdir()
+        (folder / "aws" / "parameters.json").write_text(json.dumps(parameters))
+        yield Account(engine.url, folder, arn)
 
 
 def eventually(look: Callable[[], T | None]) -> T:
-    """What is there after a while, at the latest after PATIENCE_SECONDS."""
+    """The first true result of `look`, at the latest after PATIENCE_SECONDS."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (found := look()):
+    while not (result := look()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    return found
+    return result

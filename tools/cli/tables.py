@@ -31,20 +31,21 @@ FAILURES = (StoreError, BotoCoreError, ClientError)
 _ITEMS_PER_PAGE = 1_000
 
 
-def connect(settings: DynamoDBSettings) -> Any:
-    """A boto3 client for all operations, with as many tries as the API's own client."""
+def connect(settings: DynamoDBSettings, service: str = "dynamodb", *, read_timeout: float = TRY_SECONDS) -> Any:
+    """A boto3 client of DynamoDB or its streams, with as many tries as the API's own client."""
     config = Config(
         connect_timeout=CONNECT_SECONDS,
-        read_timeout=TRY_SECONDS,
+        read_timeout=read_timeout,
         retries={"mode": "standard", "total_max_attempts": TRIES},
+        account_id_endpoint_mode="disabled",  # else a stream's ARN can lead to an endpoint that does not exist
     )
     client = boto3.client(
-        "dynamodb",
+        service,
         region_name=settings.aws_default_region,
         endpoint_url=settings.aws_endpoint_url_dynamodb,
         config=config,
     )
-    client.meta.events.register("before-parse.dynamodb", refuse_empty)
+    client.meta.events.register(f"before-parse.{service}", refuse_empty)
     meter(client)
     return client
 

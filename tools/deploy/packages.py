@@ -13,15 +13,11 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import repeat
 from modulefinder import ModuleFinder
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-
-from botocore.exceptions import ClientError
 
 from lib.config import ROOT
 
@@ -54,12 +50,6 @@ class Package:
         return f"{self.function.title().replace('_', '')}Key"
 
 
-def build_all(folder: Path) -> list[Package]:
-    """Build all packages. Raises PackageError."""
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(build, FUNCTIONS, repeat(folder)))
-
-
 def build(function: str, folder: Path) -> Package:
     """Build a function's package as `<folder>/<function>.zip`. Raises PackageError."""
     source = HANDLERS / function
@@ -81,12 +71,7 @@ def build(function: str, folder: Path) -> Package:
 
 def upload(client: Any, package: Package, bucket: str) -> bool:
     """Put a package into a bucket, encrypted; False if the bucket has it."""
-    try:
-        client.head_object(Bucket=bucket, Key=package.key)
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "404":
-            raise
-    else:
+    if client.list_objects_v2(Bucket=bucket, Prefix=package.key)["KeyCount"]:
         return False
     with package.path.open("rb") as body:
         client.put_object(Bucket=bucket, Key=package.key, Body=body, ServerSideEncryption="AES256")
@@ -95,13 +80,13 @@ def upload(client: Any, package: Package, bucket: str) -> bool:
 
 def _install(requirements: Path, target: Path) -> None:
     """Install the pinned libraries, and no others, for the function's platform."""
-    command = [
-        *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"),
+    _run(
+        "the libraries could not be installed",
+        *("pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"),
         *("--no-deps", "--no-compile", "--only-binary=:all:", "--implementation=cp"),
         *(f"--platform={_PLATFORM}", f"--python-version={RUNTIME[0]}.{RUNTIME[1]}"),
         *(f"--target={target}", f"--requirement={requirements}"),
-    ]
-    _run(command, "the libraries could not be installed")
+    )
 
 
 def _trim(staging: Path, services: set[str]) -> None:
@@ -126,19 +111,15 @@ def _program(source: Path) -> Iterator[Path]:
 
 
 def _compile(staging: Path) -> None:
-    """Compile all modules: a function cannot write byte code, and would compile again at every cold start.
-
-    A fixed hash seed makes the byte code reproducible, as it depends on the order of sets.
-    """
-    command = [
-        *(sys.executable, "-m", "compileall", "-q", "--invalidation-mode=unchecked-hash"),
-        *(f"-s{staging}", "-p/var/task", str(staging)),
-    ]
-    _run(command, "the modules could not be compiled")
+    """Compile all modules: a function cannot write byte code, and would compile again at every cold start."""
+    options = ("-q", "--invalidation-mode=unchecked-hash", f"-s{staging}", "-p/var/task")
+    _run("the modules could not be compiled", "compileall", *options, str(staging))
 
 
-def _run(command: list[str], failure: str) -> None:
+def _run(failure: str, *module: str) -> None:
+    """Run a module of Python with its arguments. With a fixed hash seed, byte code is reproducible."""
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
+    command = [sys.executable, "-m", *module]
     process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     if process.returncode:
         raise PackageError(f"{failure}: {(process.stderr or process.stdout).strip()}")
@@ -146,12 +127,10 @@ def _run(command: list[str], failure: str) -> None:
 
 def _zip(folder: Path, target: Path) -> None:
     """Zip all files in the order of their names, with one time and one mode."""
-    partial = target.with_suffix(".partial")
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(folder.rglob("*")):
             if path.is_file():
                 entry = zipfile.ZipInfo(str(path.relative_to(folder)), _EPOCH)
                 entry.compress_type = zipfile.ZIP_DEFLATED
                 entry.external_attr = 0o644 << 16
                 archive.writestr(entry, path.read_bytes())
-    partial.replace(target)

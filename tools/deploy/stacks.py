@@ -25,7 +25,6 @@ _DONE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE", "DELETE_COMPLE
 _NOT_MADE = ("REVIEW_IN_PROGRESS", None)  # a change set alone creates a stack in the first state
 _BEYOND_UPDATE = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED")
 _GONE = ("DELETE_COMPLETE", "DELETE_SKIPPED")  # DELETE_FAILED still exists
-_MOST_CAUSES = 3
 
 
 class StackError(Exception):
@@ -49,10 +48,9 @@ def is_loss(change: Mapping[str, Any]) -> bool:
 class Stack:
     """One of the system's stacks, named `<prefix>-<template>`."""
 
-    def __init__(self, client: Any, prefix: str, template: str, *, poll_seconds: float = _POLL_SECONDS) -> None:
+    def __init__(self, client: Any, prefix: str, template: str) -> None:
         self._client = client
         self._prefix = prefix
-        self._poll_seconds = poll_seconds
         self.template = template
         self.name = f"{prefix}-{template}"
 
@@ -68,11 +66,11 @@ class Stack:
 
     def before(self) -> list[Stack]:
         """The stacks that this one takes values from."""
-        return self._others(STACKS[: STACKS.index(self.template)])
+        return [Stack(self._client, self._prefix, name) for name in STACKS[: STACKS.index(self.template)]]
 
     def after(self) -> list[Stack]:
         """The stacks that may take values from this one."""
-        return self._others(STACKS[STACKS.index(self.template) + 1 :])
+        return [Stack(self._client, self._prefix, name) for name in STACKS[STACKS.index(self.template) + 1 :]]
 
     def parameters(self, values: Mapping[str, str]) -> list[dict[str, Any]]:
         """The template's parameters, from `values`, else an earlier stack's outputs, the last deployment, the default.
@@ -112,13 +110,13 @@ class Stack:
         )
         place = {"StackName": self.name, "ChangeSetName": created["Id"]}
         while (change_set := self._client.describe_change_set(**place))["Status"].endswith(("PENDING", "IN_PROGRESS")):
-            time.sleep(self._poll_seconds)
+            time.sleep(_POLL_SECONDS)
         if change_set["Status"] == "FAILED":
             if any(reason in change_set["StatusReason"] for reason in _NO_CHANGES):
                 self._client.delete_change_set(**place)
                 return None
             causes = self._validation_errors(ChangeSetName=created["Id"]) or [change_set["StatusReason"]]
-            raise StackError(f"{self.name} cannot be changed. {_join(causes)}")
+            raise StackError(f"{self.name} cannot be changed. {'; '.join(causes)}")
         pages = self._client.get_paginator("describe_change_set").paginate(**place)
         return ChangeSet(created["Id"], [change["ResourceChange"] for page in pages for change in page["Changes"]])
 
@@ -137,11 +135,9 @@ class Stack:
     def delete(self) -> Iterator[str]:
         """Delete the stack, except retained resources. Raises StackError as `execute` does."""
         token = uuid.uuid4().hex
-        stack = self._describe(self.name)
-        if stack is None:
-            raise StackError(f"There is no stack {self.name}")
+        stack_id = self._client.describe_stacks(StackName=self.name)["Stacks"][0]["StackId"]
         self._client.delete_stack(StackName=self.name, ClientRequestToken=token)
-        return self._follow(stack["StackId"], token)  # CloudFormation finds a deleted stack only by its id
+        return self._follow(stack_id, token)  # CloudFormation finds a deleted stack only by its id
 
     def resources(self) -> dict[str, tuple[str, str]]:
         """Type and physical name of everything that belongs to the stack, by logical id."""
@@ -153,31 +149,28 @@ class Stack:
             if "PhysicalResourceId" in summary and summary["ResourceStatus"] not in _GONE
         }
 
-    def _others(self, templates: tuple[str, ...]) -> list[Stack]:
-        return [Stack(self._client, self._prefix, name, poll_seconds=self._poll_seconds) for name in templates]
-
     def _follow(self, stack: str, token: str) -> Iterator[str]:
-        seen: dict[str, Mapping[str, Any]] = {}
+        events: list[Mapping[str, Any]] = []
         while True:
             # Read the state first: CloudFormation writes a final state after the last event.
             status = (self._describe(stack) or {}).get("StackStatus", "DELETE_COMPLETE")
-            for event in self._events(stack, token):
-                if event["EventId"] not in seen and not event["ResourceStatus"].endswith("_IN_PROGRESS"):
-                    seen[event["EventId"]] = event
-                    yield f"{event['ResourceStatus']:<24} {event['LogicalResourceId']} {_reason(event)}".rstrip()
+            shown, events = len(events), self._events(stack, token)
+            for event in events[shown:]:
+                yield f"{event['ResourceStatus']:<24} {event['LogicalResourceId']} {_reason(event)}".rstrip()
             if not status.endswith("_IN_PROGRESS"):
                 break
-            time.sleep(self._poll_seconds)
+            time.sleep(_POLL_SECONDS)
         if status not in _DONE:
             causes = self._validation_errors(StackName=stack)
-            causes += [f"{event['LogicalResourceId']}: {_reason(event)}" for event in seen.values() if is_cause(event)]
-            raise StackError(f"{self.name} ended in {status}. {_join(causes)}")
+            causes += [f"{event['LogicalResourceId']}: {_reason(event)}" for event in events if is_cause(event)]
+            raise StackError(f"{self.name} ended in {status}. {'; '.join(causes)}")
 
     def _events(self, stack: str, token: str) -> list[Mapping[str, Any]]:
-        """The events of an operation, oldest first. No two operations overlap, so its events are the newest."""
+        """The finished steps of an operation, oldest first. No two operations overlap, so its events are the newest."""
         pages = self._client.get_paginator("describe_stack_events").paginate(StackName=stack)
         newest_first = (event for page in pages for event in page["StackEvents"])
-        return list(takewhile(lambda event: event.get("ClientRequestToken") == token, newest_first))[::-1]
+        events = list(takewhile(lambda event: event.get("ClientRequestToken") == token, newest_first))[::-1]
+        return [event for event in events if not event["ResourceStatus"].endswith("_IN_PROGRESS")]
 
     def _validation_errors(self, **place: str) -> list[str]:
         """The validation errors of the last operation."""
@@ -205,7 +198,3 @@ def is_cause(event: Mapping[str, Any]) -> bool:
 
 def _reason(event: Mapping[str, Any]) -> str:
     return str(event.get("ResourceStatusReason", ""))
-
-
-def _join(causes: list[str]) -> str:
-    return "; ".join(causes[:_MOST_CAUSES])

@@ -13,15 +13,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import boto3
-from botocore.config import Config
-
-from lib.aws.connections import CONNECT_SECONDS
-from lib.aws.dynamodb_client import TRIES
-from lib.config import DynamoDBSettings
 from lib.ddb.errors import StoreError, StoreUnavailable, translate_errors
 from lib.logs import log
-from tools.cli.tables import refuse_empty
 
 Record = dict[str, Any]
 """What GetRecords returns of one change. Lambda delivers the same: eventName, dynamodb.Keys, dynamodb.NewImage, …"""
@@ -29,30 +22,12 @@ Record = dict[str, Any]
 Handler = Callable[[dict[str, Any], object], dict[str, Any]]
 """A Lambda handler: takes an event and a context, returns `{"batchItemFailures": [{"itemIdentifier": …}]}`."""
 
-_READ_TIMEOUT_SECONDS = 5  # a response has up to 1 MB
 _BATCH_SIZE = 100
 _POLL_SECONDS = 0.25  # as often as Lambda does; AWS allows five reads of a shard per second
 _POLLS_PER_DISCOVERY = 40
 _UNAVAILABLE_SECONDS = 1.0
 _RETRY_SECONDS = (0, 0.2, 0.4, 0.8, 1.6)  # the pause before each retry
 _EMPTY_POLLS_AT_TIP = 3  # AWS may return no records although some follow, and does not say so
-
-
-def connect_streams(settings: DynamoDBSettings) -> Any:
-    """A boto3 client for the streams of the configured DynamoDB."""
-    client = boto3.client(
-        "dynamodbstreams",
-        region_name=settings.aws_default_region,
-        endpoint_url=settings.aws_endpoint_url_dynamodb,
-        config=Config(
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=_READ_TIMEOUT_SECONDS,
-            retries={"mode": "standard", "total_max_attempts": TRIES},
-            account_id_endpoint_mode="disabled",  # else a stream's ARN can lead to an endpoint that does not exist
-        ),
-    )
-    client.meta.events.register("before-parse.dynamodbstreams", refuse_empty)
-    return client
 
 
 class StreamWorker:

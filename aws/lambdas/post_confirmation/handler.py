@@ -29,12 +29,12 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         attributes = event["request"]["userAttributes"]
         try:
             provision_user(_users(), attributes)
-        except ServiceError as refusal:
-            _log_failure(attributes, codes=refusal.codes, cause=repr(refusal.__cause__))
-            if isinstance(refusal, Unavailable):
-                _users.cache_clear()  # the secret may have a new password
         except Exception as error:
-            _log_failure(attributes, error=error, cause=repr(error.__cause__))
+            reason = {"codes": error.codes} if isinstance(error, ServiceError) else {"error": error}
+            names = {"sub": attributes.get("sub"), "cause": repr(error.__cause__)}
+            log("user_not_provisioned", level=logging.WARNING, **names, **reason)
+            if isinstance(error, Unavailable):
+                _users.cache_clear()  # the secret may have a new password
     return event
 
 
@@ -45,7 +45,3 @@ def _users() -> UserDirectory:
     variables = {**os.environ, "DATABASE_URL": read_secret(arn)} if arn else os.environ
     url = load(PostgresSettings, variables).database_url
     return UserDirectory(Database(url, pool_size=1, seconds=STEP_SECONDS))
-
-
-def _log_failure(attributes: dict[str, str], **details: Any) -> None:
-    log("user_not_provisioned", level=logging.WARNING, sub=attributes.get("sub"), **details)
