@@ -1,4 +1,4 @@
-"""The templates of aws/cfn beside the code: parameters, table, functions, alarms; and what cfn-lint says."""
+"""The templates of aws/cfn beside the code and docs/aws.md: parameters, table, functions, alarms; and cfn-lint."""
 
 from __future__ import annotations
 
@@ -15,55 +15,56 @@ from lib.config import ROOT, Settings
 from lib.ddb import keys
 from lib.ddb.items import EXPIRES_AT
 from lib.ddb.schema import table_definition
+from tests.support.documents import AWS
 from tests.support.policies import resources
 from tools.deploy.packages import FUNCTIONS, HANDLERS, RUNTIME
 from tools.deploy.templates import STACKS, TEMPLATES, parameters, template
 
-BY_HAND = {
-    "network": {"DynamoDBPrefixListId", "S3PrefixListId"},
-    "messaging": set(),
-    "service": {"ImageTag", "CertificateArn", "FrontendUrl", "BackendUrl", "AllowedRegions"},
-    "guardrails": set(),
+PACKAGE_PARAMETERS = {"CodeBucket", "MessageStreamKey", "PostConfirmationKey"}
+POLICIES = sorted((ROOT / "aws/policies").glob("*.json"))
+LONGEST_POLICY = 5_120  # characters of a service control policy, by AWS's quotas
+RETENTION = {
+    "AWS::DynamoDB::Table": "Retain",
+    "AWS::Cognito::UserPool": "Retain",
+    "AWS::S3::Bucket": "Retain",
+    "AWS::RDS::DBInstance": "Snapshot",
 }
-BY_PACKAGE = {"CodeBucket", "MessageStreamKey", "PostConfirmationKey"}
 MESSAGING: dict[str, dict[str, Any]] = template("messaging")["Resources"]
 
-EVERY_STACK = pytest.mark.parametrize("stack", STACKS)
 
-
-def outputs(stack: str) -> set[str]:
-    return set(template(stack)["Outputs"])
-
-
-def test_cfn_lint_has_nothing_to_say() -> None:
+def test_cfn_lint_finds_nothing() -> None:
     command = [Path(sys.executable).parent / "cfn-lint", *TEMPLATES.glob("*.yaml")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "")
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stdout) == (0, "")
 
 
-@EVERY_STACK
-def test_a_parameter_is_an_output_of_an_earlier_stack_or_said_by_hand(stack: str) -> None:
-    needed = {name for name, has_default in parameters(stack).items() if not has_default}
-    given = set().union(*(outputs(each) for each in STACKS[: STACKS.index(stack)]))
-    assert needed - given - BY_PACKAGE == BY_HAND[stack]
+@pytest.mark.parametrize("stack", STACKS)
+def test_required_parameter_is_an_earlier_output_or_set_in_the_documented_deployment(stack: str) -> None:
+    required = {name for name, has_default in parameters(stack).items() if not has_default}
+    outputs = {name for earlier in STACKS[: STACKS.index(stack)] for name in template(earlier)["Outputs"]}
+    commands = re.findall(rf"bin/aws/deploy {stack} ((?:\\\n|.)*)", AWS.read_text())
+    documented = set(re.findall(r"--set (\w+)=", "".join(commands)))
+    assert required - outputs - PACKAGE_PARAMETERS <= documented <= parameters(stack).keys()
 
 
-@EVERY_STACK
-def test_what_holds_data_outlives_its_stack(stack: str) -> None:
-    def policies(resource: dict[str, Any]) -> set[str]:
-        return {resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy")}
+def test_page_links_every_stack_and_policy() -> None:
+    links = set(re.findall(r"\]\(\.\./([^)]+)\)", AWS.read_text()))
+    assert links >= {f"aws/cfn/{stack}.yaml" for stack in STACKS} | {str(path.relative_to(ROOT)) for path in POLICIES}
 
+
+@pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.stem)
+def test_policy_fits_the_size_limit_of_an_organization(path: Path) -> None:
+    assert len(path.read_text()) <= LONGEST_POLICY
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_data_outlives_its_stack(stack: str) -> None:
     for name, resource in template(stack)["Resources"].items():
-        if resource["Type"] in ("AWS::DynamoDB::Table", "AWS::Cognito::UserPool", "AWS::S3::Bucket"):
-            assert policies(resource) == {"Retain"}, name
-        if resource["Type"] == "AWS::RDS::DBInstance":
-            assert policies(resource) == {"Snapshot"}, name
+        if policy := RETENTION.get(resource["Type"]):
+            assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == (policy, policy), name
 
 
-# Messaging
-
-
-def test_the_table_is_that_of_the_code() -> None:
+def test_table_has_the_schema_of_the_code() -> None:
     table = MESSAGING["Table"]["Properties"]
     definition = table_definition("cruddur-messages")
     assert definition.pop("TableName") == template("messaging")["Parameters"]["TableName"]["Default"]
@@ -72,35 +73,33 @@ def test_the_table_is_that_of_the_code() -> None:
     assert table["TimeToLiveSpecification"] == {"AttributeName": EXPIRES_AT, "Enabled": True}
 
 
-def test_the_mapping_delivers_new_messages_alone_and_reads_the_handlers_answer() -> None:
+def test_mapping_delivers_only_new_messages_and_reads_the_response_of_the_handler() -> None:
     (mapping,) = resources("messaging", "AWS::Lambda::EventSourceMapping").values()
-    (pattern,) = (json.loads(each["Pattern"]) for each in mapping["FilterCriteria"]["Filters"])
+    (pattern,) = (json.loads(rule["Pattern"]) for rule in mapping["FilterCriteria"]["Filters"])
     assert pattern == {"eventName": ["INSERT"], "dynamodb": {"Keys": {"pk": {"S": [{"prefix": keys.message_pk("")}]}}}}
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_runs_its_package_with_settings_that_it_reads_and_versions_that_are_tested(name: str) -> None:
+def test_function_has_variables_that_its_code_reads_and_libraries_of_the_tested_versions(name: str) -> None:
     def pins(path: Path) -> set[str]:
         return {line.partition("#")[0].strip() for line in path.read_text().splitlines() if "==" in line}
 
     properties = MESSAGING[f"{name.title().replace('_', '')}Function"]["Properties"]
     assert (properties["Runtime"], properties["Handler"]) == (f"python{RUNTIME[0]}.{RUNTIME[1]}", "handler.handler")
     source = (HANDLERS / name / "handler.py").read_text()
-    settings = {each.upper() for each in Settings.__dataclass_fields__}
+    settings = {field.upper() for field in Settings.__dataclass_fields__}
     variables = set(properties["Environment"]["Variables"])
-    assert {each for each in variables if each not in settings and f'"{each}"' not in source} == set()
+    assert {variable for variable in variables - settings if f'"{variable}"' not in source} == set()
     assert variables & {"AWS_REGION", "AWS_DEFAULT_REGION", "SECRET_KEY", "DATABASE_URL"} == set()
     group = MESSAGING[properties["LoggingConfig"]["LogGroup"]["Ref"]]["Properties"]
     assert group["LogGroupName"] == {"Fn::Sub": f"/aws/lambda/${{{properties['FunctionName']['Ref']}}}"}
-    installed = pins(HANDLERS / name / "requirements.txt")
-    assert installed
-    assert installed <= pins(ROOT / "requirements-runtime.txt")
+    assert set() < pins(HANDLERS / name / "requirements.txt") <= pins(ROOT / "requirements-runtime.txt")
 
 
-def test_an_alarm_on_a_log_line_waits_for_one_that_is_written() -> None:
+def test_alarm_on_a_log_event_names_an_event_of_the_code() -> None:
     folders = (ROOT / "services", ROOT / "aws/lambdas")
     sources = "".join(path.read_text() for folder in folders for path in folder.rglob("*.py"))
-    for filtered in resources("messaging", "AWS::Logs::MetricFilter").values():
-        (event,) = re.findall(r'\$\.event = "(\w+)"', filtered["FilterPattern"])
+    for metric_filter in resources("messaging", "AWS::Logs::MetricFilter").values():
+        (event,) = re.findall(r'\$\.event = "(\w+)"', metric_filter["FilterPattern"])
         assert f'log("{event}"' in sources
