@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from lib.config import DynamoDBSettings
 from lib.ddb.idempotency import DuplicateRequest, Idempotency
 from lib.ddb.items import Message
-from lib.ddb.schema import MESSAGE_GROUP_INDEX, create_table
+from lib.ddb.schema import create_table
 from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.table import Table
 from tests.support.corruptions import corruptions
