@@ -1,4 +1,4 @@
-"""The function that Cognito calls after a sign-up: it always gives the event back, and loads no more than it needs."""
+"""The function that Cognito calls after a sign-up: it always returns the event, and loads only what it needs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from lib.config import ROOT
-from lib.users.directory import User
 from services.errors import Code, Forbidden, Unavailable
 from tests.support import sign_up_events
 from tests.support.sign_up_events import ATTRIBUTES, Log, event
@@ -20,51 +19,33 @@ function = sign_up_events.function
 log = sign_up_events.log
 
 
-@pytest.fixture
-def came(function: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What came to the service: the users and the attributes."""
-    came: list[Any] = []
-    monkeypatch.setattr(function, "_users", lambda: "the users")
-    monkeypatch.setattr(function, "provision_user", lambda users, attributes: came.append((users, attributes)))
-    return came
-
-
-def fail(function: ModuleType, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def refuse(users: object, attributes: object) -> User:
-        raise error
-
-    monkeypatch.setattr(function, "provision_user", refuse)
-
-
-def test_who_has_confirmed_becomes_a_user(function: ModuleType, came: list[Any]) -> None:
-    assert function.handler(event(), None) == event()
-    assert came == [("the users", ATTRIBUTES)]
-
-
 @pytest.mark.parametrize("source", ["PostConfirmation_ConfirmForgotPassword", "PostAuthentication_Authentication"])
-def test_other_events_change_nothing(function: ModuleType, came: list[Any], source: str) -> None:
+def test_other_events_change_nothing(function: ModuleType, log: Log, source: str) -> None:
+    """The function has no database here, so an attempt to provision would be in the log."""
     assert function.handler(event(source), None) == event(source)
-    assert came == []
+    assert log() == []
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "reason"),
     [
         (Forbidden(Code.HANDLE_TAKEN), {"codes": ["handle_taken"]}),
-        (Forbidden(Code.USER_NOT_FOUND), {"codes": ["user_not_found"]}),
         (Unavailable(Code.STORAGE_UNAVAILABLE), {"codes": ["storage_unavailable"]}),
         (ValueError("anna@example.com"), {"error": "ValueError"}),
     ],
     ids=repr,
 )
-def test_a_failure_is_told_to_the_log_and_not_to_the_user(
-    function: ModuleType, monkeypatch: pytest.MonkeyPatch, log: Log, error: Exception, told: dict[str, Any]
+def test_failure_goes_to_the_log_and_not_to_the_user(
+    function: ModuleType, monkeypatch: pytest.MonkeyPatch, log: Log, error: Exception, reason: dict[str, Any]
 ) -> None:
+    def fail(users: object, attributes: object) -> None:
+        raise error
+
     monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:9/nowhere")
-    fail(function, monkeypatch, error)
+    monkeypatch.setattr(function, "provision_user", fail)
     assert function.handler(event(), None) == event()
     [line] = log()
-    expected = {"event": "user_not_provisioned", "level": "warning", "sub": ATTRIBUTES["sub"], **told}
+    expected = {"event": "user_not_provisioned", "level": "warning", "sub": ATTRIBUTES["sub"], **reason}
     assert line.items() >= expected.items()
     assert "anna" not in json.dumps(line)
 
@@ -77,7 +58,7 @@ def test_a_failure_is_told_to_the_log_and_not_to_the_user(
         ({"DATABASE_SECRET_ARN": "no-arn"}, "IndexError"),
     ],
 )
-def test_a_function_without_its_database_harms_nobody(
+def test_missing_database_does_not_fail_the_sign_up(
     function: ModuleType, monkeypatch: pytest.MonkeyPatch, log: Log, variables: dict[str, str], error: str
 ) -> None:
     for name, value in variables.items():
@@ -96,11 +77,9 @@ def test_a_function_without_its_database_harms_nobody(
         ("", "services.update_group", {"psycopg", "flask"}),
     ],
 )
-def test_a_cold_start_loads_no_package_that_the_function_has_no_use_for(
-    folder: str, module: str, without: set[str]
-) -> None:
+def test_cold_start_loads_no_needless_package(folder: str, module: str, without: set[str]) -> None:
     code = f"import sys; sys.path[:0] = {[str(ROOT), str(ROOT / folder)]}; import {module}; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(process.stdout.split())
     assert module in loaded
     assert loaded & without == set()
