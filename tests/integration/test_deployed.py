@@ -97,11 +97,6 @@ def test_failed_batch_goes_to_the_dead_letter_queue_and_the_next_message_numbers
     deployed.wait_and_check(group, ["one", "two", "three"])
 
 
-def test_table_refuses_its_deletion(deployed: Deployment) -> None:
-    with pytest.raises(deployed.dynamodb.exceptions.ClientError, match="deletion protection"):
-        deployed.dynamodb.delete_table(TableName=deployed.table)
-
-
 def test_api_runs_on_the_deployed_resources_and_adds_a_user_whom_the_function_missed(deployed: Deployment) -> None:
     with closing(deployed.account.client("cognito-idp")) as cognito:
         (anna, anna_token), (bert, bert_token) = (sign_up(deployed, cognito, name) for name in ("anna", "bert"))

@@ -15,25 +15,15 @@ from tests.support.old_data import GROUP, old_conversation, old_message
 from tests.support.stores import ANNA, BERT, CARL, TableContents, stores_on
 from tests.support.streamed import Handler, event, failures, numbers, record, streamed_stores_on
 
-handle = streamed.handle
-
-
-@pytest.fixture
-def contents(dynamodb_client: Any, table: str) -> TableContents:
-    return TableContents(dynamodb_client, table)
-
-
-@pytest.fixture
-def store(dynamodb_client: Any, table: str) -> StreamedMessageStore:
-    return streamed_stores_on(dynamodb_client, table)()
+contents, handle, store = streamed.contents, streamed.handle, streamed.store
 
 
 def sent(store: StreamedMessageStore, group: str, sender: User, *texts: str) -> list[Item]:
-    """Messages written alone, as the stream shows them."""
+    """Send messages in stream mode; their items as the stream shows them."""
     return [store.send(group_uuid=group, sender=sender, text=text).to_item() for text in texts]
 
 
-def test_messages_of_several_conversations_are_counted_in_one_transaction_each(
+def test_messages_of_several_conversations_are_numbered_in_one_transaction_each(
     handle: Handler, store: StreamedMessageStore, contents: TableContents
 ) -> None:
     to_bert = store.send_to_user(sender=ANNA, receiver=BERT, text="b1").group_uuid
@@ -49,7 +39,7 @@ def test_messages_of_several_conversations_are_counted_in_one_transaction_each(
     assert (state.members[ANNA.uuid].read_seq, state.members[BERT.uuid].read_seq) == (1, 3)
 
 
-def test_more_messages_than_a_transaction_holds_are_all_counted(
+def test_more_messages_than_a_transaction_holds_are_all_numbered(
     handle: Handler, store: StreamedMessageStore, contents: TableContents
 ) -> None:
     group = store.send_to_user(sender=ANNA, receiver=BERT, text="0").group_uuid
@@ -64,11 +54,11 @@ def test_only_new_messages_change_anything(
 ) -> None:
     inline = stores_on(dynamodb_client, table)()
     group = inline.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
-    done = contents.items()
+    numbered = contents.items()
     [waiting] = sent(store, group, BERT, "two")
     before = contents.items()
 
-    changes = [record(item) for item in done]  # a message with its number, and all other kinds of items
+    changes = [record(item) for item in numbered]  # a message with its number, and all other kinds of items
     changes += [record(waiting, "MODIFY"), record(waiting, "REMOVE")]
     assert handle({"Records": changes}) == {"batchItemFailures": []}
     assert contents.items() == before
@@ -91,17 +81,16 @@ def test_failed_record_holds_back_its_conversation_and_no_other(
 ) -> None:
     to_bert = store.send_to_user(sender=ANNA, receiver=BERT, text="b1").group_uuid
     to_carl = store.send_to_user(sender=ANNA, receiver=CARL, text="c1").group_uuid
-    b, c = sent(store, to_bert, BERT, "said 2", "said 3"), sent(store, to_carl, ANNA, "c2")
-    poison = {name: value for name, value in b[0].items() if name != "message"}
-    records = [record(item) for item in (b[0], poison, c[0], b[1])]
+    b, c = sent(store, to_bert, BERT, "secret 2", "secret 3"), sent(store, to_carl, ANNA, "c2")
+    malformed = {name: value for name, value in b[0].items() if name != "message"}
+    records = [record(item) for item in (b[0], malformed, c[0], b[1])]
 
     assert failures(handle({"Records": records})) == numbers([records[1], records[3]])
     assert [message.seq for message in contents.messages(to_bert)] == [1, 2, None]
     contents.check(to_carl, ["c1", "c2"])
-    # Once the poison is out of the way, the others follow.
     assert failures(handle({"Records": [records[3]]})) == []
-    contents.check(to_bert, ["b1", "said 2", "said 3"])
-    assert "said" not in capsys.readouterr().out
+    contents.check(to_bert, ["b1", "secret 2", "secret 3"])
+    assert "secret" not in capsys.readouterr().out
 
 
 def test_malformed_item_does_not_block_the_messages_behind_it(
@@ -136,7 +125,7 @@ def test_message_outside_its_conversation_is_delivered_again_with_those_behind_i
     assert [row.text for row in contents.inbox(ANNA)] == ["three"]
 
 
-def test_late_message_is_counted_and_moves_no_row(
+def test_late_message_is_numbered_and_moves_no_row(
     handle: Handler, dynamodb_client: Any, table: str, store: StreamedMessageStore, contents: TableContents
 ) -> None:
     group = store.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
@@ -181,60 +170,60 @@ def test_new_message_in_an_old_conversation_is_unread_and_its_history_is_read(
     contents.check(GROUP, ["old 0", "old 1", "new"])
 
 
-def test_malformed_item_does_not_prevent_an_adoption(handle: Handler, contents: TableContents) -> None:
+def test_malformed_item_does_not_prevent_a_migration(handle: Handler, contents: TableContents) -> None:
     new = old_message("2023-01-03T00:00:00.000000+00:00", ANNA, "new")
-    poison = {"pk": new["pk"], "sk": {"S": "2023-01-02T00:00:00.000000+00:00"}}
-    contents.put(*old_conversation("2023-01-01T00:00:00.000000+00:00"), poison, new)
+    malformed = {"pk": new["pk"], "sk": {"S": "2023-01-02T00:00:00.000000+00:00"}}
+    contents.put(*old_conversation("2023-01-01T00:00:00.000000+00:00"), malformed, new)
 
     assert handle(event(new)) == {"batchItemFailures": []}
     assert [(row.text, row.seq) for row in contents.inbox(BERT)] == [("new", 2)]
 
 
-@pytest.mark.parametrize("reading", [ANNA, BERT])
-def test_function_and_reader_that_adopt_at_once_count_each_message_once(
+@pytest.mark.parametrize("sender", [ANNA, BERT])
+def test_simultaneous_migrations_number_each_message_once(
     handle: Handler,
     dynamodb_client: Any,
     table: str,
     contents: TableContents,
     monkeypatch: pytest.MonkeyPatch,
-    reading: User,
+    sender: User,
 ) -> None:
     new = [old_message(f"2023-01-0{day}T00:00:00.000000+00:00", ANNA, f"new {day}") for day in (2, 3)]
     contents.put(*old_conversation("2023-01-01T00:00:00.000000+00:00"), *new)
-    reader, answers = stores_on(dynamodb_client, table)(), []
-    transact = reader._table.transact
+    inline, responses = stores_on(dynamodb_client, table)(), []
+    transact = inline._table.transact
 
     def before_the_function(writes: Any) -> None:
-        transact(writes)  # the reader's numbers, also those of the new messages
-        monkeypatch.setattr(reader._table, "transact", transact)
-        answers.append(handle(event(new[0])))
+        transact(writes)  # the migration numbers the new messages, too
+        monkeypatch.setattr(inline._table, "transact", transact)
+        responses.append(handle(event(new[0])))
 
-    monkeypatch.setattr(reader._table, "transact", before_the_function)
-    reader.send(group_uuid=GROUP, sender=reading, text="inline")
-    answers.append(handle(event(new[1])))
+    monkeypatch.setattr(inline._table, "transact", before_the_function)
+    inline.send(group_uuid=GROUP, sender=sender, text="inline")
+    responses.append(handle(event(new[1])))
 
-    assert answers == [{"batchItemFailures": []}] * 2
+    assert responses == [{"batchItemFailures": []}] * 2
     contents.check(GROUP, ["old 0", "new 2", "new 3", "inline"])
-    assert contents.inbox(BERT)[0].unread_count == (3 if reading is ANNA else 0)
+    assert contents.inbox(BERT)[0].unread_count == (3 if sender is ANNA else 0)
 
 
-def test_late_adoption_leaves_newer_messages_to_the_function(
+def test_late_migration_leaves_newer_messages_to_the_function(
     handle: Handler, dynamodb_client: Any, table: str, contents: TableContents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contents.put(*old_conversation("2023-01-01T00:00:00.000000+00:00"))
     slow, fast = (streamed_stores_on(dynamodb_client, table)() for _ in range(2))
-    query_all, since = slow._table.all, list[Item]()
+    query_all, new = slow._table.all, list[Item]()
 
-    def after_the_others(**arguments: Any) -> Any:
+    def delay(**arguments: Any) -> Any:
         if {"S": f"MSG#{GROUP}"} in arguments["ExpressionAttributeValues"].values():
-            since.extend(fast.send(group_uuid=GROUP, sender=BERT, text=text).to_item() for text in ("late", "newer"))
+            new.extend(fast.send(group_uuid=GROUP, sender=BERT, text=text).to_item() for text in ("late", "newer"))
             stores_on(dynamodb_client, table)().send(group_uuid=GROUP, sender=ANNA, text="inline")
         return query_all(**arguments)
 
-    monkeypatch.setattr(slow._table, "all", after_the_others)
+    monkeypatch.setattr(slow._table, "all", delay)
     slow.list_messages(group_uuid=GROUP, user=ANNA, limit=20)
 
-    assert handle(event(*since)) == {"batchItemFailures": []}
+    assert handle(event(*new)) == {"batchItemFailures": []}
     assert [(message.text, message.seq) for message in contents.messages(GROUP)] == [
         ("old 0", 1),
         ("late", 3),

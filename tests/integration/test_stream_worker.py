@@ -13,7 +13,7 @@ import pytest
 from lib.config import ROOT
 from lib.ddb.schema import create_table
 from lib.ddb.store import StreamedMessageStore
-from tests.support import scripts
+from tests.support import scripts, streamed
 from tests.support.dev import eventually
 from tests.support.stores import ANNA, BERT, CARL, TableContents
 from tests.support.streamed import streamed_stores_on
@@ -21,15 +21,7 @@ from tests.support.streamed import streamed_stores_on
 SECONDS = 10
 SECRET = "a secret text"
 
-
-@pytest.fixture
-def contents(dynamodb_client: Any, table: str) -> TableContents:
-    return TableContents(dynamodb_client, table)
-
-
-@pytest.fixture
-def store(dynamodb_client: Any, table: str) -> StreamedMessageStore:
-    return streamed_stores_on(dynamodb_client, table)()
+contents, store = streamed.contents, streamed.store
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Cognito's event after a sign-up, and the function that gets it, for its tests."""
+"""Cognito's event after a sign-up, and the function that receives it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Log = Callable[[], list[dict[str, Any]]]
 
 
 def event(source: str = "PostConfirmation_ConfirmSignUp", **attributes: str) -> dict[str, Any]:
-    """As Cognito's developer guide has it."""
+    """The event as in Cognito's developer guide."""
     return {
         "version": "1",
         "region": "us-east-1",
@@ -40,7 +40,7 @@ def event(source: str = "PostConfirmation_ConfirmSignUp", **attributes: str) -> 
 
 @pytest.fixture
 def function() -> Iterator[ModuleType]:
-    """The function in a new process of Lambda, which takes the log over; afterwards that is as before."""
+    """The function as in a new process of Lambda. The test ends with the log as before."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield load_handler("post_confirmation")
@@ -50,5 +50,5 @@ def function() -> Iterator[ModuleType]:
 
 @pytest.fixture
 def log(capsys: pytest.CaptureFixture[str]) -> Log:
-    """Reads what was logged since the last time."""
+    """Returns the log lines since the last call."""
     return lambda: [json.loads(line) for line in capsys.readouterr().out.splitlines()]

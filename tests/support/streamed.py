@@ -1,4 +1,4 @@
-"""Stream mode in the tests: stores that wait until the function has done its part, and the function's batches."""
+"""Stream mode in the tests: stores that do the work of the function at once, the function, and its batches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.store import StreamedMessageStore
 from lib.ddb.table import Table
 from lib.users.directory import User
-from tests.support.stores import NewStore
+from tests.support.stores import NewStore, TableContents
 
 Handler = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -28,7 +28,7 @@ _sequence_numbers = itertools.count(1)
 
 
 class SettledStore(StreamedMessageStore):
-    """Sends as in stream mode, and lets pattern D happen before it answers."""
+    """Sends as in stream mode, and does pattern D before it returns."""
 
     def send(self, *, group_uuid: str, sender: User, text: str, **options: Any) -> Message:
         message = super().send(group_uuid=group_uuid, sender=sender, text=text, **options)
@@ -37,25 +37,19 @@ class SettledStore(StreamedMessageStore):
 
 
 def settled_stores_on(client: Any, table: str) -> NewStore:
-    """Makes such stores on one table; each remembers nothing at first."""
-
-    def make(**options: Any) -> SettledStore:
-        return SettledStore(Table(client, table), CursorSigner("a secret of the tests"), **options)
-
-    return make
+    """Makes such stores on one table; each has an empty cache."""
+    return lambda **options: SettledStore(Table(client, table), CursorSigner("a secret of the tests"), **options)
 
 
 def streamed_stores_on(client: Any, table: str) -> Callable[..., StreamedMessageStore]:
     """Makes stores in stream mode, whose messages wait for the function."""
-
-    def make(**options: Any) -> StreamedMessageStore:
-        return StreamedMessageStore(Table(client, table), CursorSigner("a secret of the tests"), **options)
-
-    return make
+    return lambda **options: StreamedMessageStore(
+        Table(client, table), CursorSigner("a secret of the tests"), **options
+    )
 
 
 def load_handler(name: str) -> ModuleType:
-    """A function's module as a new process of Lambda would have it; each is a file `handler.py` of its own."""
+    """The module of a function as in a new process of Lambda. Every function has a file `handler.py`."""
     spec = importlib.util.spec_from_file_location(f"{name}_handler", ROOT / "aws/lambdas" / name / "handler.py")
     assert spec
     assert spec.loader
@@ -65,8 +59,18 @@ def load_handler(name: str) -> ModuleType:
 
 
 @pytest.fixture
+def contents(dynamodb_client: Any, table: str) -> TableContents:
+    return TableContents(dynamodb_client, table)
+
+
+@pytest.fixture
+def store(dynamodb_client: Any, table: str) -> StreamedMessageStore:
+    return streamed_stores_on(dynamodb_client, table)()
+
+
+@pytest.fixture
 def handle(dynamodb_url: str, table: str, monkeypatch: pytest.MonkeyPatch) -> Handler:
-    """The handler, as a function that was just started has it."""
+    """The handler of a function that has just started."""
     monkeypatch.setenv("DDB_TABLE", table)
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url)
     module = load_handler("message_stream")
@@ -74,7 +78,7 @@ def handle(dynamodb_url: str, table: str, monkeypatch: pytest.MonkeyPatch) -> Ha
 
 
 def record(item: Item, event: str = "INSERT") -> dict[str, Any]:
-    """An item's change as the stream gives it."""
+    """A record of the stream: the change of an item."""
     number = next(_sequence_numbers)
     return {
         "eventID": f"event-{number}",
@@ -98,28 +102,28 @@ def event(*items: Item) -> dict[str, Any]:
     return {"Records": [record(item) for item in items]}
 
 
-def failures(answer: dict[str, Any]) -> list[str]:
-    """What is to be delivered again."""
-    return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+def failures(response: dict[str, Any]) -> list[str]:
+    """The sequence numbers of the records that Lambda must deliver again."""
+    return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
 
 
 def numbers(records: Iterable[dict[str, Any]]) -> list[str]:
-    return [each["dynamodb"]["SequenceNumber"] for each in records]
+    return [change["dynamodb"]["SequenceNumber"] for change in records]
 
 
 def stream_records(client: Any, table: str) -> list[dict[str, Any]]:
-    """Everything that is in the table's stream, shard by shard."""
+    """All records of the table's stream, shard by shard."""
     arn = client.describe_table(TableName=table)["Table"]["LatestStreamArn"]
     streams = boto3.client(
         "dynamodbstreams", endpoint_url=client.meta.endpoint_url, config=Config(account_id_endpoint_mode="disabled")
     )
-    found: list[dict[str, Any]] = []
+    records: list[dict[str, Any]] = []
     with closing(streams):
         for shard in streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
-            place = {"StreamArn": arn, "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
-            iterator = streams.get_shard_iterator(**place)["ShardIterator"]
+            oldest = {"StreamArn": arn, "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
+            iterator = streams.get_shard_iterator(**oldest)["ShardIterator"]
             while iterator:
-                answer = streams.get_records(ShardIterator=iterator)
-                found += answer["Records"]
-                iterator = answer.get("NextShardIterator") if answer["Records"] else None
-    return found
+                response = streams.get_records(ShardIterator=iterator)
+                records += response["Records"]
+                iterator = response.get("NextShardIterator") if response["Records"] else None
+    return records

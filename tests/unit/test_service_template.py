@@ -1,4 +1,4 @@
-"""aws/cfn/service.yaml runs the API with its settings, as the image and the server want it."""
+"""aws/cfn/service.yaml beside the settings, the image and the server of the API."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from serve import GRACE_SECONDS, KEEP_ALIVE_SECONDS
 from tests.support.policies import resources
 from tools.deploy.templates import template
 
-LEFT_OUT = {  # what is for emulators, and an older name
+LEFT_OUT = {  # for emulators, and an older name
     "AWS_ENDPOINT_URL_DYNAMODB",
     "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER",
     "COGNITO_ISSUER",
@@ -22,57 +22,51 @@ LEFT_OUT = {  # what is for emulators, and an older name
 
 TASKS = resources("service", "AWS::ECS::TaskDefinition")
 (CONTAINER,) = TASKS["Task"]["ContainerDefinitions"]
-ENVIRONMENT = {each["Name"]: each["Value"] for each in CONTAINER["Environment"]}
+ENVIRONMENT = {variable["Name"]: variable["Value"] for variable in CONTAINER["Environment"]}
 *ALWAYS, MOMENTO = CONTAINER["Secrets"]
-SECRETS = {each["Name"] for each in (*ALWAYS, MOMENTO["Fn::If"][1])}
+SECRETS = {secret["Name"] for secret in (*ALWAYS, MOMENTO["Fn::If"][1])}
 SERVICE = resources("service", "AWS::ECS::Service")["Service"]
 BALANCER = resources("service", "AWS::ElasticLoadBalancingV2::LoadBalancer")["LoadBalancer"]
 TARGETS = resources("service", "AWS::ElasticLoadBalancingV2::TargetGroup")["TargetGroup"]
 
 
-def test_the_container_gets_every_setting_by_its_name() -> None:
-    assert ENVIRONMENT.keys() | SECRETS == {each.name.upper() for each in fields(Settings)} - LEFT_OUT
-
-
-def test_what_is_secret_comes_from_secrets_manager() -> None:
-    kinds = {each.name.upper(): each.metadata["kind"] for each in fields(Settings)}
+def test_container_has_every_setting_and_secrets_come_from_secrets_manager() -> None:
+    kinds = {field.name.upper(): field.metadata["kind"] for field in fields(Settings)}
+    assert ENVIRONMENT.keys() | SECRETS == kinds.keys() - LEFT_OUT
     assert {name for name, kind in kinds.items() if kind in ("secret", "database_url")} - LEFT_OUT == SECRETS
 
 
-def test_a_parameter_takes_what_its_setting_takes() -> None:
+def test_parameter_has_the_values_of_its_setting() -> None:
     hints, parameters = get_type_hints(Settings), template("service")["Parameters"]
-    for each in fields(Settings):
-        value = ENVIRONMENT.get(each.name.upper())
+    for field in fields(Settings):
+        value = ENVIRONMENT.get(field.name.upper())
         parameter = parameters.get(value["Ref"], {}) if isinstance(value, dict) else {}
         if "AllowedValues" in parameter:
-            assert parameter["AllowedValues"] == list(get_args(hints[each.name]))
+            assert parameter["AllowedValues"] == list(get_args(hints[field.name]))
         if "Default" in parameter:
-            assert parameter["Default"] == each.default
+            assert parameter["Default"] == field.default
         if "MaxValue" in parameter:
-            assert (parameter["MinValue"], parameter["MaxValue"]) == (each.metadata["low"], each.metadata["high"])
+            assert (parameter["MinValue"], parameter["MaxValue"]) == (field.metadata["low"], field.metadata["high"])
 
 
-def test_the_containers_are_the_images_user_and_the_maintenance_has_settings_of_the_api() -> None:
+def test_containers_run_as_the_user_of_the_image_and_maintenance_has_settings_of_the_api() -> None:
     assert f"USER {CONTAINER['User']}\n" in (ROOT / "Dockerfile").read_text()
     (script,) = TASKS["MaintenanceTask"]["ContainerDefinitions"]
     assert (script["Image"], script["User"]) == (CONTAINER["Image"], CONTAINER["User"])
-    assert {each["Name"]: each["Value"] for each in script["Environment"]}.items() <= ENVIRONMENT.items()
-    assert script["Secrets"][-1] == MOMENTO  # who renames, tells the cache
-    assert all((ROOT / each).exists() for each in script["Command"])
+    assert {variable["Name"]: variable["Value"] for variable in script["Environment"]}.items() <= ENVIRONMENT.items()
+    assert script["Secrets"][-1] == MOMENTO  # bin/db/rename-user invalidates the shared cache
+    assert all((ROOT / path).exists() for path in script["Command"])
 
 
-def test_the_port_is_one_from_the_balancer_to_the_server() -> None:
+def test_port_is_the_same_from_the_load_balancer_to_the_server() -> None:
     ports = {int(ENVIRONMENT["PORT"]), TARGETS["Port"], CONTAINER["PortMappings"][0]["ContainerPort"]}
-    ports |= {each["ContainerPort"] for each in SERVICE["LoadBalancers"]}
+    ports |= {balancer["ContainerPort"] for balancer in SERVICE["LoadBalancers"]}
     ports |= {rule["ToPort"] for rule in resources("network", "AWS::EC2::SecurityGroupIngress").values()} - {443, 5432}
     assert ports == {4567}
 
 
-def test_the_balancer_asks_a_path_that_the_api_has() -> None:
+def test_load_balancer_fits_the_paths_and_timeouts_of_the_server() -> None:
     assert TARGETS["HealthCheckPath"] in yaml.safe_load((ROOT / "openapi.yaml").read_text())["paths"]
-
-
-def test_the_balancer_and_the_container_have_the_patience_of_the_server() -> None:
-    attributes = {each["Key"]: each["Value"] for each in BALANCER["LoadBalancerAttributes"]}
+    attributes = {attribute["Key"]: attribute["Value"] for attribute in BALANCER["LoadBalancerAttributes"]}
     assert int(attributes["idle_timeout.timeout_seconds"]) < KEEP_ALIVE_SECONDS
     assert CONTAINER["StopTimeout"] > GRACE_SECONDS

@@ -1,4 +1,4 @@
-"""Change sets and events, as bin/aws/deploy reads them."""
+"""How bin/aws reads changes, events and resources of CloudFormation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tools.deploy.stacks import Stack, is_cause, is_loss
         ("Remove", "AWS::Lambda::Function", None, False),
     ],
 )
-def test_what_people_wrote_is_lost_with_its_resource_or_behind_another(
+def test_change_that_removes_or_replaces_a_precious_resource_is_a_loss(
     action: str, type_: str, replacement: str | None, lost: bool
 ) -> None:
     change = {"Action": action, "ResourceType": type_} | ({"Replacement": replacement} if replacement else {})
@@ -42,12 +42,12 @@ def test_what_people_wrote_is_lost_with_its_resource_or_behind_another(
         ("ROLLBACK_IN_PROGRESS", "The following resource(s) failed to create: [It].", False),
     ],
 )
-def test_what_stopped_because_something_else_failed_is_no_cause(status: str, reason: str, cause: bool) -> None:
+def test_resource_cancelled_after_another_failure_is_not_a_cause(status: str, reason: str, cause: bool) -> None:
     assert is_cause({"ResourceStatus": status, "ResourceStatusReason": reason}) == cause
 
 
-def test_what_a_failed_deletion_left_belongs_to_the_stack_and_what_is_gone_does_not() -> None:
-    listed = {
+def test_resources_include_those_of_a_failed_deletion_and_not_the_deleted() -> None:
+    statuses = {
         "Database": "DELETE_FAILED",
         "Table": "DELETE_SKIPPED",
         "Topic": "DELETE_COMPLETE",
@@ -62,9 +62,9 @@ def test_what_a_failed_deletion_left_belongs_to_the_stack_and_what_is_gone_does_
             "LastUpdatedTimestamp": datetime(2026, 1, 2, tzinfo=UTC),
             "ResourceStatus": status,
         }
-        for name, status in listed.items()
+        for name, status in statuses.items()
     ]
     with Stubber(client) as stub:
         stub.add_response("list_stack_resources", {"StackResourceSummaries": summaries})
-        found = Stack(client, "cruddur", "network").resources()
-    assert found == {"Database": ("AWS::Any::Type", "database"), "Queue": ("AWS::Any::Type", "queue")}
+        resources = Stack(client, "cruddur", "network").resources()
+    assert resources == {"Database": ("AWS::Any::Type", "database"), "Queue": ("AWS::Any::Type", "queue")}
