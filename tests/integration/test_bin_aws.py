@@ -180,7 +180,7 @@ def own_templates(account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 @pytest.fixture
 def deploy_with(own_templates: Path) -> Callable[..., int]:
-    """Deploys the given resource and one that it depends on as the stack third-messaging; the exit status."""
+    """Deploys a resource and one that it depends on as the stack third-messaging; the exit status."""
 
     def run(*arguments: str, **resource: Any) -> int:
         resources = {"Topic": {"Type": "AWS::SNS::Topic"}, "Second": resource | {"DependsOn": "Topic"}}

@@ -1,4 +1,4 @@
-"""The functions' packages: each is a zip of a handler, the modules that it imports, and the pinned libraries.
+"""The functions' packages. A package is a zip of a handler, the modules that it imports, and the pinned libraries.
 
 The same input gives the same bytes. A package's key is its content's hash, so only a changed function is deployed
 again. Knows nothing of stacks.

@@ -1,6 +1,6 @@
 """AWS Lambda on the table's stream: pattern D for a batch of changes.
 
-The event source mapping needs ReportBatchItemFailures: the answer names the records that Lambda must deliver again.
+The event source mapping needs ReportBatchItemFailures: the response names the records that Lambda must deliver again.
 https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
 """
 
