@@ -246,6 +246,7 @@ def test_stack_with_protected_resources_is_not_deleted_and_table_and_pool_never_
     refused = delete(account, "--yes")
     assert refused.returncode == 1
     assert "aws dynamodb update-table --table-name second-TableName --no-deletion-protection-enabled" in refused.stderr
+    assert "to lift it: DeletionProtection: INACTIVE in the template, and deploy it" in refused.stderr
     assert account.outputs(STACK) == stack
 
     contents = TableContents(account.client("dynamodb"), NAMES["TableName"])

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from lib.ddb.items import Item, Message
+from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.store import StreamedMessageStore
+from lib.ddb.table import Table
 from lib.users.directory import User
 from tests.support import streamed
 from tests.support.old_data import GROUP, old_conversation, old_message
@@ -142,6 +144,27 @@ def test_late_message_is_numbered_and_moves_no_row(
         [row] = contents.inbox(user)
         assert (row.text, row.seq, row.unread_count) == ("inline", 3, unread)
     assert contents.conversation(group).last_message_at == contents.messages(group)[-1].created_at
+
+
+def test_inline_send_during_an_update_repeats_the_update(
+    dynamodb_client: Any,
+    table: str,
+    store: StreamedMessageStore,
+    contents: TableContents,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    group = store.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
+    two, updates = store.send(group_uuid=group, sender=BERT, text="two"), SequenceNumbers(Table(dynamodb_client, table))
+    transact = updates._table.transact
+
+    def send_first(writes: Any) -> None:
+        monkeypatch.setattr(updates._table, "transact", transact)
+        stores_on(dynamodb_client, table)().send(group_uuid=group, sender=ANNA, text="inline")
+        transact(writes)
+
+    monkeypatch.setattr(updates._table, "transact", send_first)
+    assert updates.update(group, [two]) == 1
+    assert [message.seq for message in contents.messages(group)] == [1, 3, 2]
 
 
 def test_logs_hold_ids_and_no_text(

@@ -32,6 +32,7 @@ class FakeStream:
         self.shards: dict[str, FakeShard] = {"a": FakeShard()}
         self.unavailable = False
         self.empty_pages = 0  # the number of responses that have no records although some follow
+        self.discoveries = 0
         self._last_number = 0
 
     def put(self, shard_id: str, text: str) -> None:
@@ -48,6 +49,7 @@ class FakeStream:
     def describe_stream(self, *, StreamArn: str, ExclusiveStartShardId: str = "") -> dict[str, Any]:  # noqa: N803
         """Two shards a page."""
         self._check(StreamArn)
+        self.discoveries += 1
         rest = [shard_id for shard_id in sorted(self.shards) if shard_id > ExclusiveStartShardId]
         last = {"LastEvaluatedShardId": rest[1]} if len(rest) > 2 else {}
         return {"StreamDescription": {"Shards": [{"ShardId": shard_id} for shard_id in rest[:2]], **last}}
@@ -154,8 +156,10 @@ def test_running_worker_reads_new_records_and_new_shards(bench: Bench) -> None:
         bench.stream.shards["a"].closed = True
         bench.stream.put("b", "6")
 
+    assert bench.work(split) == "1 2 3 | 4 | 5 | 6"
     ten_seconds = [nothing] * 40
-    assert bench.work(split, lambda: bench.stream.put("c", "7"), *ten_seconds) == "1 2 3 | 4 | 5 | 6 | 7"
+    assert bench.work(lambda: bench.stream.put("c", "7"), *ten_seconds) == "1 2 3 | 6 | 4 5 | 7"
+    assert bench.stream.discoveries < 10
 
 
 def test_expired_iterator_leads_to_the_oldest_record(bench: Bench) -> None:
