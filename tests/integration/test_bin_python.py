@@ -58,10 +58,13 @@ def test_every_script_starts_through_bin_python() -> None:
     assert {str(path.relative_to(ROOT / "bin")) for path in paths} == {"python", *scripts.names()}
 
 
-def test_script_on_search_path_keeps_its_arguments() -> None:
+def test_script_on_search_path_keeps_its_arguments_and_imports_nothing_of_the_folder(tmp_path: Path) -> None:
+    for package in ("lib", "tools"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("raise AssertionError")
     process = subprocess.run(
         ["create", "two words", "*"],  # noqa: S607 - the search path is under test
-        cwd="/",
+        cwd=tmp_path,
         env={**os.environ, "PATH": f"{ROOT}/bin/db:{os.environ['PATH']}"},
         capture_output=True,
         text=True,

@@ -20,7 +20,7 @@ Run = Callable[..., tuple[int, list[str], str]]
 
 # bin/dev is beside bin/python, bin/db/create a folder below it, and so on.
 LAUNCHER = re.compile(
-    r"""#!/usr/bin/env -S /bin/sh -c 'exec "\$\{0%/\*\}/(\.\./)*python"( -m tools\.cli)? "\$0" "\$@"'\n"""
+    r"""#!/usr/bin/env -S /bin/sh -c 'exec "\$\{0%/\*\}/(\.\./)*python" -Pm tools\.cli "\$0" "\$@"'\n"""
 )
 
 

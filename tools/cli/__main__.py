@@ -1,4 +1,4 @@
-"""Runs a script: the first line of bin/db/create, and of most others, leads to `python -m tools.cli bin/db/create`."""
+"""Run a script of bin/: the first line of bin/db/create leads to `python -Pm tools.cli bin/db/create`."""
 
 import runpy
 import sys
