@@ -1,59 +1,86 @@
-"""What a run measured, and the targets that it is held to."""
+"""The results of a run: figures, targets, tables, JSON and a plot."""
 
 from __future__ import annotations
 
 import math
 import operator
-import statistics
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import partial
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
 
-from bench.scenarios import INBOX, LARGE, MANY_CLIENTS, MESSAGES, NAIVE, PROCESSES, SEND, SMALL
+import orjson
+import pygal
 
-MEMORY = "a worker's memory under load, MiB"
-APP_IMPORT, FUNCTION_IMPORT = "import of the app, s", "cold import of the stream function, s"
-DEV_SECOND = "second ./bin/dev until ready, s"
-
-_SENSES = {"<=": operator.le, ">=": operator.ge, "=": operator.eq}
-_DECIMALS = 3
+from bench.scenarios import BUSY, INBOX, LARGE, MANY_CLIENTS, MESSAGES, MIXED, NAIVE, PROCESSES, SEND, SMALL, STARTUP
+from tools.cli.console import print_data, print_table
 
 Sample = dict[str, float]
-"""One round of one subject by figure: `requests_per_second`, `cpu_us` a request, `busy` parts of one core, `p50_ms` to
-`max_ms`, `failed`; of servers `rss_mib`; of the API its costs a request, `dynamodb_requests` to `postgres_requests`."""
+Rounds = list[dict[str, Sample]]
+"""A scenario's samples by subject, round by round. A sample has figures: `cpu_us`, `dynamodb_requests` and other costs
+of one request, `rss_mib` of the largest worker, and so on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """A scenario's samples by subject, round by round."""
-
-    samples: dict[str, list[Sample]]
-
-    def values(self, subject: str, name: str) -> list[float]:
-        """A figure of a subject, round by round; NaN where it has none."""
-        return [sample.get(name, math.nan) for sample in self.samples[subject]]
-
-    def median(self, subject: str, name: str) -> float:
-        """A figure's median over the rounds."""
-        return statistics.median(self.values(subject, name))
-
-    def ratio(self, subject: str, name: str, to: str = NAIVE, of: str | None = None) -> float:
-        """The median of the rounds' ratios of a figure to the figure `of` of `to`, by default the same figure."""
-        pairs = zip(self.values(subject, name), self.values(to, of or name), strict=True)
-        return statistics.median(one / other if other else math.inf for one, other in pairs)
-
-    def worst(self, name: str) -> float:
-        """The greatest value of any round of the API: of the subjects that have its costs."""
-        api = [subject for subject, samples in self.samples.items() if "dynamodb_requests" in samples[0]]
-        return max(max(self.values(subject, name)) for subject in api)
+def middle(rounds: Rounds, subject: str, figure: str) -> float:
+    """A figure's median over the rounds; NaN if the subject does not have it."""
+    return median(samples[subject].get(figure, math.nan) for samples in rounds)
 
 
-@dataclass(slots=True)
-class Results:
-    """A whole run: scenarios by name, and single figures by name."""
+def ratio(rounds: Rounds, subject: str, figure: str, to: str = NAIVE, of: str = "") -> float:
+    """The median of the rounds' ratios of a figure to the figure `of` of `to`, by default the same figure."""
+    pairs = [(samples[subject][figure], samples[to][of or figure]) for samples in rounds]
+    return median(value / other if other else math.inf for value, other in pairs)
 
-    scenarios: dict[str, Measured] = field(default_factory=dict)
-    figures: dict[str, float] = field(default_factory=dict)
+
+def worst(rounds: Rounds, figure: str) -> float:
+    """A figure's greatest value over the rounds of many clients."""
+    return max(samples[subject][figure] for samples in rounds for subject in (MESSAGES, MIXED, BUSY))
+
+
+def _transactions(rounds: Rounds) -> float:
+    """A send's requests without its reads, each of which costs one unit: a conversation's state is below 4 KB.
+
+    A refused transaction counts here. It does not count in the write units: its response does not report them.
+    """
+    return middle(rounds, SEND, "dynamodb_requests") - middle(rounds, SEND, "dynamodb_read_units")
+
+
+Target = tuple[str, str, Callable[[Rounds], float], str, float]
+
+_CPU, _RATE = "CPU, parts of the naive view's", "throughput, times the naive view's"
+_P50, _UNITS = "p50 of the largest, times the smallest's", "units of the largest, times the smallest's"
+_P99 = "p99, times p50 at 8 clients"
+
+
+def _list_targets(scenario: str) -> list[Target]:
+    return [
+        (scenario, _CPU, lambda rounds: ratio(rounds, SMALL, "cpu_us"), "<=", 0.48),
+        (scenario, _RATE, lambda rounds: ratio(rounds, SMALL, "requests_per_second"), ">=", 2),
+        (scenario, _P50, lambda rounds: ratio(rounds, LARGE, "p50_ms", SMALL), "<=", 1.15),
+        (scenario, _UNITS, lambda rounds: ratio(rounds, LARGE, "dynamodb_read_units", SMALL), "<=", 1.15),
+        (scenario, _P99, lambda rounds: ratio(rounds, SMALL, "p99_ms", SMALL, "p50_ms"), "<=", 4),
+    ]
+
+
+TARGETS: list[Target] = [
+    *_list_targets(MESSAGES),
+    *_list_targets(INBOX),
+    (SEND, _CPU, lambda rounds: ratio(rounds, SEND, "cpu_us"), "<=", 0.7),
+    (SEND, "round trips", lambda rounds: middle(rounds, SEND, "dynamodb_requests"), "=", 1),
+    (SEND, _P99, lambda rounds: ratio(rounds, SEND, "p99_ms", SEND, "p50_ms"), "<=", 4),
+    (PROCESSES, _CPU, lambda rounds: ratio(rounds, SEND, "cpu_us"), "<=", 1),
+    (PROCESSES, "transactions a message", _transactions, "<=", 1.05),
+    (PROCESSES, "read units a message", lambda rounds: middle(rounds, SEND, "dynamodb_read_units"), "<=", 1.05),
+    (PROCESSES, "write units a message", lambda rounds: middle(rounds, SEND, "dynamodb_write_units"), "=", 16),
+    (MANY_CLIENTS, "slowest request, ms", lambda rounds: worst(rounds, "max_ms"), "<=", 2000),
+    (MANY_CLIENTS, "dropped or failed requests", lambda rounds: worst(rounds, "failed"), "=", 0),
+    (MANY_CLIENTS, "a worker's memory, MiB", lambda rounds: worst(rounds, "rss_mib"), "<=", 75),
+    (STARTUP, "import of the app, s", lambda rounds: middle(rounds, "app", "seconds"), "<=", 0.6),
+    (STARTUP, "cold import of the stream function, s", lambda rounds: middle(rounds, "function", "seconds"), "<=", 0.4),
+    (STARTUP, "second ./bin/dev until ready, s", lambda rounds: middle(rounds, "dev", "seconds"), "<=", 6),
+]
+_SENSES = {"<=": operator.le, ">=": operator.ge, "=": operator.eq}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,61 +91,51 @@ class Verdict:
     value: float
     sense: str
     limit: float
-
-    @property
-    def is_met(self) -> bool:
-        return bool(_SENSES[self.sense](round(self.value, _DECIMALS), self.limit))
+    met: bool
 
 
-def judge(results: Results) -> Iterator[Verdict]:
-    """The targets that the run measured."""
+def judge(results: dict[str, Rounds]) -> list[Verdict]:
+    """The targets of the scenarios in the results. Values count with three decimals."""
+    verdicts = []
     for scenario, name, figure, sense, limit in TARGETS:
-        if measured := results.scenarios.get(scenario):
-            yield Verdict(f"{scenario}: {name}", figure(measured), sense, limit)
-    for name, limit in SINGLE_TARGETS.items():
-        if name in results.figures:
-            yield Verdict(name, results.figures[name], "<=", limit)
+        if scenario in results:
+            value = round(figure(results[scenario]), 3)
+            verdicts.append(Verdict(f"{scenario}: {name}", value, sense, limit, _SENSES[sense](value, limit)))
+    return verdicts
 
 
-def _ratio(subject: str, name: str, to: str = NAIVE, of: str | None = None) -> Callable[[Measured], float]:
-    return partial(Measured.ratio, subject=subject, name=name, to=to, of=of)
+def print_results(results: dict[str, Rounds], verdicts: list[Verdict]) -> None:
+    """Print a table of medians for each scenario, and the targets last."""
+    for scenario, rounds in results.items():
+        subjects = rounds[0]
+        figures = dict.fromkeys(figure for sample in subjects.values() for figure in sample)
+        rows = [[figure, *(_text(middle(rounds, subject, figure)) for subject in subjects)] for figure in figures]
+        if NAIVE in subjects:
+            rows.append(["CPU / naive's", *(_text(ratio(rounds, subject, "cpu_us")) for subject in subjects)])
+        print_table([scenario, *subjects], rows)
+        print_data("")
+    rows = [
+        [verdict.target, _text(verdict.value), f"{verdict.sense} {verdict.limit:g}", "ok" if verdict.met else "missed"]
+        for verdict in verdicts
+    ]
+    print_table(["targets", "measured", "limit", ""], rows)
 
 
-def _sends(name: str) -> Callable[[Measured], float]:
-    return partial(Measured.median, subject=SEND, name=name)
+def _text(value: float) -> str | None:
+    return None if math.isnan(value) else format(value, ".0f" if value >= 1000 else ".4g")
 
 
-def _transactions(measured: Measured) -> float:
-    """A send's requests without its reads, each of which costs one unit: a conversation's state is below 4 KB.
-
-    A refused transaction counts here. It does not count in the write units, because its response does not report them.
-    """
-    return measured.median(SEND, "dynamodb_requests") - measured.median(SEND, "dynamodb_read_units")
-
-
-_CPU, _RATE = "CPU, parts of the naive view's", "throughput, times the naive view's"
-_P50, _UNITS = "p50 of the largest, times the smallest's", "units of the largest, times the smallest's"
-_P99 = "p99, times p50 at 8 clients"
-
-TARGETS: list[tuple[str, str, Callable[[Measured], float], str, float]] = [
-    (MESSAGES, _CPU, _ratio(SMALL, "cpu_us"), "<=", 0.48),
-    (MESSAGES, _RATE, _ratio(SMALL, "requests_per_second"), ">=", 2),
-    (INBOX, _CPU, _ratio(SMALL, "cpu_us"), "<=", 0.48),
-    (INBOX, _RATE, _ratio(SMALL, "requests_per_second"), ">=", 2),
-    (SEND, _CPU, _ratio(SEND, "cpu_us"), "<=", 0.7),
-    (SEND, "round trips", _sends("dynamodb_requests"), "=", 1),
-    (PROCESSES, _CPU, _ratio(SEND, "cpu_us"), "<=", 1),
-    (PROCESSES, "transactions a message", _transactions, "<=", 1.05),
-    (PROCESSES, "read units a message", _sends("dynamodb_read_units"), "<=", 1.05),
-    (PROCESSES, "write units a message", _sends("dynamodb_write_units"), "=", 16),
-    (MESSAGES, _P50, _ratio(LARGE, "p50_ms", to=SMALL), "<=", 1.15),
-    (MESSAGES, _UNITS, _ratio(LARGE, "dynamodb_read_units", to=SMALL), "<=", 1.15),
-    (INBOX, _P50, _ratio(LARGE, "p50_ms", to=SMALL), "<=", 1.15),
-    (INBOX, _UNITS, _ratio(LARGE, "dynamodb_read_units", to=SMALL), "<=", 1.15),
-    (MESSAGES, _P99, _ratio(SMALL, "p99_ms", to=SMALL, of="p50_ms"), "<=", 4),
-    (INBOX, _P99, _ratio(SMALL, "p99_ms", to=SMALL, of="p50_ms"), "<=", 4),
-    (SEND, _P99, _ratio(SEND, "p99_ms", to=SEND, of="p50_ms"), "<=", 4),
-    (MANY_CLIENTS, "slowest request, ms", partial(Measured.worst, name="max_ms"), "<=", 2000),
-    (MANY_CLIENTS, "dropped or failed requests", partial(Measured.worst, name="failed"), "=", 0),
-]
-SINGLE_TARGETS = {MEMORY: 75, APP_IMPORT: 0.6, FUNCTION_IMPORT: 0.4, DEV_SECOND: 6}
+def write_results(results: dict[str, Rounds], verdicts: list[Verdict], path: Path) -> None:
+    """Write every sample of every round and the verdicts as JSON, and draw the medians as SVG beside it."""
+    machine = {"python": platform.python_version(), "system": platform.platform()}
+    report = {"machine": machine, "scenarios": results, "targets": verdicts}
+    path.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    bars = [(scenario, subject) for scenario, rounds in results.items() for subject in rounds[0] if NAIVE in rounds[0]]
+    bars.reverse()  # pygal begins at the bottom
+    # The bars start at zero, because their lengths are compared. The file loads no script.
+    chart = pygal.HorizontalBar(include_x_axis=True, print_values=True, js=[], height=220 + 36 * len(bars))
+    chart.title = "Parts of what the naive view takes (1) in the same rounds: less is better"
+    chart.x_labels = [f"{scenario}: {subject}" for scenario, subject in bars]
+    for title, figure in (("CPU per request", "cpu_us"), ("response time (p50)", "p50_ms")):
+        chart.add(title, [round(ratio(results[scenario], subject, figure), 2) for scenario, subject in bars])
+    chart.render_to_file(str(path.with_suffix(".svg")))
