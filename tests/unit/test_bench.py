@@ -80,8 +80,8 @@ def test_table_has_the_messages_and_rows_of_the_scale() -> None:
     assert len({conversation.group_uuid for conversation in loaded}) == len(loaded)
     assert [len(one) for one in messages] == [45, 60, 100, *[20] * 4, *[1] * 86]
     assert len({message.uuid for one in messages for message in one}) == sum(map(len, messages))
-    assert all(message.at < following.at for one in messages for message, following in pairwise(one))
-    assert len({one[-1].at for one in messages[-41:]}) == 41, "the rows of an inbox have different times"
+    assert all(message.sent_at < following.sent_at for one in messages for message, following in pairwise(one))
+    assert len({one[-1].sent_at for one in messages[-41:]}) == 41, "the rows of an inbox have different times"
 
 
 @pytest.mark.parametrize(("cores", "halves"), [([3], ([3], [3])), ([0, 2, 4], ([0], [2, 4]))])
