@@ -134,7 +134,7 @@ class LocalStack:
         does not save the stream.
         """
         if self.variables["GROUP_UPDATES"] == "stream":
-            command = ["bin/ddb/stream-worker"]
+            command = ["-Pm", "tools.cli", "bin/ddb/stream-worker"]
             self._start_python("the stream worker", command, log="stream-worker", ready=lambda: True)
         self._start_python("the API", ["serve.py"], log="api", ready=answers(f"{self.api_url}/api/ready"))
 
