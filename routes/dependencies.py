@@ -1,4 +1,4 @@
-"""The adapters that create_app makes and routes call."""
+"""The dependencies of the routes: app.py creates them, and routes pass them to services."""
 
 from __future__ import annotations
 
@@ -29,6 +29,6 @@ class Dependencies:
 
 
 def dependencies() -> Dependencies:
-    """The adapters of the application that answers this request."""
+    """The adapters of the current request's application."""
     adapters: Dependencies = current_app.extensions["dependencies"]
     return adapters

@@ -1,6 +1,6 @@
-"""The API's reference: `openapi.yaml` as JSON for programs, and as a page of Swagger UI for people.
+"""The API's reference: `openapi.yaml` as JSON for programs, and a page of Swagger UI for people.
 
-The page sends its requests to the host that serves it. The first request reads the files.
+The page sends its requests to the host that serves it. The server reads the files at the first request.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Turns errors into answers: a status, a JSON array of codes, and headers."""
+"""Turns errors into responses: a status, a JSON array of codes, and headers."""
 
 from __future__ import annotations
 

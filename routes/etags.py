@@ -1,4 +1,4 @@
-"""Answers that a client may cache and revalidate."""
+"""ETags: a client may cache a response and revalidate it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from flask import Response, request
 
 
 def with_etag(response: Response, *, cache_control: str) -> Response:
-    """Add an ETag; make the answer a 304 without a body if the client has it already (RFC 9110, If-None-Match).
+    """Add an ETag. If the client has this response, make it a 304 without a body (RFC 9110, If-None-Match).
 
     The ETag covers `Link` too: a page gets a new one when another page follows it.
     """

@@ -1,4 +1,4 @@
-"""JSON answers by orjson: UTF-8, keys in insertion order, a newline at the end.
+"""JSON responses by orjson: UTF-8, keys in insertion order, a newline at the end.
 
 The standard library takes twenty times as long for a page of a list.
 """

@@ -11,9 +11,9 @@ from services.errors import Code, Invalid
 
 MAX_BODY_BYTES = 16 * 1024
 REFUSED = "cruddur.refused"
-"""The key in the WSGI environ for the status of a request that asgi.py refuses."""
+"""The key in the WSGI environ for the status with which asgi.py refuses a request."""
 BEGAN = "cruddur.began"
-"""The key in the WSGI environ for the time of the headers' arrival, by time.perf_counter."""
+"""The key in the WSGI environ for the time when the headers arrived, of time.perf_counter."""
 
 
 def json_body() -> object:

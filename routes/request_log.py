@@ -20,7 +20,7 @@ _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 @dataclass(slots=True)
 class Trace:
-    """The data of a request's log line; `began` is by time.perf_counter."""
+    """The data of a request's log line; `began` is a time of time.perf_counter."""
 
     request_id: str
     began: float
@@ -29,7 +29,7 @@ class Trace:
 
 
 def log_requests(app: Flask) -> None:
-    """Give every request of an application an id, and log the request after its answer."""
+    """Give every request of an application an id, and log the request with its response."""
     app.before_request(start_request)
     app.after_request(log_request)
 

@@ -1,4 +1,4 @@
-"""Pattern C: write a message. In inline mode the same transaction does pattern D, the update of the group."""
+"""Pattern C: write a message. In inline mode its transaction also does pattern D, the update of both inbox rows."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def create_message(
     except DuplicateRequest as error:
         return _replay(error.receipt, new)
     except NotFound:
-        # The receiver may have a new handle since the first request; the stored answer is still right.
+        # The receiver may have a new handle since the first request; the stored response is still right.
         if idempotency and (receipt := _receipt(store, sender, idempotency)):
             return _replay(receipt, new)
         raise

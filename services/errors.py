@@ -1,7 +1,7 @@
-"""The errors of use cases, and the codes that clients see.
+"""The errors of the services, and the codes that clients see.
 
-Each kind of error is a class, and routes/errors.py maps classes to HTTP statuses. A code names the exact problem. Codes
-are part of the HTTP contract (openapi.yaml) and keep their names.
+The class of an error decides the HTTP status (routes/errors.py); a code names the exact problem. Codes are part of the
+HTTP contract (openapi.yaml): their names must not change.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Code(StrEnum):
 
 
 class ServiceError(Exception):
-    """A use case refused the request; `codes` has one or more reasons."""
+    """A service refused the request; `codes` has one or more reasons."""
 
     def __init__(self, *codes: Code) -> None:
         super().__init__(", ".join(codes))
@@ -81,11 +81,11 @@ class Invalid(ServiceError):
 
 
 class Unauthenticated(ServiceError):
-    """The client is not signed in."""
+    """The request has no valid access token."""
 
 
 class Forbidden(ServiceError):
-    """The client is signed in, but may not use this system."""
+    """The access token is valid, but its user may not use this system."""
 
 
 class NotFound(ServiceError):

@@ -1,4 +1,4 @@
-"""Finds the user or member that a script's argument names, by handle or uuid. For scripts; clients send tokens."""
+"""Finds users and members by handle or uuid. For the arguments of scripts; clients send tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gives a user who signed up with Cognito a row in Postgres: after the sign-up, or else at their first request."""
+"""Provisioning: a user who signed up with Cognito gets a row in Postgres, at the sign-up or at the first request."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def provision_user(users: UserDirectory, attributes: Mapping[str, str]) -> User:
 class Newcomers:
     """Provisions users of valid tokens who have no row. Safe to share between threads.
 
-    `read_attributes` asks Cognito for the attributes of a token's user and raises ServiceError. The server caches a
-    refusal for some seconds by its token, so that a client's retries do not all reach Cognito.
+    `read_attributes` requests the attributes of a token's user from Cognito and raises ServiceError. The server caches
+    the refusal of a token for some seconds, so that a client's retries do not all reach Cognito.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The read state: both members' read positions, the change of a user's own, and the number of unread messages."""
+"""The read state: both members' read positions, marking as read or unread, and the total of unread messages."""
 
 from __future__ import annotations
 

@@ -18,22 +18,22 @@ class Readiness:
     """Checks all dependencies at once, each in its own threads, so that a hanging one delays no other check."""
 
     def __init__(self, checks: Mapping[Code, Callable[[], None]]) -> None:
-        """`checks` maps each dependency's error code to the function that asks the dependency."""
+        """`checks` maps each dependency's error code to a function that sends it a request."""
         self._checks = checks
         self._threads = {code: ThreadPoolExecutor(_THREADS, thread_name_prefix=code) for code in checks}
 
     def check(self) -> None:
         """Raise Unavailable with the code of each dependency that does not respond."""
         # In the caller's context, so that the request's log line counts the checks.
-        answers = {code: self._threads[code].submit(copy_context().run, ask) for code, ask in self._checks.items()}
-        wait(answers.values(), timeout=_DEADLINE_SECONDS)
+        running = {code: self._threads[code].submit(copy_context().run, ask) for code, ask in self._checks.items()}
+        wait(running.values(), timeout=_DEADLINE_SECONDS)
         failing: list[Code] = []
         causes: list[BaseException] = []
-        for code, answer in answers.items():
-            if not answer.done():
-                answer.cancel()
+        for code, check in running.items():
+            if not check.done():
+                check.cancel()
                 failing.append(code)
-            elif isinstance(error := answer.exception(), (DatabaseUnavailable, StoreUnavailable)):
+            elif isinstance(error := check.exception(), (DatabaseUnavailable, StoreUnavailable)):
                 failing.append(code)
                 causes.append(error)
             elif error:

@@ -1,6 +1,6 @@
-"""Pattern D for a batch of the table's changes: one update for each conversation with new messages.
+"""Pattern D in stream mode, for a batch of stream records: one update for each conversation with new messages.
 
-Knows no Lambda: a record may come from anywhere, and it may come again.
+A record may come from Lambda or from the worker, and it may come again.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class StreamRecord:
 def update_groups(updates: SequenceNumbers, records: Sequence[StreamRecord]) -> list[str]:
     """Update the conversations of new messages; return the ids of the records that must be delivered again.
 
-    These are the failed records and those behind them in the same conversation. Ignores messages that have a `seq`,
-    and changes of other items. Raises ValueError for an unknown event, with nothing written.
+    These are the failed records and the later ones of the same conversations. Ignores messages with a `seq` and changes
+    of other items. Raises ValueError for an unknown event, with nothing written.
     """
     if unknown := {record.event for record in records} - set(_EVENTS):
         raise ValueError(f"unknown events in the stream: {', '.join(sorted(unknown))}")

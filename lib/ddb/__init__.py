@@ -1,4 +1,4 @@
-"""The table `cruddur-messages`: keys, items, and the four access patterns that run on it (docs/data-model.md).
+"""The table `cruddur-messages`: its keys, its items, and the four access patterns (docs/data-model.md).
 
-Nothing outside this package knows a key format, an attribute name or a boto3 call on the table.
+Within the API, this package alone knows a key format, an attribute name or a call on the table.
 """

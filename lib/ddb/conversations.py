@@ -1,7 +1,7 @@
-"""The states of conversations: cached in the process, read when needed, migrated from old data.
+"""Conversation states: cached in the process, read from the table, migrated from old data; and conversation locks.
 
-A cached state may be stale. Every write is conditional on the state that it starts from, and a refusal carries the
-current state (docs/data-model.md). This module knows no messages.
+A cached state may be stale. This does no harm: every write has the condition that the state is current, and DynamoDB
+returns the current state if it is not (docs/data-model.md). This module knows no messages.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SHARED_SECONDS = 60
 
 
 class Conversations:
-    """The states of one table; one a process, safe to share between threads. Every method raises StoreUnavailable."""
+    """The states of one table. A process has one object; its threads share it. Every method raises StoreUnavailable."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -50,7 +50,7 @@ class Conversations:
         return _of_member(state, user)
 
     def read_for_write(self, *, group_uuid: str, user: User) -> Conversation:
-        """The state that a write starts from: what this process wrote within the last second, or else a read.
+        """The state that a write starts from: the one that this process wrote within the last second, or else a read.
 
         A read costs an eightieth of a refused transaction. Raises ConversationNotFound, also if the user is not a
         member.
@@ -81,8 +81,8 @@ class Conversations:
 
     def remember(self, state: Conversation) -> None:
         """Cache a state that was read."""
-        known = self._states.get(state.group_uuid)
-        if known and known.version != state.version:
+        cached = self._states.get(state.group_uuid)
+        if cached and cached.version != state.version:
             self._shared.put(state.group_uuid, True)
         self._states.put(state.group_uuid, state)
 
@@ -92,9 +92,9 @@ class Conversations:
         self._own.put(state.group_uuid, state)
 
     def members(self, *, group_uuid: str) -> list[User]:
-        """The members of a conversation, without a membership check; empty if there is no such conversation.
+        """The members of a conversation; for one that is not migrated, the users in its inbox rows.
 
-        For a conversation that is not migrated: the users whom its inbox rows show.
+        For scripts: checks no membership. Empty if there is no such conversation.
         """
         item = self._table.get(conversation_key(group_uuid))
         if item is None:
@@ -112,9 +112,9 @@ class Conversations:
 
     @contextmanager
     def lock(self, group_uuid: str) -> Iterator[None]:
-        """Hold the conversation's lock inside the `with` block, so that a process has one writer a conversation.
+        """Hold the conversation lock inside the `with` block: one thread of a process writes at a time.
 
-        Waiting and the block share five seconds. Raises WriteConflict if waiting took all of them.
+        The wait and the block together have five seconds. Raises WriteConflict if the wait took all of them.
         """
         with self._guard:
             lock = self._locks.setdefault(group_uuid, Lock())

@@ -1,8 +1,7 @@
 """Cursors: signed positions in a list.
 
-A cursor holds no partition key: the server rebuilds the key from the signed-in user and the path. The signature covers
-the cursor's purpose and its partition key. So the server refuses a cursor that is forged, altered or made for another
-list.
+A cursor holds no partition key: the server builds the key from the caller and the path. The signature covers the
+cursor's purpose and its partition key. So the server refuses a cursor that is forged, altered or of another list.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from itsdangerous.encoding import base64_encode
 from lib.ddb.errors import CursorInvalid
 
 Purpose = Literal["cursor", "feed"]
-"""`cursor` leads to the next page of a list, `feed` to the conversations that move after it was made."""
+"""`cursor` leads to the next page of a list, `feed` to the conversations that move later."""
 
 _SHORT = 128  # bytes; zlib hardly shortens such a payload, and trying takes longer than signing it
 
 
 class CursorSigner:
-    """Signs with the deployment's secret, so that every process accepts the cursors of all others."""
+    """Signs with the deployment's secret, so that each of its processes accepts the cursors of all others."""
 
     def __init__(self, secret_key: str) -> None:
         self._serializer = _Serializer(secret_key)

@@ -1,4 +1,4 @@
-"""The errors of the table. This module alone translates the errors of the DynamoDB clients into them."""
+"""The errors of lib/ddb. This module alone translates the errors of DynamoDB's clients into them."""
 
 from __future__ import annotations
 
@@ -45,13 +45,15 @@ class RequestRejected(StoreError):
 class WriteRefused(StoreError):
     """A condition of a write failed; this try wrote nothing.
 
-    `uncertain`: an earlier try of the same writes got no clear response and may have succeeded.
+    `item` is the item that failed the condition, in wire format, empty if there is none. `uncertain`: an earlier try of
+    the same writes got no clear response and may have succeeded.
     """
 
     uncertain = False
 
-    def __init__(self, item: Any = None) -> None:
+    def __init__(self, item: dict[str, Any] | None = None) -> None:
         super().__init__()
+        self.item = item or {}
 
 
 class SchemaMismatch(StoreError):

@@ -1,8 +1,8 @@
-"""The inbox as its own change feed: a read returns the conversations that moved since an earlier read, each move once.
+"""The feed: the conversations of an inbox that moved since an earlier read, each move once.
 
-A message moves its conversation's row to a later sort key, so new moves stand above the rows that a reader has seen.
-There are exceptions: sort keys come from the clocks of many servers, and a row is visible only after its commit. So a
-move can appear below rows that the reader has seen:
+A message moves its conversation's row to a later sort key. So a new move usually appears above the rows that a client
+has. But sort keys come from the clocks of many servers, and a row is visible only after its commit. So a move can also
+appear below them:
 
     sort keys             floor ┄┄┄┄┄┄ window ┄┄┄┄┄┄ now
     first read        A     ┊      B         C        ┊                 F    from a server whose clock was wrong
@@ -10,9 +10,10 @@ move can appear below rows that the reader has seen:
                             └─ read again ─────────────────────────────────►  returns x and D, but not B, C and F again
 
 - A read returns all rows above the floor whose hashes are not in the cursor. So it returns no move twice, and it misses
-  only a move that commits below the floor.
-- The floor stays at least one window behind the server's clock, so only a commit that is later than that is missed.
-  The floor never rises above the last row read: a later read finds any move above it, however late or wrong its time.
+  only a move that appears below the floor.
+- The floor stays at least one window behind the server's clock. So no read misses a move that is committed within a
+  window. The floor never rises above the last row read. So a later read finds any move above that row, even with a
+  wrong time.
 - A Query is no snapshot. If it shows a row at its old and its new place, the read returns the new one. If it shows the
   row at neither place, the next read returns it like a late commit.
 - A cursor holds `MAX_HASHES` hashes. If more rows move within a window, the floor rises, at most to the present, and
@@ -37,7 +38,7 @@ _HASH_BYTES = 6
 
 @dataclass(frozen=True, slots=True)
 class FeedPosition:
-    """How far a reader is: it has seen all rows up to `floor`, and those above it that have these hashes."""
+    """How far a client has read: all rows up to `floor`, and above it the rows with these hashes."""
 
     floor: str
     hashes: tuple[bytes, ...] = ()
@@ -53,7 +54,7 @@ class FeedPosition:
 
 
 def after_inbox(newest: Sequence[InboxRow], *, now: datetime, window: timedelta) -> FeedPosition:
-    """The position after the first page of an inbox. After an empty page, every later row is new."""
+    """The position after the first page of an inbox, newest first. After an empty page, every later row is new."""
     return _advance(FeedPosition(floor=""), newest[::-1], (), now - window)
 
 
@@ -69,7 +70,7 @@ def read(
 ) -> tuple[list[InboxRow], FeedPosition, bool]:
     """Up to `limit` moves in the inbox `pk`, oldest first; the position after them; and whether there are more.
 
-    The caller takes `now` before the read. Sends one Query; more to read past 1 MB or past rows ahead of the clock.
+    `now` is a time before the read. Sends one Query; more to read past 1 MB or past rows ahead of the clock.
     """
     present, known = to_timestamp(now), set(since.hashes)
     seen: dict[bytes, InboxRow] = {}

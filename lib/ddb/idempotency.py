@@ -1,7 +1,4 @@
-"""Idempotency: a send with an Idempotency-Key stores a receipt, and the receipt answers every repetition.
-
-`receipt_write` goes first into the transaction of the message.
-"""
+"""Idempotency: a send with an Idempotency-Key writes a send receipt, which holds the response for every repetition."""
 
 from __future__ import annotations
 
@@ -33,7 +30,7 @@ class Idempotency:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The stored answer to a request: the key, the request's hash, and the message that answered it."""
+    """The stored response to a request: `answer` is its message, `expires_at` is in epoch seconds."""
 
     key: str
     request_hash: str
@@ -63,12 +60,13 @@ def receipt_key(user_uuid: str, key: str) -> Item:
     return {"pk": {"S": keys.receipt_pk(user_uuid, key)}, "sk": {"S": keys.STATE}}
 
 
-def receipt_write(idempotency: Idempotency, answer: Message, *, now: int) -> Write:
+def receipt_write(idempotency: Idempotency, message: Message, *, now: int) -> Write:
     """Put the receipt of a send, unless there is one that has not expired; `now` in epoch seconds.
 
-    It goes first into the transaction: a repeated request is refused by several conditions, and the first one counts.
+    It must be the first write of the transaction: several conditions refuse a repeated request, and the first one
+    decides the error.
     """
-    receipt = Receipt(idempotency.key, idempotency.request_hash, answer, expires_at=now + RECEIPT_SECONDS)
+    receipt = Receipt(idempotency.key, idempotency.request_hash, message, expires_at=now + RECEIPT_SECONDS)
     return put(
         receipt.to_item(),
         lambda item: DuplicateRequest(Receipt.from_item(item)),

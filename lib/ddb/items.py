@@ -1,9 +1,9 @@
 """The items of the table as dataclasses, each with one conversion to and from DynamoDB's wire format.
 
-The attributes of messages and inbox rows are a contract with deployed tables (docs/data-model.md). Old data has no
-`seq`, `read_seq` and `sender_uuid`: they are None until the conversation is migrated.
+Deployed tables have the attributes of messages and inbox rows, so the names must stay (docs/data-model.md). Old data
+has no `seq`, `read_seq` and `sender_uuid`: these fields are None until the migration of the conversation.
 
-The conversions read attribute values directly: boto3's TypeDeserializer costs more than the rest of a page.
+The conversions read attribute values directly: boto3's TypeDeserializer takes longer than all other work on a page.
 """
 
 from __future__ import annotations
@@ -119,10 +119,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A conversation's state: every write to the conversation is conditional on this item.
+    """A conversation state: every write to the conversation has a condition on this item.
 
-    `seq` counts its messages, `version` its writes; both inbox rows stand at `last_message_at`. `pair_group_uuid` is
-    None unless the two members have a newer conversation: then it names that one, which gets messages by handle.
+    `seq` counts its messages, `version` its writes; `last_message_at` is the sort key of both inbox rows. If the two
+    members have a newer conversation, messages by handle go there, and `pair_group_uuid` names it; else it is None.
     """
 
     group_uuid: str

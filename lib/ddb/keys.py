@@ -64,7 +64,7 @@ def conversation_pk(group_uuid: str) -> str:
 
 
 def pair_pk(user_uuid: str, other_user_uuid: str) -> str:
-    """Partition of the guard that ensures one conversation per pair, `PAIR#<lower>#<higher>`; sort key STATE.
+    """Partition of the pair guard of two users, `PAIR#<lower>#<higher>`; its sort key is STATE.
 
     The order of the two arguments makes no difference.
     """
@@ -73,7 +73,7 @@ def pair_pk(user_uuid: str, other_user_uuid: str) -> str:
 
 
 def receipt_pk(user_uuid: str, key: str) -> str:
-    """Partition of the receipt of a message with an Idempotency-Key, `IDEM#<user>#<key>`; sort key STATE."""
+    """Partition of the send receipt of an Idempotency-Key, `IDEM#<user>#<key>`; its sort key is STATE."""
     return f"{_RECEIPT}{user_uuid}#{key}"
 
 

@@ -1,8 +1,8 @@
-"""Migration of a conversation that an older backend wrote: its state is rebuilt from its inbox rows and messages.
+"""Migration: a conversation of an older backend gets its state, its numbers and its pair guard, at its first use.
 
-Such a conversation has rows in the index and messages in its partition, but no state, no pair guard and no `seq`. The
-first request that needs its state migrates it. Every step can be repeated: the messages get their numbers first,
-always the same ones; one conditional transaction then writes the state and both rows. No old data is lost.
+The older backend wrote inbox rows and messages alone. The migration first numbers the messages; a repetition gives the
+same numbers. Then one transaction writes the state, the pair guard and both rows, on condition that there is no state
+yet. No old data is lost.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import islice
 
 from lib.clock import from_timestamp, sortable, tick_after, to_timestamp
 from lib.ddb import keys
-from lib.ddb.errors import StoreError, WriteConflict
+from lib.ddb.errors import WriteConflict, WriteRefused
 from lib.ddb.items import (
     Conversation,
     InboxRow,
@@ -28,39 +28,27 @@ from lib.ddb.items import (
 )
 from lib.ddb.schema import MESSAGE_GROUP_INDEX
 from lib.ddb.table import ABSENT, WRITE_SECONDS, Table, Write, delete, put
-from lib.ddb.transactions import inbox_rows
+from lib.ddb.transactions import KeyTaken, PairTaken, inbox_rows, upsert_row
 from lib.deadline import tries
 from lib.users.directory import User
 
 _WRITES_PER_TRANSACTION = 100
 
 
-class _AlreadyMigrated(StoreError):
+class _AlreadyMigrated(WriteRefused):
     """Another process has written the conversation's state."""
-
-
-class _PairHasAnother(StoreError):
-    """The pair's guard names another conversation; this one is migrated beside it."""
-
-    def __init__(self, guard: Item) -> None:
-        super().__init__()
-        self.group_uuid: str = guard["group_uuid"]["S"]
-
-
-class _RowInTheWay(StoreError):
-    """A member has another conversation's row at the same instant."""
 
 
 @dataclass(slots=True)
 class _OldData:
-    """What the rows and messages of an old conversation tell."""
+    """The content of an old conversation. `last_sent` has the number of each user's last message."""
 
     rows: list[InboxRow]
     users: dict[str, User]
     last_sent: dict[str, int] = field(default_factory=dict)
     seq: int = 0
     read_seq: int = 0
-    first_at: str | None = None
+    first: Message | None = None
     last: Message | None = None
 
 
@@ -69,8 +57,8 @@ def migrate_conversation(
 ) -> Conversation | None:
     """Migrate a conversation and return its state; None if there is no such conversation.
 
-    `requesting_user` supplies a name that the old data may lack: that of a member who wrote nothing and whose row is
-    lost. All messages count as read. Those from the sort key `unread_from` on count as read by their senders only.
+    `requesting_user` supplies a name that the old data may lack: that of a member who wrote nothing, if the other
+    member's row is lost. All messages count as read; those from the sort key `unread_from` on only by their senders.
     Raises WriteConflict, StoreUnavailable.
     """
     members = {uuid for row in indexed_rows(table, group_uuid) for uuid in (row.owner_uuid, row.other.uuid)}
@@ -105,7 +93,7 @@ def indexed_rows(table: Table, group_uuid: str) -> Iterator[InboxRow]:
 
 
 def indexed(table: Table, group_uuid: str) -> Iterator[Item]:
-    """The items that the index has of a conversation."""
+    """A conversation's items by the index."""
     return table.all(
         IndexName=MESSAGE_GROUP_INDEX,
         KeyConditionExpression="message_group_uuid = :group",
@@ -122,7 +110,7 @@ def _rows_of_member(table: Table, user_uuid: str, group_uuid: str) -> Iterator[I
 
 
 def _number_messages(table: Table, group_uuid: str, old: _OldData, unread_from: str | None) -> None:
-    """Give each message its number, in the order of the sort keys, and collect in `old` what the messages tell.
+    """Number the messages in the order of the sort keys, and add them to `old`.
 
     Two processes that migrate at once give the same numbers.
     """
@@ -135,7 +123,7 @@ def _number_messages(table: Table, group_uuid: str, old: _OldData, unread_from: 
                 raise _AlreadyMigrated  # and these messages may be newer than its state
             table.transact(missing)
         for old.seq, old.last in numbered:
-            old.first_at = old.first_at or old.last.created_at
+            old.first = old.first or old.last
             old.users[old.last.sender.uuid] = old.last.sender
             old.last_sent[old.last.sender.uuid] = old.seq
             if unread_from is None or old.last.created_at < unread_from:
@@ -146,9 +134,9 @@ def _write_state(table: Table, state: Conversation, old: _OldData) -> Conversati
     for _ in tries(WRITE_SECONDS):
         try:
             table.transact(_writes(state, old))
-        except _PairHasAnother as another:
-            state = replace(state, pair_group_uuid=another.group_uuid)
-        except _RowInTheWay:
+        except PairTaken as taken:
+            state = replace(state, pair_group_uuid=taken.group_uuid)
+        except KeyTaken:  # a member has a row of another conversation at the same microsecond
             state = replace(state, last_message_at=tick_after(state.last_message_at))
         else:
             return state
@@ -178,32 +166,19 @@ def _new_state(group_uuid: str, members: set[str], old: _OldData) -> Conversatio
         last_message_at=sortable(last_at),
         seq=old.seq,
         version=1,
-        created_at=to_timestamp(from_timestamp(old.first_at or last_at)),
+        created_at=to_timestamp(from_timestamp(old.first.created_at if old.first else last_at)),
     )
 
 
 def _writes(state: Conversation, old: _OldData) -> list[Write]:
     newest_row = max(old.rows, key=lambda row: row.last_message_at)
     text = old.last.text if old.last else newest_row.text
-    sender_uuid = old.last.sender.uuid if old.last else None
-    old_keys = {(row.owner_uuid, row.last_message_at): row.key() for row in old.rows}
-    writes = [put(state.to_item(), lambda _: _AlreadyMigrated())]
+    rows = inbox_rows(state, text=text, sender_uuid=old.last.sender.uuid if old.last else None)
+    writes = [put(state.to_item(), _AlreadyMigrated), *(replace(upsert_row(row), on_failure=KeyTaken) for row in rows)]
     if state.pair_group_uuid is None:
-        writes.append(_put_guard(state))
-    for row in inbox_rows(state, text=text, sender_uuid=sender_uuid):
-        if old_keys.pop((row.owner_uuid, row.last_message_at), None):
-            writes.append(Write({"Put": {"Item": row.to_item()}}))  # the old row has this key: it is replaced
-        else:
-            writes.append(put(row.to_item(), lambda _: _RowInTheWay()))
-    return writes + [delete(key) for key in old_keys.values()]
-
-
-def _put_guard(state: Conversation) -> Write:
-    first, second = state.members
-    guard = PairGuard(user_uuids=(first, second), group_uuid=state.group_uuid)
-    return put(
-        guard.to_item(),
-        _PairHasAnother,
-        when=f"{ABSENT} OR group_uuid = :group",
-        values={":group": {"S": state.group_uuid}},
-    )
+        first, second = state.members
+        guard = PairGuard(user_uuids=(first, second), group_uuid=state.group_uuid)
+        same_group = {":group": {"S": state.group_uuid}}
+        writes.append(put(guard.to_item(), PairTaken, when=f"{ABSENT} OR group_uuid = :group", values=same_group))
+    places = [row.key() for row in rows]
+    return writes + [delete(row.key()) for row in old.rows if row.key() not in places]

@@ -1,4 +1,4 @@
-"""Pages of a partition: from its end, from a cursor, or beside a time. Knows no item beyond its sort key."""
+"""Pages of a partition: the newest items, those after a cursor, or those beside a time. Knows only sort keys."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """A page of a list, and the arguments that ask for the pages beside it, None where there is none.
+    """A page of a list. `next` and `prev` are the query arguments of the pages beside it, None if there is none.
 
-    `next` goes on in the reading's own direction, `prev` in the other. `feed_cursor` is None on a page that a cursor
-    asked for: its reader has one from the first page.
+    `next` continues in the direction of the request, `prev` leads back. A page by `cursor` has no `feed_cursor`: the
+    client has one from the first page.
     """
 
     items: list[T]
@@ -27,7 +27,7 @@ class Page(Generic[T]):
 
     @property
     def next_cursor(self) -> str | None:
-        """The cursor of the next page of a list that is read by cursors; None on the last."""
+        """The cursor of the next page; None on the last page."""
         return (self.next or {}).get("cursor")
 
 

@@ -1,7 +1,7 @@
-"""Read positions: how far each member has read. Reading and sending move a position forward, marking unread back.
+"""Read positions: how far each member has read. Marking as read and sending move one forward, marking as unread back.
 
-A position stands in the conversation's state; the same transaction copies it to the member's inbox row. The number of
-unread messages is `seq - read_seq`, so no counter can drift (docs/data-model.md).
+The conversation state holds the read positions; the same transaction copies a position to the member's inbox row. The
+unread count is `seq - read_seq`, so no counter can be wrong (docs/data-model.md).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lib.ddb.transactions import StateChanged, read_writes
 from lib.deadline import tries
 from lib.users.directory import User
 
-# Page sizes of the search for the other's last message: each page is twice the size of the one before.
+# Page sizes of the search for the other member's last message: each page is twice the size of the one before.
 _FIRST_PAGE, _LARGEST_PAGE = 20, 1_000
 
 
@@ -39,16 +39,16 @@ class ReadPositions:
         return self._move(state, user, lambda state: max(state.members[user.uuid].read_seq, min(seq, state.seq)))
 
     def mark_unread(self, *, group_uuid: str, user: User) -> Conversation:
-        """Move a user's position back to before the other's last message: never forward; nowhere if there is none.
+        """Move a user's position back to before the other member's last message, if there is one; never forward.
 
         Returns the state after it. Raises ConversationNotFound; WriteConflict, with nothing written.
         """
         state = self._conversations.get(group_uuid=group_uuid, user=user)
         # The long search comes before the lock; under the lock, only newer messages are searched.
-        last, looked_through = self._last_of_other(state, user, above=0), state.seq
+        last, searched = self._last_of_other(state, user, above=0), state.seq
 
         def target(state: Conversation) -> int:
-            newer = self._last_of_other(state, user, above=looked_through) if state.seq > looked_through else 0
+            newer = self._last_of_other(state, user, above=searched) if state.seq > searched else 0
             read_seq = state.members[user.uuid].read_seq
             return min(read_seq, max(last, newer) - 1) if last or newer else read_seq
 
@@ -57,7 +57,7 @@ class ReadPositions:
     def unread_count(self, *, user_uuid: str, at_most: int) -> int:
         """The number of unread messages in all conversations of a user; counting stops above `at_most`.
 
-        One Query for each MB of inbox, some 3000 conversations.
+        Sends one Query for each MB of the inbox, which is some 3000 conversations.
         """
         rows = self._table.partition(
             keys.inbox_pk(user_uuid), FilterExpression="read_seq < seq", ScanIndexForward=False

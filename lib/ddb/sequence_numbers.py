@@ -1,8 +1,8 @@
-"""Pattern D in stream mode: messages that were written alone get their `seq`, and the conversation's rows move.
+"""Pattern D in stream mode: gives messages their `seq` and moves the inbox rows.
 
-A record of the table's stream is only a signal; the table is the truth. For each signal this module reads which
-messages have no `seq`, and writes on condition that the conversation's state is still the one it read. So signals may
-come twice, late or out of order, and inline sends may run at the same time.
+A record of the table's stream is only a signal; the table is the truth. For each signal this module reads the messages
+without `seq`. Its writes have the condition that the conversation state is the one that it read. So signals may come
+twice, late or out of order, and inline sends may run at the same time.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class SequenceNumbers:
     def update(self, group_uuid: str, new: Sequence[Message]) -> int:
         """Number all messages without `seq` from the first of `new` to the last, and show the latest in both rows.
 
-        Returns how many it numbered. Numbers follow the order of the sort keys. A conversation of an older backend is
-        migrated first. Raises ConversationNotFound if there is no such conversation or a sender is not a member,
-        WriteConflict when others kept writing to it, StoreUnavailable.
+        Returns the number of these messages. Numbers follow the order of the sort keys. Migrates a conversation of an
+        older backend first. Raises ConversationNotFound if there is no such conversation or a sender is not a member,
+        WriteConflict if other writes kept changing it, StoreUnavailable.
         """
         first, last = min(message.created_at for message in new), max(message.created_at for message in new)
         for _ in tries(WRITE_SECONDS):
@@ -52,8 +52,7 @@ class SequenceNumbers:
         raise WriteConflict
 
     def _state(self, group_uuid: str, *, requesting_user: Message, unread_from: str) -> Conversation:
-        item = self._table.get(conversation_key(group_uuid))
-        if item:
+        if item := self._table.get(conversation_key(group_uuid)):
             return Conversation.from_item(item, group_uuid=group_uuid)
         migrated = migrate_conversation(
             self._table, group_uuid, requesting_user=requesting_user.sender, unread_from=unread_from
@@ -70,7 +69,7 @@ class SequenceNumbers:
         return count
 
     def _unnumbered(self, state: Conversation, first: str, last: str) -> Iterator[Message]:
-        """Messages that the state does not count: without `seq`, or with one from a migration that was overtaken."""
+        """Messages that the state does not count: without `seq`, or with the `seq` of an unfinished migration."""
         items = self._table.all(
             KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
             FilterExpression="attribute_not_exists(seq) OR seq > :seq",
@@ -101,7 +100,7 @@ class SequenceNumbers:
         raise WriteConflict
 
     def _shown(self, state: Conversation, late: Sequence[Message]) -> Message:
-        """The message that the rows show already: all the new ones have lower sort keys."""
+        """The message that the rows show: the last one, as all messages in `late` have lower sort keys."""
         end = state.last_message_at + "\0"
         items, _ = self._table.newest(keys.message_pk(state.group_uuid), limit=_LAST_ITEMS, before=end)
         last_messages = (parse_message(item, group_uuid=state.group_uuid) for item in items)

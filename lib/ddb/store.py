@@ -1,8 +1,9 @@
-"""The access patterns A, B and C on the table (docs/data-model.md). In inline mode, C does D in the same transaction.
+"""The access patterns on the table (docs/data-model.md): A lists messages, B lists conversations, C writes a message.
 
-A send starts from the conversation's state and writes one transaction, conditional on that state. If another process
-was faster, the refusal carries the current state. In stream mode a send writes the message alone, and the function on
-the table's stream does D (lib/ddb/sequence_numbers.py).
+In inline mode a send is one transaction: the message, and pattern D, the update of both inbox rows. Its condition is
+that the conversation state has not changed since the server read it. If another write came first, DynamoDB refuses the
+transaction and returns the current state, and the server tries again with that. In stream mode a send writes only the
+message, and the function on the table's stream does D (lib/ddb/sequence_numbers.py).
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -34,11 +35,12 @@ from lib.deadline import deadline, pause, tries
 from lib.users.directory import User
 
 _CACHED_ENTRIES = 4_096
+_BEGINNING = to_timestamp(datetime.min.replace(tzinfo=UTC))
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A message, the writes that store it, and the conversation's state after them; None where they leave it alone."""
+    """A message, the writes that store it, and the conversation state after them; None if they do not write it."""
 
     message: Message
     writes: list[Write]
@@ -46,9 +48,9 @@ class Proposal:
 
 
 class MessageStore:
-    """The conversations of one table; one a process, safe to share between threads.
+    """The conversations of one table. A process has one store; its threads share it.
 
-    Every method raises StoreUnavailable; the message may still have been written. A send has five seconds. Seeding
+    Every method raises StoreUnavailable; if `send` does, the message may be written. A send has five seconds. Seeding
     replaces `clock` and `new_uuid` to choose times and ids.
     """
 
@@ -83,7 +85,7 @@ class MessageStore:
     ) -> Page[Message]:
         """Pattern A: a page of a conversation, newest first.
 
-        At most one of `cursor`, `before`, `after` and `around` says which page; without one it is the newest. The last
+        At most one of `cursor`, `before`, `after` and `around` chooses the page; without one it is the newest. The last
         three are times, as sort keys; `Z` stands for `+00:00`. Raises ConversationNotFound, CursorInvalid.
         """
         self.conversations.cached(group_uuid=group_uuid, user=user)
@@ -147,21 +149,21 @@ class MessageStore:
     def send_to_user(
         self, *, sender: User, receiver: User, text: str, idempotency: Idempotency | None = None
     ) -> Message:
-        """Pattern C by user: the pair's conversation gets the message, and is started if there is none.
+        """Pattern C by user: write to the conversation of the two users, or start it with this message.
 
         Raises DuplicateRequest, WriteConflict, each with nothing written.
         """
         pair = keys.pair_pk(sender.uuid, receiver.uuid)
         with deadline(WRITE_SECONDS):
-            if remembered := self._groups.get(pair):
+            if group_uuid := self._groups.get(pair):
                 with suppress(ConversationNotFound):  # the table was recreated
-                    return self.send(group_uuid=remembered, sender=sender, text=text, idempotency=idempotency)
+                    return self.send(group_uuid=group_uuid, sender=sender, text=text, idempotency=idempotency)
             message = self._send_to_pair(sender, receiver, text, idempotency)
         self._groups.put(pair, message.group_uuid)
         return message
 
     def receipt(self, *, user: User, key: str) -> Receipt | None:
-        """The receipt of what a user sent under an Idempotency-Key, while its time lasts."""
+        """The receipt of a user's send under an Idempotency-Key, unless it has expired."""
         item = self._table.get(receipt_key(user.uuid, key))
         receipt = Receipt.from_item(item) if item else None
         return receipt if receipt and receipt.expires_at > self._clock().timestamp() else None
@@ -176,28 +178,22 @@ class MessageStore:
         return self.send(group_uuid=group_uuid, sender=sender, text=text, idempotency=idempotency)
 
     def _start(self, sender: User, receiver: User, text: str, idempotency: Idempotency | None) -> Message:
-        group_uuid, message_uuid = self._new_uuid(), self._new_uuid()
+        members = {user.uuid: Member(user, read_seq=0) for user in (sender, receiver)}
+        empty = Conversation(self._new_uuid(), members, last_message_at=_BEGINNING, seq=0, version=0, created_at="")
+        message_uuid = self._new_uuid()
 
         def propose(earliest: str, _: Item | None) -> Proposal:
-            created_at = max(to_timestamp(self._clock()), earliest)
-            message = Message(group_uuid, created_at, message_uuid, text, sender, seq=1)
-            state = Conversation(
-                group_uuid=group_uuid,
-                members={sender.uuid: Member(sender, read_seq=1), receiver.uuid: Member(receiver, read_seq=0)},
-                last_message_at=created_at,
-                seq=1,
-                version=1,
-                created_at=created_at,
-            )
+            message = self._next_message(empty, sender, text, message_uuid, earliest)
+            state = replace(apply_message(empty, message), created_at=message.created_at)
             return Proposal(message, start_writes(state, message), state)
 
         return self._write(propose, idempotency)
 
     def _write(self, propose: Callable[[str, Item | None], Proposal], idempotency: Idempotency | None) -> Message:
-        """Write what `propose` returns, with a receipt if there is an idempotency key, and return the message written.
+        """Write the proposal of `propose`, and a receipt if there is an idempotency key; return the message.
 
-        `propose` gets the earliest `created_at` that the message may have, and the conversation's state from the
-        refusal of the last proposal, if another write was first. Raises WriteConflict, with nothing written, and
+        After a refusal it calls `propose` again, with the earliest `created_at` that the message may have, and with the
+        current conversation state if another write came first. Raises WriteConflict, with nothing written, and
         StoreUnavailable when the time is over.
         """
         earliest, current = "", None
@@ -216,32 +212,32 @@ class MessageStore:
                 refusal = error
                 pause(attempt)
         if uncertain:
-            raise StoreUnavailable("no response said whether the message was written") from refusal
+            raise StoreUnavailable("the outcome of the write is unknown") from refusal
         raise refusal
 
     def _apply(self, proposal: Proposal, idempotency: Idempotency | None, uncertain: list[Message]) -> Message:
-        """Write a proposal, and return the message that was written.
+        """Write a proposal, and return the message that the table has.
 
-        `uncertain` has the messages of earlier proposals whose answers were lost: after a refusal, one of those may be
-        in the table.
+        `uncertain` has the messages of earlier proposals whose responses were lost. If DynamoDB refuses this proposal,
+        one of those may be in the table.
         """
         writes = proposal.writes
         if idempotency is not None:
             writes = [receipt_write(idempotency, proposal.message, now=int(self._clock().timestamp())), *writes]
         try:
-            self._table.transact_once(writes)
+            self._table.transact(writes, retry_conflicts=False)
         except WriteRefused as refused:
             if refused.uncertain:
                 uncertain.append(proposal.message)
-            if written := next(filter(self._is_written, uncertain), None):
-                return written
+            if message := next(filter(self._is_written, uncertain), None):
+                return message
             raise
         if proposal.state is not None:
             self.conversations.remember_own(proposal.state)
         return proposal.message
 
     def _sort_key(self, group_uuid: str, time: str) -> str:
-        """A time as a sort key. Old keys may end in `Z` themselves; a read tells whether this one does."""
+        """A time as a sort key. An old key may end in `Z` itself; a read shows whether this one does."""
         if not time.endswith("Z") or self.message_at(group_uuid=group_uuid, created_at=time):
             return time
         return time.removesuffix("Z") + "+00:00"
@@ -254,7 +250,7 @@ class MessageStore:
         return item is not None and item.get("message_uuid") == {"S": message.uuid}
 
     def _next_message(self, state: Conversation, sender: User, text: str, message_uuid: str, earliest: str) -> Message:
-        # Later than the last message and than every key already tried, whatever this server's clock says.
+        # Later than the last message and than every key already tried, even if this server's clock is behind.
         created_at = max(to_timestamp(self._clock()), tick_after(state.last_message_at), earliest)
         return Message(state.group_uuid, created_at, message_uuid, text, sender, seq=state.seq + 1)
 
@@ -272,10 +268,10 @@ class StreamedMessageStore(MessageStore):
 
         Raises ConversationNotFound, DuplicateRequest, WriteConflict, each with nothing written.
         """
-        message_uuid, first = self._new_uuid(), self._earliest.get(group_uuid) or ""
+        message_uuid, next_own = self._new_uuid(), self._earliest.get(group_uuid) or ""
 
         def propose(earliest: str, _: Item | None) -> Proposal:
-            message = self._next_message(state, sender, text, message_uuid, max(first, earliest))
+            message = self._next_message(state, sender, text, message_uuid, max(next_own, earliest))
             message.seq = None
             self._earliest.put(group_uuid, tick_after(message.created_at))
             return Proposal(message, [put(message.to_item(), KeyTaken)])

@@ -1,7 +1,7 @@
 """The calls on one DynamoDB table: wire format, conditions and retries. This module does not know what items mean.
 
-Reads are strongly consistent, except on the index. Every call asks for its consumed capacity. The client is
-lib/aws/dynamodb_client.py's or boto3's.
+Reads are strongly consistent, except on the index. Every response includes the consumed capacity. The client is the one
+in lib/aws/dynamodb_client.py or boto3's.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lib.ddb.items import Item
 from lib.deadline import pause, tries
 
 WRITE_SECONDS = 5.0
-"""How long a write is retried after conflicts or lost answers."""
+"""How long a write is retried after conflicts or lost responses."""
 
 ABSENT = "attribute_not_exists(pk)"
 
@@ -58,10 +58,10 @@ class Table:
     def get(self, key: Item) -> Item | None:
         """The item with this key, strongly consistent."""
         with translate_errors():
-            answer = self._client.get_item(
+            response = self._client.get_item(
                 TableName=self.name, Key=key, ConsistentRead=True, ReturnConsumedCapacity="TOTAL"
             )
-        item: Item | None = answer.get("Item")
+        item: Item | None = response.get("Item")
         return item
 
     def put_batch(self, items: Sequence[Item]) -> Sequence[Item]:
@@ -69,15 +69,15 @@ class Table:
         puts = [{"PutRequest": {"Item": item}} for item in items]
         with translate_errors():
             try:
-                answer = self._client.batch_write_item(RequestItems={self.name: puts}, ReturnConsumedCapacity="TOTAL")
+                response = self._client.batch_write_item(RequestItems={self.name: puts}, ReturnConsumedCapacity="TOTAL")
             except ClientError as error:
                 if error.response["Error"]["Code"] in THROTTLING:
                     return items
                 raise
-        return [each["PutRequest"]["Item"] for each in answer["UnprocessedItems"].get(self.name, [])]
+        return [request["PutRequest"]["Item"] for request in response["UnprocessedItems"].get(self.name, [])]
 
     def ping(self) -> None:
-        """Read an item that does not exist, to see whether the table answers."""
+        """Read an item that does not exist, to see whether the table responds."""
         self.get({"pk": {"S": "PING"}, "sk": {"S": "PING"}})
 
     def newest(self, pk: str, *, limit: int, before: str | None) -> tuple[list[Item], bool]:
@@ -93,11 +93,11 @@ class Table:
         start: dict[str, Any] = {}
         while True:
             with translate_errors():
-                answer = self._client.query(TableName=self.name, ReturnConsumedCapacity="TOTAL", **arguments, **start)
-            yield from answer["Items"]
-            if "LastEvaluatedKey" not in answer:
+                response = self._client.query(TableName=self.name, ReturnConsumedCapacity="TOTAL", **arguments, **start)
+            yield from response["Items"]
+            if "LastEvaluatedKey" not in response:
                 return
-            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+            start = {"ExclusiveStartKey": response["LastEvaluatedKey"]}
 
     def partition(self, pk: str, *, values: Item | None = None, **arguments: Any) -> Iterator[Item]:
         """Every item of a partition, the lowest sort key first; `values` are those of a filter among the arguments."""
@@ -108,39 +108,26 @@ class Table:
             **arguments,
         )
 
-    def transact(self, writes: Sequence[Write]) -> None:
-        """Make all writes or none; try again while other writes hold the items.
+    def transact(self, writes: Sequence[Write], *, retry_conflicts: bool = True) -> None:
+        """Make all writes or none. Every try has the same token, so DynamoDB applies the writes once.
 
-        Raises the error of the first write whose condition failed; WriteConflict or Throttled when the time was up.
+        Tries again after a conflict with another write, or short capacity; without `retry_conflicts` only while the
+        outcome is unknown. Raises the error of the first write whose condition failed; WriteConflict and Throttled,
+        both with nothing written.
         """
-        token = str(uuid.uuid4())
-        for attempt in tries(WRITE_SECONDS):
-            try:
-                return self.transact_once(writes, token=token)
-            except (WriteConflict, Throttled) as error:
-                refusal = error
-                pause(attempt)
-        raise refusal
-
-    def transact_once(self, writes: Sequence[Write], *, token: str | None = None) -> None:
-        """Make all writes or none; send them again, under the same token, only while their outcome is unknown.
-
-        Raises the error of the first write whose condition failed; WriteConflict when another write has one of the
-        items, and Throttled, both with nothing written.
-        """
-        token, uncertain = token or str(uuid.uuid4()), False
+        token, uncertain = str(uuid.uuid4()), False
         for attempt in tries(WRITE_SECONDS):
             try:
                 return self._send(writes, token)
             except ClientError as error:
                 uncertain = uncertain or _was_retried(error)
                 refusal = _refusal(error.response, writes)
-                if not (uncertain and isinstance(refusal, WriteConflict | Throttled)):
-                    if isinstance(refusal, WriteRefused):
-                        refusal.uncertain = uncertain
+                if isinstance(refusal, WriteRefused):
+                    refusal.uncertain = uncertain
+                if not isinstance(refusal, WriteConflict | Throttled) or not (uncertain or retry_conflicts):
                     raise refusal from error
                 pause(attempt)
-        raise StoreUnavailable("no response said whether the write was applied")
+        raise StoreUnavailable("the outcome of the write is unknown") if uncertain else refusal
 
     def _send(self, writes: Sequence[Write], token: str) -> None:
         """One call. Raises ClientError if a condition, a conflict or short capacity refused it."""
@@ -159,7 +146,7 @@ class Table:
         """One Query, for one item more than the limit: a LastEvaluatedKey at the limit does not say if any follows."""
         values = {":pk": {"S": pk}} if bound is None else {":pk": {"S": pk}, ":bound": {"S": bound}}
         with translate_errors():
-            answer = self._client.query(
+            response = self._client.query(
                 TableName=self.name,
                 KeyConditionExpression="pk = :pk" if bound is None else f"pk = :pk AND sk {side} :bound",
                 ExpressionAttributeValues=values,
@@ -168,9 +155,9 @@ class Table:
                 Limit=limit + 1,
                 ReturnConsumedCapacity="TOTAL",
             )
-        items: list[Item] = answer["Items"]
+        items: list[Item] = response["Items"]
         # A page also ends at 1 MB, and then LastEvaluatedKey does say that something may follow.
-        return items[:limit], len(items) > limit or "LastEvaluatedKey" in answer
+        return items[:limit], len(items) > limit or "LastEvaluatedKey" in response
 
 
 OnFailure = Callable[[Item], StoreError]

@@ -1,8 +1,8 @@
-"""The transactions of the write path: the items of each, their conditions, and the error for each refusal.
+"""The transactions of the write path: their writes, the condition of each write, and its error if the condition fails.
 
-`start_writes` stores the first message between two users, `append_writes` every other one: patterns C (the message)
-and D (both inbox rows) in one transaction. In stream mode the message is written alone, and `number_writes` does D for
-several messages later. `apply_message` alone says how a message changes the state.
+`start_writes` are for the first message of two users, `append_writes` for every other one: the message (pattern C) and
+both inbox rows (pattern D). In stream mode a send writes only the message, and `number_writes` are for D, later and for
+several messages at once. `apply_message` is the only code that changes a conversation state for a message.
 """
 
 from __future__ import annotations
@@ -26,28 +26,25 @@ from lib.ddb.items import (
 )
 from lib.ddb.table import ABSENT, Write, delete, put, update
 
-# A table that was recreated may have the same version, with its rows elsewhere: so the time counts as well.
+# A recreated table may have the same version and other rows: so the condition has the time as well.
 _UNCHANGED = "version = :old_version AND last_message_at = :old_last_message_at"
 
 
 class StateChanged(WriteRefused):
-    """Another write came first; `item` is the conversation's current state, empty if there is none."""
-
-    def __init__(self, item: Item) -> None:
-        super().__init__()
-        self.item = item
+    """Another write came first; `item` is the conversation's current state."""
 
 
 class PairTaken(WriteRefused):
-    """The two users have a conversation already: `group_uuid`."""
+    """The two users have another conversation; `item` is their pair guard."""
 
-    def __init__(self, item: Item) -> None:
-        super().__init__()
-        self.group_uuid: str = item["group_uuid"]["S"]
+    @property
+    def group_uuid(self) -> str:
+        """The uuid of that conversation."""
+        return str(self.item["group_uuid"]["S"])
 
 
 class KeyTaken(WriteRefused):
-    """Another item has this sort key; the sender tries the next microsecond."""
+    """Another item has this sort key; the writer tries the next microsecond."""
 
 
 class MessageChanged(WriteRefused):
@@ -57,8 +54,8 @@ class MessageChanged(WriteRefused):
 def apply_message(state: Conversation, message: Message) -> Conversation:
     """The state after a message. Sending marks the conversation as read and updates the sender's name.
 
-    In stream mode a message may come in below the last one. It is counted, but it updates no name, and marks only
-    itself as read: its sender had not seen the messages above it.
+    In stream mode a message may come in below the last one. It increases `seq`, but updates no name, and its sender's
+    unread messages stay unread: the sender had not seen the messages above it.
     """
     seq, created_at = state.seq + 1, sortable(message.created_at)
     sender = Member(message.sender, read_seq=seq)
@@ -97,9 +94,9 @@ def append_writes(before: Conversation, after: Conversation, message: Message) -
 def number_writes(
     before: Conversation, after: Conversation, messages: Sequence[Message], *, last: Message
 ) -> list[Write]:
-    """Stored messages get the next numbers: state, both inbox rows (5 items), and one item for each message.
+    """Give stored messages the next numbers: state, both inbox rows (5 items), and one item for each message.
 
-    `last` is the message that the rows will show. If they show it already, they are rewritten in place.
+    `last` is the message that the rows will show. If they show it already, they keep their places.
     """
     return [
         update_state(before, after),
@@ -112,7 +109,7 @@ def number_writes(
 
 
 def read_writes(before: Conversation, after: Conversation, *, owner_uuid: str) -> list[Write]:
-    """A member's read position moves: the state and the member's inbox row, in place (2 items)."""
+    """Move a member's read position: the state and the member's inbox row, in place (2 items)."""
     row = update(
         inbox_row_key(owner_uuid, after.last_message_at),
         {"read_seq": {"N": str(after.members[owner_uuid].read_seq)}},
@@ -142,7 +139,7 @@ def inbox_rows(state: Conversation, *, text: str, sender_uuid: str | None) -> li
 
 
 def update_state(before: Conversation, after: Conversation) -> Write:
-    """The next state, if nobody wrote to the conversation since `before`."""
+    """Write the next state, on condition that nobody wrote to the conversation since `before`."""
     changes = {
         "seq": {"N": str(after.seq)},
         "version": {"N": str(after.version)},
@@ -154,12 +151,12 @@ def update_state(before: Conversation, after: Conversation) -> Write:
         changes,
         StateChanged,
         when=_UNCHANGED,
-        values=_old_values(before),
+        values={":old_version": {"N": str(before.version)}, ":old_last_message_at": {"S": before.last_message_at}},
     )
 
 
 def set_seq(key: Item, *, old_seq: int | None, seq: int) -> Write:
-    """Give a message its number, if it still has the one that it was read with, or none."""
+    """Give a message its number, on condition that it still has the old one, or none."""
     changes = {"seq": {"N": str(seq)}}
     if old_seq is None:
         return update(key, changes, MessageChanged, when="attribute_exists(pk) AND attribute_not_exists(seq)")
@@ -167,21 +164,17 @@ def set_seq(key: Item, *, old_seq: int | None, seq: int) -> Write:
 
 
 def upsert_row(row: InboxRow) -> Write:
-    """Put a row in its place, whether or not one is there, but never over another conversation's."""
+    """Put a row in its place, on condition that no other conversation's row has this place."""
     return put(
         row.to_item(),
-        lambda _: StoreError("another conversation's row is where a member's should be"),
+        lambda _: StoreError("another conversation's row has the place of a member's row"),
         when=f"{ABSENT} OR message_group_uuid = :group",
         values={":group": {"S": row.group_uuid}},
     )
 
 
-def _old_values(state: Conversation) -> Item:
-    return {":old_version": {"N": str(state.version)}, ":old_last_message_at": {"S": state.last_message_at}}
-
-
 def _row_writes(before: Conversation, after: Conversation, last: Message) -> list[Write]:
-    """Both rows at their new place. A sort key cannot be updated, so a row moves by a Delete and a Put."""
+    """Put both rows at their new place. No write changes a sort key, so a row moves by a Delete and a Put."""
     moved = inbox_rows(after, text=last.text, sender_uuid=last.sender.uuid)
     if after.last_message_at == before.last_message_at:
         return [upsert_row(row) for row in moved]

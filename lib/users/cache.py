@@ -5,7 +5,7 @@ immediately. Code that changes a user in Postgres calls `forget` after its commi
 
 - another process may use its own old copy for up to a minute;
 - the shared cache drops the old row, and no reader can put it back (lib/cache/momento.py). If the shared cache does not
-  answer, it keeps the old row for its time to live, and a process may copy that for another minute.
+  respond, it keeps the old row for its time to live, and a process may copy that for another minute.
 
 The shared cache holds no e-mail address and no credential. Its keys are hashes of the `sub` or handle.
 """

@@ -1,6 +1,6 @@
-"""The users in Postgres: find them by token subject or handle, add them, rename them.
+"""The directory of users in Postgres: find them by Cognito id or handle, add them, rename them.
 
-Owns the `users` queries; lib/users/cache.py caches their results. Knows no HTTP and no token.
+lib/users/cache.py caches what the queries return. This module knows no HTTP and no token.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class SignUp:
     email_verified: bool
 
     def is_storable(self) -> bool:
-        """Whether a row can hold it: no field is blank or too long, and the handle has no invisible characters."""
+        """Whether a row can hold these: no field is blank or too long, and the handle has no invisible characters."""
         texts = (self.cognito_user_id, self.display_name, self.email)
         return is_handle(self.handle) and all(map(is_text, texts))
 
@@ -64,7 +64,7 @@ class HandleTaken(Exception):
 class UserDirectory:
     """Finds, adds and renames users. Every method raises DatabaseUnavailable.
 
-    `shared` is a cache that several processes share. A lookup asks this process's cache, then `shared`, then Postgres.
+    `shared` is a cache that several processes share. A lookup tries this process's cache, then `shared`, then Postgres.
     """
 
     def __init__(
@@ -79,34 +79,33 @@ class UserDirectory:
 
     def by_cognito_user_id(self, cognito_user_id: str) -> User | None:
         """The user of a token's `sub`, cached. Misses are not cached, so a new user is visible immediately."""
-        return self._find(
-            "sub",
-            cognito_user_id,
-            lambda: self._database.one("users/by_cognito_user_id", cognito_user_id=cognito_user_id),
-        )
+        return self._cached("sub", cognito_user_id)
 
     def profile(self, handle: str) -> User | None:
         """The user with exactly this handle, cached: for showing a profile, not for sending."""
-        return self._find("handle", handle, lambda: self._database.one("users/by_handle", handle=handle))
+        return self._cached("handle", handle)
 
     def by_handle(self, handle: str) -> User | None:
         """The user who has this handle now, not cached. None for text that no row can hold."""
-        row = self._database.one("users/by_handle", handle=handle) if _storable(handle) else None
-        return _to_user(row) if row else None
-
-    def _find(self, by: By, text: str, query: Callable[[], Row | None]) -> User | None:
-        def read() -> Fields | None:
-            row = query()
-            return astuple(_to_user(row)) if row else None
-
-        fields = self._cache.find(by, text, read) if _storable(text) else None
+        fields = self._read("handle", handle) if _storable(handle) else None
         return User(*fields) if fields else None
+
+    def _cached(self, by: By, text: str) -> User | None:
+        fields = self._cache.find(by, text, lambda: self._read(by, text)) if _storable(text) else None
+        return User(*fields) if fields else None
+
+    def _read(self, by: By, text: str) -> Fields | None:
+        if by == "sub":
+            row = self._database.one("users/by_cognito_user_id", cognito_user_id=text)
+        else:
+            row = self._database.one("users/by_handle", handle=text)
+        return astuple(_to_user(row)) if row else None
 
     def provision(self, sign_up: SignUp) -> tuple[User, Outcome]:
         """The user of a storable sign-up. Creates or links their row in one statement; a second call changes nothing.
 
         It links a row without a Cognito id if the row has their handle and their e-mail address, and Cognito has
-        verified the address. So nobody gets a user's messages by choosing their handle. Raises HandleTaken.
+        verified the address. So a stranger cannot get a user's messages with the user's handle. Raises HandleTaken.
         """
         try:
             row = self._database.one("users/provision", **asdict(sign_up))
@@ -121,21 +120,21 @@ class UserDirectory:
             raise HandleTaken
         return user, Outcome.KNOWN
 
-    def rename(self, who: str, *, handle: str | None, display_name: str | None) -> User | None:
-        """The user with the handle `who`, renamed in one statement, or None if there is no such user.
+    def rename(self, old_handle: str, *, handle: str | None, display_name: str | None) -> User | None:
+        """Rename the user with this handle in one statement and return them; None if there is no such user.
 
         A name that is None stays. Raises HandleTaken.
         """
-        if not _storable(who):
+        if not _storable(old_handle):
             return None
         try:
-            row = self._database.one("users/rename", handle=who, new_handle=handle, display_name=display_name)
+            row = self._database.one("users/rename", handle=old_handle, new_handle=handle, display_name=display_name)
         except NotUnique as error:
             raise HandleTaken from error
         if row is None:
             return None
         ids = [row["cognito_user_id"]] if row["cognito_user_id"] else []
-        self._cache.forget(cognito_user_ids=ids, handles={who, row["handle"]})
+        self._cache.forget(cognito_user_ids=ids, handles={old_handle, row["handle"]})
         return _to_user(row)
 
 
@@ -163,10 +162,10 @@ class Link:
 def link_cognito_users(
     database: Database, pool_users: Iterable[PoolUser], shared: Cache[str, str] | None = None
 ) -> Link:
-    """Write each Cognito `sub` to the user whose handle is its preferred_username, in one transaction.
+    """Write the `sub` of each Cognito user to the row whose handle is their preferred_username, in one transaction.
 
-    A user without a Cognito user keeps their id, unless another user has it now. Removes every id that now belongs to
-    another user or to nobody from `shared`.
+    A row without a Cognito user keeps its id, unless another row has it now. Removes every id that changed from
+    `shared`.
     """
     claims: dict[str | None, list[PoolUser]] = {}
     for user in pool_users:
@@ -195,12 +194,12 @@ def _owners(queries: Queries) -> set[tuple[str, str]]:
 
 
 def is_handle(text: str) -> bool:
-    """Whether a row can hold it as a handle: text without invisible characters."""
+    """Whether a row can hold this text as a handle: it has no invisible characters."""
     return is_text(text) and text.isprintable() and text == text.strip()
 
 
 def is_text(text: str) -> bool:
-    """Whether a row can hold it as a name, an address or an id: text that is not blank and not too long."""
+    """Whether a row can hold this text as a name, an address or an id: it is not blank and not too long."""
     return bool(text.strip()) and _storable(text)
 
 
