@@ -41,9 +41,11 @@ def create_message(
         return _replay(error.receipt, new)
     except NotFound:
         # The receiver may have a new handle since the first request; the stored response is still right.
-        if idempotency and (receipt := _receipt(store, sender, idempotency)):
-            return _replay(receipt, new)
-        raise
+        with as_service_errors():
+            receipt = store.receipt(user=sender, key=idempotency.key) if idempotency else None
+        if receipt is None:
+            raise
+        return _replay(receipt, new)
 
 
 @as_service_errors()
@@ -62,11 +64,6 @@ def _send(
 
 def _request_hash(new: ToGroup | ToUser) -> str:
     return sha256(json.dumps(asdict(new), sort_keys=True).encode()).hexdigest()
-
-
-@as_service_errors()
-def _receipt(store: MessageStore, sender: User, idempotency: Idempotency) -> Receipt | None:
-    return store.receipt(user=sender, key=idempotency.key)
 
 
 def _replay(receipt: Receipt, new: ToGroup | ToUser) -> Sent:

@@ -168,7 +168,7 @@ class Database(Queries):
 
     def _run(self, path: str, values: Row | None) -> tuple[list[Row], int]:
         with self._connection(self._seconds) as connection:
-            return _Transaction(connection)._run(path, values)
+            return _Transaction(connection)._run(path, values)  # noqa: SLF001 - this module's own class
 
     @contextmanager
     def _connection(self, timeout: float) -> Iterator[psycopg.Connection[Row]]:
