@@ -44,10 +44,10 @@ class TestStreamedStoreOnEngine(StoreContract):
         assert contents.conversation(to_bert.group_uuid).last_message_at == tick_after(message.created_at)
         contents.check(to_carl.group_uuid, ["c1"])
 
-    def test_own_messages_keep_their_order_though_clock_and_state_go_back(
+    def test_own_messages_keep_their_order_when_clock_and_state_go_back(
         self, dynamodb_client: Any, table: str, contents: TableContents
     ) -> None:
-        times = (NOON + timedelta(seconds=each) for each in (0, 9, 5))
+        times = (NOON + timedelta(seconds=seconds) for seconds in (0, 9, 5))
         store = streamed_stores_on(dynamodb_client, table)(clock=lambda: next(times))
         group = store.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
         for text in ("two", "three"):
@@ -59,7 +59,7 @@ class TestStreamedStoreOnEngine(StoreContract):
     def test_conversation_that_was_dropped_with_its_table_is_forgotten(
         self, new_store: NewStore, contents: TableContents
     ) -> None:
-        """Here it is the function that finds out: the message alone has no condition that would."""
+        """The message alone has no condition on the state: the function reports the missing conversation."""
         store = new_store()
         group = store.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
         contents.clear()

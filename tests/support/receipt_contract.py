@@ -1,4 +1,4 @@
-"""What every engine must give to a send under an Idempotency-Key. Subclassed once per kind of engine."""
+"""The contract of sends under an Idempotency-Key. A subclass runs it on each engine and in each mode."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ ONCE = Idempotency("a key", "hash of the request")
 DAY = timedelta(days=1)
 
 
-def at(moment: timedelta) -> SteppingClock:
-    return SteppingClock(timedelta(0), at=NOON + moment)
+def stopped_clock(after_noon: timedelta) -> SteppingClock:
+    return SteppingClock(timedelta(0), at=NOON + after_noon)
 
 
 def send_once(store: MessageStore, sender: User, receiver: User) -> Message:
@@ -25,10 +25,10 @@ def send_once(store: MessageStore, sender: User, receiver: User) -> Message:
 
 
 class ReceiptContract:
-    """`new_store` and `contents` are fixtures of the subclass's module."""
+    """The subclass's module has the fixtures `new_store` and `contents`."""
 
     def test_first_message_and_its_receipt_are_one_write(self, new_store: NewStore, contents: TableContents) -> None:
-        store = new_store(clock=at(timedelta(0)))
+        store = new_store(clock=stopped_clock(timedelta(0)))
         message = send_once(store, ANNA, BERT)
 
         [stored] = contents.partition(f"IDEM#{ANNA.uuid}#a key")
@@ -43,7 +43,7 @@ class ReceiptContract:
         contents.check(message.group_uuid, ["once"])
 
     @pytest.mark.parametrize("by_user", [True, False])
-    def test_second_send_writes_nothing_and_names_the_first_in_any_process(
+    def test_second_send_writes_nothing_and_gets_the_receipt_in_any_process(
         self, new_store: NewStore, contents: TableContents, by_user: bool
     ) -> None:
         group = new_store().send_to_user(sender=BERT, receiver=ANNA, text="before").group_uuid
@@ -63,7 +63,9 @@ class ReceiptContract:
             assert error.value.receipt.answer == first
         assert contents.items() == before
 
-    def test_stale_memory_and_a_receipt_end_in_the_receipt(self, new_store: NewStore, contents: TableContents) -> None:
+    def test_second_send_with_a_stale_state_gets_the_receipt(
+        self, new_store: NewStore, contents: TableContents
+    ) -> None:
         here, elsewhere = new_store(), new_store()
         group = here.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
         first = elsewhere.send(group_uuid=group, sender=ANNA, text="once", idempotency=ONCE)
@@ -74,7 +76,7 @@ class ReceiptContract:
         assert error.value.receipt.answer == first
         contents.check(group, ["one", "once", "three"])
 
-    def test_first_messages_that_race_under_one_key_are_one(
+    def test_first_messages_at_once_under_one_key_are_one(
         self, new_store: NewStore, contents: TableContents, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         late = new_store()
@@ -87,19 +89,19 @@ class ReceiptContract:
 
     def test_key_belongs_to_its_sender(self, new_store: NewStore, contents: TableContents) -> None:
         store = new_store()
-        sent = [send_once(store, sender, BERT) for sender in (ANNA, CARL)]
+        messages = [send_once(store, sender, BERT) for sender in (ANNA, CARL)]
 
-        found = [store.receipt(user=user, key=ONCE.key) is not None for user in (ANNA, CARL, BERT)]
-        assert found == [True, True, False]
-        for message in sent:
+        has_receipt = [store.receipt(user=user, key=ONCE.key) is not None for user in (ANNA, CARL, BERT)]
+        assert has_receipt == [True, True, False]
+        for message in messages:
             contents.check(message.group_uuid, ["once"])
 
     @pytest.mark.parametrize(("later", "counts"), [(DAY - timedelta(seconds=1), True), (DAY, False)])
-    def test_receipt_counts_for_a_day_whether_or_not_it_was_removed(
+    def test_receipt_counts_for_a_day(
         self, new_store: NewStore, contents: TableContents, later: timedelta, counts: bool
     ) -> None:
-        first = send_once(new_store(clock=at(timedelta(0))), ANNA, BERT)
-        store = new_store(clock=at(later))
+        first = send_once(new_store(clock=stopped_clock(timedelta(0))), ANNA, BERT)
+        store = new_store(clock=stopped_clock(later))
 
         assert (store.receipt(user=ANNA, key=ONCE.key) is not None) == counts
         if counts:
@@ -120,11 +122,11 @@ class ReceiptContract:
         assert receipt.answer == message
         contents.check(group, ["one", "two", "three"])
 
-    def test_index_holds_no_receipt(self, new_store: NewStore, contents: TableContents) -> None:
+    def test_index_holds_inbox_rows_alone(self, new_store: NewStore, contents: TableContents) -> None:
         send_once(new_store(), ANNA, BERT)
         assert {item["pk"]["S"] for item in contents.indexed()} == {f"GRP#{ANNA.uuid}", f"GRP#{BERT.uuid}"}
 
-    def test_any_printable_key_survives(self, new_store: NewStore) -> None:
+    def test_any_printable_key_is_stored_as_it_is(self, new_store: NewStore) -> None:
         store = new_store()
         for key in ("#", " ", "a#b#c", '"', "\\", "~" * 255):
             store.send_to_user(sender=ANNA, receiver=BERT, text=key, idempotency=Idempotency(key, "hash"))

@@ -1,10 +1,10 @@
-"""Stores for the tests, each with a memory of its own as another process would have it, and a look into their table."""
+"""Stores for the tests, each with its own caches like a process, and the contents of their table."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from lib.ddb import keys
 from lib.ddb.cursors import CursorSigner
@@ -20,10 +20,11 @@ CARL = User("33333333-0000-4000-8000-000000000003", "carl", "Carl")
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 NewStore = Callable[..., MessageStore]
+S = TypeVar("S", bound=MessageStore)
 
 
 class SteppingClock:
-    """Starts at noon and goes on by `step` at each look; a step of zero stands still, a negative one goes back."""
+    """Starts at `at` and moves on by `step` at each call; with a step of zero it stands still."""
 
     def __init__(self, step: timedelta = timedelta(seconds=1), *, at: datetime = NOON) -> None:
         self._step = step
@@ -35,7 +36,7 @@ class SteppingClock:
 
 
 class TableContents:
-    """Everything in a table, read past the store."""
+    """The items of a table, read without the store."""
 
     def __init__(self, client: Any, table: str) -> None:
         self._client = client
@@ -53,21 +54,16 @@ class TableContents:
         self.remove(*({"pk": item["pk"], "sk": item["sk"]} for item in self.items()))
 
     def items(self) -> list[Item]:
-        pages = self._client.get_paginator("scan").paginate(TableName=self._table, ConsistentRead=True)
-        return [item for page in pages for item in page["Items"]]
+        return self._pages("scan", ConsistentRead=True)
 
     def indexed(self) -> list[Item]:
-        pages = self._client.get_paginator("scan").paginate(TableName=self._table, IndexName="message-group-sk-index")
-        return [item for page in pages for item in page["Items"]]
+        return self._pages("scan", IndexName="message-group-sk-index")
 
     def partition(self, pk: str) -> list[Item]:
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._table,
-            KeyConditionExpression="pk = :pk",
-            ExpressionAttributeValues={":pk": {"S": pk}},
-            ConsistentRead=True,
+        values = {":pk": {"S": pk}}
+        return self._pages(
+            "query", KeyConditionExpression="pk = :pk", ExpressionAttributeValues=values, ConsistentRead=True
         )
-        return [item for page in pages for item in page["Items"]]
 
     def messages(self, group_uuid: str) -> list[Message]:
         return [Message.from_item(item, group_uuid=group_uuid) for item in self.partition(keys.message_pk(group_uuid))]
@@ -76,11 +72,11 @@ class TableContents:
         return [InboxRow.from_item(item) for item in self.partition(keys.inbox_pk(user.uuid))]
 
     def conversation(self, group_uuid: str) -> Conversation:
-        answer = self._client.get_item(TableName=self._table, Key=conversation_key(group_uuid), ConsistentRead=True)
-        return Conversation.from_item(answer["Item"], group_uuid=group_uuid)
+        response = self._client.get_item(TableName=self._table, Key=conversation_key(group_uuid), ConsistentRead=True)
+        return Conversation.from_item(response["Item"], group_uuid=group_uuid)
 
     def check(self, group_uuid: str, texts: Iterable[str]) -> None:
-        """The invariants of a conversation that holds exactly these messages, in any order."""
+        """Assert the invariants of a conversation that holds exactly these messages, in any order."""
         messages = self.messages(group_uuid)
         assert sorted(message.text for message in messages) == sorted(texts)
         assert [message.seq for message in messages] == list(range(1, len(messages) + 1))
@@ -97,32 +93,35 @@ class TableContents:
             assert shown == [(last.text, last.created_at, last.seq, last.sender.uuid)]
             assert rows[0].read_seq == state.members[owner_uuid].read_seq
 
+    def _pages(self, operation: str, **arguments: Any) -> list[Item]:
+        pages = self._client.get_paginator(operation).paginate(TableName=self._table, **arguments)
+        return [item for page in pages for item in page["Items"]]
+
     def _write(self, requests: list[Item]) -> None:
         for start in range(0, len(requests), 25):
-            answer = self._client.batch_write_item(RequestItems={self._table: requests[start : start + 25]})
-            assert not answer.get("UnprocessedItems")
+            response = self._client.batch_write_item(RequestItems={self._table: requests[start : start + 25]})
+            assert not response.get("UnprocessedItems")
 
 
-def stores_on(client: Any, table: str) -> NewStore:
-    """Makes stores on one table; each remembers nothing at first."""
+def stores_on(client: Any, table: str, store_class: Callable[..., S] = MessageStore) -> Callable[..., S]:  # type: ignore[assignment]
+    """Makes stores on one table, each with empty caches."""
 
-    def make(**options: Any) -> MessageStore:
-        return MessageStore(Table(client, table), CursorSigner("a secret of the tests"), **options)
+    def make(**options: Any) -> S:
+        return store_class(Table(client, table), CursorSigner("a secret of the tests"), **options)
 
     return make
 
 
 def positions_of(store: MessageStore) -> ReadPositions:
-    """The positions of read beside a store, with the same memory, as in one process."""
+    """The read positions of a store's table, with the same caches, as in one process."""
     return ReadPositions(store._table, store.conversations)
 
 
 def all_pages(list_page: Callable[[str | None], Any]) -> list[Any]:
-    """The pages of a list put together."""
-    found, cursor = [], None
-    while True:
-        page = list_page(cursor)
-        found += page.items
-        cursor = page.next_cursor
-        if cursor is None:
-            return found
+    """The items of all pages of a list."""
+    page = list_page(None)
+    items = [*page.items]
+    while page.next_cursor is not None:
+        page = list_page(page.next_cursor)
+        items += page.items
+    return items

@@ -1,4 +1,4 @@
-"""Stream mode in the tests: stores that do the work of the function at once, the function, and its batches."""
+"""Stream mode in the tests: stores, some of which do pattern D themselves, and the batches of the function."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ import pytest
 from botocore.config import Config
 
 from lib.config import ROOT
-from lib.ddb.cursors import CursorSigner
 from lib.ddb.items import Item, Message
 from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.store import StreamedMessageStore
-from lib.ddb.table import Table
 from lib.users.directory import User
-from tests.support.stores import NewStore, TableContents
+from tests.support.stores import NewStore, TableContents, stores_on
 
 Handler = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -37,19 +35,17 @@ class SettledStore(StreamedMessageStore):
 
 
 def settled_stores_on(client: Any, table: str) -> NewStore:
-    """Makes such stores on one table; each has an empty cache."""
-    return lambda **options: SettledStore(Table(client, table), CursorSigner("a secret of the tests"), **options)
+    """Makes such stores on one table, each with empty caches."""
+    return stores_on(client, table, SettledStore)
 
 
 def streamed_stores_on(client: Any, table: str) -> Callable[..., StreamedMessageStore]:
-    """Makes stores in stream mode, whose messages wait for the function."""
-    return lambda **options: StreamedMessageStore(
-        Table(client, table), CursorSigner("a secret of the tests"), **options
-    )
+    """Makes stores in stream mode on one table; their messages wait for the function."""
+    return stores_on(client, table, StreamedMessageStore)
 
 
 def load_handler(name: str) -> ModuleType:
-    """The module of a function as in a new process of Lambda. Every function has a file `handler.py`."""
+    """Load a function's `handler.py` as a new process of Lambda does."""
     spec = importlib.util.spec_from_file_location(f"{name}_handler", ROOT / "aws/lambdas" / name / "handler.py")
     assert spec
     assert spec.loader
@@ -98,7 +94,7 @@ def record(item: Item, event: str = "INSERT") -> dict[str, Any]:
 
 
 def event(*items: Item) -> dict[str, Any]:
-    """A batch in which these items are new."""
+    """A batch of records of new items."""
     return {"Records": [record(item) for item in items]}
 
 
@@ -108,7 +104,7 @@ def failures(response: dict[str, Any]) -> list[str]:
 
 
 def numbers(records: Iterable[dict[str, Any]]) -> list[str]:
-    return [change["dynamodb"]["SequenceNumber"] for change in records]
+    return [record["dynamodb"]["SequenceNumber"] for record in records]
 
 
 def stream_records(client: Any, table: str) -> list[dict[str, Any]]:
@@ -120,8 +116,8 @@ def stream_records(client: Any, table: str) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
     with closing(streams):
         for shard in streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
-            oldest = {"StreamArn": arn, "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
-            iterator = streams.get_shard_iterator(**oldest)["ShardIterator"]
+            start = {"StreamArn": arn, "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
+            iterator = streams.get_shard_iterator(**start)["ShardIterator"]
             while iterator:
                 response = streams.get_records(ShardIterator=iterator)
                 records += response["Records"]
