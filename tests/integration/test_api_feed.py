@@ -16,7 +16,7 @@ from tests.support.lists import INBOX, conversation, feed_cursor, links, moved, 
 api = pytest.fixture(scope="module")(run_api)
 
 
-def test_a_feed_gives_each_move_since_the_list_once(api: Api) -> None:
+def test_feed_returns_each_move_since_the_list_once(api: Api) -> None:
     anna, bert = api.couple()
     carl = api.sign_up("carl")
     anna.write("before", to=bert)
@@ -37,7 +37,7 @@ def test_a_feed_gives_each_move_since_the_list_once(api: Api) -> None:
     assert texts(moved(anna, since)) == ["to anna", "back"], "a cursor can be used again"
 
 
-def test_the_messages_of_a_conversation_start_a_feed_of_all(api: Api) -> None:
+def test_feed_of_a_message_list_covers_all_conversations(api: Api) -> None:
     anna, bert = api.couple()
     group = bert.write("hello", to=anna)["message_group_uuid"]
     since = feed_cursor(anna, f"/api/messages/{group}")
@@ -47,43 +47,49 @@ def test_the_messages_of_a_conversation_start_a_feed_of_all(api: Api) -> None:
     assert texts(moved(anna, since)) == ["I am carl", "again"]
 
 
-def test_links_lead_through_a_feed_and_its_cursor_goes_on(api: Api) -> None:
+def test_links_lead_through_a_feed_and_its_cursor_continues_it(api: Api) -> None:
     anna = api.sign_up("anna")
     since = feed_cursor(anna)
     for number in range(5):
         api.sign_up("other").write(f"{number}", to=anna)
-    answers = list(walk(anna, f"{INBOX}?since={since}&limit=2"))
-    assert [texts(answer) for answer in answers] == [["0", "1"], ["2", "3"], ["4"]]
-    for answer in answers[:-1]:
-        query = parse_qs(urlsplit(links(answer)["next"]).query)
-        assert query == {"since": [answer.headers["Feed-Cursor"]], "limit": ["2"]}
-    assert texts(moved(anna, answers[0].headers["Feed-Cursor"])) == ["2", "3", "4"]
-    assert texts(moved(anna, answers[-1].headers["Feed-Cursor"])) == []
+    pages = list(walk(anna, f"{INBOX}?since={since}&limit=2"))
+    assert [texts(page) for page in pages] == [["0", "1"], ["2", "3"], ["4"]]
+    for page in pages[:-1]:
+        query = parse_qs(urlsplit(links(page)["next"]).query)
+        assert query == {"since": [page.headers["Feed-Cursor"]], "limit": ["2"]}
+    assert texts(moved(anna, pages[0].headers["Feed-Cursor"])) == ["2", "3", "4"]
+    assert texts(moved(anna, pages[-1].headers["Feed-Cursor"])) == []
 
 
-@pytest.mark.parametrize(("seconds", "found"), [(1, []), (3600, ["committed late"])])
-def test_a_feed_looks_back_for_as_long_as_the_deployment_says(api: Api, seconds: int, found: list[str]) -> None:
+@pytest.mark.parametrize(("seconds", "late_rows"), [(1, []), (3600, ["committed late"])])
+def test_feed_window_is_a_setting(api: Api, seconds: int, late_rows: list[str]) -> None:
     anna, bert = api.couple()
     bert.write("hello", to=anna)
     with api.variant(feed_window_seconds=seconds) as variant:
         reader = variant.sign_in(anna.user)
         since = feed_cursor(reader)
-        at = to_timestamp(now() - timedelta(seconds=60))
-        late = InboxRow(anna.user.uuid, at, str(uuid.uuid4()), "committed late", bert.user, 1, 0, bert.user.uuid)
+        past = to_timestamp(now() - timedelta(seconds=60))
+        late = InboxRow(
+            anna.user.uuid, past, str(uuid.uuid4()), "committed late", bert.user, 1, 0, bert.user.uuid
+        )
         api.dynamodb.put_item(TableName=api.settings.ddb_table, Item=late.to_item())
         first = moved(reader, since)
-        assert texts(first) == found
+        assert texts(first) == late_rows
         assert texts(moved(reader, first.headers["Feed-Cursor"])) == []
 
 
-def test_every_first_page_has_a_feed_cursor_and_a_page_by_cursor_has_none(api: Api) -> None:
+def test_first_page_of_a_list_has_a_feed_cursor_and_a_page_by_cursor_has_none(api: Api) -> None:
     anna, path, sent = conversation(api, 3)
-    at = sent[1]["created_at"]
-    for query in ({}, {"before": at}, {"after": at}, {"around": at}):
-        assert texts(moved(anna, feed_cursor(anna, path, limit=1, **query))) in ([], ["2"])
-    for other in (api.sign_up(), api.sign_up()):
-        anna.write("hello", to=other)
+    anna.write("hello", to=api.sign_up())
     for url in (path, INBOX):
         first = visit(anna, f"{url}?limit=1")
         assert "Feed-Cursor" in first.headers
         assert "Feed-Cursor" not in visit(anna, links(first)["next"]).headers
+    middle = sent[1]["created_at"]
+    queries: list[dict[str, str]] = [{}, {"before": middle}, {"after": middle}, {"around": middle}]
+    cursors = [feed_cursor(anna, path, limit=1, **query) for query in queries]
+    api.sign_up("carl").write("from carl", to=anna)
+    for cursor in cursors:
+        page = moved(anna, cursor)
+        assert texts(page)[-1] == "from carl"
+        assert texts(moved(anna, page.headers["Feed-Cursor"])) == []

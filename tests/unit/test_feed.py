@@ -1,21 +1,18 @@
-"""The feed, case by case: what is late, torn, ahead of the clock or too much, and whose cursor is taken."""
+"""The feed, case by case: rows that are late, torn, ahead of the clock, or more than a cursor can name."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
 import pytest
-from itsdangerous import URLSafeSerializer
 
 from lib.clock import to_timestamp
 from lib.ddb import feed, keys
 from lib.ddb.cursors import CursorSigner
-from lib.ddb.errors import CursorInvalid
 from lib.ddb.feed import FeedPosition
 from lib.ddb.items import Message
-from lib.ddb.store import MessageStore
 from tests.support.inbox_model import InboxModel
-from tests.support.stores import ANNA, BERT, CARL, NOON, NewStore, SteppingClock, all_pages
+from tests.support.stores import ANNA, BERT, NOON
 
 WINDOW = timedelta(seconds=10)
 HOUR, YEAR = 3600, 365 * 24 * 3600
@@ -23,7 +20,7 @@ PK = keys.inbox_pk(ANNA.uuid)
 
 
 class Reader:
-    """Anna's client, at a server whose clock is `ahead` seconds ahead."""
+    """Anna's client."""
 
     def __init__(self, inbox: InboxModel) -> None:
         self.inbox = inbox
@@ -31,7 +28,7 @@ class Reader:
         self.more = False
 
     def groups(self, *, limit: int = 100, ahead: float = 0) -> list[str]:
-        """The conversations that the next answer shows."""
+        """Read the feed at a server whose clock is `ahead` seconds ahead; return the conversations."""
         now = self.inbox.now + timedelta(seconds=ahead)
         rows, self.position, self.more = feed.read(
             self.inbox,  # type: ignore[arg-type]
@@ -49,13 +46,13 @@ def inbox() -> InboxModel:
     return InboxModel()
 
 
-def move_all(inbox: InboxModel, count: int, **how: float) -> None:
+def move_all(inbox: InboxModel, count: int, **options: float) -> None:
     for number in range(count):
         inbox.wait(0.001)
-        inbox.move(f"group {number}", **how)
+        inbox.move(f"group {number}", **options)
 
 
-def test_what_moved_is_given_once_the_oldest_first(inbox: InboxModel) -> None:
+def test_read_returns_each_move_once_oldest_first(inbox: InboxModel) -> None:
     inbox.move("a")
     reader = Reader(inbox)
     for group in ("b", "c", "b"):
@@ -64,7 +61,7 @@ def test_what_moved_is_given_once_the_oldest_first(inbox: InboxModel) -> None:
     assert [reader.groups(), reader.groups()] == [["c", "b"], []]
 
 
-def test_a_row_that_appears_below_one_that_was_given_is_given(inbox: InboxModel) -> None:
+def test_row_that_appears_below_a_returned_one_is_returned(inbox: InboxModel) -> None:
     inbox.move("a")
     inbox.wait(60)
     reader = Reader(inbox)
@@ -76,7 +73,7 @@ def test_a_row_that_appears_below_one_that_was_given_is_given(inbox: InboxModel)
     assert [reader.groups(), reader.groups()] == [["late"], []]
 
 
-def test_a_row_of_a_clock_far_ahead_is_given_and_hides_nothing(inbox: InboxModel) -> None:
+def test_row_of_a_clock_far_ahead_is_returned_and_hides_nothing(inbox: InboxModel) -> None:
     reader = Reader(inbox)
     inbox.move("ahead", skew=YEAR)
     assert reader.groups() == ["ahead"]
@@ -87,7 +84,7 @@ def test_a_row_of_a_clock_far_ahead_is_given_and_hides_nothing(inbox: InboxModel
     assert [reader.groups(), reader.groups()] == [["ahead"], []]
 
 
-def test_nothing_is_too_late_for_an_inbox_at_rest(inbox: InboxModel) -> None:
+def test_quiet_inbox_misses_no_late_row(inbox: InboxModel) -> None:
     inbox.move("a")
     inbox.wait(1)
     reader = Reader(inbox)
@@ -96,7 +93,7 @@ def test_nothing_is_too_late_for_an_inbox_at_rest(inbox: InboxModel) -> None:
     assert reader.groups() == ["late"]
 
 
-def test_a_reader_whose_clock_is_far_ahead_hides_nothing_that_comes_after(inbox: InboxModel) -> None:
+def test_reader_whose_clock_is_far_ahead_misses_no_later_row(inbox: InboxModel) -> None:
     inbox.move("a")
     reader = Reader(inbox)
     assert reader.groups(ahead=YEAR) == []
@@ -105,7 +102,7 @@ def test_a_reader_whose_clock_is_far_ahead_hides_nothing_that_comes_after(inbox:
     assert reader.groups() == ["b"]
 
 
-def test_a_row_at_two_places_is_given_at_the_later(inbox: InboxModel) -> None:
+def test_row_at_two_places_is_returned_once_at_the_later(inbox: InboxModel) -> None:
     reader = Reader(inbox)
     inbox.move("a")
     inbox.wait(1)
@@ -117,7 +114,7 @@ def test_a_row_at_two_places_is_given_at_the_later(inbox: InboxModel) -> None:
     assert reader.groups() == []
 
 
-def test_a_row_at_neither_place_is_given_when_it_is_there(inbox: InboxModel) -> None:
+def test_row_at_neither_place_is_returned_when_it_appears(inbox: InboxModel) -> None:
     reader = Reader(inbox)
     inbox.move("a")
     inbox.wait(1)
@@ -127,7 +124,7 @@ def test_a_row_at_neither_place_is_given_when_it_is_there(inbox: InboxModel) -> 
     assert reader.groups() == ["a"]
 
 
-def test_a_place_that_was_left_is_not_given_after_the_new_one(inbox: InboxModel) -> None:
+def test_old_place_of_a_row_is_not_returned_after_the_new_one(inbox: InboxModel) -> None:
     inbox.move("a")
     inbox.wait(1)
     inbox.move("a", torn=5)
@@ -136,7 +133,7 @@ def test_a_place_that_was_left_is_not_given_after_the_new_one(inbox: InboxModel)
     assert reader.groups() == []
 
 
-def test_readings_of_an_inbox_at_rest_have_one_cursor(inbox: InboxModel) -> None:
+def test_quiet_inbox_keeps_its_cursor(inbox: InboxModel) -> None:
     move_all(inbox, 3)
     reader = Reader(inbox)
     positions = set()
@@ -148,7 +145,7 @@ def test_readings_of_an_inbox_at_rest_have_one_cursor(inbox: InboxModel) -> None
     assert positions == {FeedPosition(floor=inbox.rows()[-1].last_message_at)}
 
 
-def test_an_empty_inbox_has_everything_before_it(inbox: InboxModel) -> None:
+def test_cursor_of_an_empty_inbox_returns_any_row(inbox: InboxModel) -> None:
     reader = Reader(inbox)
     assert reader.groups() == []
     inbox.move("of a clock that is behind", skew=-HOUR)
@@ -156,7 +153,7 @@ def test_an_empty_inbox_has_everything_before_it(inbox: InboxModel) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
-def test_a_limit_cuts_the_reading_and_the_next_goes_on(inbox: InboxModel, limit: int) -> None:
+def test_limit_cuts_a_read_and_the_next_read_continues(inbox: InboxModel, limit: int) -> None:
     reader = Reader(inbox)
     move_all(inbox, 6)
     pages, more = [], True
@@ -167,7 +164,7 @@ def test_a_limit_cuts_the_reading_and_the_next_goes_on(inbox: InboxModel, limit:
     assert [group for page in pages for group in page] == [f"group {number}" for number in range(6)]
 
 
-def test_a_reading_is_one_query(inbox: InboxModel) -> None:
+def test_read_is_one_query(inbox: InboxModel) -> None:
     reader = Reader(inbox)
     move_all(inbox, 150)
     for readings in range(1, 5):
@@ -176,7 +173,7 @@ def test_a_reading_is_one_query(inbox: InboxModel) -> None:
     assert len(reader.position.hashes) == 150
 
 
-def test_a_query_that_is_cut_off_among_rows_that_were_given_is_gone_on_with() -> None:
+def test_read_continues_a_query_that_ends_among_known_rows() -> None:
     inbox = InboxModel(page_rows=7)
     reader = Reader(inbox)
     move_all(inbox, 20)
@@ -185,16 +182,15 @@ def test_a_query_that_is_cut_off_among_rows_that_were_given_is_gone_on_with() ->
     assert reader.groups() == ["one more"]
 
 
-def test_a_cursor_names_160_rows_and_the_window_of_a_faster_inbox_shrinks(inbox: InboxModel) -> None:
+def test_cursor_names_160_rows_and_the_window_of_a_busy_inbox_shrinks(inbox: InboxModel) -> None:
     reader = Reader(inbox)
     move_all(inbox, 300)
-    given = [reader.groups(), reader.groups(), reader.groups(), reader.groups()]
-    assert [len(groups) for groups in given] == [100, 100, 100, 0]
+    assert [len(reader.groups()) for _ in range(4)] == [100, 100, 100, 0]
     assert len(reader.position.hashes) == feed.MAX_HASHES == 160
     assert reader.position.floor == inbox.rows()[300 - 160 - 1].last_message_at
 
 
-def test_rows_ahead_of_the_clock_that_a_cursor_cannot_name_wait_until_they_are_due(inbox: InboxModel) -> None:
+def test_rows_ahead_of_the_clock_wait_if_the_cursor_has_no_room(inbox: InboxModel) -> None:
     reader = Reader(inbox)
     move_all(inbox, 300, skew=YEAR)
     assert [len(reader.groups()) for _ in range(4)] == [100, 60, 0, 0]
@@ -205,20 +201,19 @@ def test_rows_ahead_of_the_clock_that_a_cursor_cannot_name_wait_until_they_are_d
     assert reader.groups() + reader.groups() == [f"group {number}" for number in range(160, 300)]
 
 
-def test_the_longest_cursor_fits_a_request_line_and_twice_into_a_proxys_headers(inbox: InboxModel) -> None:
+def test_longest_cursor_fits_twice_into_a_proxys_headers(inbox: InboxModel) -> None:
     reader = Reader(inbox)
     move_all(inbox, 300, skew=YEAR)
     for _ in range(2):
         reader.groups()
     assert len(reader.position.hashes) == 160
-    cursor = CursorSigner("a secret of the tests").sign("feed", reader.position.to_payload(), pk=PK)
+    signer = CursorSigner("a secret of the tests")
+    cursor = signer.sign("feed", reader.position.to_payload(), pk=PK)
     assert 2 * len(cursor) < 3500  # Feed-Cursor and Link; nginx takes 4096 bytes of headers
-    assert FeedPosition.from_payload(CursorSigner("a secret of the tests").verify("feed", cursor, pk=PK)) == (
-        reader.position
-    )
+    assert FeedPosition.from_payload(signer.verify("feed", cursor, pk=PK)) == reader.position
 
 
-def test_who_was_shown_messages_knows_the_move_of_the_newest_alone(inbox: InboxModel) -> None:
+def test_page_of_messages_counts_as_the_move_of_its_newest_message(inbox: InboxModel) -> None:
     inbox.move("before the window")
     inbox.wait(60)
     for group in ("a", "shown"):
@@ -226,73 +221,8 @@ def test_who_was_shown_messages_knows_the_move_of_the_newest_alone(inbox: InboxM
         inbox.move(group)
     reader = Reader(inbox)
     newest = inbox.rows()[-1].last_message_at
-    shown = [Message("shown", at, "a uuid", "text", BERT, seq=2) for at in (newest, to_timestamp(NOON))]
+    shown = [Message("shown", time, "a uuid", "text", BERT, seq=2) for time in (newest, to_timestamp(NOON))]
     reader.position = feed.after_messages(shown, now=inbox.now, window=WINDOW)
     assert reader.groups() == ["a"]
     inbox.move("shown")
     assert reader.groups() == ["shown"]
-
-
-def feed_cursor(store: MessageStore) -> str:
-    cursor = store.list_inbox(user_uuid=ANNA.uuid, limit=20).feed_cursor
-    assert cursor
-    return cursor
-
-
-def test_every_list_starts_a_feed_and_the_feed_goes_on(new_store: NewStore) -> None:
-    store = new_store(clock=SteppingClock(timedelta(seconds=60)))
-    group = store.send_to_user(sender=ANNA, receiver=BERT, text="1").group_uuid
-    starts = [
-        feed_cursor(store),
-        store.list_messages(group_uuid=group, user=ANNA, limit=1).feed_cursor,
-        store.list_messages(group_uuid=group, user=ANNA, limit=1, before="2999").feed_cursor,
-        store.list_messages(group_uuid=group, user=ANNA, limit=1, after="1999").feed_cursor,
-        store.list_messages(group_uuid=group, user=ANNA, limit=1, around="2026-01-02").feed_cursor,
-    ]
-    store.send_to_user(sender=CARL, receiver=ANNA, text="hello")
-    for since in starts:
-        assert since
-        page = store.list_moved(user_uuid=ANNA.uuid, limit=20, since=since)
-        assert [row.other for row in page.items] == [CARL]
-        assert page.next is None
-        assert page.feed_cursor
-        assert store.list_moved(user_uuid=ANNA.uuid, limit=20, since=page.feed_cursor).items == []
-
-
-def test_a_page_that_a_cursor_asked_for_starts_no_feed(new_store: NewStore) -> None:
-    store = new_store()
-    for receiver in (BERT, CARL):
-        store.send_to_user(sender=ANNA, receiver=receiver, text="hello")
-    cursor = store.list_inbox(user_uuid=ANNA.uuid, limit=1).next_cursor
-    assert store.list_inbox(user_uuid=ANNA.uuid, limit=1, cursor=cursor).feed_cursor is None
-
-
-def test_the_pages_of_a_feed_put_together_are_what_moved(new_store: NewStore) -> None:
-    store = new_store(clock=SteppingClock(timedelta(seconds=3)))
-    since = feed_cursor(store)
-    store.send_to_user(sender=ANNA, receiver=BERT, text="hello")
-    store.send_to_user(sender=CARL, receiver=ANNA, text="hello")
-    pages = []
-    while since:
-        page = store.list_moved(user_uuid=ANNA.uuid, limit=1, since=since)
-        pages.append([row.other.handle for row in page.items])
-        since = page.next["since"] if page.next else ""
-    assert pages == [["bert"], ["carl"]]
-    assert len(all_pages(lambda cursor: store.list_inbox(user_uuid=ANNA.uuid, limit=1, cursor=cursor))) == 2
-
-
-def test_a_feed_cursor_that_is_not_ones_own_is_refused(new_store: NewStore) -> None:
-    store = new_store()
-    store.send_to_user(sender=ANNA, receiver=BERT, text="hello")
-    store.send_to_user(sender=ANNA, receiver=CARL, text="hello")
-    cursor = feed_cursor(store)
-    page_cursor = store.list_inbox(user_uuid=ANNA.uuid, limit=1).next_cursor
-    forged = str(URLSafeSerializer("a guess", salt=f"feed {PK}").dumps(["", ""]))
-    altered = (f"A{cursor[1:]}", cursor[:-1], cursor.swapcase(), cursor.partition(".")[0], f"{cursor}.x", "", "x", "é")
-    for wrong in (page_cursor, forged, *altered):
-        with pytest.raises(CursorInvalid):
-            store.list_moved(user_uuid=ANNA.uuid, limit=1, since=str(wrong))
-    with pytest.raises(CursorInvalid):
-        store.list_moved(user_uuid=BERT.uuid, limit=1, since=cursor)
-    with pytest.raises(CursorInvalid):
-        store.list_inbox(user_uuid=ANNA.uuid, limit=1, cursor=cursor)

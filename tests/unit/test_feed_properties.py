@@ -1,4 +1,4 @@
-"""Properties of the feed: along a chain of cursors no move is missed and none is given twice."""
+"""Properties of the feed: a chain of cursors misses no move and returns none twice."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from tests.support.inbox_model import InboxModel, Move
 from tests.support.stores import ANNA
 
 WINDOW = timedelta(seconds=10)
-WRITERS_SKEW, READERS_SKEW, LATE, YEAR = 3, 2, 5, 365 * 24 * 3600  # together, but for the year, the window
+WRITERS_SKEW, READERS_SKEW, LATE, YEAR = 3, 2, 5, 365 * 24 * 3600  # the first three add up to the window
 PK = keys.inbox_pk(ANNA.uuid)
 
 Step = Callable[["Chain"], None]
 
 
 class Chain:
-    """Readers that hand one cursor on, and check each answer against the model."""
+    """Reads with a chain of cursors; checks each page against the model."""
 
     def __init__(self, inbox: InboxModel) -> None:
         self.inbox = inbox
         self.seen_at_first = {(row.group_uuid, row.last_message_at) for row in inbox.rows()}
-        self.given: set[Move] = set()
+        self.returned: set[Move] = set()
         self.position = FeedPosition("")
 
     def start(self, *, shown: int) -> None:
         """A first list, which shows the newest rows."""
         rows = self.inbox.rows()[::-1][:shown]
-        self.given = {(row.group_uuid, row.last_message_at) for row in rows}
+        self.returned = {(row.group_uuid, row.last_message_at) for row in rows}
         self.position = feed.after_inbox(rows, now=self.inbox.now, window=WINDOW)
 
     def read(self, *, skew: float, limit: int) -> bool:
-        """One answer of a reader whose clock is `skew` seconds ahead; whether there are more."""
+        """Read a page at a server whose clock is `skew` seconds ahead; return whether there are more."""
         now = self.inbox.now + timedelta(seconds=skew)
         rows, position, more = feed.read(self.inbox, PK, self.position, limit=limit, now=now, window=WINDOW)  # type: ignore[arg-type]
         self.position = FeedPosition.from_payload(position.to_payload())
@@ -48,17 +48,17 @@ class Chain:
         assert len(position.hashes) <= feed.MAX_HASHES
         assert moves == sorted(moves, key=lambda move: move[1])
         assert len({group for group, _ in moves}) == len(moves), "a torn conversation"
-        assert not self.given.intersection(moves), "given twice"
-        self.given.update(moves)
+        assert not self.returned.intersection(moves), "returned twice"
+        self.returned.update(moves)
         return more
 
     def missed(self, *, keys_up_to: str = "9") -> set[Move]:
-        missing = self.inbox.current() - self.given - self.seen_at_first
+        missing = self.inbox.current() - self.returned - self.seen_at_first
         return {(group, key) for group, key in missing if key <= keys_up_to}
 
     def read_to_the_end(self) -> None:
         for pages in count():
-            assert pages <= 100, "no end"
+            assert pages <= 100, "the feed does not end"
             if not self.read(skew=0, limit=3):
                 return
 
@@ -108,7 +108,7 @@ reads = st.builds(read, st.sampled_from([-READERS_SKEW, 0, READERS_SKEW]), st.in
     steps=st.lists(st.one_of(moves, moves, waits, reads), min_size=15, max_size=40),
     page_rows=st.integers(1, 8),
 )
-def test_no_move_is_missed_and_none_given_twice(
+def test_no_move_is_missed_and_none_is_returned_twice(
     before: list[Step], shown: int, steps: list[Step], page_rows: int
 ) -> None:
     inbox = InboxModel(page_rows=page_rows)
