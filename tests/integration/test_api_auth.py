@@ -1,4 +1,4 @@
-"""Authentication over HTTP: each refusal and its challenge, and users that come and go."""
+"""Authentication over HTTP: each refusal with its challenge, removed users, and the short profile."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ api = pytest.fixture(scope="module")(run_api)
         ("Bearer " + "x" * 8000, "token_invalid", "invalid_token"),
     ],
 )
-def test_a_bad_header_is_challenged(api: Api, authorization: str, code: str, error: str) -> None:
+def test_bad_header_is_challenged(api: Api, authorization: str, code: str, error: str) -> None:
     assert_challenged(api, authorization, code, error)
 
 
 @pytest.mark.parametrize(("claims", "code"), [({"exp": 1}, "token_expired"), ({"token_use": "id"}, "token_invalid")])
-def test_a_bad_token_of_a_user_is_challenged(api: Api, claims: dict[str, Any], code: str) -> None:
+def test_bad_token_of_a_user_is_challenged(api: Api, claims: dict[str, Any], code: str) -> None:
     authorization = api.issuer.authorization(f"sub-{api.sign_up().user.uuid}", **claims)
     assert_challenged(api, authorization, code, "invalid_token")
 
@@ -43,13 +43,13 @@ def assert_challenged(api: Api, authorization: str, code: str, error: str) -> No
 
 
 @pytest.mark.parametrize("sub", ["unknown", "a\0b", "\ud7ff", "x" * 300])
-def test_a_valid_token_without_a_user_is_forbidden(api: Api, sub: str) -> None:
+def test_valid_token_without_a_user_is_forbidden(api: Api, sub: str) -> None:
     response = api.app.test_client().get(INBOX, headers={"Authorization": api.issuer.authorization(sub)})
     assert refused(response) == (403, ["user_not_found"])
     assert "WWW-Authenticate" not in response.headers
 
 
-def test_a_removed_user_stays_for_a_minute_and_comes_back_at_once(api: Api) -> None:
+def test_removed_user_stays_for_a_minute_and_a_new_one_is_visible_at_once(api: Api) -> None:
     now = time.monotonic()
     with api.variant() as fresh, psycopg.connect(api.settings.database_url, autocommit=True) as connection:
         adapters = fresh.app.extensions["dependencies"]
@@ -67,19 +67,19 @@ def test_a_removed_user_stays_for_a_minute_and_comes_back_at_once(api: Api) -> N
         assert anna.inbox() == []
 
 
-def test_without_the_pools_keys_nothing_is_decided(api: Api) -> None:
+def test_missing_keys_of_the_pool_are_a_503(api: Api) -> None:
     with api.variant(cognito_jwks_url="http://127.0.0.1:1/jwks.json") as cut_off:
         response = cut_off.sign_up().get(INBOX)
     assert refused(response) == (503, ["identity_provider_unavailable"])
     assert response.headers["Retry-After"] == "1"
 
 
-def test_the_short_profile_needs_no_token(api: Api) -> None:
+def test_short_profile_needs_no_token(api: Api) -> None:
     anna = api.sign_up("anna")
     response = api.app.test_client().get(f"/api/users/@{anna.user.handle}/short")
     assert ok(response) == {"uuid": anna.user.uuid, "handle": anna.user.handle, "display_name": "Anna"}
 
 
 @pytest.mark.parametrize("handle", ["nobody", "%00", "%ed%a0%80", "%ff", "x" * 9000, "%25", "@", "' OR 1=1"])
-def test_a_handle_of_no_user_is_not_found(api: Api, handle: str) -> None:
+def test_handle_of_no_user_is_not_found(api: Api, handle: str) -> None:
     assert refused(api.app.test_client().get(f"/api/users/@{handle}/short")) == (404, ["user_not_found"])

@@ -69,9 +69,7 @@ def test_feed_window_is_a_setting(api: Api, seconds: int, late_rows: list[str]) 
         reader = variant.sign_in(anna.user)
         since = feed_cursor(reader)
         past = to_timestamp(now() - timedelta(seconds=60))
-        late = InboxRow(
-            anna.user.uuid, past, str(uuid.uuid4()), "committed late", bert.user, 1, 0, bert.user.uuid
-        )
+        late = InboxRow(anna.user.uuid, past, str(uuid.uuid4()), "committed late", bert.user, 1, 0, bert.user.uuid)
         api.dynamodb.put_item(TableName=api.settings.ddb_table, Item=late.to_item())
         first = moved(reader, since)
         assert texts(first) == late_rows

@@ -1,4 +1,4 @@
-"""The first request of a newcomer, who signed up and has no row: it makes a user, or its refusal says why not."""
+"""The first request of a newcomer, who signed up and has no row: the API creates the row or refuses with a code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import time
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -27,14 +26,14 @@ api = pytest.fixture(scope="module")(run_api)
 
 @pytest.fixture(autouse=True)
 def pool_as_before(api: Api) -> Iterator[None]:
-    """What a test does to the pool is undone after it."""
+    """Undo what a test changed in the pool."""
     yield
     api.issuer.refusal = None
     api.issuer.answering.set()
 
 
 def sign_up(api: Api, **attributes: str) -> str:
-    """The `sub` of somebody whom Cognito alone knows."""
+    """Sign up a user with Cognito alone; return their `sub`."""
     sub = str(uuid.uuid4())
     handle = f"new-{sub[:8]}"
     own = {"preferred_username": handle, "name": "New", "email": f"{handle}@example.com", "email_verified": "true"}
@@ -57,21 +56,21 @@ def row_of(api: Api, sub: str) -> tuple[Any, ...] | None:
 
 
 @contextmanager
-def at(api: Api, clock: FrozenTime) -> Iterator[Api]:
-    """The application with a clock for its refusals."""
+def with_clock(api: Api, clock: FrozenTime) -> Iterator[Api]:
+    """The application with a clock for its cache of refusals."""
     with api.variant() as other:
-        backend = other.app.extensions["dependencies"]
-        newcomers = Newcomers(backend.newcomers._read_attributes, backend.users, timer=clock.monotonic)
-        other.app.extensions["dependencies"] = replace(backend, newcomers=newcomers)
+        adapters = other.app.extensions["dependencies"]
+        newcomers = Newcomers(adapters.newcomers._read_attributes, adapters.users, timer=clock.monotonic)
+        other.app.extensions["dependencies"] = replace(adapters, newcomers=newcomers)
         yield other
 
 
-def test_the_first_request_makes_a_user_and_is_answered(api: Api) -> None:
+def test_first_request_creates_the_user(api: Api) -> None:
     sub, anna = sign_up(api, name="Nora New"), api.sign_up("anna")
     handle = f"new-{sub[:8]}"
     sent = api.app.test_client().post(
         "/api/messages",
-        headers={"Authorization": api.issuer.authorization(sub)},
+        headers={"Authorization": api.issuer.authorization(sub, scope="openid aws.cognito.signin.user.admin email")},
         json={"handle": anna.user.handle, "message": "Hello!"},
     )
     assert ok(sent)["handle"] == anna.inbox()[0]["handle"] == handle
@@ -80,14 +79,7 @@ def test_the_first_request_makes_a_user_and_is_answered(api: Api) -> None:
     assert (api.issuer.asked[sub], api.issuer.asked[f"sub-{anna.user.uuid}"]) == (1, 0)
 
 
-def test_first_requests_at_once_make_one_user(api: Api) -> None:
-    sub = sign_up(api)
-    with ThreadPoolExecutor(6) as threads:
-        answers = list(threads.map(lambda _: get(api, sub).status_code, range(6)))
-    assert answers == [200] * 6
-
-
-def test_a_row_that_waits_for_its_user_is_theirs_with_a_verified_email(api: Api) -> None:
+def test_row_without_a_cognito_id_needs_a_verified_email(api: Api) -> None:
     with psycopg.connect(api.settings.database_url) as connection:
         connection.execute(
             "INSERT INTO users (handle, display_name, email) VALUES ('waiting', 'Old', 'waiting@example.com')"
@@ -99,7 +91,7 @@ def test_a_row_that_waits_for_its_user_is_theirs_with_a_verified_email(api: Api)
     assert row_of(api, owner) == ("waiting", "Old", "waiting@example.com")
 
 
-def test_a_taken_handle_is_refused(api: Api) -> None:
+def test_taken_handle_is_refused(api: Api) -> None:
     anna = api.sign_up("anna")
     sub = sign_up(api, preferred_username=anna.user.handle)
     response = get(api, sub)
@@ -108,28 +100,24 @@ def test_a_taken_handle_is_refused(api: Api) -> None:
     assert row_of(api, sub) is None
 
 
-def test_a_user_without_a_handle_gets_no_row(api: Api) -> None:
+def test_user_without_a_handle_gets_no_row(api: Api) -> None:
     sub = sign_up(api, preferred_username="")
     assert refused(get(api, sub)) == (403, ["user_not_found"])
     assert row_of(api, sub) is None
 
 
 @pytest.mark.parametrize("scope", [None, "", "openid email", "aws.cognito.signin.user.administrator"])
-def test_a_token_that_may_not_ask_for_its_user_makes_none(api: Api, scope: str | None) -> None:
+def test_token_without_the_scope_creates_no_user(api: Api, scope: str | None) -> None:
     sub = sign_up(api)
     assert refused(get(api, sub, scope=scope)) == (403, ["user_not_found"])
     assert api.issuer.asked[sub] == 0
-
-
-def test_one_of_several_scopes_is_enough(api: Api) -> None:
-    assert get(api, sign_up(api), scope="openid aws.cognito.signin.user.admin email").status_code == 200
 
 
 @pytest.mark.parametrize(
     "refusal",
     ["NotAuthorizedException", "UserNotFoundException", "PasswordResetRequiredException", "UserNotConfirmedException"],
 )
-def test_a_token_that_cognito_revoked_is_challenged(api: Api, refusal: str) -> None:
+def test_revoked_token_is_challenged(api: Api, refusal: str) -> None:
     api.issuer.refusal = refusal
     response = get(api, sign_up(api))
     assert refused(response) == (401, ["token_invalid"])
@@ -139,7 +127,7 @@ def test_a_token_that_cognito_revoked_is_challenged(api: Api, refusal: str) -> N
 @pytest.mark.parametrize(
     "refusal", ["InternalErrorException", "TooManyRequestsException", "ResourceNotFoundException", "ForbiddenException"]
 )
-def test_a_cognito_that_cannot_tell_is_a_503(api: Api, refusal: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_of_cognito_is_a_503(api: Api, refusal: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda self, context: 0)
     api.issuer.refusal = refusal
     assert_unavailable(get(api, sign_up(api)))
@@ -150,11 +138,11 @@ def assert_unavailable(response: TestResponse) -> None:
     assert response.headers["Retry-After"] == "1"
 
 
-def test_while_cognito_is_away_known_users_go_on_and_others_come_back(api: Api) -> None:
+def test_outage_of_cognito_stops_newcomers_alone(api: Api) -> None:
     anna, sub = api.sign_up(), sign_up(api)
     anna.inbox()
     clock = FrozenTime()
-    with at(api, clock) as patient:
+    with with_clock(api, clock) as patient:
         ok(get_with(patient, anna.authorization))
         api.issuer.stop()
         try:
@@ -167,7 +155,7 @@ def test_while_cognito_is_away_known_users_go_on_and_others_come_back(api: Api) 
         assert ok(get_with(patient, authorization)) == []
 
 
-def test_a_cognito_that_says_nothing_is_given_up(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cognito_that_hangs_is_a_503_in_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cognito._TRIES * cognito._TRY_SECONDS <= 4
     monkeypatch.setattr(cognito, "_TRY_SECONDS", 0.1)
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda self, context: 0)
@@ -184,22 +172,20 @@ def test_a_cognito_that_says_nothing_is_given_up(api: Api, monkeypatch: pytest.M
     ("attributes", "refusal"),
     [({"preferred_username": ""}, None), ({}, "NotAuthorizedException"), ({}, "ForbiddenException")],
 )
-def test_a_client_that_keeps_asking_does_not_keep_cognito_asked(
-    api: Api, attributes: dict[str, str], refusal: str | None
-) -> None:
+def test_repeated_requests_reach_cognito_once(api: Api, attributes: dict[str, str], refusal: str | None) -> None:
     sub, clock = sign_up(api, **attributes), FrozenTime()
     authorization = api.issuer.authorization(sub)
     api.issuer.refusal = refusal
-    with at(api, clock) as polled:
-        answers = [refused(get_with(polled, authorization)) for _ in range(5)]
-        assert answers == answers[:1] * 5
+    with with_clock(api, clock) as polled:
+        refusals = [refused(get_with(polled, authorization)) for _ in range(5)]
+        assert refusals == refusals[:1] * 5
         assert api.issuer.asked[sub] == 1
         clock.ahead += REFUSED_SECONDS
-        assert refused(get_with(polled, authorization)) == answers[0]
+        assert refused(get_with(polled, authorization)) == refusals[0]
         assert api.issuer.asked[sub] == 2
 
 
-def test_another_token_is_tried_after_a_refusal(api: Api) -> None:
+def test_new_token_is_tried_after_a_refusal(api: Api) -> None:
     sub = sign_up(api)
     api.issuer.refusal = "NotAuthorizedException"
     assert get(api, sub).status_code == 401
@@ -207,15 +193,15 @@ def test_another_token_is_tried_after_a_refusal(api: Api) -> None:
     assert get(api, sub, jti="another").status_code == 200
 
 
-def test_the_log_holds_no_email_and_no_token(api: Api) -> None:
+def test_log_holds_no_email_and_no_token(api: Api) -> None:
     sub, other = sign_up(api), sign_up(api)
     authorization = api.issuer.authorization(sub)
     get_with(api, authorization)
     api.issuer.refusal = "ForbiddenException"
     get(api, other)  # Cognito repeats the token in its message
     lines = api.lines()
-    [made] = [line for line in lines if line["event"] == "user_provisioned" and line["sub"] == sub]
-    assert made["outcome"] == "created"
+    [provisioned] = [line for line in lines if line["event"] == "user_provisioned" and line["sub"] == sub]
+    assert provisioned["outcome"] == "created"
     [refusal] = [line for line in lines if line["event"] == "unavailable"][-1:]
     assert refusal["cause"] == "CognitoError('GetUser: ForbiddenException')"
     assert not any(text in json.dumps(lines) for text in ("@example.com", "eyJ", authorization))
