@@ -1,4 +1,4 @@
-"""What docs/performance.md says that a call costs is what it costs on the engine under test: requests and units."""
+"""The requests and capacity units of each call in docs/performance.md, on the engine under test."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ COLUMNS = {"ministack": 1, "dynamodb-local": 2}  # of the units, after those of 
 SHORT = "x" * 100
 
 
-class Bench:
-    """A table, and what a process knows of it: one that has just sent, so that its memory is warm."""
+class Process:
+    """The stores of a process on a table. It sends before a call is measured, so its caches are warm."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
@@ -40,13 +40,13 @@ class Bench:
         self.group_uuid = ""
 
     def talk(self, count: int, text: str = SHORT) -> None:
-        """The conversation of the two, with so many messages, and the next one will have four digits."""
+        """Write so many messages to the conversation of Augustsz and Bayko."""
         self.group_uuid = self.store.send_to_user(sender=AUGUSTSZ, receiver=BAYKO, text=text).group_uuid
         for _ in range(count - 1):
             self.send(text)
 
     def befriend(self, count: int) -> None:
-        """Conversations of Augustsz with others, one message each."""
+        """Start so many conversations of Augustsz, with one message each."""
         for _ in range(count):
             other = replace(BAYKO, uuid=str(uuid.uuid4()))
             self.store.send_to_user(sender=AUGUSTSZ, receiver=other, text=SHORT)
@@ -67,81 +67,81 @@ class Bench:
 Call = Callable[[], object]
 
 
-def messages(bench: Bench, count: int, text: str) -> Call:
-    bench.talk(count + 1, text)
-    return lambda: bench.list_messages(count)
+def messages(process: Process, count: int, text: str) -> Call:
+    process.talk(count + 1, text)
+    return lambda: process.list_messages(count)
 
 
-def inbox(bench: Bench) -> Call:
-    bench.befriend(21)
-    return lambda: bench.list_inbox(20)
+def inbox(process: Process) -> Call:
+    process.befriend(21)
+    return lambda: process.list_inbox(20)
 
 
-def first(bench: Bench) -> Call:
-    return lambda: bench.store.send_to_user(sender=AUGUSTSZ, receiver=BAYKO, text=SHORT)
+def first(process: Process) -> Call:
+    return lambda: process.store.send_to_user(sender=AUGUSTSZ, receiver=BAYKO, text=SHORT)
 
 
-def send(bench: Bench, text: str = SHORT, **options: Any) -> Call:
-    bench.talk(1, text)
-    return lambda: bench.send(text, **options)
+def send(process: Process, text: str = SHORT, **options: Any) -> Call:
+    process.talk(1, text)
+    return lambda: process.send(text, **options)
 
 
-def send_as_another_process(bench: Bench) -> Call:
-    bench.talk(1)
-    other = Bench(bench.table)
-    other.group_uuid = bench.group_uuid
+def send_as_another_process(process: Process) -> Call:
+    process.talk(1)
+    other = Process(process.table)
+    other.group_uuid = process.group_uuid
     return other.send
 
 
-def send_streamed(bench: Bench, **options: Any) -> Call:
-    bench.talk(1)
-    bench.send_streamed()
-    return lambda: bench.send_streamed(**options)
+def send_streamed(process: Process, **options: Any) -> Call:
+    process.talk(1)
+    process.send_streamed()
+    return lambda: process.send_streamed(**options)
 
 
-def count(bench: Bench, number: int) -> Call:
-    bench.talk(1)
-    new = [bench.send_streamed() for _ in range(number)]
-    return lambda: SequenceNumbers(bench.table).update(bench.group_uuid, new)
+def count(process: Process, number: int) -> Call:
+    process.talk(1)
+    new = [process.send_streamed() for _ in range(number)]
+    return lambda: SequenceNumbers(process.table).update(process.group_uuid, new)
 
 
-def show(bench: Bench) -> Call:
-    bench.talk(1)
-    return lambda: bench.store.conversations.get(group_uuid=bench.group_uuid, user=BAYKO)
+def show(process: Process) -> Call:
+    process.talk(1)
+    return lambda: process.store.conversations.get(group_uuid=process.group_uuid, user=BAYKO)
 
 
-def mark_read(bench: Bench) -> Call:
-    bench.talk(1)
-    return lambda: bench.positions.mark_read(group_uuid=bench.group_uuid, user=BAYKO, seq=1)
+def mark_read(process: Process) -> Call:
+    process.talk(1)
+    return lambda: process.positions.mark_read(group_uuid=process.group_uuid, user=BAYKO, seq=1)
 
 
-def mark_unread(bench: Bench) -> Call:
-    bench.talk(20)
-    last = bench.send(sender=BAYKO)
-    bench.positions.mark_read(group_uuid=bench.group_uuid, user=AUGUSTSZ, seq=last.seq or 0)
-    return lambda: bench.positions.mark_unread(group_uuid=bench.group_uuid, user=AUGUSTSZ)
+def mark_unread(process: Process) -> Call:
+    process.talk(20)
+    last = process.send(sender=BAYKO)
+    process.positions.mark_read(group_uuid=process.group_uuid, user=AUGUSTSZ, seq=last.seq or 0)
+    return lambda: process.positions.mark_unread(group_uuid=process.group_uuid, user=AUGUSTSZ)
 
 
-def unread(bench: Bench) -> Call:
-    bench.befriend(20)
-    return lambda: bench.positions.unread_count(user_uuid=AUGUSTSZ.uuid, at_most=99)
+def unread(process: Process) -> Call:
+    process.befriend(20)
+    return lambda: process.positions.unread_count(user_uuid=AUGUSTSZ.uuid, at_most=99)
 
 
-CALLS: dict[str, Callable[[Bench], Call]] = {
-    "A, 20 messages of 100 characters": lambda bench: messages(bench, 20, SHORT),
-    "A, 100 messages of 1024 letters": lambda bench: messages(bench, 100, "x" * 1024),
+CALLS: dict[str, Callable[[Process], Call]] = {
+    "A, 20 messages of 100 characters": lambda process: messages(process, 20, SHORT),
+    "A, 100 messages of 1024 letters": lambda process: messages(process, 100, "x" * 1024),
     "B, 20 conversations, 100 characters": inbox,
     "C+D, the first message, 100 characters": first,
     "C+D, in a conversation, 100 characters": send,
     "C+D, in a conversation that others write to, 100 characters": send_as_another_process,
-    "C+D, in a conversation, 100 characters, with a key": lambda bench: send(bench, idempotency=IDEMPOTENCY),
-    "C+D, in a conversation, 1024 letters": lambda bench: send(bench, "x" * 1024),
-    "C+D, in a conversation, 1024 emoji": lambda bench: send(bench, "😀" * 1024),
+    "C+D, in a conversation, 100 characters, with a key": lambda process: send(process, idempotency=IDEMPOTENCY),
+    "C+D, in a conversation, 1024 letters": lambda process: send(process, "x" * 1024),
+    "C+D, in a conversation, 1024 emoji": lambda process: send(process, "😀" * 1024),
     "C, in stream mode, 100 characters": send_streamed,
-    "C, in stream mode, 100 characters, with a key": lambda bench: send_streamed(bench, idempotency=IDEMPOTENCY),
-    "D, in stream mode, 1 message of 100 characters": lambda bench: count(bench, 1),
-    "D, in stream mode, 10 messages of 100 characters": lambda bench: count(bench, 10),
-    "D, in stream mode, 50 messages of 100 characters": lambda bench: count(bench, 50),
+    "C, in stream mode, 100 characters, with a key": lambda process: send_streamed(process, idempotency=IDEMPOTENCY),
+    "D, in stream mode, 1 message of 100 characters": lambda process: count(process, 1),
+    "D, in stream mode, 10 messages of 100 characters": lambda process: count(process, 10),
+    "D, in stream mode, 50 messages of 100 characters": lambda process: count(process, 50),
     "a conversation by itself": show,
     "mark read": mark_read,
     "mark unread, the other wrote last, 100 characters": mark_unread,
@@ -151,21 +151,19 @@ CALLS: dict[str, Callable[[Bench], Call]] = {
 
 @pytest.fixture(scope=engine_scope)
 def metered(dynamodb_url: str) -> Iterator[Any]:
-    """A client as the API has it."""
+    """A client of the API."""
     client = DynamoDBClient(DynamoDBSettings(aws_default_region="us-east-1", aws_endpoint_url_dynamodb=dynamodb_url))
     yield client
     client.close()
 
 
-def test_every_call_of_the_table_is_made_here() -> None:
+def test_every_call_of_the_table_is_measured() -> None:
     assert CALLS.keys() == ROWS.keys()
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_call_costs_what_the_document_says(
-    call: str, metered: Any, table: str, request: pytest.FixtureRequest
-) -> None:
-    make = CALLS[call](Bench(Table(metered, table)))
+def test_call_costs_what_the_document_says(call: str, metered: Any, table: str, request: pytest.FixtureRequest) -> None:
+    make = CALLS[call](Process(Table(metered, table)))
     usage = start_metering()
     make()
     engine = request.config.getoption("engine")

@@ -1,4 +1,4 @@
-"""What docs/performance.md says of capacity units and prices follows from the requests that the code makes."""
+"""The capacity units and prices in docs/performance.md follow from the writes of the code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.examples import BAYKO, IDEMPOTENCY, STATE, message, rows, siz
 WRITE_UNIT, READ_UNIT, CALL, GB_SECOND = 0.625e-6, 0.125e-6, 0.20e-6, 0.0000166667
 
 
-def test_the_costs_follow_from_the_documented_rules() -> None:
+def test_costs_follow_from_the_documented_rules() -> None:
     costs = {call: by_rule for call, _, by_rule, *_ in table(PERFORMANCE, "Call")}
     for characters, text in {
         "100 characters": "x" * 100,
@@ -50,7 +50,7 @@ def test_the_costs_follow_from_the_documented_rules() -> None:
     assert costs["B, 20 conversations, 100 characters"] == read_cost(rows(message("x" * 100, seq=1234))[0], 21)
 
 
-def test_the_prices_follow_from_the_capacity_units() -> None:
+def test_prices_follow_from_the_capacity_units() -> None:
     prices = [row[1:] for row in table(PERFORMANCE, "Mode")]
     milliseconds = {1: 40, 10: 45, 50: 80}
     costs = {row[0]: row[2] for row in table(PERFORMANCE, "Call")}
@@ -77,7 +77,7 @@ def read_cost(item: Message | InboxRow, count: int) -> str:
 def write_costs(text: str) -> tuple[str, str, str, str]:
     """What a first message, one after it, another with a key, and a mark cost: "table + index", in write units."""
     messages = [message(text, seq=seq) for seq in (1, 2, 3)]
-    states = [replace(STATE, seq=each.seq, version=each.seq, last_message_at=each.created_at) for each in messages]
+    states = [replace(STATE, seq=new.seq, version=new.seq, last_message_at=new.created_at) for new in messages]
     receipt = receipt_write(IDEMPOTENCY, messages[2], now=1767341700)
     stored: dict[str, Item] = {}
     return (
@@ -93,7 +93,8 @@ def count_cost(count: int) -> str:
     last, *messages = (message("x" * 100, seq=seq) for seq in range(42, 43 + count))
     before = replace(STATE, last_message_at=last.created_at)
     new = [replace(message, seq=None) for message in messages]
-    stored = {place(item): item for item in (each.to_item() for each in (before, *rows(last), *messages))}
+    items = [before.to_item(), *(row.to_item() for row in rows(last)), *(message.to_item() for message in messages)]
+    stored = {place(item): item for item in items}
     writes = number_writes(before, reduce(apply_message, new, before), new, last=messages[-1])
     return f"{units(size(before.to_item()), 4)} + {read_cost(new[0], count)} + {write_cost(writes, stored)}"
 
@@ -106,10 +107,10 @@ def write_cost(writes: Sequence[Write], stored: dict[str, Item]) -> str:
     at_table = at_index = 0
     for write in writes:
         ((action, arguments),) = write.request.items()
-        at = place(arguments.get("Key") or arguments["Item"])
+        key = place(arguments.get("Key") or arguments["Item"])
         if action == "Put":
-            stored[at] = arguments["Item"]
-        item = stored.pop(at) if action == "Delete" else stored[at]
+            stored[key] = arguments["Item"]
+        item = stored.pop(key) if action == "Delete" else stored[key]
         at_table += 2 * units(size(item), 1)
         at_index += units(size(item), 1) if "message_group_uuid" in item else 0
     return f"{at_table} + {at_index}"

@@ -24,7 +24,7 @@ steps = st.sampled_from([timedelta(0), timedelta(seconds=1), timedelta(seconds=-
 
 @settings(max_examples=25, deadline=None)
 @given(sends=sends, clock_steps=st.tuples(*[steps] * PROCESSES))
-def test_sends_from_several_processes_in_any_order_equal_a_list_a_pair(
+def test_sends_from_several_processes_equal_a_list_a_pair(
     sends: list[tuple[int, tuple[User, User]]],
     clock_steps: tuple[timedelta, ...],
     api_client: DynamoDBClient,
@@ -59,7 +59,7 @@ def test_sends_from_several_processes_in_any_order_equal_a_list_a_pair(
     limits=st.lists(st.integers(1, 12), min_size=1, max_size=40),
     meanwhile=st.lists(st.booleans(), min_size=1, max_size=40),
 )
-def test_pages_of_any_size_equal_the_list_whatever_is_written_meanwhile(
+def test_pages_of_any_size_equal_the_list_while_others_write(
     before: int, limits: list[int], meanwhile: list[bool], api_client: DynamoDBClient, boto3_client: Any
 ) -> None:
     with empty_table(boto3_client):
@@ -68,16 +68,16 @@ def test_pages_of_any_size_equal_the_list_whatever_is_written_meanwhile(
         for number in range(1, before):
             store.send(group_uuid=group, sender=ANNA, text=str(number))
 
-        found: list[Message] = []
+        messages: list[Message] = []
         cursor, page_number = None, 0
         while cursor is not None or page_number == 0:
             limit = limits[page_number % len(limits)]
             page = store.list_messages(group_uuid=group, user=BERT, limit=limit, cursor=cursor)
             assert len(page.items) == limit or page.next_cursor is None
-            found += page.items
+            messages += page.items
             cursor = page.next_cursor
             if meanwhile[page_number % len(meanwhile)]:
                 store.send(group_uuid=group, sender=BERT, text="meanwhile")
             page_number += 1
 
-        assert [message.text for message in found] == [str(number) for number in reversed(range(before))]
+        assert [message.text for message in messages] == [str(number) for number in reversed(range(before))]

@@ -1,4 +1,4 @@
-"""A send whose answer was lost, and whose later tries are refused: nobody says that nothing was written."""
+"""A send whose response was lost and whose later tries are refused: the message may exist."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from lib.ddb.table import Table
 from lib.deadline import deadline
 from tests.support.stores import ANNA, BERT
 
-AT = "2026-01-02T12:00:00.000000+00:00"
-STATE = Conversation("a group", {user.uuid: Member(user, 0) for user in (ANNA, BERT)}, AT, 1, 1, AT)
+NOON = "2026-01-02T12:00:00.000000+00:00"
+STATE = Conversation("a group", {user.uuid: Member(user, 0) for user in (ANNA, BERT)}, NOON, 1, 1, NOON)
 
 
-class Busy:
-    """A DynamoDB client whose first write is refused because its key is taken, and every other one by a conflict."""
+class BusyClient:
+    """A DynamoDB client that refuses the first write because its key is taken, and every other one by a conflict."""
 
-    def __init__(self, *, lost_answers: int) -> None:
-        self._lost_answers = lost_answers
+    def __init__(self, *, lost_responses: int) -> None:
+        self._lost_responses = lost_responses
         self._reasons = ["ConditionalCheckFailed"]
 
     def get_item(self, Key: Item, **_: Any) -> Any:  # noqa: N803 - DynamoDB's names
@@ -44,17 +44,19 @@ class Busy:
         raise ClientError(error, "TransactWriteItems")
 
     def _tries(self) -> dict[str, Any]:
-        lost, self._lost_answers = self._lost_answers, 0
+        lost, self._lost_responses = self._lost_responses, 0
         return {"ResponseMetadata": {"RetryAttempts": lost, "HTTPStatusCode": 400}}
 
 
-@pytest.mark.parametrize(("lost_answers", "error"), [(0, WriteConflict), (1, StoreUnavailable)])
+@pytest.mark.parametrize(("lost_responses", "error"), [(0, WriteConflict), (1, StoreUnavailable)])
 @pytest.mark.parametrize("store_class", [MessageStore, StreamedMessageStore])
 @pytest.mark.parametrize("first_message", [False, True])
-def test_send_is_called_busy_only_if_no_answer_was_lost(
-    store_class: type[MessageStore], first_message: bool, lost_answers: int, error: type[StoreError]
+def test_send_is_busy_only_if_no_response_was_lost(
+    store_class: type[MessageStore], first_message: bool, lost_responses: int, error: type[StoreError]
 ) -> None:
-    store = store_class(Table(Busy(lost_answers=lost_answers), "messages"), CursorSigner("a secret of these tests"))
+    store = store_class(
+        Table(BusyClient(lost_responses=lost_responses), "messages"), CursorSigner("a secret of these tests")
+    )
     send = (
         partial(store.send_to_user, receiver=BERT)
         if first_message

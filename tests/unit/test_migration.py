@@ -1,4 +1,4 @@
-"""Conversations that an older backend wrote: no state, no pair guard, no numbers."""
+"""Migration of conversations of an older backend, which have no state, no pair guard and no numbers."""
 
 from __future__ import annotations
 
@@ -15,31 +15,26 @@ from tests.support.old_data import GROUP, TIMES, old_conversation, old_message, 
 from tests.support.stores import ANNA, BERT, CARL, NewStore, TableContents, all_pages
 
 
-def test_inbox_shows_a_conversation_that_nobody_has_adopted(new_store: NewStore, contents: TableContents) -> None:
+def test_inbox_shows_a_conversation_that_is_not_migrated(new_store: NewStore, contents: TableContents) -> None:
     contents.put(*old_conversation(*TIMES))
 
-    [row] = new_store().list_inbox(user_uuid=ANNA.uuid, limit=20, cursor=None).items
+    [row] = new_store().list_inbox(user_uuid=ANNA.uuid, limit=20).items
     assert (row.group_uuid, row.other, row.seq) == (GROUP, BERT, None)
 
 
-def test_reading_adopts_and_loses_nothing(new_store: NewStore, contents: TableContents) -> None:
+def test_reading_migrates_and_loses_nothing(new_store: NewStore, contents: TableContents) -> None:
     contents.put(*old_conversation(*TIMES))
     store = new_store()
 
-    found = all_pages(lambda cursor: store.list_messages(group_uuid=GROUP, user=ANNA, limit=2, cursor=cursor))
-    assert [(message.text, message.seq) for message in found] == [("old 2", 3), ("old 1", 2), ("old 0", 1)]
+    with pytest.raises(ConversationNotFound):
+        store.list_messages(group_uuid=GROUP, user=CARL, limit=20)
+    messages = all_pages(lambda cursor: store.list_messages(group_uuid=GROUP, user=ANNA, limit=2, cursor=cursor))
+    assert [(message.text, message.seq) for message in messages] == [("old 2", 3), ("old 1", 2), ("old 0", 1)]
     contents.check(GROUP, ["old 0", "old 1", "old 2"])
     assert contents.inbox(ANNA)[0].read_seq == 3
 
 
-def test_sending_adopts_first(new_store: NewStore, contents: TableContents) -> None:
-    contents.put(*old_conversation(*TIMES))
-    new_store().send(group_uuid=GROUP, sender=BERT, text="new")
-
-    contents.check(GROUP, ["old 0", "old 1", "old 2", "new"])
-
-
-def test_sending_by_handle_finds_the_old_conversation_from_either_side(
+def test_sending_by_handle_finds_and_migrates_the_old_conversation(
     new_store: NewStore, contents: TableContents
 ) -> None:
     contents.put(*old_conversation(*TIMES))
@@ -50,7 +45,7 @@ def test_sending_by_handle_finds_the_old_conversation_from_either_side(
     contents.check(GROUP, ["old 0", "old 1", "old 2", "new", "newer"])
 
 
-def test_inbox_without_old_rows_is_searched_once_a_process(new_store: NewStore, client: Any) -> None:
+def test_process_searches_an_inbox_without_old_rows_once(new_store: NewStore, client: Any) -> None:
     store = new_store()
     for receiver, requests in ((BERT, 4), (CARL, 3)):  # the guard, both inboxes or the new one's, the transaction
         usage = start_metering()
@@ -58,18 +53,9 @@ def test_inbox_without_old_rows_is_searched_once_a_process(new_store: NewStore, 
         assert usage.requests == requests
 
 
-def test_stranger_cannot_enter_an_old_conversation(new_store: NewStore, contents: TableContents) -> None:
-    contents.put(*old_conversation(*TIMES))
-
-    with pytest.raises(ConversationNotFound):
-        new_store().list_messages(group_uuid=GROUP, user=CARL, limit=20, cursor=None)
-
-
-def test_rows_that_stand_apart_or_are_doubled_end_as_one_row_a_member(
-    new_store: NewStore, contents: TableContents
-) -> None:
+def test_scattered_or_double_rows_become_one_row_a_member(new_store: NewStore, contents: TableContents) -> None:
     contents.put(*old_conversation(*TIMES, rows_at=TIMES[0]), old_row(ANNA, TIMES[1], BERT, "a double"))
-    new_store().list_messages(group_uuid=GROUP, user=ANNA, limit=20, cursor=None)
+    new_store().list_messages(group_uuid=GROUP, user=ANNA, limit=20)
 
     contents.check(GROUP, ["old 0", "old 1", "old 2"])
 
@@ -83,7 +69,7 @@ def test_rows_that_stand_apart_or_are_doubled_end_as_one_row_a_member(
         ("2022-06-21 10:16:00.5", "2022-06-21T10:16:00.500000+00:00"),
     ],
 )
-def test_conversation_was_created_with_its_first_message_whatever_the_form_of_its_key(
+def test_conversation_was_created_with_its_first_message_in_any_time_format(
     new_store: NewStore, contents: TableContents, first: str, created_at: str
 ) -> None:
     contents.put(*old_conversation(first, *TIMES[1:]))
@@ -100,7 +86,7 @@ def test_conversation_was_created_with_its_first_message_whatever_the_form_of_it
         "2999-01-01T00:00:00Z",
     ],
 )
-def test_new_message_sorts_after_old_ones_whatever_the_form_of_their_keys(
+def test_new_message_sorts_after_old_ones_in_any_time_format(
     new_store: NewStore, contents: TableContents, last: str
 ) -> None:
     contents.put(*old_conversation(*TIMES, last))
@@ -112,24 +98,22 @@ def test_new_message_sorts_after_old_ones_whatever_the_form_of_their_keys(
     assert texts == ["old 0", "old 1", "old 2", "old 3", "new", "newer"]
 
 
-def test_second_old_conversation_of_a_pair_is_adopted_beside_the_first(
-    new_store: NewStore, contents: TableContents
-) -> None:
+def test_second_old_conversation_of_a_pair_stays_readable(new_store: NewStore, contents: TableContents) -> None:
     other = "00000000-55d1-47a0-bc6d-fe2bc2700399"
     contents.put(*old_conversation(*TIMES), *old_conversation("2021-01-01T00:00:00.000000+00:00", group=other))
     store = new_store()
     by_handle = store.send_to_user(sender=ANNA, receiver=BERT, text="new")
-    store.send(group_uuid=other, sender=ANNA, text="there")
+    store.send(group_uuid=other, sender=ANNA, text="by uuid")
 
-    assert by_handle.group_uuid == GROUP  # the newest of the two
+    assert by_handle.group_uuid == GROUP  # the newer one
     contents.check(GROUP, ["old 0", "old 1", "old 2", "new"])
-    contents.check(other, ["old 0", "there"])
+    contents.check(other, ["old 0", "by uuid"])
     assert new_store().send_to_user(sender=BERT, receiver=ANNA, text="again").group_uuid == GROUP
-    # The one that messages by handle do not go to says where they go, and goes on saying so.
+    # The conversation that gets no messages by handle names the other one, also after later messages.
     assert [contents.conversation(group).pair_group_uuid for group in (GROUP, other)] == [None, GROUP]
 
 
-def test_conversation_whose_state_was_lost_is_adopted_again_and_stays_that_of_the_pair(
+def test_conversation_with_a_lost_state_is_migrated_again_and_keeps_its_pair(
     new_store: NewStore, contents: TableContents
 ) -> None:
     group = new_store().send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
@@ -153,21 +137,21 @@ def test_old_conversations_of_one_user_at_one_instant_do_not_overwrite_each_othe
     )
     store = new_store()
     for group in (GROUP, other):
-        store.list_messages(group_uuid=group, user=ANNA, limit=20, cursor=None)
+        store.list_messages(group_uuid=group, user=ANNA, limit=20)
 
     assert sorted(row.group_uuid for row in contents.inbox(ANNA)) == sorted([GROUP, other])
 
 
-def test_member_known_only_by_asking_gets_the_lost_row_back(new_store: NewStore, contents: TableContents) -> None:
+def test_requesting_user_gets_their_lost_row_back(new_store: NewStore, contents: TableContents) -> None:
     contents.put(old_message(TIMES[0], BERT, "hello"), old_row(ANNA, TIMES[0], BERT, "hello"))
-    new_store().list_messages(group_uuid=GROUP, user=ANNA, limit=20, cursor=None)
+    new_store().list_messages(group_uuid=GROUP, user=ANNA, limit=20)
 
     assert contents.inbox(BERT)[0].other == ANNA
     contents.check(GROUP, ["hello"])
 
 
 @pytest.mark.parametrize("sender", [ANNA, BERT])
-def test_half_lost_conversation_is_found_by_handle_from_either_side(
+def test_conversation_with_one_row_is_found_by_handle_from_either_side(
     new_store: NewStore, contents: TableContents, sender: User
 ) -> None:
     contents.put(old_message(TIMES[0], BERT, "hello"), old_row(BERT, TIMES[0], ANNA, "hello"))
@@ -178,24 +162,24 @@ def test_half_lost_conversation_is_found_by_handle_from_either_side(
     contents.check(GROUP, ["hello", "again"])
 
 
-@pytest.mark.parametrize("shown", [[], [old_row(ANNA, TIMES[0], BERT, "older")]], ids=["one row", "an older row"])
-def test_index_that_lags_behind_leaves_no_row_behind(
-    new_store: NewStore, contents: TableContents, monkeypatch: pytest.MonkeyPatch, shown: list[Item]
+@pytest.mark.parametrize("indexed", [[], [old_row(ANNA, TIMES[0], BERT, "older")]], ids=["one row", "an older row"])
+def test_lagging_index_leaves_no_row_behind(
+    new_store: NewStore, contents: TableContents, monkeypatch: pytest.MonkeyPatch, indexed: list[Item]
 ) -> None:
     items = old_conversation(*TIMES)
     contents.put(*items)
-    rows = [InboxRow.from_item(item) for item in (shown or items[-1:])]
+    rows = [InboxRow.from_item(item) for item in (indexed or items[-1:])]
     monkeypatch.setattr(migration, "indexed_rows", lambda table, group_uuid: iter(rows))
     new_store().send(group_uuid=GROUP, sender=ANNA, text="new")
 
     contents.check(GROUP, ["old 0", "old 1", "old 2", "new"])
 
 
-def test_conversation_without_messages_is_adopted_empty(new_store: NewStore, contents: TableContents) -> None:
+def test_conversation_without_messages_is_migrated_empty(new_store: NewStore, contents: TableContents) -> None:
     contents.put(*old_conversation(*TIMES)[-2:])
     store = new_store()
 
-    assert store.list_messages(group_uuid=GROUP, user=ANNA, limit=20, cursor=None).items == []
+    assert store.list_messages(group_uuid=GROUP, user=ANNA, limit=20).items == []
     store.send(group_uuid=GROUP, sender=ANNA, text="first")
     contents.check(GROUP, ["first"])
 
@@ -208,7 +192,7 @@ def test_long_conversation_is_numbered_over_several_transactions(new_store: NewS
     contents.check(GROUP, [*(f"old {number}" for number in range(230)), "new"])
 
 
-def test_adoption_that_broke_off_is_finished_by_the_next(
+def test_next_request_finishes_an_interrupted_migration(
     new_store: NewStore, contents: TableContents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = [f"2023-01-01T00:00:00.{number:06}+00:00" for number in range(120)]
@@ -230,7 +214,7 @@ def test_adoption_that_broke_off_is_finished_by_the_next(
     contents.check(GROUP, [*(f"old {number}" for number in range(120)), "new"])
 
 
-def test_two_processes_that_adopt_at_once_agree(
+def test_two_processes_migrate_at_once_alike(
     new_store: NewStore, contents: TableContents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contents.put(*old_conversation(*TIMES))
