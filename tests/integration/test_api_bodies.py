@@ -1,4 +1,4 @@
-"""Every body that a client can get wrong is refused with its code and changes nothing; every text arrives as it is."""
+"""Request bodies over HTTP: each malformed body is refused with its code; each text arrives unchanged."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ api = pytest.fixture(scope="module")(run_api)
 
 
 def padded(size: int) -> bytes:
-    """A body of this many bytes with a good message to nobody."""
+    """A body of this many bytes: a valid message to an unknown handle."""
     body = b'{"message": "hello", "handle": "nobody", "padding": "%s"}'
     return body % (b"x" * (size - len(body) + 2))
 
@@ -38,7 +38,7 @@ def padded(size: int) -> bytes:
     ("message", "refusal"),
     [("\n", BLANK), ("a\0b", INVALID), ("\ud800", INVALID), (10**4000, INVALID), ("\U0001f600" * 1025, TOO_LONG)],
 )
-def test_a_bad_message_is_refused(api: Api, message: object, refusal: tuple[int, list[str]]) -> None:
+def test_bad_message_is_refused(api: Api, message: object, refusal: tuple[int, list[str]]) -> None:
     anna, bert = api.couple()
     before = api.items()
     assert refused(anna.post({"message": message, "handle": bert.user.handle})) == refusal
@@ -46,18 +46,18 @@ def test_a_bad_message_is_refused(api: Api, message: object, refusal: tuple[int,
 
 
 @pytest.mark.parametrize(
-    ("sent", "stored"),
+    ("text", "stored"),
     [
         (" one\r\ntwo\r\n", "one\ntwo"),
         (" " + "\U0001f600" * 1024 + "\r\n", "\U0001f600" * 1024),
-        *((text, text) for text in ("a\tb\n\nc", SCRIPTS, COMBINED, QUOTED)),
+        *((same, same) for same in ("a\tb\n\nc", SCRIPTS, COMBINED, QUOTED)),
     ],
 )
-def test_a_good_message_arrives_as_it_is(api: Api, sent: str, stored: str) -> None:
+def test_good_message_arrives_as_it_is(api: Api, text: str, stored: str) -> None:
     anna, bert = api.couple()
-    answer = anna.write(sent, to=bert)
-    assert answer["message"] == stored
-    assert bert.messages(answer["message_group_uuid"])[0]["message"] == stored
+    sent = anna.write(text, to=bert)
+    assert sent["message"] == stored
+    assert bert.messages(sent["message_group_uuid"])[0]["message"] == stored
     assert bert.inbox()[0]["message"] == stored
 
 
@@ -81,7 +81,7 @@ def test_a_good_message_arrives_as_it_is(api: Api, sent: str, stored: str) -> No
         (padded(20 * LIMIT), TOO_LARGE),
     ],
 )
-def test_a_bad_body_is_refused(api: Api, body: bytes, refusal: tuple[int, list[str]]) -> None:
+def test_bad_body_is_refused(api: Api, body: bytes, refusal: tuple[int, list[str]]) -> None:
     before = api.items()
     assert refused(api.sign_up().post_bytes(body)) == refusal
     assert api.items() == before
@@ -94,7 +94,7 @@ def test_a_bad_body_is_refused(api: Api, body: bytes, refusal: tuple[int, list[s
         *("application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/json, text/plain"),
     ],
 )
-def test_another_content_type_is_refused(api: Api, content_type: str | None) -> None:
+def test_other_content_types_are_refused(api: Api, content_type: str | None) -> None:
     anna, bert = api.couple()
     before = api.items()
     body = json.dumps({"message": "hello", "handle": bert.user.handle}).encode()
@@ -105,14 +105,14 @@ def test_another_content_type_is_refused(api: Api, content_type: str | None) -> 
 @pytest.mark.parametrize(
     "content_type", ["application/json; charset=utf-8", "Application/JSON", "application/json;charset=latin-1; a=b"]
 )
-def test_json_is_utf_8_whatever_its_parameters(api: Api, content_type: str) -> None:
+def test_json_is_utf_8_with_any_parameters(api: Api, content_type: str) -> None:
     anna, bert = api.couple()
     body = json.dumps({"message": "schön", "handle": bert.user.handle}, ensure_ascii=False).encode()
     assert ok(anna.post_bytes(body, content_type=content_type))["message"] == "schön"
 
 
 @pytest.mark.parametrize(("size", "refusal"), [(LIMIT, NOBODY), (LIMIT + 1, TOO_LARGE), (30 * LIMIT, TOO_LARGE)])
-def test_a_chunked_body_has_the_same_limit(api: Api, size: int, refusal: tuple[int, list[str]]) -> None:
+def test_chunked_body_has_the_same_limit(api: Api, size: int, refusal: tuple[int, list[str]]) -> None:
     environ: dict[str, Any] = {
         "wsgi.input": BytesIO(padded(size)),
         "wsgi.input_terminated": True,
@@ -122,23 +122,23 @@ def test_a_chunked_body_has_the_same_limit(api: Api, size: int, refusal: tuple[i
 
 
 @pytest.mark.parametrize("length", ["", "abc", "-1", "1e3", "٣", "0", "99999999999999999999"])
-def test_a_content_length_that_lies_is_refused(api: Api, length: str) -> None:
+def test_wrong_content_length_is_refused(api: Api, length: str) -> None:
     environ = {"CONTENT_LENGTH": length}
     response = api.sign_up().post_bytes(padded(200), environ_overrides=environ)
     assert refused(response) in (BODY_INVALID, TOO_LARGE)
 
 
-def test_a_body_that_is_shorter_than_it_says_is_refused(api: Api) -> None:
+def test_body_that_is_shorter_than_its_length_is_refused(api: Api) -> None:
     environ: dict[str, Any] = {"wsgi.input": BytesIO(b"{"), "CONTENT_LENGTH": "100"}
     assert refused(api.sign_up().post_bytes(b"", environ_overrides=environ)) == (400, ["bad_request"])
 
 
-def test_a_refusal_of_the_server_is_answered_as_any_error(api: Api) -> None:
+def test_refusal_of_the_server_is_a_normal_error(api: Api) -> None:
     response = api.app.test_client().get("/api/nothing", environ_overrides={REFUSED: 408})
     assert refused(response) == (408, ["body_too_slow"])
     assert api.lines()[-1]["status"] == 408
 
 
-def test_a_body_without_a_token_is_not_read(api: Api) -> None:
+def test_body_without_a_token_is_ignored(api: Api) -> None:
     response = api.app.test_client().post("/api/messages", data=padded(20 * LIMIT), content_type="text/plain")
     assert refused(response) == (401, ["token_missing"])

@@ -1,4 +1,4 @@
-"""What a call costs, counted where requests leave the process: tries at DynamoDB, statements at Postgres."""
+"""The requests to DynamoDB and the statements to Postgres that each call sends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support.api import Api, Person, run_api
+from tests.support.api import Api, Person, ok, run_api
 
 api = pytest.fixture(scope="module")(run_api)
 
@@ -15,22 +15,22 @@ api = pytest.fixture(scope="module")(run_api)
 @pytest.fixture
 def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every statement that the process sends to Postgres."""
-    sent: list[str] = []
+    statements: list[str] = []
     execute = psycopg.Cursor.execute
 
     def recorded(cursor: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
-        sent.append(query if isinstance(query, str) else query.as_string(None))
+        statements.append(query if isinstance(query, str) else query.as_string(None))
         return execute(cursor, query, *args, **kwargs)
 
     monkeypatch.setattr(psycopg.Cursor, "execute", recorded)
-    return sent
+    return statements
 
 
 def talk(anna: Person, bert: Person, count: int) -> str:
     return [anna.write(f"{number}", to=bert)["message_group_uuid"] for number in range(count)][0]
 
 
-def test_a_warm_list_is_one_query_and_no_statement(api: Api, statements: list[str]) -> None:
+def test_warm_list_is_one_query_and_no_statement(api: Api, statements: list[str]) -> None:
     anna, bert = api.couple()
     group = talk(anna, bert, 3)
     for person in (anna, bert):
@@ -43,7 +43,7 @@ def test_a_warm_list_is_one_query_and_no_statement(api: Api, statements: list[st
     assert statements == []
 
 
-def test_a_new_process_asks_once_and_reads_consistently(api: Api, statements: list[str]) -> None:
+def test_new_process_reads_users_and_state_once_and_consistently(api: Api, statements: list[str]) -> None:
     anna, bert = api.couple()
     group = talk(anna, bert, 1)
     with api.variant() as cold:
@@ -55,10 +55,10 @@ def test_a_new_process_asks_once_and_reads_consistently(api: Api, statements: li
             reader.inbox()
     assert [call.operation for call in calls] == ["GetItem", "Query", "Query", "Query"]
     assert all(call.body["ConsistentRead"] for call in calls)
-    assert len([each for each in statements if "FROM users" in each]) == 1
+    assert len([statement for statement in statements if "FROM users" in statement]) == 1
 
 
-def test_a_warm_send_is_one_transaction(api: Api) -> None:
+def test_warm_send_is_one_transaction(api: Api) -> None:
     anna, bert = api.couple()
     group = talk(anna, bert, 1)
     for send in (
@@ -73,7 +73,7 @@ def test_a_warm_send_is_one_transaction(api: Api) -> None:
     assert len(calls[0].body["TransactItems"]) == 6
 
 
-def test_the_first_message_to_a_user_is_three_reads_and_one_transaction(api: Api) -> None:
+def test_first_message_is_three_reads_and_one_transaction(api: Api) -> None:
     anna, bert = api.couple()
     with api.wire() as calls:
         anna.write("hello", to=bert)
@@ -81,7 +81,7 @@ def test_the_first_message_to_a_user_is_three_reads_and_one_transaction(api: Api
     assert len(calls[-1].body["TransactItems"]) == 5
 
 
-def test_a_send_after_another_processs_send_is_one_more_transaction_and_no_read(api: Api) -> None:
+def test_send_after_a_send_of_another_process_is_one_more_transaction(api: Api) -> None:
     anna, bert = api.couple()
     group = talk(anna, bert, 1)
     with api.variant() as other:
@@ -91,7 +91,31 @@ def test_a_send_after_another_processs_send_is_one_more_transaction_and_no_read(
     assert [call.operation for call in calls] == ["TransactWriteItems", "TransactWriteItems"]
 
 
-def test_a_refused_request_costs_nothing(api: Api) -> None:
+def test_read_state_and_replay_cost_the_documented_requests(api: Api) -> None:
+    anna, bert = api.couple()
+    group = talk(anna, bert, 3)
+    path = f"/api/message_groups/{group}"
+    body = {"message": "once", "message_group_uuid": group}
+    keyed = {**bert.headers, "Idempotency-Key": "k"}
+    expected = [
+        (lambda: bert.get(path), ["GetItem"]),
+        (
+            lambda: bert.client.post(f"{path}/read", headers=bert.headers, json={"seq": 3}),
+            ["GetItem", "TransactWriteItems"],
+        ),
+        (lambda: bert.client.post(f"{path}/read", headers=bert.headers, json={"seq": 3}), ["GetItem"]),
+        (lambda: bert.client.delete(f"{path}/read", headers=bert.headers), ["GetItem", "Query", "TransactWriteItems"]),
+        (lambda: bert.get("/api/unread"), ["Query"]),
+        (lambda: bert.client.post("/api/messages", headers=keyed, json=body), ["TransactWriteItems"]),
+        (lambda: bert.client.post("/api/messages", headers=keyed, json=body), ["TransactWriteItems"]),
+    ]
+    for call, operations in expected:
+        with api.wire() as calls:
+            ok(call())
+        assert [call.operation for call in calls] == operations
+
+
+def test_refused_request_costs_nothing(api: Api) -> None:
     anna, bert = api.couple()
     group = talk(anna, bert, 1)
     with api.wire() as calls:

@@ -1,4 +1,4 @@
-"""A DynamoDB that is away, slow or short of capacity, or loses an answer: the API tries again, then answers 503."""
+"""DynamoDB fails, hangs, is short of capacity or loses a response: the API tries again, then responds with a 503."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ api = pytest.fixture(scope="module")(run_api)
 
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries follow each other at once, and a write is given up after half a second."""
+    """Retry without pauses, and write for at most half a second."""
     monkeypatch.setattr("lib.aws.dynamodb_client._FIRST_PAUSE_SECONDS", 0)
     for module in ("table", "store", "conversations"):
         monkeypatch.setattr(f"lib.ddb.{module}.WRITE_SECONDS", 0.5)
@@ -35,7 +35,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def silent_url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A server that accepts connections and says nothing; who calls it waits for 0.2 s."""
+    """A server that accepts connections and sends nothing; a call waits for 0.2 s."""
     monkeypatch.setattr("lib.aws.dynamodb_client.TRY_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
@@ -46,22 +46,22 @@ def conversation(anna: Person, bert: Person) -> str:
     return group
 
 
-def first(count: int, answer: Play) -> Play:
-    """Answer that many tries, and let the engine answer the others."""
+def first(count: int, play: Play) -> Play:
+    """Play the first tries, and send the others to the engine."""
     left = iter(range(count))
-    return lambda call: None if next(left, None) is None else answer(call)
+    return lambda call: None if next(left, None) is None else play(call)
 
 
 def cancelled(code: str) -> Play:
-    """A transaction that was cancelled because of its second item; other calls reach the engine."""
+    """Cancel each transaction because of its second item; other calls reach the engine."""
 
-    def answer(call: Call) -> Answer | None:
+    def play(call: Call) -> Answer | None:
         if call.operation != "TransactWriteItems":
             return None
         codes = ["None", code, *repeat("None", len(call.body["TransactItems"]) - 2)]
         return aws_error(400, "TransactionCanceledException", CancellationReasons=[{"Code": c} for c in codes])(call)
 
-    return answer
+    return play
 
 
 def transactions(calls: list[Call]) -> list[Call]:
@@ -84,7 +84,7 @@ FAULTS = {
 
 @pytest.mark.usefixtures("no_pauses")
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_a_fault_that_passes_is_not_noticed(api: Api, fault: Play) -> None:
+def test_short_fault_is_not_noticed(api: Api, fault: Play) -> None:
     anna, bert = api.couple()
     group = conversation(anna, bert)
     for call in (anna.inbox, lambda: anna.messages(group), lambda: anna.answer("again", group=group)):
@@ -96,7 +96,7 @@ def test_a_fault_that_passes_is_not_noticed(api: Api, fault: Play) -> None:
 
 @pytest.mark.usefixtures("no_pauses")
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_a_fault_that_lasts_is_a_503(api: Api, fault: Play) -> None:
+def test_lasting_fault_is_a_503(api: Api, fault: Play) -> None:
     anna, bert = api.couple()
     group = conversation(anna, bert)
     before = api.items()
@@ -116,13 +116,13 @@ def test_a_fault_that_lasts_is_a_503(api: Api, fault: Play) -> None:
     "code",
     ["AccessDeniedException", "UnrecognizedClientException", "ExpiredTokenException", "ResourceNotFoundException"],
 )
-def test_a_deployment_that_may_not_use_its_table_says_so_as_unavailable(api: Api, code: str) -> None:
+def test_deployment_that_may_not_use_its_table_is_a_503(api: Api, code: str) -> None:
     anna = api.sign_up()
     with api.wire(aws_error(400, code)):
         assert_unavailable(anna.get("/api/message_groups"))
 
 
-def test_an_answer_that_broke_off_within_its_headers_is_a_503_and_not_an_empty_one(api: Api) -> None:
+def test_truncated_response_is_a_503_and_no_empty_list(api: Api) -> None:
     anna, bert = api.couple()
     group = anna.write("hello", to=bert)["message_group_uuid"]
     with api.variant() as cold, cold.wire(lambda call: (200, {}, b"")):
@@ -133,7 +133,7 @@ def test_an_answer_that_broke_off_within_its_headers_is_a_503_and_not_an_empty_o
         assert_unavailable(anna.post({"message": "lost", "message_group_uuid": group}))
 
 
-def test_a_dynamodb_that_cannot_be_reached_is_a_503_in_time(api: Api) -> None:
+def test_unreachable_dynamodb_is_a_503_in_time(api: Api) -> None:
     with api.variant(aws_endpoint_url_dynamodb=NO_PORT) as cut_off:
         anna, bert = cut_off.couple()
         began = time.monotonic()
@@ -143,7 +143,7 @@ def test_a_dynamodb_that_cannot_be_reached_is_a_503_in_time(api: Api) -> None:
 
 
 @pytest.mark.usefixtures("no_pauses")
-def test_a_dynamodb_that_hangs_is_a_503_in_time(api: Api, silent_url: str) -> None:
+def test_hanging_dynamodb_is_a_503_in_time(api: Api, silent_url: str) -> None:
     with api.variant(aws_endpoint_url_dynamodb=silent_url) as waiting:
         anna = waiting.sign_up()
         began = time.monotonic()
@@ -154,18 +154,18 @@ def test_a_dynamodb_that_hangs_is_a_503_in_time(api: Api, silent_url: str) -> No
 
 @pytest.mark.usefixtures("no_pauses")
 @pytest.mark.parametrize("by_handle", [True, False])
-def test_an_answer_that_is_lost_after_the_commit_makes_one_message(api: Api, by_handle: bool) -> None:
+def test_response_lost_after_the_commit_makes_one_message(api: Api, by_handle: bool) -> None:
     anna, bert = api.couple()
     group = None if by_handle else conversation(anna, bert)
-    lost: list[str] = []
+    lost: list[Call] = []
 
-    def lose_answer(call: Call) -> None:
+    def lose_first_response(call: Call) -> None:
         if call.operation == "TransactWriteItems" and not lost:
             api.boto3.transact_write_items(**call.body)
-            lost.append("answer")
+            lost.append(call)
             raise NoResponse
 
-    with api.wire(lose_answer) as calls:
+    with api.wire(lose_first_response) as calls:
         sent = anna.answer("once", group=group) if group else anna.write("once", to=bert)
     tokens = [call.body["ClientRequestToken"] for call in transactions(calls)]
     assert len(tokens) == 2
@@ -177,7 +177,7 @@ def test_an_answer_that_is_lost_after_the_commit_makes_one_message(api: Api, by_
 
 
 @pytest.mark.usefixtures("no_pauses")
-def test_a_transaction_that_meets_another_is_tried_again(api: Api) -> None:
+def test_conflicting_transaction_is_tried_again(api: Api) -> None:
     anna, bert = api.couple()
     group = conversation(anna, bert)
     with api.wire(first(3, cancelled("TransactionConflict"))) as calls:
@@ -195,7 +195,7 @@ def test_a_transaction_that_meets_another_is_tried_again(api: Api) -> None:
         ("ProvisionedThroughputExceeded", UNAVAILABLE),
     ],
 )
-def test_a_transaction_that_stays_cancelled_is_a_503_with_nothing_written(
+def test_transaction_that_stays_cancelled_is_a_503_with_nothing_written(
     api: Api, code: str, refusal: tuple[int, list[str]], by_handle: bool
 ) -> None:
     anna, bert = api.couple()
@@ -213,22 +213,22 @@ def test_a_transaction_that_stays_cancelled_is_a_503_with_nothing_written(
     assert anna.write("hello", to=newcomer)["seq"] == 1
 
 
-def test_a_send_that_waits_too_long_for_its_turn_is_a_503(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_send_that_waits_too_long_for_the_lock_is_a_503(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lib.ddb.conversations.WRITE_SECONDS", 0.1)
     anna, bert = api.couple()
     group = conversation(anna, bert)
-    held, release, answers = Event(), Event(), []
+    held, release, responses = Event(), Event(), []
 
     def hold(_: Any) -> None:
         held.set()
         assert release.wait(10)
 
     with api.wire(first(1, hold)):
-        writer = Thread(target=lambda: answers.append(bert.answer("first", group=group)))
+        writer = Thread(target=lambda: responses.append(bert.answer("first", group=group)))
         writer.start()
         assert held.wait(10)
         assert_unavailable(anna.post({"message": "second", "message_group_uuid": group}), BUSY)
         release.set()
         writer.join()
-    assert [answer["seq"] for answer in answers] == [2]
+    assert [response["seq"] for response in responses] == [2]
     assert ok(anna.post({"message": "second", "message_group_uuid": group}))["seq"] == 3

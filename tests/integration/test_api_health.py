@@ -1,4 +1,4 @@
-"""Health and readiness over HTTP: the API names each dependency that does not answer, within a second."""
+"""Health and readiness over HTTP: the API names each dependency that does not respond, within a second."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ api = pytest.fixture(scope="module")(run_api)
 
 @pytest.fixture
 def silent_url() -> Iterator[str]:
-    """A server that accepts connections and says nothing."""
+    """A server that accepts connections and sends nothing."""
     with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
@@ -33,14 +33,14 @@ def short_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def get_ready(api: Api) -> TestResponse:
-    """The answer, which must come within about a second."""
+    """The response, which must come within about a second."""
     began = time.monotonic()
     response = api.app.test_client().get("/api/ready")
     assert time.monotonic() - began < 1.3
     return response
 
 
-def test_the_health_check_has_the_version_and_needs_no_dependency(api: Api) -> None:
+def test_health_check_has_the_version_and_needs_no_dependency(api: Api) -> None:
     with api.variant(database_url=NO_POSTGRES, aws_endpoint_url_dynamodb=NO_PORT) as alone:
         response = alone.app.test_client().get("/api/health-check")
     assert ok(response) == {"success": True, "version": VERSION}
@@ -56,32 +56,32 @@ def test_the_health_check_has_the_version_and_needs_no_dependency(api: Api) -> N
         ({"database_url": NO_POSTGRES, "ddb_table": "not-there"}, (503, [*POSTGRES[1], *DYNAMODB[1]])),
     ],
 )
-def test_each_missing_dependency_is_named(api: Api, changes: dict[str, str], refusal: tuple[int, list[str]]) -> None:
+def test_every_missing_dependency_is_named(api: Api, changes: dict[str, str], refusal: tuple[int, list[str]]) -> None:
     with api.variant(**changes) as other:
         response = get_ready(other)
     assert refused(response) == refusal
     assert response.headers["Retry-After"] == "1"
 
 
-def test_a_dynamodb_that_hangs_is_named_within_a_second(api: Api, silent_url: str) -> None:
+def test_hanging_dynamodb_is_named_within_a_second(api: Api, silent_url: str) -> None:
     with api.variant(aws_endpoint_url_dynamodb=silent_url) as waiting:
         assert refused(get_ready(waiting)) == DYNAMODB
 
 
 @pytest.mark.usefixtures("short_deadline")
-def test_a_dynamodb_that_hangs_is_named_alone_however_often_a_client_asks(api: Api, silent_url: str) -> None:
+def test_hanging_dynamodb_does_not_delay_other_checks(api: Api, silent_url: str) -> None:
     with api.variant(aws_endpoint_url_dynamodb=silent_url) as waiting:
         assert [refused(get_ready(waiting)) for _ in range(5)] == [DYNAMODB] * 5
 
 
-def test_readiness_and_requests_come_back_with_postgres(api: Api, postgres_server: Postgres) -> None:
+def test_readiness_and_requests_recover_with_postgres(api: Api, postgres_server: Postgres) -> None:
     anna, bert = api.couple()
     anna.write("hello", to=bert)
     newcomer = api.sign_up()
     postgres_server.stop()
     try:
         assert refused(get_ready(api)) == POSTGRES
-        assert len(anna.inbox()) == 1  # a remembered user needs no Postgres
+        assert len(anna.inbox()) == 1  # a cached user needs no Postgres
         response = newcomer.get("/api/message_groups")
         assert refused(response) == (503, ["storage_unavailable"])
         assert response.headers["Retry-After"] == "1"

@@ -1,4 +1,4 @@
-"""What a request leaves in the log: one line of numbers and ids, and nothing that a person wrote or signs in with."""
+"""The log of the API: one line of numbers and ids for each request, and no text or secret of a user."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ api = pytest.fixture(scope="module")(run_api)
 
 @pytest.fixture
 def debugged(api: Api) -> Iterator[Api]:
-    """An application that logs all it can, with answers of 500 let through."""
+    """An application at the log level `debug`, whose test clients accept a 500."""
     with api.variant(log_level="debug") as verbose:
         verbose.app.test_client_class = FlaskClient
         yield verbose
 
 
 def logged(api: Api) -> JSON:
-    """The last line, which must be a request's."""
+    """The last line, which must be the line of a request."""
     line = api.lines()[-1]
     assert list(line) == FIELDS
     assert line["event"] == "request"
@@ -42,7 +42,7 @@ def logged(api: Api) -> JSON:
 
 
 def assert_discreet(api: Api, *people: Person) -> None:
-    """Nothing that was written or is used to sign in stands in the log."""
+    """Assert that the log has no text, token or e-mail address of these users."""
     log = api.log.getvalue()
     assert log
     assert "rendezvous" not in log
@@ -52,7 +52,7 @@ def assert_discreet(api: Api, *people: Person) -> None:
             assert secret not in log
 
 
-def test_each_request_leaves_one_line(api: Api) -> None:
+def test_request_logs_one_line(api: Api) -> None:
     anna, bert = api.couple()
     before = len(api.lines())
     sent = anna.write(TEXT, to=bert)
@@ -83,16 +83,14 @@ def test_each_request_leaves_one_line(api: Api) -> None:
         ("GET", "/api/health-check", "/api/health-check", 200),
     ],
 )
-def test_requests_without_a_user_leave_a_line_too(
-    api: Api, method: str, path: str, route: str | None, status: int
-) -> None:
+def test_request_without_a_user_logs_one_line(api: Api, method: str, path: str, route: str | None, status: int) -> None:
     api.app.test_client().open(path, method=method)
     line = logged(api)
     assert (line["method"], line["route"], line["status"], line["user_uuid"]) == (method, route, status, None)
     assert (line["dynamodb_requests"], line["dynamodb_read_units"], line["dynamodb_write_units"]) == (0, 0, 0)
 
 
-def test_a_line_counts_what_its_own_request_costs(api: Api) -> None:
+def test_line_has_the_cost_of_its_own_request(api: Api) -> None:
     anna = api.sign_up()
     for postgres_requests in (2, 0, 0):  # the connection is checked before it is lent
         anna.inbox()
@@ -102,7 +100,7 @@ def test_a_line_counts_what_its_own_request_costs(api: Api) -> None:
     assert logged(api)["postgres_requests"] == 2
 
 
-def test_the_log_holds_no_text_of_users(debugged: Api) -> None:
+def test_log_has_no_text_of_users(debugged: Api) -> None:
     anna, bert = debugged.couple()
     group = anna.write(TEXT, to=bert)["message_group_uuid"]
     bert.answer(TEXT, group=group)
@@ -125,7 +123,7 @@ def test_the_log_holds_no_text_of_users(debugged: Api) -> None:
         ("ValidationException", 500, {"event": "request_failed", "level": "error", "error": "RequestRejected"}),
     ],
 )
-def test_the_log_names_a_fault_of_dynamodb_by_its_code_alone(
+def test_log_names_a_fault_of_dynamodb_by_its_code_alone(
     debugged: Api, code: str, status: int, logged_fields: JSON
 ) -> None:
     anna, bert = debugged.couple()
@@ -151,7 +149,7 @@ def test_the_log_names_a_fault_of_dynamodb_by_its_code_alone(
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_bug_is_logged_by_its_place_without_its_message(
+def test_bug_is_logged_by_its_place_without_its_message(
     debugged: Api, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
@@ -171,7 +169,7 @@ def test_a_bug_is_logged_by_its_place_without_its_message(
     assert_discreet(debugged, anna, bert)
 
 
-def test_a_bug_before_the_user_is_known_is_logged_as_well(debugged: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bug_before_authentication_is_logged(debugged: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         raise RuntimeError(TEXT)
 
@@ -182,7 +180,7 @@ def test_a_bug_before_the_user_is_known_is_logged_as_well(debugged: Api, monkeyp
     assert_discreet(debugged, anna)
 
 
-def test_a_value_that_cannot_be_sent_is_not_logged(debugged: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_value_that_cannot_be_sent_is_not_logged(debugged: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lib.ddb.store.to_timestamp", lambda moment: [TEXT])
     anna, bert = debugged.couple()
     assert anna.post({"message": TEXT, "handle": bert.user.handle}).status_code == 500
@@ -190,7 +188,7 @@ def test_a_value_that_cannot_be_sent_is_not_logged(debugged: Api, monkeypatch: p
     assert_discreet(debugged, anna, bert)
 
 
-def test_a_higher_level_silences_the_request_lines(api: Api) -> None:
+def test_higher_log_level_hides_the_request_lines(api: Api) -> None:
     with api.variant(log_level="error") as quiet:
         anna = quiet.sign_up()
         anna.inbox()

@@ -15,7 +15,7 @@ from tests.support.lists import INBOX, conversation, feed_cursor, links, texts, 
 api = pytest.fixture(scope="module")(run_api)
 
 
-def test_the_messages_before_and_after_each_message(api: Api) -> None:
+def test_before_and_after_return_the_neighbours_of_a_message(api: Api) -> None:
     anna, path, sent = conversation(api, 5)
     for number, message in enumerate(sent):
         for place, neighbours, more in (
@@ -28,13 +28,13 @@ def test_the_messages_before_and_after_each_message(api: Api) -> None:
 
 
 @pytest.mark.parametrize(("limit", "newer"), [(1, 0), (2, 1), (3, 1), (4, 2), (5, 2), (100, 50)])
-def test_the_messages_around_each_message(api: Api, limit: int, newer: int) -> None:
+def test_around_returns_both_sides_of_a_message(api: Api, limit: int, newer: int) -> None:
     anna, path, sent = conversation(api, 6)
     for number, message in enumerate(sent):
         response = anna.get(path, around=message["created_at"], limit=limit)
         newest = min(5, number + newer)
         oldest = max(0, newest - limit + 1)
-        assert texts(response) == [str(each) for each in range(newest, oldest - 1, -1)]
+        assert texts(response) == [str(neighbour) for neighbour in range(newest, oldest - 1, -1)]
         assert links(response).keys() == {
             *(["next"] if oldest > 0 else []),
             *(["prev"] if newest < 5 else []),
@@ -46,46 +46,46 @@ def test_links_lead_from_any_message_to_both_ends(api: Api, limit: int) -> None:
     anna, path, sent = conversation(api, 6)
     around = visit(anna, f"{path}?limit={limit}&around={sent[2]['created_at']}")
     older, newer = [], []
-    for answer in walk(anna, links(around)["next"]) if "next" in links(around) else []:
-        older += texts(answer)
-    for answer in walk(anna, links(around)["prev"]):
-        newer = texts(answer) + newer
+    for page in walk(anna, links(around)["next"]) if "next" in links(around) else []:
+        older += texts(page)
+    for page in walk(anna, links(around)["prev"]):
+        newer = texts(page) + newer
     assert newer + texts(around) + older == ["5", "4", "3", "2", "1", "0"]
 
 
-def test_a_position_need_not_be_a_messages(api: Api) -> None:
+def test_position_may_be_any_time(api: Api) -> None:
     anna, path, _ = conversation(api, 3)
     everything = ["2", "1", "0"]
-    for at, before, after, around in (
+    for time, before, after, around in (
         ("1999-12-31T23:59:59Z", [], everything, ["0"]),
         ("2999-12-31T23:59:59Z", everything, [], everything),
     ):
-        assert texts(anna.get(path, before=at)) == before
-        assert texts(anna.get(path, after=at)) == after
-        assert texts(anna.get(path, around=at, limit=3)) == around
+        assert texts(anna.get(path, before=time)) == before
+        assert texts(anna.get(path, after=time)) == after
+        assert texts(anna.get(path, around=time, limit=3)) == around
     below = anna.get(path, around="1999-12-31T23:59:59Z", limit=1)
     assert texts(below) == []
-    assert [texts(answer) for answer in walk(anna, links(below)["prev"])] == [["0"], ["1"], ["2"]]
+    assert [texts(page) for page in walk(anna, links(below)["prev"])] == [["0"], ["1"], ["2"]]
 
 
-def test_an_ascending_page_beside_a_position_holds_the_same_messages(api: Api) -> None:
+def test_ascending_page_has_the_same_messages(api: Api) -> None:
     anna, path, sent = conversation(api, 5)
-    at = sent[2]["created_at"]
-    for query in ({"before": at}, {"after": at}, {"around": at}):
+    middle = sent[2]["created_at"]
+    for query in ({"before": middle}, {"after": middle}, {"around": middle}):
         newest_first, oldest_first = (anna.get(path, limit=3, order=order, **query) for order in ("desc", "asc"))
         assert texts(oldest_first) == texts(newest_first)[::-1]
         for relation, link in links(oldest_first).items():
             assert link.replace("order=asc", "order=desc") == links(newest_first)[relation]
-    pages = [texts(answer) for answer in walk(anna, f"{path}?limit=1&order=asc&after={at.replace('+', '%2B')}")]
+    pages = [texts(page) for page in walk(anna, f"{path}?limit=1&order=asc&after={middle.replace('+', '%2B')}")]
     assert pages == [["3"], ["4"]]
 
 
-def test_a_position_is_taken_as_clients_write_it(api: Api) -> None:
+def test_position_may_have_any_encoding_of_its_offset(api: Api) -> None:
     anna, path, sent = conversation(api, 3)
-    at = sent[1]["created_at"]
-    for written in (at, at.replace("+", "%2B"), at.replace("+00:00", "Z"), at.replace("+", " ").replace(" ", "%20")):
-        for name, found in (("before", ["0"]), ("after", ["2"]), ("around", ["2", "1", "0"])):
-            assert texts(visit(anna, f"{path}?{name}={written}")) == found
+    middle = sent[1]["created_at"]
+    for time in (middle, middle.replace("+", "%2B"), middle.replace("+00:00", "Z"), middle.replace("+", "%20")):
+        for name, page in (("before", ["0"]), ("after", ["2"]), ("around", ["2", "1", "0"])):
+            assert texts(visit(anna, f"{path}?{name}={time}")) == page
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_position_is_taken_as_clients_write_it(api: Api) -> None:
         ("2023-06-26T10:16:00+0200", "2023-06-26T10:16:01+0200", "2023-06-26T10:16:02+0200"),
     ],
 )
-def test_old_sort_keys_are_positions_as_they_are(api: Api, keys: tuple[str, str, str]) -> None:
+def test_old_sort_keys_are_positions(api: Api, keys: tuple[str, str, str]) -> None:
     anna, path, sent = conversation(api, 1)
     for key in keys:
         old = Message(sent[0]["message_group_uuid"], key, str(uuid.uuid4()), key, anna.user, seq=1)
@@ -108,8 +108,8 @@ def test_old_sort_keys_are_positions_as_they_are(api: Api, keys: tuple[str, str,
     assert texts(anna.get(path, before=middle)) == [low]
     assert texts(anna.get(path, after=middle)) == ["0", high]
     assert texts(anna.get(path, around=middle)) == ["0", high, middle, low]
-    assert [texts(each)[0] for each in walk(anna, f"{path}?limit=1&order=asc")] == ["0", high, middle, low]
-    assert [texts(each) for each in walk(anna, f"{path}?limit=1&after={low.replace('+', '%2B')}")] == [
+    assert [texts(page)[0] for page in walk(anna, f"{path}?limit=1&order=asc")] == ["0", high, middle, low]
+    assert [texts(page) for page in walk(anna, f"{path}?limit=1&after={low.replace('+', '%2B')}")] == [
         [middle],
         [high],
         ["0"],
@@ -117,39 +117,39 @@ def test_old_sort_keys_are_positions_as_they_are(api: Api, keys: tuple[str, str,
 
 
 @pytest.mark.parametrize("name", ["before", "after", "around"])
-def test_a_position_is_a_time(api: Api, name: str) -> None:
+def test_position_is_a_time(api: Api, name: str) -> None:
     path = f"/api/messages/{uuid.UUID(int=1)}"
     assert refused(api.sign_up().get(path, **{name: "x"})) == (422, ["created_at_invalid"])
 
 
-def test_one_position_is_taken_at_a_time(api: Api) -> None:
+def test_two_positions_are_ambiguous(api: Api) -> None:
     anna, path, sent = conversation(api, 2)
-    at = sent[0]["created_at"]
+    time = sent[0]["created_at"]
     cursor = parse_qs(urlsplit(links(anna.get(path, limit=1))["next"]).query)["cursor"][0]
-    positions = {"cursor": cursor, "before": at, "after": at, "around": at}
+    positions = {"cursor": cursor, "before": time, "after": time, "around": time}
     for first, second in combinations(positions, 2):
         query = {first: positions[first], second: positions[second]}
         assert refused(anna.get(path, **query)) == (422, ["position_ambiguous"])
     assert refused(anna.get(path, before="x", after="y")) == (422, ["position_ambiguous"])
 
 
-def test_a_position_opens_no_conversation_of_others(api: Api) -> None:
+def test_position_opens_no_conversation_of_others(api: Api) -> None:
     _, path, sent = conversation(api, 1)
     for place in ("before", "after", "around"):
-        answer = api.sign_up().get(path, **{place: sent[0]["created_at"]})
-        assert refused(answer) == (404, ["message_group_not_found"])
+        response = api.sign_up().get(path, **{place: sent[0]["created_at"]})
+        assert refused(response) == (404, ["message_group_not_found"])
 
 
-def test_each_form_is_one_query_and_around_is_two(api: Api) -> None:
+def test_list_is_one_query_and_around_is_two(api: Api) -> None:
     anna, path, sent = conversation(api, 8)
-    at, since = sent[4]["created_at"], feed_cursor(anna)
+    middle, since = sent[4]["created_at"], feed_cursor(anna)
     for url, query, limits in (
         (INBOX, {}, [4]),
         (INBOX, {"since": since}, [6]),  # the cursor names one row, and one beyond the page is looked at
         (path, {}, [4]),
-        (path, {"before": at}, [4]),
-        (path, {"after": at}, [4]),
-        (path, {"around": at}, [2, 3]),
+        (path, {"before": middle}, [4]),
+        (path, {"after": middle}, [4]),
+        (path, {"around": middle}, [2, 3]),
     ):
         with api.wire() as calls:
             anna.get(url, limit=3, **query)

@@ -1,4 +1,4 @@
-"""Patterns A and B over HTTP: what the lists look like, how they are paged, and who may read what."""
+"""Patterns A and B over HTTP: fields, pages, order, and access."""
 
 from __future__ import annotations
 
@@ -54,66 +54,66 @@ def test_conversations_have_exactly_the_fields_of_the_contract(api: Api) -> None
     assert bert.inbox() == [{**row, **bert_sees}]
 
 
-def test_a_new_user_has_an_empty_inbox(api: Api) -> None:
+def test_new_user_has_an_empty_inbox(api: Api) -> None:
     response = api.sign_up().get(INBOX)
     assert ok(response) == []
     assert "Link" not in response.headers
 
 
-def test_a_page_has_twenty_unless_the_request_says(api: Api) -> None:
+def test_page_has_twenty_items_by_default(api: Api) -> None:
     anna, path, _ = conversation(api, 22)
     assert texts(anna.get(path)) == [str(number) for number in range(21, 1, -1)]
     assert [len(ok(anna.get(path, limit=limit))) for limit in (1, 21, 100)] == [1, 21, 22]
 
 
 @pytest.mark.parametrize("path", [INBOX, f"/api/messages/{uuid.UUID(int=1)}"])
-def test_a_bad_limit_is_refused(api: Api, path: str) -> None:
+def test_bad_limit_is_refused(api: Api, path: str) -> None:
     assert refused(api.sign_up().get(path, limit="0")) == (422, ["limit_invalid"])
 
 
 @pytest.mark.parametrize(("limit", "sizes"), [(4, [4, 2]), (6, [6])])
-def test_links_lead_through_the_whole_conversation_once(api: Api, limit: int, sizes: list[int]) -> None:
+def test_links_lead_through_the_whole_conversation(api: Api, limit: int, sizes: list[int]) -> None:
     anna, path, _ = conversation(api, 6)
-    found = pages(anna, f"{path}?limit={limit}")
-    assert [len(page) for page in found] == sizes
-    assert [text for page in found for text in page] == ["5", "4", "3", "2", "1", "0"]
+    all_pages = pages(anna, f"{path}?limit={limit}")
+    assert [len(page) for page in all_pages] == sizes
+    assert [text for page in all_pages for text in page] == ["5", "4", "3", "2", "1", "0"]
 
 
-def test_links_lead_through_the_whole_inbox_once(api: Api) -> None:
+def test_links_lead_through_the_whole_inbox(api: Api) -> None:
     anna = api.sign_up("anna")
     for number in range(4):
         api.sign_up("other").write(f"{number}", to=anna)
     assert pages(anna, f"{INBOX}?limit=2") == [["3", "2"], ["1", "0"]]
 
 
-def test_pages_stay_whole_while_others_write(api: Api) -> None:
+def test_pages_stay_complete_while_others_write(api: Api) -> None:
     anna, path, sent = conversation(api, 5)
-    seen = []
+    messages = []
     for response in walk(anna, f"{path}?limit=2"):
-        seen += texts(response)
+        messages += texts(response)
         anna.answer("meanwhile", group=sent[0]["message_group_uuid"])
-    assert seen == ["4", "3", "2", "1", "0"]
+    assert messages == ["4", "3", "2", "1", "0"]
 
 
-def test_a_link_keeps_the_arguments_of_the_request(api: Api) -> None:
+def test_link_keeps_the_arguments_of_the_request(api: Api) -> None:
     anna, path, _ = conversation(api, 3)
     query = parse_qs(urlsplit(links(anna.get(path, limit=1, order="asc", other="ä&b"))["next"]).query)
     assert query.pop("cursor")
     assert query == {"limit": ["1"], "order": ["asc"], "other": ["ä&b"]}
 
 
-def test_ascending_order_turns_each_page_round(api: Api) -> None:
+def test_ascending_order_reverses_each_page(api: Api) -> None:
     anna, path, _ = conversation(api, 5)
     assert pages(anna, f"{path}?limit=3&order=asc") == [["2", "3", "4"], ["0", "1"]]
 
 
 @pytest.mark.parametrize("order", ["", "ASC", "up", "asc\0"])
-def test_an_unknown_order_is_refused(api: Api, order: str) -> None:
+def test_unknown_order_is_refused(api: Api, order: str) -> None:
     anna, path, _ = conversation(api, 1)
     assert refused(anna.get(path, order=order)) == (422, ["order_invalid"])
 
 
-def test_a_deployment_may_make_ascending_the_default(api: Api) -> None:
+def test_default_order_is_a_setting(api: Api) -> None:
     anna, path, _ = conversation(api, 3)
     with api.variant(messages_order="asc") as ascending:
         reader = ascending.sign_in(anna.user)
@@ -121,7 +121,7 @@ def test_a_deployment_may_make_ascending_the_default(api: Api) -> None:
         assert texts(reader.get(path, order="desc")) == ["2", "1", "0"]
 
 
-def test_a_group_of_others_is_not_found(api: Api) -> None:
+def test_group_of_others_is_not_found(api: Api) -> None:
     anna, path, _ = conversation(api, 1)
     stranger = api.sign_up("stranger")
     for unknown in (path, f"/api/messages/{uuid.uuid4()}"):
@@ -130,11 +130,11 @@ def test_a_group_of_others_is_not_found(api: Api) -> None:
 
 
 @pytest.mark.parametrize("group", ["x", "5ae290ed55d147a0bc6dfe2bc2700399", "%00", "%ff", "x" * 9000])
-def test_a_path_without_a_uuid_leads_to_no_group(api: Api, group: str) -> None:
+def test_path_without_a_uuid_is_not_found(api: Api, group: str) -> None:
     assert refused(api.sign_up().get(f"/api/messages/{group}")) == (404, ["message_group_not_found"])
 
 
-def test_the_case_of_a_uuid_makes_no_difference(api: Api) -> None:
+def test_uuid_may_have_either_case(api: Api) -> None:
     anna, _, [sent] = conversation(api, 1)
     group = sent["message_group_uuid"]
     assert anna.messages(group.upper()) == anna.messages(group)

@@ -1,4 +1,4 @@
-"""The API answers every request as its contract says: unknown paths, wrong methods, strange addresses and headers."""
+"""Routing over HTTP: unknown paths, wrong methods, strange queries and headers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ api = pytest.fixture(scope="module")(run_api)
         *("/api/%00", "/api/%ff", "/api/../etc/passwd", "/%2e%2e/", "/api/☃", "/" + "x" * 9000),
     ],
 )
-def test_an_unknown_path_is_not_found(api: Api, path: str) -> None:
+def test_unknown_path_is_not_found(api: Api, path: str) -> None:
     assert refused(api.app.test_client().get(path)) == (404, ["not_found"])
 
 
@@ -32,7 +32,7 @@ def test_an_unknown_path_is_not_found(api: Api, path: str) -> None:
         (["TRACE", "BREW"], "/api/health-check", {"GET", "HEAD", "OPTIONS"}),
     ],
 )
-def test_a_wrong_method_names_the_right_ones(api: Api, methods: list[str], path: str, allowed: set[str]) -> None:
+def test_wrong_method_gets_the_allowed_ones(api: Api, methods: list[str], path: str, allowed: set[str]) -> None:
     for method in methods:
         response = api.app.test_client().open(path, method=method)
         assert response.status_code == 405
@@ -61,7 +61,7 @@ def test_double_slashes_are_another_path(api: Api, path: str) -> None:
     assert "Location" not in response.headers
 
 
-def test_the_first_of_several_query_arguments_counts(api: Api) -> None:
+def test_first_of_several_query_arguments_counts(api: Api) -> None:
     anna = api.sign_up()
     get = anna.client.get
     assert ok(get("/api/message_groups?limit=1&limit=0", headers=anna.headers)) == []
@@ -78,7 +78,7 @@ def test_other_query_arguments_are_ignored(api: Api, query: str) -> None:
 
 @pytest.mark.parametrize("path", ["/api/message_groups", "/api/health-check", "/nothing"])
 @pytest.mark.parametrize("query", ["limit=\xff", "\x80", "a=\xe2\x98\x83"])
-def test_a_query_that_is_not_ascii_is_a_bad_request(api: Api, path: str, query: str) -> None:
+def test_query_that_is_not_ascii_is_a_bad_request(api: Api, path: str, query: str) -> None:
     anna = api.sign_up()
     response = anna.client.get(path, headers=anna.headers, environ_overrides={"QUERY_STRING": query})
     assert refused(response) == (400, ["bad_request"])

@@ -1,4 +1,4 @@
-"""The API in stream mode: what a send costs, what clients see until the function has counted, and lost answers."""
+"""The API in stream mode: the writes of a send, the lists before and after the function, and lost responses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def api(inline_api: Api) -> Iterator[Api]:
 
 
 def count(api: Api, group: str) -> None:
-    """What the function does with every message that was written."""
+    """Do the function's work for all messages of a conversation."""
     items = [item for item in api.items() if item["pk"]["S"] == keys.message_pk(group)]
     messages = [Message.from_item(item, group_uuid=group) for item in items]
     SequenceNumbers(Table(api.dynamodb, api.settings.ddb_table)).update(group, messages)
@@ -37,7 +37,7 @@ def shown(inbox: list[JSON]) -> list[tuple[str, int, int]]:
     return [(row["message"], row["seq"], row["unread_count"]) for row in inbox]
 
 
-def test_first_message_has_its_number_and_is_in_both_inboxes_at_once(api: Api) -> None:
+def test_first_message_is_numbered_and_in_both_inboxes_at_once(api: Api) -> None:
     anna, bert = api.couple()
     assert anna.write("hello", to=bert)["seq"] == 1
     assert (shown(anna.inbox()), shown(bert.inbox())) == ([("hello", 1, 0)], [("hello", 1, 1)])
@@ -61,7 +61,7 @@ def test_send_is_one_put_of_the_message_and_the_function_does_the_rest(api: Api)
     assert anna.get(f"/api/messages/{group}").headers["ETag"] != before
 
 
-def test_order_of_sending_is_kept_in_one_process_though_nothing_is_read(api: Api) -> None:
+def test_process_keeps_the_order_of_its_messages(api: Api) -> None:
     anna, bert = api.couple()
     group = anna.write("0", to=bert)["message_group_uuid"]
     times = [bert.answer(str(number), group=group)["created_at"] for number in range(1, 20)]
@@ -70,7 +70,7 @@ def test_order_of_sending_is_kept_in_one_process_though_nothing_is_read(api: Api
     assert [message["seq"] for message in anna.messages(group, order="asc")] == list(range(1, 21))
 
 
-def test_key_makes_sending_again_safe_in_one_transaction(api: Api) -> None:
+def test_key_makes_a_repeated_send_one_message(api: Api) -> None:
     anna, bert = api.couple()
     group = anna.write("one", to=bert)["message_group_uuid"]
     body, headers = {"message": "two", "message_group_uuid": group}, {**anna.headers, "Idempotency-Key": "k"}
@@ -94,7 +94,7 @@ def test_stranger_writes_nothing(api: Api) -> None:
 
 
 @pytest.mark.parametrize("counted", [False, True])
-def test_lost_answer_doubles_no_message_even_if_the_function_was_faster_than_the_retry(api: Api, counted: bool) -> None:
+def test_lost_response_doubles_no_message_before_or_after_the_function(api: Api, counted: bool) -> None:
     anna, bert = api.couple()
     group = anna.write("one", to=bert)["message_group_uuid"]
     with (
@@ -119,7 +119,7 @@ def test_lost_answer_doubles_no_message_even_if_the_function_was_faster_than_the
     assert [message["uuid"] for message in anna.messages(group)][:-1] == [sent["uuid"]]
 
 
-def test_function_that_lags_is_in_the_feed_when_it_has_caught_up(api: Api) -> None:
+def test_feed_returns_a_message_after_the_function(api: Api) -> None:
     anna, bert = api.couple()
     group = anna.write("one", to=bert)["message_group_uuid"]
     cursor = anna.get("/api/message_groups").headers["Feed-Cursor"]
