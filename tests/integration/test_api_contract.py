@@ -1,5 +1,5 @@
-"""The API does what openapi.yaml says, whatever it is sent: schemathesis makes requests of the document, right ones
-and wrong ones, and holds each answer to it with every check that it knows. They are the same requests in every run.
+"""The API does what openapi.yaml says: schemathesis generates valid and invalid requests from the document, and checks
+each response with all of its checks. The requests are the same in every run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tools.seed.conversation import CONVERSATION_UUID, seed_conversation, seed_u
 CONFIG: dict[str, Any] = {
     "seed": 4,
     "generation": {"deterministic": True, "database": "none", "max-examples": 25},
-    # What answers hold, and what stands in the sources, would be other values from run to run.
+    # Values from responses and from the sources would change from run to run.
     "phases": {phase: {"extra-data-sources": {"responses": False}} for phase in ("coverage", "fuzzing")},
     "analysis": {"constants": {"enabled": False}},
 }
@@ -42,7 +42,7 @@ A_TIME = "2025-12-29T18:20:33.226127+00:00"  # of a message in the middle of the
 
 
 class Served:
-    """The application under test. Pytest wants a test of every operation before there is one."""
+    """The application under test. Pytest generates the tests before the application exists."""
 
     app: Flask
 
@@ -51,10 +51,7 @@ class Served:
 
 
 def load(openapi: Node, *, tokens: bool = False) -> Any:
-    """A document that schemathesis can make requests of, with made-up tokens or without any.
-
-    It may write into what it is given.
-    """
+    """Load a copy of the document, to generate requests with invalid tokens or without any."""
     generation = {**CONFIG["generation"], "with-security-parameters": tokens}
     config = schemathesis.Config.from_dict({**CONFIG, "generation": generation})
     loaded = schemathesis.openapi.from_dict(deepcopy(openapi), config=config)
@@ -70,7 +67,7 @@ unused = pytest.fixture(run_api)
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls, with the cursors that they were given: of lists, by path, and of their feed."""
+    """The headers of a user, and their valid cursors: of lists, by path, and of the feed."""
 
     headers: dict[str, str]
     cursors: dict[str, str]
@@ -79,7 +76,7 @@ class Caller:
 
 @pytest.fixture(scope="module")
 def member(api: Api) -> Caller:
-    """Augustsz in the seeded system, of whom the document's examples tell."""
+    """Augustsz in the seeded system, as in the document's examples."""
     served.app = api.app
     augustsz, londo = seed(api, "Augustsz", "londo")
     augustsz.write("Hello Londo!", to=londo)
@@ -88,7 +85,7 @@ def member(api: Api) -> Caller:
 
 @pytest.fixture(scope="module")
 def stranger(api: Api, member: Caller) -> Caller:
-    """Somebody who has conversations, but not the one that is asked for."""
+    """A user with conversations, who is not a member of the seeded one."""
     carl = api.sign_up("carl")
     for name in ("dora", "erik"):
         carl.write("Hello!", to=api.sign_up(name))
@@ -96,13 +93,13 @@ def stranger(api: Api, member: Caller) -> Caller:
 
 
 @pytest.fixture(scope="module")
-def met() -> Iterator[dict[str, set[int]]]:
-    """The statuses that the member met: where no request was answered well, nothing was tested."""
+def statuses() -> Iterator[dict[str, set[int]]]:
+    """The statuses of the member's responses by operation. Each operation must have had every documented success."""
     statuses: dict[str, set[int]] = defaultdict(set)
     yield statuses
-    for label, found in statuses.items():
+    for label, actual in statuses.items():
         documented = {int(status) for status in contract.find_operation_by_label(label).responses.status_codes}
-        assert found >= documented & {200, 304}, label
+        assert actual >= documented & {200, 304}, label
 
 
 def test_every_check_is_on() -> None:
@@ -113,14 +110,14 @@ def test_every_check_is_on() -> None:
 
 
 @contract.parametrize()
-def test_a_member_is_answered_as_documented(member: Caller, met: dict[str, set[int]], case: Case) -> None:
+def test_responses_to_a_member_are_documented(member: Caller, statuses: dict[str, set[int]], case: Case) -> None:
     aim(case, member)
     response = case.call_and_validate(headers=member.headers)
-    met[case.operation.label].add(response.status_code)
+    statuses[case.operation.label].add(response.status_code)
 
 
 @contract.parametrize()
-def test_a_stranger_is_refused_as_documented(stranger: Caller, case: Case) -> None:
+def test_refusals_of_a_stranger_are_documented(stranger: Caller, case: Case) -> None:
     aim(case, stranger)
     response = case.call_and_validate(headers=stranger.headers)
     if "{message_group_uuid}" in case.path and case.method != "OPTIONS":
@@ -128,26 +125,26 @@ def test_a_stranger_is_refused_as_documented(stranger: Caller, case: Case) -> No
 
 
 @load(DOCUMENT, tokens=True).parametrize()
-def test_a_request_without_a_token_is_refused_as_documented(member: Caller, case: Case) -> None:
+def test_refusals_without_a_token_are_documented(member: Caller, case: Case) -> None:
     aim(case, member)
     case.call_and_validate()
 
 
-def test_requests_that_build_on_answers_are_answered_as_documented(member: Caller) -> None:
+def test_responses_to_linked_requests_are_documented(member: Caller) -> None:
     class Client(contract.as_state_machine()):  # type: ignore[misc]
         def before_call(self, case: Case) -> None:
-            keep_within_the_rules(case, member)
+            follow_rules(case, member)
 
         def get_call_kwargs(self, case: Case) -> dict[str, Any]:
             return {"headers": member.headers}
 
-        def validate_response(self, response: Any, case: Case, **sent: Any) -> None:
-            case.validate_response(response, headers=member.headers, transport_kwargs=sent, recorder=self.recorder)
+        def validate_response(self, response: Any, case: Case, **options: Any) -> None:
+            case.validate_response(response, headers=member.headers, transport_kwargs=options, recorder=self.recorder)
 
     Client.run(settings=BOUNDED)
 
 
-def test_the_seeded_system_answers_the_examples(unused: Api) -> None:
+def test_seeded_system_returns_the_examples(unused: Api) -> None:
     (augustsz,) = seed(unused, "Augustsz")
     schemas, headers = DOCUMENT["components"]["schemas"], DOCUMENT["components"]["headers"]
     newest = augustsz.get(CONVERSATION, limit=1)
@@ -163,19 +160,19 @@ def test_the_seeded_system_answers_the_examples(unused: Api) -> None:
     ):
         assert augustsz.get(path).json == schemas[name]["example"]
     sent = augustsz.post({"handle": "londo", "message": "Hello Londo!"})
-    made = {"message_group_uuid", "uuid", "created_at"}
-    assert {**schemas["SentMessage"]["example"], **{name: sent.json[name] for name in made}} == sent.json
+    generated = {"message_group_uuid", "uuid", "created_at"}
+    assert {**schemas["SentMessage"]["example"], **{name: sent.json[name] for name in generated}} == sent.json
 
 
 def seed(api: Api, *handles: str) -> list[Person]:
-    """Put in what every new system holds, and sign in these of its users."""
-    backend = api.app.extensions["dependencies"]
+    """Seed the system and sign in the users with these handles."""
+    adapters = api.app.extensions["dependencies"]
     with Database(api.settings.database_url) as database:
         seed_users(database)
     with psycopg.connect(api.settings.database_url) as connection:
         connection.execute("UPDATE users SET cognito_user_id = 'sub-' || uuid")
-    seed_conversation(backend.store._table, backend.users)
-    return [api.sign_in(backend.users.by_handle(handle)) for handle in handles]
+    seed_conversation(adapters.store._table, adapters.users)
+    return [api.sign_in(adapters.users.by_handle(handle)) for handle in handles]
 
 
 def caller(person: Person, *lists: str) -> Caller:
@@ -184,10 +181,10 @@ def caller(person: Person, *lists: str) -> Caller:
     return Caller(person.headers, cursors, pages[lists[0]].headers["Feed-Cursor"])
 
 
-def keep_within_the_rules(case: Case, caller: Caller) -> None:
-    """What a right request keeps to, and a document cannot say."""
-    query = case.query if is_right(case, ParameterLocation.QUERY) else {}
-    for place in [name for name in PLACES if name in query][1:]:  # one of them may be given
+def follow_rules(case: Case, caller: Caller) -> None:
+    """Make a valid request follow the rules that a document cannot express."""
+    query = case.query if is_valid(case, ParameterLocation.QUERY) else {}
+    for place in [name for name in PLACES if name in query][1:]:  # a request has at most one
         del query[place]
     if query.pop("cursor", None) and case.formatted_path in caller.cursors:
         query["cursor"] = caller.cursors[case.formatted_path]
@@ -196,18 +193,20 @@ def keep_within_the_rules(case: Case, caller: Caller) -> None:
 
 
 def aim(case: Case, caller: Caller) -> None:
-    """Keep within the rules, and ask for what is there every other time: what is made up meets nothing."""
-    there = {"message_group_uuid": CONVERSATION_UUID, "handle": "bayko", "If-None-Match": "*"}
-    there.update(dict.fromkeys(("before", "after", "around"), A_TIME))
+    """Follow the rules, and use existing uuids, handles and times in every second request: random ones match nothing."""
+    existing = {"message_group_uuid": CONVERSATION_UUID, "handle": "bayko", "If-None-Match": "*"}
+    existing.update(dict.fromkeys(("before", "after", "around"), A_TIME))
     chosen = sum(f"{case.path_parameters} {case.query} {case.headers} {case.body}".encode(errors="replace")) % 2
     for location in (ParameterLocation.PATH, ParameterLocation.QUERY, ParameterLocation.HEADER, ParameterLocation.BODY):
         values = getattr(case, location.container_name)
-        if chosen and is_right(case, location) and hasattr(values, "keys"):
-            values.update({name: there[name] for name in there.keys() & values.keys() if values[name] is not None})
-    keep_within_the_rules(case, caller)
+        if chosen and is_valid(case, location) and hasattr(values, "keys"):
+            values.update(
+                {name: existing[name] for name in existing.keys() & values.keys() if values[name] is not None}
+            )
+    follow_rules(case, caller)
 
 
-def is_right(case: Case, location: ParameterLocation) -> bool:
-    """Whether this part of a request is as the document has it."""
+def is_valid(case: Case, location: ParameterLocation) -> bool:
+    """Whether this part of a request is valid by the document."""
     assert case.meta is not None
     return not case.meta.is_negative_at(location)

@@ -1,4 +1,4 @@
-"""A feed is followed while servers whose clocks disagree write to many conversations: nothing is missed."""
+"""Clients follow a feed while servers with different clocks write to many conversations: they miss nothing."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import cycle
+from typing import Any
 
 import boto3
 import pytest
@@ -23,7 +24,7 @@ from lib.users.directory import User
 from tests.support.stores import ANNA, TableContents, stores_on
 
 MESSAGES = 30
-SKEWS = (-3, 0, 3, 24 * 3600)  # seconds; the last one's rows stay ahead of all others
+SKEWS = (-3, 0, 3, 24 * 3600)  # seconds; the rows of the last clock stay ahead of all others
 
 
 def skewed(seconds: float) -> Clock:
@@ -31,31 +32,31 @@ def skewed(seconds: float) -> Clock:
 
 
 def commit_late(store: MessageStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let each write be under way for a while after its sort key was chosen."""
+    """Delay each write after the choice of its sort key."""
     transact = store._table.transact
 
-    def slow(writes: Sequence[Write]) -> None:
+    def slow(writes: Sequence[Write], **options: Any) -> None:
         time.sleep(random.uniform(0, 0.1))  # noqa: S311
-        transact(writes)
+        transact(writes, **options)
 
     monkeypatch.setattr(store._table, "transact", slow)
 
 
 def follow(readers: Sequence[MessageStore], since: str, is_over: Callable[[], bool]) -> list[tuple[str, str]]:
-    """What the feed gives to readers who hand its cursor on, until everything is written and nothing more comes."""
-    given: list[tuple[str, str]] = []
+    """Read the feed at one server after the other until all is written and read; return the moves."""
+    moves: list[tuple[str, str]] = []
     for reader in cycle(readers):
         last = is_over()
         page = reader.list_moved(user_uuid=ANNA.uuid, limit=3, since=since)
-        given += [(row.group_uuid, row.last_message_at) for row in page.items]
+        moves += [(row.group_uuid, row.last_message_at) for row in page.items]
         assert page.feed_cursor
         since = page.feed_cursor
         if last and not page.next:
-            return given
+            return moves
     raise AssertionError
 
 
-def test_followed_by_several_servers_a_feed_gives_every_last_message_and_no_move_twice(
+def test_feed_of_several_servers_returns_every_last_message_and_no_move_twice(
     fresh_dynamodb_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = f"messages-{uuid.uuid4().hex}"
@@ -74,18 +75,18 @@ def test_followed_by_several_servers_a_feed_gives_every_last_message_and_no_move
         for message in range(MESSAGES):
             try:
                 writers[number % len(writers)].send_to_user(sender=friend, receiver=ANNA, text=f"{message}")
-            except WriteConflict:  # in Anna's inbox alone: the next one will do
+            except WriteConflict:  # the next message replaces it
                 continue
 
     with ThreadPoolExecutor(2 * len(writers)) as threads:
         writing = [threads.submit(write, number) for number in range(2 * len(writers))]
-        given = follow(readers, since, lambda: all(each.done() for each in writing))
-        for each in writing:
-            each.result()
-    assert len(given) == len(set(given))
+        moves = follow(readers, since, lambda: all(future.done() for future in writing))
+        for future in writing:
+            future.result()
+    assert len(moves) == len(set(moves))
     last = {(row.group_uuid, row.last_message_at) for row in TableContents(client, table).inbox(ANNA)}
     assert len(last) == len(writing)
-    assert last <= set(given)
-    assert len(given) > 2 * len(last), "it was followed while they wrote"
+    assert last <= set(moves)
+    assert len(moves) > 2 * len(last), "the feed was not read during the writes"
     client.delete_table(TableName=table)
     client.close()

@@ -1,4 +1,4 @@
-"""Both modes at once: sends that count, sends that are counted later, and two functions that count, in one table."""
+"""Both modes at once: inline sends, sends in stream mode, and two functions, in one conversation."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tests.support.old_data import old_conversation
 from tests.support.stores import ANNA, BERT, CARL, TableContents, positions_of, stores_on
 from tests.support.streamed import streamed_stores_on
 
-EACH = 15
-ADOPTIONS = 2
+MESSAGES = 15
+MIGRATIONS = 2
 
 
-class People:
-    """Two who talk, and what they were told was written."""
+class Couple:
+    """Two users, their conversation, and its acknowledged messages."""
 
     def __init__(self, store: MessageStore, *users: User) -> None:
         self.users = users
@@ -34,24 +34,21 @@ class People:
         self.written = [first]
 
     def talk(self, store: MessageStore, sender: User, reader: User) -> None:
-        for number in range(EACH):
+        for number in range(MESSAGES):
             text = f"{number} of {sender.handle} by {type(store).__name__}"
             self.written.append(store.send(group_uuid=self.group_uuid, sender=sender, text=text))
             if number % 5 == 0:
                 positions_of(store).mark_read(group_uuid=self.group_uuid, user=reader, seq=number)
 
     def count(self, updates: SequenceNumbers, end: Callable[[], bool]) -> None:
-        """What functions do that are told of some messages several times, and of each at least once.
-
-        Of a batch that failed because others kept writing, they are told again.
-        """
+        """Do the work of a function that gets each message at least once, and a failed batch again."""
         chance, is_last = random.Random(1), False  # noqa: S311
         while not is_last:
-            is_last = end()  # asked beforehand: the last round sees everything
-            told = [message for message in self.written if message.seq is None]
-            if some := told if is_last else chance.sample(told, min(len(told), 10)):
+            is_last = end()  # before the choice of messages: the last round has all of them
+            unnumbered = [message for message in self.written if message.seq is None]
+            if batch := unnumbered if is_last else chance.sample(unnumbered, min(len(unnumbered), 10)):
                 with suppress(() if is_last else WriteConflict):
-                    updates.update(self.group_uuid, some)
+                    updates.update(self.group_uuid, batch)
 
 
 def check(contents: TableContents, group_uuid: str, written: list[Message]) -> None:
@@ -68,9 +65,9 @@ def check(contents: TableContents, group_uuid: str, written: list[Message]) -> N
         assert 0 < member.read_seq <= state.seq
 
 
-def test_everything_is_counted_once_while_both_modes_run(dynamodb_client: Any, table: str) -> None:
+def test_every_message_gets_one_number_while_both_modes_run(dynamodb_client: Any, table: str) -> None:
     new_stores = [stores_on(dynamodb_client, table), streamed_stores_on(dynamodb_client, table)]
-    pairs = [People(new_stores[0](), ANNA, other) for other in (BERT, CARL)]
+    pairs = [Couple(new_stores[0](), ANNA, other) for other in (BERT, CARL)]
     updates = SequenceNumbers(Table(dynamodb_client, table))
 
     with ThreadPoolExecutor(12) as threads:
@@ -81,24 +78,26 @@ def test_everything_is_counted_once_while_both_modes_run(dynamodb_client: Any, t
             for users in (pair.users, pair.users[::-1])
         ]
         counting = [
-            threads.submit(pair.count, updates, lambda: all(each.done() for each in talking))
+            threads.submit(pair.count, updates, lambda: all(future.done() for future in talking))
             for pair in pairs
             for _ in range(2)
         ]
-        for each in talking + counting:
-            each.result()
+        for future in talking + counting:
+            future.result()
 
     for pair in pairs:
         check(TableContents(dynamodb_client, table), pair.group_uuid, pair.written)
     assert run_doctor(dynamodb_client, table, clock=tomorrow).findings == []
 
 
-def test_everybody_who_adopts_a_conversation_at_once_counts_it_alike(dynamodb_client: Any, table: str) -> None:
+def test_processes_of_both_modes_migrate_at_once_alike(dynamodb_client: Any, table: str) -> None:
     inline, streamed = stores_on(dynamodb_client, table), streamed_stores_on(dynamodb_client, table)
     contents, updates = TableContents(dynamodb_client, table), SequenceNumbers(Table(dynamodb_client, table))
-    for number in range(ADOPTIONS):
+    for number in range(MIGRATIONS):
         group, start = f"{number:08}-55d1-47a0-bc6d-fe2bc2700399", Barrier(6)
-        items = old_conversation(*(f"2023-01-01T00:{number:02}:00.{each:06}" for each in range(120)), group=group)
+        items = old_conversation(
+            *(f"2023-01-01T00:{number:02}:00.{microsecond:06}" for microsecond in range(120)), group=group
+        )
         contents.put(*items)
         written = [Message.from_item(item, group_uuid=group) for item in items[:-2]]
         new = written[-20:]  # the stream still has these
@@ -111,16 +110,16 @@ def test_everybody_who_adopts_a_conversation_at_once_counts_it_alike(dynamodb_cl
             start.wait()
             inline().list_messages(group_uuid=group, user=ANNA, limit=1)
 
-        def count(told: list[Message], *, group: str = group, start: Barrier = start) -> None:
+        def count(messages: list[Message], *, group: str = group, start: Barrier = start) -> None:
             start.wait()
-            updates.update(group, told)
+            updates.update(group, messages)
 
         with ThreadPoolExecutor(start.parties) as threads:
             others = [threads.submit(read), threads.submit(count, new[:5]), threads.submit(count, new[5:])]
             sends = [(inline(), ANNA), (streamed(), ANNA), (streamed(), BERT)]
-            written += [each.result() for each in [threads.submit(send, *each) for each in sends]]
-            for each in others:
-                each.result()
+            written += [future.result() for future in [threads.submit(send, *users) for users in sends]]
+            for future in others:
+                future.result()
         updates.update(group, [message for message in written if message.seq is None])
 
         check(contents, group, written)

@@ -1,4 +1,4 @@
-"""Two people write and read at once, through two processes' memories: no position is lost, none drifts."""
+"""Two users write and read at once, through the caches of two processes: no read position is lost or wrong."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MESSAGES = 25
 
 Act = Callable[[MessageStore, str, User], list[int]]
 Talk = tuple[TableContents, MessageStore, MessageStore, str]
-"""What is stored, the stores of two processes on it, and the conversation's uuid."""
+"""The table's contents, the stores of two processes, and the conversation's uuid."""
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def until_done(act: Callable[[], object]) -> None:
 
 
 def write(store: MessageStore, group: str, sender: User) -> list[int]:
-    """Sends; the numbers that its messages got, which are read by their sender."""
+    """Send messages; return their numbers, which their sender has read."""
     seqs: list[int] = []
     for _ in range(MESSAGES):
         until_done(lambda: seqs.append(store.send(group_uuid=group, sender=sender, text="hello").seq or 0))
@@ -54,7 +54,7 @@ def write(store: MessageStore, group: str, sender: User) -> list[int]:
 
 
 def read(store: MessageStore, group: str, reader: User) -> list[int]:
-    """Reads the inbox and marks what it shows; the numbers that were marked."""
+    """Read the inbox and mark its row as read; return the marked numbers."""
     seqs: list[int] = []
     positions = positions_of(store)
     for _ in range(MESSAGES):
@@ -66,25 +66,25 @@ def read(store: MessageStore, group: str, reader: User) -> list[int]:
 
 
 def unread(store: MessageStore, group: str, reader: User) -> list[int]:
-    """Marks unread, again and again."""
+    """Mark the conversation as unread several times."""
     for _ in range(MESSAGES // 4):
         until_done(lambda: positions_of(store).mark_unread(group_uuid=group, user=reader))
     return []
 
 
-def test_each_position_ends_at_the_last_message_written_or_marked(talk: Talk) -> None:
+def test_position_ends_at_the_last_message_written_or_marked(talk: Talk) -> None:
     contents, here, elsewhere, group = talk
-    seen = at_once(here, elsewhere, group, write, read, read)
+    highest = at_once(here, elsewhere, group, write, read, read)
 
     contents.check(group, ["hello"] * (2 * MESSAGES + 1))
-    for user, last in seen.items():
+    for user, last in highest.items():
         [row] = contents.inbox(user)
         assert row.read_seq == last
         total = positions_of(here).unread_count(user_uuid=user.uuid, at_most=10**6)
         assert total == row.unread_count == 2 * MESSAGES + 1 - last
 
 
-def test_row_and_state_agree_whatever_is_written_read_and_marked_unread_at_once(talk: Talk) -> None:
+def test_row_and_state_agree_after_concurrent_writes_and_marks(talk: Talk) -> None:
     contents, here, elsewhere, group = talk
     at_once(here, elsewhere, group, write, read, unread)
 
@@ -97,8 +97,8 @@ def test_row_and_state_agree_whatever_is_written_read_and_marked_unread_at_once(
 
 
 def at_once(here: MessageStore, elsewhere: MessageStore, group: str, *acts: Act) -> dict[User, int]:
-    """Both people do all of it at the same time; the highest number that each wrote or marked."""
+    """Both users do all acts at the same time; return the highest number that each of them wrote or marked."""
     with ThreadPoolExecutor(2 * len(acts)) as threads:
         stores = cycle((here, elsewhere))
         running = {user: [threads.submit(act, next(stores), group, user) for act in acts] for user in (ANNA, BERT)}
-        return {user: max(seq for each in under_way for seq in each.result()) for user, under_way in running.items()}
+        return {user: max(seq for future in futures for seq in future.result()) for user, futures in running.items()}

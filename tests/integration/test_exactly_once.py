@@ -1,4 +1,4 @@
-"""Sends that are repeated until they are acknowledged, while the API is killed and the engine's connections are cut."""
+"""Clients repeat their sends until the API acknowledges them, while tests kill the API and cut connections to the engine."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import boto3
 import psycopg
 import pytest
 
-from lib.ddb.items import Message
 from lib.ddb.schema import create_table
 from lib.postgres.database import Database
 from lib.users.directory import User
+from routes.messages import _message as message_json
 from tests.integration.test_concurrency import Snapshot
 from tests.support.api import Api, ok, refused, run_api
 from tests.support.api_server import ApiServer
@@ -33,9 +32,9 @@ from tests.support.retrying import Outgoing, RetryingClient
 from tests.support.tokens import TokenIssuer
 from tools.local_stack.environment import CREDENTIALS
 
-# Of the schedule; what the faults then meet is left to the machine.
+# The seed of the schedule. The machine decides which requests the faults meet.
 SEED = int(os.environ.get("FAULT_SEED", "0")) or random.randrange(1, 2**32)  # noqa: S311
-ODDS = 0.1  # that the connection is cut at a request of the API to the engine
+ODDS = 0.1  # of a cut connection, for each request of the API to the engine
 COUPLES = 6
 KILLS = 2
 PEOPLE = [User(str(uuid.uuid5(uuid.NAMESPACE_OID, str(n))), f"user{n}", f"User {n}") for n in range(60)]
@@ -44,7 +43,7 @@ api = pytest.fixture(scope="module")(run_api)
 
 
 class Server(ApiServer):
-    """The API with two workers, which stops by SIGKILL alone. `killed` counts what lived until then."""
+    """The API with two workers. It stops by SIGKILL alone; `killed` counts the killed servers and workers."""
 
     def __init__(self, log: Path, **variables: str) -> None:
         self.killed: Counter[str] = Counter()
@@ -59,14 +58,14 @@ class Server(ApiServer):
         )
 
     def kill(self) -> None:
-        """Kill all of it, and start it again."""
+        """Kill the server and its workers, and start them again."""
         self.raise_if_dead()
         self.stop()
         self.killed["server"] += 1
         self.start()
 
     def kill_worker(self) -> None:
-        """Kill one worker, which its parent replaces."""
+        """Kill one worker; the server replaces it."""
         workers = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         if workers:
             os.kill(int(workers[0]), signal.SIGKILL)
@@ -77,7 +76,7 @@ class Server(ApiServer):
 def serve(
     engine_url: str, table: str, database_url: str, log: Path
 ) -> Iterator[tuple[Server, LossyProxy, RetryingClient]]:
-    """The server on the engine behind a proxy. Afterwards all that it has ever asked for is done."""
+    """The server, on the engine behind a proxy; at the end, no request to the engine is under way."""
     with TokenIssuer() as issuer, LossyProxy(engine_url, seed=SEED) as proxy:
         variables = {"DATABASE_URL": database_url, "DDB_TABLE": table, "COGNITO_JWKS_URL": issuer.jwks_url}
         with Server(log, AWS_ENDPOINT_URL_DYNAMODB=proxy.url, **variables) as server:
@@ -99,23 +98,23 @@ def database_url(new_database: Callable[[], str]) -> str:
 
 
 def talk(client: RetryingClient, couples: Iterable[tuple[User, User]], busy_group: str, stop: threading.Event) -> None:
-    """Each couple in its turn: both write first at once, then on in their conversation.
+    """One couple after another: both send a first message at once, then more in their conversation.
 
-    Some messages are sent several times at once, so that both workers have them. Meanwhile PEOPLE's first two write
-    in their conversation, which is every couple's.
+    Some messages go out several times at once, so that both workers have them. Meanwhile the first two of PEOPLE write
+    to their own conversation, the busy one.
     """
-    there = {"message_group_uuid": busy_group}
+    busy = {"message_group_uuid": busy_group}
     for anna, bert in couples:
         if stop.is_set():
             return
         ours, theirs = f"{anna.handle} to {bert.handle}", f"{bert.handle} to {anna.handle}"
         hello = Outgoing(anna, ours, {"handle": bert.handle})
         first = client.at_once(hello, hello, Outgoing(bert, theirs, {"handle": anna.handle}))
-        here = {"message_group_uuid": first.body["message_group_uuid"]}
+        own = {"message_group_uuid": first.body["message_group_uuid"]}
         for user in PEOPLE[:2]:
-            on = Outgoing(anna, f"{ours}, as {user.handle} writes", here)
-            back = Outgoing(bert, f"{theirs}, as {user.handle} writes", here)
-            client.at_once(on, on, on, on, back, Outgoing(user, f"{user.handle}, as {ours}", there))
+            on = Outgoing(anna, f"{ours}, as {user.handle} writes", own)
+            back = Outgoing(bert, f"{theirs}, as {user.handle} writes", own)
+            client.at_once(on, on, on, on, back, Outgoing(user, f"{user.handle}, as {ours}", busy))
 
 
 def faults(server: Server, proxy: LossyProxy, chance: random.Random) -> None:
@@ -130,7 +129,7 @@ def faults(server: Server, proxy: LossyProxy, chance: random.Random) -> None:
     proxy.choose = lambda operation: None
 
 
-def test_every_message_is_there_once_whatever_is_killed_and_cut(
+def test_acknowledged_messages_are_stored_once_despite_kills_and_cuts(
     fresh_dynamodb_url: str, database_url: str, tmp_path: Path
 ) -> None:
     print(f"FAULT_SEED={SEED}")  # noqa: T201 - shown when the test fails
@@ -148,54 +147,42 @@ def test_every_message_is_there_once_whatever_is_killed_and_cut(
                 faults(server, proxy, chance)
             finally:
                 stop.set()
-        for each in talking:
-            each.result()
+        for future in talking:
+            future.result()
 
-    told = [f"{len(client.acknowledged)} acknowledged", server.killed, proxy.faults, Counter(client.failures)]
-    print(*told, sep="\n")  # noqa: T201
+    counts = [f"{len(client.acknowledged)} acknowledged", server.killed, proxy.faults, Counter(client.failures)]
+    print(*counts, sep="\n")  # noqa: T201
     check(Snapshot(engine, table), client)
     assert server.killed["server"] == KILLS
     assert server.killed["worker"] > 0
     assert proxy.broken > 0
     assert all(proxy.faults["TransactWriteItems", cut] for cut in Cut)
-    assert any(each.replayed for each in client.acknowledged)
+    assert any(response.replayed for response in client.acknowledged)
     engine.delete_table(TableName=table)
 
 
 def check(contents: Snapshot, client: RetryingClient) -> None:
-    """What was acknowledged is what is stored, once, and a couple has one conversation."""
+    """Assert that the table has each acknowledged message once, and each couple one conversation."""
     stored = {}
-    sent = {each.message for each in client.acknowledged}
+    sent = {response.message for response in client.acknowledged}
     texts: dict[str, set[str]] = {}
-    for each in client.acknowledged:
-        texts.setdefault(each.body["message_group_uuid"], set()).add(each.message.text)
+    for response in client.acknowledged:
+        texts.setdefault(response.body["message_group_uuid"], set()).add(response.message.text)
     assert contents.groups().keys() == texts.keys()
     assert len(set(contents.groups().values())) == len(texts)
     for group in texts:
         contents.check(group, texts[group])
-        stored |= {message.text: as_answered(message) for message in contents.messages(group)}
+        for message in contents.messages(group):
+            stored[message.text] = {"message_group_uuid": group, **message_json(message)}
     assert len(stored) == len(sent)
-    for each in client.acknowledged:
-        assert each.body == stored[each.message.text]
-    firsts = Counter(each.message.key for each in client.acknowledged if not each.replayed)
+    for response in client.acknowledged:
+        assert response.body == stored[response.message.text]
+    firsts = Counter(response.message.key for response in client.acknowledged if not response.replayed)
     assert max(firsts.values()) == 1
 
 
-def as_answered(message: Message) -> dict[str, Any]:
-    return {
-        "message_group_uuid": message.group_uuid,
-        "uuid": message.uuid,
-        "user_uuid": message.sender.uuid,
-        "display_name": message.sender.display_name,
-        "handle": message.sender.handle,
-        "message": message.text,
-        "created_at": message.created_at,
-        "seq": message.seq,
-    }
-
-
 @pytest.mark.parametrize("with_key", [True, False])
-def test_a_message_whose_answers_all_were_lost_is_there_twice_only_without_a_key(api: Api, with_key: bool) -> None:
+def test_message_whose_responses_were_lost_is_stored_twice_only_without_a_key(api: Api, with_key: bool) -> None:
     anna, bert = api.couple()
     group = anna.write("before", to=bert)["message_group_uuid"]
     headers = {**anna.headers, **({"Idempotency-Key": "a key"} if with_key else {})}
