@@ -1,4 +1,4 @@
-"""Clients repeat their sends until the API acknowledges them, while tests kill the API and cut connections to the engine."""
+"""Clients repeat their sends until the API acknowledges them, while it is killed and its connections are cut."""
 
 from __future__ import annotations
 

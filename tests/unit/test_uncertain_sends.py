@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,8 @@ from lib.ddb.cursors import CursorSigner
 from lib.ddb.errors import StoreError, StoreUnavailable, WriteConflict
 from lib.ddb.items import Conversation, Item, Member, conversation_key
 from lib.ddb.store import MessageStore, StreamedMessageStore
-from lib.ddb.table import Table
+from lib.ddb.table import Table, put
+from lib.ddb.transactions import KeyTaken
 from lib.deadline import deadline
 from tests.support.stores import ANNA, BERT
 
@@ -21,11 +23,12 @@ STATE = Conversation("a group", {user.uuid: Member(user, 0) for user in (ANNA, B
 
 
 class BusyClient:
-    """A DynamoDB client that refuses the first write because its key is taken, and every other one by a conflict."""
+    """A DynamoDB client that refuses writes: for the reasons in `reasons`, last one first, then for conflicts."""
 
-    def __init__(self, *, lost_responses: int) -> None:
+    def __init__(self, *, lost_responses: int, reasons: Iterable[str] = ("ConditionalCheckFailed",)) -> None:
         self._lost_responses = lost_responses
-        self._reasons = ["ConditionalCheckFailed"]
+        self._reasons = list(reasons)
+        self.tokens: list[str] = []
 
     def get_item(self, Key: Item, **_: Any) -> Any:  # noqa: N803 - DynamoDB's names
         return {"Item": STATE.to_item()} if Key == conversation_key(STATE.group_uuid) else {}
@@ -37,7 +40,8 @@ class BusyClient:
         code = self._reasons.pop() + "Exception" if self._reasons else "TransactionConflictException"
         raise ClientError({"Error": {"Code": code}, **self._tries()}, "PutItem")
 
-    def transact_write_items(self, TransactItems: list[Any], **_: Any) -> None:  # noqa: N803
+    def transact_write_items(self, TransactItems: list[Any], ClientRequestToken: str, **_: Any) -> None:  # noqa: N803
+        self.tokens.append(ClientRequestToken)
         reason = self._reasons.pop() if self._reasons else "TransactionConflict"
         reasons = [{"Code": "None"}, {"Code": reason}, *({"Code": "None"} for _ in TransactItems[2:])]
         error = {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": reasons, **self._tries()}
@@ -54,9 +58,8 @@ class BusyClient:
 def test_send_is_busy_only_if_no_response_was_lost(
     store_class: type[MessageStore], first_message: bool, lost_responses: int, error: type[StoreError]
 ) -> None:
-    store = store_class(
-        Table(BusyClient(lost_responses=lost_responses), "messages"), CursorSigner("a secret of these tests")
-    )
+    client = BusyClient(lost_responses=lost_responses)
+    store = store_class(Table(client, "messages"), CursorSigner("a secret of the tests"))
     send = (
         partial(store.send_to_user, receiver=BERT)
         if first_message
@@ -65,3 +68,12 @@ def test_send_is_busy_only_if_no_response_was_lost(
     with deadline(0.3), pytest.raises(StoreError) as raised:
         send(sender=ANNA, text="hello")
     assert type(raised.value) is error
+
+
+def test_write_with_an_unknown_outcome_is_retried_under_its_token() -> None:
+    client = BusyClient(lost_responses=1, reasons=())
+    writes = [put(STATE.to_item(), KeyTaken), put({**STATE.to_item(), "sk": {"S": "OTHER"}}, KeyTaken)]
+    with deadline(0.3), pytest.raises(StoreUnavailable):
+        Table(client, "messages").transact(writes, retry_conflicts=False)
+    assert len(client.tokens) > 2
+    assert len(set(client.tokens)) == 1
