@@ -246,8 +246,8 @@ class MessageStore:
         return self._cursors.sign("feed", position.to_payload(), pk=keys.inbox_pk(user_uuid))
 
     def _is_written(self, message: Message) -> bool:
-        item = self._table.get(message_key(message.group_uuid, message.created_at))
-        return item is not None and item.get("message_uuid") == {"S": message.uuid}
+        stored = self.message_at(group_uuid=message.group_uuid, created_at=message.created_at)
+        return stored is not None and stored.uuid == message.uuid
 
     def _next_message(self, state: Conversation, sender: User, text: str, message_uuid: str, earliest: str) -> Message:
         # Later than the last message and than every key already tried, even if this server's clock is behind.

@@ -26,9 +26,6 @@ from lib.ddb.items import (
 )
 from lib.ddb.table import ABSENT, Write, delete, put, update
 
-# A recreated table may have the same version and other rows: so the condition has the time as well.
-_UNCHANGED = "version = :old_version AND last_message_at = :old_last_message_at"
-
 
 class StateChanged(WriteRefused):
     """Another write came first; `item` is the conversation's current state."""
@@ -150,7 +147,8 @@ def update_state(before: Conversation, after: Conversation) -> Write:
         conversation_key(before.group_uuid),
         changes,
         StateChanged,
-        when=_UNCHANGED,
+        # A recreated table may have the same version and other rows: so the condition has the time as well.
+        when="version = :old_version AND last_message_at = :old_last_message_at",
         values={":old_version": {"N": str(before.version)}, ":old_last_message_at": {"S": before.last_message_at}},
     )
 
