@@ -16,7 +16,7 @@ from tests.support.stores import ANNA, BERT, TableContents, stores_on
 MESSAGES = 200
 
 
-@pytest.mark.parametrize(("processes", "most_reads"), [(1, 0.05), (2, 1.0), (16, 1.0)])
+@pytest.mark.parametrize(("processes", "most_reads"), [(1, 0.05), (4, 1.0), (16, 1.0)])
 def test_message_costs_one_transaction_and_at_most_one_read(
     dynamodb_url: str, dynamodb_client: Any, table: str, processes: int, most_reads: float
 ) -> None:
