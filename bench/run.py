@@ -169,10 +169,9 @@ class Server(Child):
         log_size, cpu_before = self.log.stat().st_size, self._cpu_seconds()
         output = self._drive(seconds, clients, waiting)
         time.sleep(0.1)  # for the last responses and their log lines
-        cpu = self._cpu_seconds() - cpu_before
         sample = parse_output(output, unanswered=0 if waiting else clients, waiting=waiting)
         return {
-            "cpu_us": cpu / max(sample["requests"], 1) * 1e6,
+            "cpu_us": (self._cpu_seconds() - cpu_before) / max(sample["requests"], 1) * 1e6,
             **sample,
             **parse_log(self.log.read_bytes()[log_size:]),
             "rss_mib": max(worker.memory_info().rss for worker in self._workers()) / 2**20,
