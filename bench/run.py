@@ -39,7 +39,7 @@ from tools.deploy.packages import build
 from tools.local_stack.environment import CREDENTIALS, REGION
 from tools.local_stack.npm_engines import Dynoxide
 from tools.local_stack.postgres import Postgres
-from tools.local_stack.processes import LOOPBACK, Child, EngineError, answers, bare_environment, free_port
+from tools.local_stack.processes import LOOPBACK, Child, EngineError, bare_environment, free_port, responds
 from tools.seed.bulk import BulkLoader
 
 _COSTS = ("dynamodb_requests", "dynamodb_read_units", "dynamodb_write_units", "postgres_requests")
@@ -83,7 +83,7 @@ def _engines(scale: Scale, folder: Path, downloads: Path) -> Iterator[dict[str, 
     with (
         Dynoxide(downloads, log=folder / "dynoxide.log") as dynoxide,
         Postgres(folder / "postgres", log=folder / "postgres.log", durable=False) as postgres,
-        Child("the JWKS host", command, env=bare_environment(), ready=answers(jwks_url), log=folder / "keys.log"),
+        Child("the JWKS host", command, env=bare_environment(), ready=responds(jwks_url), log=folder / "keys.log"),
     ):
         variables = {
             **CREDENTIALS,
@@ -151,7 +151,7 @@ class Server(Child):
             application,
             [sys.executable, ROOT / "serve.py", application],
             env=bare_environment(**variables, PORT=str(port)),
-            ready=answers(self.url, accept=lambda status: status == 404),
+            ready=responds(self.url, accept=lambda status: status == 404),
             log=folder / f"{port}.log",
             cwd=ROOT,
         )

@@ -33,7 +33,7 @@ from tools.local_stack.environment import without_developer
 from tools.local_stack.ministack import Ministack
 from tools.local_stack.npm_engines import DynamoDBLocal
 from tools.local_stack.postgres import Postgres
-from tools.local_stack.processes import answers
+from tools.local_stack.processes import responds
 
 _ENGINE_FIXTURES = {"dynamodb_url", "fresh_dynamodb_url"}
 _ENGINES = config.local_dir() / "engines"  # downloads are kept between runs
@@ -159,7 +159,7 @@ def dynamodb_url(request: pytest.FixtureRequest, engine_folder: Path) -> Iterato
         with DynamoDBLocal(_ENGINES, log=engine_folder / "dynamodb-local.log") as engine:
             yield engine.url
     else:
-        if not answers(name, accept=lambda status: True)():
+        if not responds(name, accept=lambda status: True)():
             pytest.exit(f"no DynamoDB responds at {name}", returncode=pytest.ExitCode.USAGE_ERROR)
         yield name
 

@@ -62,8 +62,8 @@ def test_warm_send_is_one_transaction(api: Api) -> None:
     anna, bert = api.couple()
     group = talk(anna, bert, 1)
     for send in (
-        lambda: anna.answer("by group", group=group),
-        lambda: bert.answer("by the other", group=group),
+        lambda: anna.reply("by group", group=group),
+        lambda: bert.reply("by the other", group=group),
         lambda: anna.write("by handle", to=bert),
         lambda: bert.write("by handle of the other", to=anna),
     ):
@@ -85,9 +85,9 @@ def test_send_after_a_send_of_another_process_is_one_more_transaction(api: Api) 
     anna, bert = api.couple()
     group = talk(anna, bert, 1)
     with api.variant() as other:
-        other.sign_in(bert.user).answer("from elsewhere", group=group)
+        other.sign_in(bert.user).reply("from elsewhere", group=group)
         with api.wire() as calls:
-            assert anna.answer("from here", group=group)["seq"] == 3
+            assert anna.reply("from here", group=group)["seq"] == 3
     assert [call.operation for call in calls] == ["TransactWriteItems", "TransactWriteItems"]
 
 

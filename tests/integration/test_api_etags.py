@@ -1,4 +1,4 @@
-"""ETags: the API answers 304 for a page that the client has."""
+"""ETags: the API responds with 304 to a client that has the current page."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_changed_page_is_sent(api: Api) -> None:
     anna, bert = api.couple()
     group = anna.write("1", to=bert)["message_group_uuid"]
     tags = {url: visit(anna, url).headers["ETag"] for url in (INBOX, f"/api/messages/{group}")}
-    bert.answer("2", group=group)
+    bert.reply("2", group=group)
     for url, tag in tags.items():
         response = revalidate(anna, url, tag)
         assert ok(response)[0]["message"] == "2"
@@ -60,7 +60,7 @@ def test_etag_covers_content_and_order(api: Api) -> None:
 def test_new_link_changes_the_etag_of_a_page(api: Api, place: str) -> None:
     anna, path, sent = conversation(api, 3)
     first = anna.get(path, limit=2, **{place: sent[1 if place == "around" else 0]["created_at"]})
-    anna.answer("one more", group=sent[0]["message_group_uuid"])
+    anna.reply("one more", group=sent[0]["message_group_uuid"])
     again = revalidate(anna, first.request.full_path, first.headers["ETag"])
     assert again.json == first.json
     assert links(again).keys() > links(first).keys()

@@ -14,13 +14,13 @@ from werkzeug.test import TestResponse
 
 from lib.aws.dynamodb_client import TRIES
 from lib.aws.errors import NoResponse
-from tests.support.api import Answer, Api, Call, Person, aws_error, ok, refused, run_api
+from tests.support.api import Api, Call, Person, Response, aws_error, ok, refused, run_api
 
 UNAVAILABLE = (503, ["storage_unavailable"])
 BUSY = (503, ["conversation_busy"])
 NO_PORT = "http://127.0.0.1:1"
 
-Play = Callable[[Call], Answer | None]
+Play = Callable[[Call], Response | None]
 
 api = pytest.fixture(scope="module")(run_api)
 
@@ -55,7 +55,7 @@ def first(count: int, play: Play) -> Play:
 def cancelled(code: str) -> Play:
     """Cancel each transaction because of its second item; other calls reach the engine."""
 
-    def play(call: Call) -> Answer | None:
+    def play(call: Call) -> Response | None:
         if call.operation != "TransactWriteItems":
             return None
         codes = ["None", code, *repeat("None", len(call.body["TransactItems"]) - 2)]
@@ -87,7 +87,7 @@ FAULTS = {
 def test_short_fault_is_not_noticed(api: Api, fault: Play) -> None:
     anna, bert = api.couple()
     group = conversation(anna, bert)
-    for call in (anna.inbox, lambda: anna.messages(group), lambda: anna.answer("again", group=group)):
+    for call in (anna.inbox, lambda: anna.messages(group), lambda: anna.reply("again", group=group)):
         with api.wire(first(TRIES - 1, fault)) as calls:
             call()
         assert len(calls) >= TRIES
@@ -108,7 +108,7 @@ def test_lasting_fault_is_a_503(api: Api, fault: Play) -> None:
         assert_unavailable(anna.post({"message": "lost", "handle": api.sign_up().user.handle}))
     assert len(calls) == 5 * TRIES
     assert api.items() == before
-    assert anna.answer("found", group=group)["seq"] == 2
+    assert anna.reply("found", group=group)["seq"] == 2
 
 
 @pytest.mark.usefixtures("no_pauses")
@@ -166,14 +166,14 @@ def test_response_lost_after_the_commit_makes_one_message(api: Api, by_handle: b
             raise NoResponse
 
     with api.wire(lose_first_response) as calls:
-        sent = anna.answer("once", group=group) if group else anna.write("once", to=bert)
+        sent = anna.reply("once", group=group) if group else anna.write("once", to=bert)
     tokens = [call.body["ClientRequestToken"] for call in transactions(calls)]
     assert len(tokens) == 2
     assert len(set(tokens)) == 1
     texts = [row["message"] for row in bert.messages(sent["message_group_uuid"])]
     assert texts.count("once") == 1
     assert bert.inbox()[0]["seq"] == len(texts) == sent["seq"]
-    assert anna.answer("next", group=sent["message_group_uuid"])["seq"] == sent["seq"] + 1
+    assert anna.reply("next", group=sent["message_group_uuid"])["seq"] == sent["seq"] + 1
 
 
 @pytest.mark.usefixtures("no_pauses")
@@ -181,7 +181,7 @@ def test_conflicting_transaction_is_tried_again(api: Api) -> None:
     anna, bert = api.couple()
     group = conversation(anna, bert)
     with api.wire(first(3, cancelled("TransactionConflict"))) as calls:
-        assert anna.answer("through", group=group)["seq"] == 2
+        assert anna.reply("through", group=group)["seq"] == 2
     assert len(transactions(calls)) == 4
 
 
@@ -224,7 +224,7 @@ def test_send_that_waits_too_long_for_the_lock_is_a_503(api: Api, monkeypatch: p
         assert release.wait(10)
 
     with api.wire(first(1, hold)):
-        writer = Thread(target=lambda: responses.append(bert.answer("first", group=group)))
+        writer = Thread(target=lambda: responses.append(bert.reply("first", group=group)))
         writer.start()
         assert held.wait(10)
         assert_unavailable(anna.post({"message": "second", "message_group_uuid": group}), BUSY)

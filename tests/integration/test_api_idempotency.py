@@ -37,7 +37,7 @@ def test_repeated_request_gets_the_same_response_from_every_process(api: Api, by
     to = {"message_group_uuid": group} if by_group else {"handle": bert.user.handle}
     key = str(uuid.uuid4())
     first = post(anna, {"message": "once", **to}, key)
-    bert.answer("after", group=group)
+    bert.reply("after", group=group)
     with api.variant() as other:
         again = [post(person, {"message": "once", **to}, key) for person in (anna, other.sign_in(anna.user))]
 

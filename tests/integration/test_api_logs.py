@@ -103,7 +103,7 @@ def test_line_has_the_cost_of_its_own_request(api: Api) -> None:
 def test_log_has_no_text_of_users(debugged: Api) -> None:
     anna, bert = debugged.couple()
     group = anna.write(TEXT, to=bert)["message_group_uuid"]
-    bert.answer(TEXT, group=group)
+    bert.reply(TEXT, group=group)
     bert.messages(group)
     anna.inbox()
     anna.post({"message": f"{TEXT}\0", "handle": bert.user.handle})

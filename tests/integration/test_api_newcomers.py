@@ -29,7 +29,7 @@ def pool_as_before(api: Api) -> Iterator[None]:
     """Undo what a test changed in the pool."""
     yield
     api.issuer.refusal = None
-    api.issuer.answering.set()
+    api.issuer.responding.set()
 
 
 def sign_up(api: Api, **attributes: str) -> str:
@@ -76,7 +76,7 @@ def test_first_request_creates_the_user(api: Api) -> None:
     assert ok(sent)["handle"] == anna.inbox()[0]["handle"] == handle
     assert row_of(api, sub) == (handle, "Nora New", f"{handle}@example.com")
     assert ok(get(api, sub))[0]["message"] == "Hello!"
-    assert (api.issuer.asked[sub], api.issuer.asked[f"sub-{anna.user.uuid}"]) == (1, 0)
+    assert (api.issuer.get_user_requests[sub], api.issuer.get_user_requests[f"sub-{anna.user.uuid}"]) == (1, 0)
 
 
 def test_row_without_a_cognito_id_needs_a_verified_email(api: Api) -> None:
@@ -110,7 +110,7 @@ def test_user_without_a_handle_gets_no_row(api: Api) -> None:
 def test_token_without_the_scope_creates_no_user(api: Api, scope: str | None) -> None:
     sub = sign_up(api)
     assert refused(get(api, sub, scope=scope)) == (403, ["user_not_found"])
-    assert api.issuer.asked[sub] == 0
+    assert api.issuer.get_user_requests[sub] == 0
 
 
 @pytest.mark.parametrize(
@@ -161,11 +161,11 @@ def test_cognito_that_hangs_is_a_503_in_time(api: Api, monkeypatch: pytest.Monke
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda self, context: 0)
     with api.variant() as hurried:
         hurried.sign_up().inbox()  # fetches the keys
-        api.issuer.answering.clear()
+        api.issuer.responding.clear()
         began = time.monotonic()
         assert_unavailable(get(hurried, sign_up(api)))
         assert time.monotonic() - began < 1
-        api.issuer.answering.set()
+        api.issuer.responding.set()
 
 
 @pytest.mark.parametrize(
@@ -179,10 +179,10 @@ def test_repeated_requests_reach_cognito_once(api: Api, attributes: dict[str, st
     with with_clock(api, clock) as polled:
         refusals = [refused(get_with(polled, authorization)) for _ in range(5)]
         assert refusals == refusals[:1] * 5
-        assert api.issuer.asked[sub] == 1
+        assert api.issuer.get_user_requests[sub] == 1
         clock.ahead += REFUSED_SECONDS
         assert refused(get_with(polled, authorization)) == refusals[0]
-        assert api.issuer.asked[sub] == 2
+        assert api.issuer.get_user_requests[sub] == 2
 
 
 def test_new_token_is_tried_after_a_refusal(api: Api) -> None:

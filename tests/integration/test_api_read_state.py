@@ -51,7 +51,7 @@ def test_mark_read_lowers_the_unread_count_and_the_total(api: Api) -> None:
 def test_mark_unread_begins_at_the_others_last_message(api: Api) -> None:
     anna, bert = api.couple()
     group = talk(anna, bert, 3)
-    bert.answer("seen", group=group)
+    bert.reply("seen", group=group)
     assert (counts(bert), total(bert)) == ([0], 0)
     assert ok(unread(bert, group)) == {"uuid": group, "seq": 4, "read_seq": 2, "unread_count": 2}
     assert (counts(bert), total(bert)) == ([2], 2)
@@ -78,7 +78,7 @@ def test_conversation_shows_writes_of_other_processes(api: Api) -> None:
     group = talk(anna, bert, 1)
     anna.get(f"/api/message_groups/{group}")
     with api.variant() as other:
-        other.sign_in(bert.user).answer("from elsewhere", group=group)
+        other.sign_in(bert.user).reply("from elsewhere", group=group)
     assert ok(anna.get(f"/api/message_groups/{group}"))["seq"] == 2
 
 
@@ -87,7 +87,7 @@ def test_total_ends_at_99(api: Api) -> None:
     group = talk(anna, bert, 60)
     talk(api.sign_up("carl"), bert, 39)
     assert total(bert) == 99
-    anna.answer("one more", group=group)
+    anna.reply("one more", group=group)
     assert total(bert) == "99+"
 
 

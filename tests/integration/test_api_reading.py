@@ -91,7 +91,7 @@ def test_pages_stay_complete_while_others_write(api: Api) -> None:
     messages = []
     for response in walk(anna, f"{path}?limit=2"):
         messages += texts(response)
-        anna.answer("meanwhile", group=sent[0]["message_group_uuid"])
+        anna.reply("meanwhile", group=sent[0]["message_group_uuid"])
     assert messages == ["4", "3", "2", "1", "0"]
 
 
@@ -138,4 +138,4 @@ def test_uuid_may_have_either_case(api: Api) -> None:
     anna, _, [sent] = conversation(api, 1)
     group = sent["message_group_uuid"]
     assert anna.messages(group.upper()) == anna.messages(group)
-    assert anna.answer("2", group=group.upper())["message_group_uuid"] == group
+    assert anna.reply("2", group=group.upper())["message_group_uuid"] == group

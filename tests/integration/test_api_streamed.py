@@ -47,7 +47,7 @@ def test_send_is_one_put_of_the_message_and_the_function_does_the_rest(api: Api)
     anna, bert = api.couple()
     group = anna.write("one", to=bert)["message_group_uuid"]
     with api.wire() as calls:
-        sent = bert.answer("two", group=group)
+        sent = bert.reply("two", group=group)
     assert writes(calls) == ["PutItem"]
     assert calls[0].body["Item"]["message"] == {"S": "two"}
     assert sent["seq"] is None
@@ -64,7 +64,7 @@ def test_send_is_one_put_of_the_message_and_the_function_does_the_rest(api: Api)
 def test_process_keeps_the_order_of_its_messages(api: Api) -> None:
     anna, bert = api.couple()
     group = anna.write("0", to=bert)["message_group_uuid"]
-    times = [bert.answer(str(number), group=group)["created_at"] for number in range(1, 20)]
+    times = [bert.reply(str(number), group=group)["created_at"] for number in range(1, 20)]
     assert times == sorted(set(times))
     count(api, group)
     assert [message["seq"] for message in anna.messages(group, order="asc")] == list(range(1, 21))
@@ -123,7 +123,7 @@ def test_feed_returns_a_message_after_the_function(api: Api) -> None:
     anna, bert = api.couple()
     group = anna.write("one", to=bert)["message_group_uuid"]
     cursor = anna.get("/api/message_groups").headers["Feed-Cursor"]
-    bert.answer("two", group=group)
+    bert.reply("two", group=group)
     nothing = anna.get("/api/message_groups", since=cursor)
     assert ok(nothing) == []
     count(api, group)

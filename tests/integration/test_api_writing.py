@@ -37,7 +37,7 @@ def test_two_users_have_one_conversation(api: Api) -> None:
     anna, bert = api.couple()
     first = anna.write("1", to=bert)
     group = first["message_group_uuid"]
-    sent = [first, bert.answer("2", group=group), anna.write("3", to=bert)]
+    sent = [first, bert.reply("2", group=group), anna.write("3", to=bert)]
     with api.variant() as cold:  # a process with empty caches
         sent.append(cold.sign_in(bert.user).write("4", to=anna))
     assert [(message["message_group_uuid"], message["seq"]) for message in sent] == [

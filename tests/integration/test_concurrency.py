@@ -47,21 +47,26 @@ def test_every_acknowledged_message_is_there_once_and_in_order(processes: Proces
     create_table(client, table)
     running = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.support.concurrent_writers", plan(fresh_dynamodb_url, table, each)],
+            [
+                sys.executable,
+                "-m",
+                "tests.support.concurrent_writers",
+                plan(fresh_dynamodb_url, table, process_clients),
+            ],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,
         )
-        for each in processes
+        for process_clients in processes
     ]
     acknowledged = [text for process in running for text in json.loads(process.communicate(timeout=180)[0])]
 
-    written = [*processes[0], *processes[1]]
-    assert sorted(acknowledged) == sorted(text for each in written for text in each.texts())
+    writers = [*processes[0], *processes[1]]
+    assert sorted(acknowledged) == sorted(text for writer in writers for text in writer.texts())
     contents = Snapshot(client, table)
     by_pair: dict[frozenset[str], list[str]] = {}
-    for each in written:
-        by_pair.setdefault(frozenset((each.sender.uuid, each.receiver.uuid)), []).extend(each.texts())
+    for writer in writers:
+        by_pair.setdefault(frozenset((writer.sender.uuid, writer.receiver.uuid)), []).extend(writer.texts())
     assert len(contents.groups()) == len(by_pair)
     for pair, texts in by_pair.items():
         [group_uuid] = [group for group, members in contents.groups().items() if members == pair]

@@ -108,7 +108,7 @@ def test_api_runs_on_the_deployed_resources_and_adds_a_user_whom_the_function_mi
         assert writer.get("/api/users/@bert/short").status_code == 404
         assert reader.inbox() == []
         first = writer.write("Hello Bert", to=reader)
-        second = reader.answer("Hello Anna", group=first["message_group_uuid"])
+        second = reader.reply("Hello Anna", group=first["message_group_uuid"])
         assert (first["seq"], second["seq"]) == (1, None)
         for person in (writer, reader):
             eventually(lambda person=person: person.inbox()[0]["message"] == "Hello Anna" or None)

@@ -17,7 +17,7 @@ import pytest
 
 from lib.config import ROOT
 from tests.support.dev import SECONDS, Dev, authorization, call, cognito, eventually, once, paste, processes_of, running
-from tools.local_stack.processes import LOOPBACK, Child, answers, bare_environment, free_port
+from tools.local_stack.processes import LOOPBACK, Child, bare_environment, free_port, responds
 
 GREETING = "The jump gate is open \N{ROCKET}"
 DELENN = {"username": "delenn@example.com", "password": "Minbar-1234"}
@@ -178,7 +178,7 @@ class TestSecondRun:
             "an API",
             [sys.executable, ROOT / "serve.py"],
             env=bare_environment(LOCAL_DIR=str(dev.folder), PORT=str(port), WEB_CONCURRENCY="1"),
-            ready=answers(f"http://{LOOPBACK}:{port}/api/ready"),
+            ready=responds(f"http://{LOOPBACK}:{port}/api/ready"),
             log=tmp_path / "log",
         )
         with api:

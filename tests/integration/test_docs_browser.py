@@ -12,7 +12,7 @@ import pytest
 from tests.support.api import Api, run_api
 from tests.support.api_server import ApiServer
 from tools.local_stack.environment import CREDENTIALS
-from tools.local_stack.processes import LOOPBACK, Child, answers, bare_environment, free_port
+from tools.local_stack.processes import LOOPBACK, Child, bare_environment, free_port, responds
 
 pytestmark = pytest.mark.browser
 
@@ -26,7 +26,7 @@ api = pytest.fixture(scope="module")(run_api)
 
 
 def webdriver(url: str, body: dict[str, Any] | None = None) -> Any:
-    """The value that chromedriver answers to a GET, or with a body to a POST (W3C WebDriver)."""
+    """The value in chromedriver's response to a GET, or with a body to a POST (W3C WebDriver)."""
     data = None if body is None else json.dumps(body).encode()
     with urllib.request.urlopen(url, data, timeout=60) as response:  # noqa: S310
         return json.load(response)["value"]
@@ -40,7 +40,7 @@ def test_reader_authorizes_and_tries_a_request_out(api: Api, tmp_path: Path) -> 
     settings = {name.upper(): getattr(api.settings, name) for name in names}
     driver = f"http://{LOOPBACK}:{(port := free_port())}"
     command, log = ["chromedriver", f"--port={port}"], tmp_path / "chromedriver.log"
-    chromedriver = Child("chromedriver", command, env=bare_environment(), ready=answers(f"{driver}/status"), log=log)
+    chromedriver = Child("chromedriver", command, env=bare_environment(), ready=responds(f"{driver}/status"), log=log)
     with ApiServer(tmp_path / "api.log", **settings, **CREDENTIALS) as server, chromedriver:
         session = webdriver(f"{driver}/session", {"capabilities": {"alwaysMatch": CAPABILITIES}})
         browser = f"{driver}/session/{session['sessionId']}"

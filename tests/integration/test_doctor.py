@@ -62,9 +62,9 @@ def test_doctor_migrates_what_the_api_left_of_an_old_table(api: Api, dynamodb_cl
     oldest = [message["message"] for message in bert.messages(group_of(1), order="asc")]
     assert oldest == [text for (pk, _), text in texts(ITEMS).items() if group_of(1) in pk]
     sent = [
-        anna.answer("into the oldest", group=group_of(2))["message"],
+        anna.reply("into the oldest", group=group_of(2))["message"],
         bert.write("to the newest", to=anna)["message"],
-        anna.answer("after the year 9999 has begun", group=group_of(6))["message"],
+        anna.reply("after the year 9999 has begun", group=group_of(6))["message"],
     ]
 
     with Database(api.settings.database_url) as database:

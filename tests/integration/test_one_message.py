@@ -195,7 +195,7 @@ class Outcome:
 
     def __str__(self) -> str:
         lines = [
-            f"{request.operation}: {NAMES.get(request.fault, 'answered')} at {request.responded_at - self.began:.1f} s"
+            f"{request.operation}: {NAMES.get(request.fault, 'response')} at {request.responded_at - self.began:.1f} s"
             for request in self.requests
         ]
         return "\n  ".join([f"{self.result!r} after {self.seconds:.1f} s, {len(self.stored)} stored, of", *lines])

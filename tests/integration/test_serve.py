@@ -22,7 +22,7 @@ import pytest
 from lib.config import ROOT
 from tests.support.api_server import SETTINGS, ApiServer
 from tests.support.clocks import time_limit
-from tools.local_stack.processes import LOOPBACK, Child, EngineError, answers, bare_environment, free_port
+from tools.local_stack.processes import LOOPBACK, Child, EngineError, bare_environment, free_port, responds
 
 SECRET = "a-secret-of-somebody@example.com"
 GET = b"GET /api/health-check HTTP/1.1\r\nHost: x\r\n"
@@ -242,7 +242,7 @@ def test_client_gets_half_of_the_threads_and_liveness_has_its_own(tmp_path: Path
 
 
 def test_dead_worker_is_replaced_every_time(server: Server) -> None:
-    healthy = answers(f"http://{LOOPBACK}:{server.port}/api/health-check")
+    healthy = responds(f"http://{LOOPBACK}:{server.port}/api/health-check")
     for _ in range(3):
         dead = server.worker()
         dead.kill()
@@ -290,7 +290,7 @@ def test_workers_end_with_their_supervisor(tmp_path: Path, number: signal.Signal
 def test_stuck_workers_connections_are_served_by_another(tmp_path: Path) -> None:
     with server_of(tmp_path, WEB_CONCURRENCY="2") as server:
         stuck, _ = psutil.Process(server.pid).children()
-        healthy = answers(f"http://{LOOPBACK}:{server.port}/api/health-check")
+        healthy = responds(f"http://{LOOPBACK}:{server.port}/api/health-check")
         stuck.suspend()
         with time_limit(5):
             assert all(healthy() for _ in range(8))
@@ -367,6 +367,6 @@ def test_stop_is_quick_while_clients_connect_again(tmp_path: Path) -> None:
 
 def test_server_listens_at_its_host(tmp_path: Path) -> None:
     server = Server(tmp_path / "log", HOST="::1")
-    server.ready = answers(f"http://[::1]:{server.port}/api/health-check")
+    server.ready = responds(f"http://[::1]:{server.port}/api/health-check")
     with server, socket.create_connection(("::1", server.port)) as connection:
         assert connection.getpeername()[0] == "::1"

@@ -1,4 +1,4 @@
-"""Changes of users in Postgres: a process that shares a cache with the one that made the change sees it."""
+"""Changes of users in Postgres: another process sees them, because the processes share a cache."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def database(new_database: Callable[[], str]) -> Iterator[Database]:
 
 
 class Processes:
-    """Two processes of the API: `here` makes the changes, `there` has its own time."""
+    """Two processes of the API: `changing` makes the changes, `reading` has its own clock."""
 
     def __init__(self, database: Database) -> None:
         self.texts: LRUCache[str, str] = LRUCache(100)
         self.shared = InMemoryCache(self.texts)
         self.clock = FrozenTime()
-        self.here = UserDirectory(database, self.shared)
-        self.there = UserDirectory(database, self.shared, timer=self.clock.monotonic)
+        self.changing = UserDirectory(database, self.shared)
+        self.reading = UserDirectory(database, self.shared, timer=self.clock.monotonic)
 
 
 @pytest.fixture
@@ -45,31 +45,31 @@ def processes(database: Database) -> Processes:
 
 
 def test_another_process_sees_a_rename_after_a_minute(processes: Processes) -> None:
-    here, there = processes.here, processes.there
-    for users in (here, there):
+    changing, reading = processes.changing, processes.reading
+    for users in (changing, reading):
         assert users.by_cognito_user_id("sub-1") == users.profile("Augustsz") == AUGUSTSZ
-    renamed = here.rename("Augustsz", handle="august", display_name="August the First")
+    renamed = changing.rename("Augustsz", handle="august", display_name="August the First")
     assert renamed == User(AUGUSTSZ.uuid, "august", "August the First")
-    assert here.by_cognito_user_id("sub-1") == here.profile("august") == renamed
-    assert here.profile("Augustsz") is None
+    assert changing.by_cognito_user_id("sub-1") == changing.profile("august") == renamed
+    assert changing.profile("Augustsz") is None
     processes.clock.ahead = CACHED_SECONDS - 1
-    assert there.by_cognito_user_id("sub-1") == there.profile("Augustsz") == AUGUSTSZ
-    assert there.by_handle("Augustsz") is None  # senders read Postgres each time
+    assert reading.by_cognito_user_id("sub-1") == reading.profile("Augustsz") == AUGUSTSZ
+    assert reading.by_handle("Augustsz") is None  # senders read Postgres each time
     processes.clock.ahead = CACHED_SECONDS
-    assert there.by_cognito_user_id("sub-1") == there.profile("august") == renamed
-    assert there.profile("Augustsz") is None
+    assert reading.by_cognito_user_id("sub-1") == reading.profile("august") == renamed
+    assert reading.profile("Augustsz") is None
 
 
 def test_moved_cognito_id_leads_to_its_new_user(database: Database, processes: Processes) -> None:
-    there, shared = processes.there, processes.shared
-    assert there.by_cognito_user_id("sub-1") == AUGUSTSZ
+    reading, shared = processes.reading, processes.shared
+    assert reading.by_cognito_user_id("sub-1") == AUGUSTSZ
     link_cognito_users(database, [pool_user("sub-2", "Augustsz"), pool_user("sub-1", "bayko")], shared)
     processes.clock.ahead += CACHED_SECONDS
-    first, second = there.by_cognito_user_id("sub-1"), there.by_cognito_user_id("sub-2")
+    first, second = reading.by_cognito_user_id("sub-1"), reading.by_cognito_user_id("sub-2")
     assert (first and first.handle, second) == ("bayko", AUGUSTSZ)
     link_cognito_users(database, [pool_user("sub-3", "bayko")], shared)
     processes.clock.ahead += CACHED_SECONDS
-    assert there.by_cognito_user_id("sub-1") is None
+    assert reading.by_cognito_user_id("sub-1") is None
     before = dict(processes.texts)
     link_cognito_users(database, [pool_user("sub-2", "Augustsz"), pool_user("sub-3", "bayko")], shared)
     assert before
@@ -77,11 +77,11 @@ def test_moved_cognito_id_leads_to_its_new_user(database: Database, processes: P
 
 
 def test_new_owner_of_a_handle_is_not_the_old_one(database: Database, processes: Processes) -> None:
-    here, there = processes.here, processes.there
-    old, _ = here.provision(ANNA)
-    assert here.profile("anna") == here.by_cognito_user_id("sub-anna") == old
+    changing, reading = processes.changing, processes.reading
+    old, _ = changing.provision(ANNA)
+    assert changing.profile("anna") == changing.by_cognito_user_id("sub-anna") == old
     with database.transaction() as queries:
         queries._connection.execute("DELETE FROM users WHERE handle = 'anna'")  # type: ignore[attr-defined]
-    new, outcome = here.provision(ANNA)
+    new, outcome = changing.provision(ANNA)
     assert (outcome, new != old) == (Outcome.CREATED, True)
-    assert there.profile("anna") == there.by_cognito_user_id("sub-anna") == new
+    assert reading.profile("anna") == reading.by_cognito_user_id("sub-anna") == new

@@ -1,7 +1,7 @@
 """The API under test: the whole application on the engine under test, an issuer of tokens, and people who call it.
 
-A test module makes its own with `api = pytest.fixture(scope="module")(run_api)`. Its tests share table and database,
-and keep out of each other's way by signing in people of their own.
+A test module makes its own with `api = pytest.fixture(scope="module")(run_api)`. The tests of a module share table and
+database. Each test signs up its own people, so the tests do not disturb each other.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Person:
         return self.client.get(path, headers=self.headers, query_string=query)
 
     def post(self, body: object) -> TestResponse:
-        """Send a body as JSON, escaped: so a test can send what is no text."""
+        """Send a body as escaped JSON, which can also hold lone surrogates."""
         return self.post_bytes(json.dumps(body).encode())
 
     def post_bytes(self, body: bytes, *, content_type: str | None = "application/json", **options: Any) -> TestResponse:
@@ -66,11 +66,11 @@ class Person:
         return self.client.post("/api/messages", headers=headers, data=body, content_type=content_type, **options)
 
     def write(self, text: str, *, to: Person) -> JSON:
-        """Send a message by handle; the answer."""
+        """Send a message to a user; return the JSON of the response."""
         return ok(self.post({"message": text, "handle": to.user.handle}))
 
-    def answer(self, text: str, *, group: str) -> JSON:
-        """Send a message by group; the answer."""
+    def reply(self, text: str, *, group: str) -> JSON:
+        """Send a message into a conversation; return the JSON of the response."""
         return ok(self.post({"message": text, "message_group_uuid": group}))
 
     def messages(self, group: str, **query: Any) -> list[JSON]:
@@ -88,15 +88,15 @@ class Call:
     body: JSON
 
 
-Answer = tuple[int, dict[str, str], bytes]
-"""Status, headers and body, as they come from the wire."""
+Response = tuple[int, dict[str, str], bytes]
+"""Status, headers and body of a DynamoDB response."""
 
 
 @dataclass(frozen=True)
 class Api:
-    """An application made with `settings`; `dynamodb` is its client, `log` what it has logged.
+    """An application with `settings`; `dynamodb` is its client, `log` has its log lines.
 
-    `boto3` is another client of the same DynamoDB, which makes every call.
+    `boto3` is a boto3 client of the same DynamoDB.
     """
 
     app: Flask
@@ -121,7 +121,7 @@ class Api:
         return self.sign_in(user)
 
     def sign_in(self, user: User) -> Person:
-        """A user who signed up, at this application."""
+        """Sign in an existing user at this application."""
         authorization = self.issuer.authorization(f"sub-{user.uuid}")
         return Person(user, self.app.test_client(), authorization)
 
@@ -129,7 +129,7 @@ class Api:
         return self.sign_up("anna"), self.sign_up("bert")
 
     def lines(self) -> list[JSON]:
-        """What it has logged, line by line."""
+        """The log lines so far."""
         return [json.loads(line) for line in self.log.getvalue().splitlines()]
 
     def items(self) -> list[JSON]:
@@ -138,16 +138,16 @@ class Api:
         return sorted(items, key=lambda item: (item["pk"]["S"], item["sk"]["S"]))
 
     @contextmanager
-    def wire(self, answer: Callable[[Call], Answer | None] = lambda _: None) -> Iterator[list[Call]]:
-        """Record every try of a DynamoDB request; `answer` may answer it in the engine's place, or raise."""
+    def wire(self, respond: Callable[[Call], Response | None] = lambda _: None) -> Iterator[list[Call]]:
+        """Record every try of a DynamoDB request; `respond` may return a response instead of the engine's, or raise."""
         calls: list[Call] = []
         connections = self.dynamodb.connections
         send = connections.post
 
-        def post(headers: dict[str, str], body: bytes, *, seconds: float) -> Answer:
+        def post(headers: dict[str, str], body: bytes, *, seconds: float) -> Response:
             call = Call(headers["X-Amz-Target"].rpartition(".")[2], json.loads(body))
             calls.append(call)
-            return answer(call) or send(headers, body, seconds=seconds)
+            return respond(call) or send(headers, body, seconds=seconds)
 
         with patch.object(connections, "post", post):
             yield calls
@@ -161,7 +161,7 @@ class Api:
 
 @contextmanager
 def serve(settings: Settings, issuer: TokenIssuer, boto3: Any) -> Iterator[Api]:
-    """An application; its clients, its log handler and its log's level are gone afterwards."""
+    """An application. At the end, close its clients, and restore the log handlers and the log level."""
     log = io.StringIO()
     root, own = logging.getLogger(), logging.getLogger("cruddur")
     level = own.level
@@ -206,19 +206,19 @@ def run_api(dynamodb_client: Any, dynamodb_url: str, new_database: Callable[[], 
 
 
 def ok(response: TestResponse) -> Any:
-    """The JSON of an answer that must be a 200."""
+    """The JSON of a response, which must be a 200."""
     assert response.status_code == 200, response.get_data(as_text=True)
     return response.json
 
 
 def refused(response: TestResponse) -> tuple[int, list[str]]:
-    """The status and the codes of a refusal, which has no other content than its codes."""
+    """The status and the codes of a refusal. Its body has only the codes."""
     assert response.mimetype == "application/json"
     return response.status_code, response.json
 
 
-def aws_error(status: int, code: str, **fields: Any) -> Callable[[Call], Answer]:
-    """What answers a DynamoDB request with an error, for `Api.wire`."""
+def aws_error(status: int, code: str, **fields: Any) -> Callable[[Call], Response]:
+    """A function for `Api.wire` that responds to every request with this error."""
     body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "made up by a test", **fields}
     headers = {"content-type": "application/x-amz-json-1.0"}
     return lambda call: (status, headers, json.dumps(body).encode())

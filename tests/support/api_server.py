@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from lib.config import ROOT
-from tools.local_stack.processes import LOOPBACK, Child, answers, bare_environment, free_port
+from tools.local_stack.processes import LOOPBACK, Child, bare_environment, free_port, responds
 
 SETTINGS = {
     "SECRET_KEY": "sixteen characters or more",
@@ -36,7 +36,7 @@ class ApiServer(Child):
             "the API",
             [sys.executable, ROOT / "serve.py", application],
             env=bare_environment(**environment),
-            ready=answers(f"http://{LOOPBACK}:{self.port}/api/health-check"),
+            ready=responds(f"http://{LOOPBACK}:{self.port}/api/health-check"),
             log=log,
             cwd=ROOT,
             stop_signal=stop_signal,

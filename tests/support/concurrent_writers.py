@@ -18,7 +18,7 @@ from tests.support.stores import stores_on
 
 @dataclass(frozen=True)
 class Client:
-    """One client: `count` messages from one user to another, named by a prefix."""
+    """A client that writes `count` messages from one user to another. Their texts begin with `prefix`."""
 
     sender: User
     receiver: User
@@ -33,7 +33,7 @@ class Client:
         return [f"{self.prefix}-{number}" for number in range(self.count)]
 
     def write(self, store: MessageStore) -> list[str]:
-        """Write them all, again where the store was too busy; what was acknowledged."""
+        """Write all messages, and repeat a write if the store is too busy; return the acknowledged texts."""
         return [self._write_one(store, text) for text in self.texts()]
 
     def _write_one(self, store: MessageStore, text: str) -> str:
@@ -45,7 +45,7 @@ class Client:
 
 
 def plan(endpoint: str, table: str, clients: list[Client]) -> str:
-    """The argument of a process that runs these clients on one store, as one API process does."""
+    """The argument of a process in which these clients share one store, as the threads of an API process do."""
     return json.dumps({"endpoint": endpoint, "table": table, "clients": [asdict(client) for client in clients]})
 
 
@@ -53,9 +53,9 @@ def main(argument: str) -> None:
     work = json.loads(argument)
     client = boto3.client("dynamodb", endpoint_url=work["endpoint"], config=Config(max_pool_connections=20))
     store = stores_on(client, work["table"])()
-    clients = [Client.from_json(each) for each in work["clients"]]
+    clients = [Client.from_json(client_plan) for client_plan in work["clients"]]
     with ThreadPoolExecutor(len(clients)) as threads:
-        acknowledged = [text for texts in threads.map(lambda each: each.write(store), clients) for text in texts]
+        acknowledged = [text for texts in threads.map(lambda writer: writer.write(store), clients) for text in texts]
     json.dump(acknowledged, sys.stdout)
 
 

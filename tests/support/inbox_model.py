@@ -1,4 +1,4 @@
-"""An inbox partition as a feed may find it: rows that are seen late, at both places or at neither, in short pages."""
+"""An inbox partition as a feed may find it: rows that appear late, at both places or at neither, in short pages."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class _Stored:
 
 
 class InboxModel:
-    """Anna's inbox, with the one call of Table that the feed makes. `now` is the true time, whatever clocks say.
+    """Anna's inbox, with the method of Table that the feed calls. `now` is the true time, which clocks may not show.
 
-    A Query gives no more than `page_rows` rows, as it does not at 1 MB.
+    A Query returns at most `page_rows` rows, as DynamoDB does at 1 MB.
     """
 
     def __init__(self, *, page_rows: int = 1000) -> None:
@@ -37,39 +37,39 @@ class InboxModel:
         self.now += timedelta(seconds=seconds)
 
     def move(self, group: str, *, skew: float = 0, late: float = 0, torn: float = 0) -> None:
-        """A message by a server whose clock is `skew` seconds ahead, committed `late`.
+        """Send a message at a server whose clock is `skew` seconds ahead; the commit is `late` seconds later.
 
-        The row is gone from its old place `torn` seconds after it is at the new one, or before it. Nothing is written
-        while an earlier write to the conversation is under way.
+        The row leaves its old place `torn` seconds after it appears at the new one, with a negative value before that.
+        While an earlier write to the conversation is under way, the method does nothing.
         """
-        old = [each for each in self._stored if each.row.group_uuid == group and each.gone_from == NEVER]
-        if any(self.now < each.seen_from for each in old) or self._going(group):
+        old = [stored for stored in self._stored if stored.row.group_uuid == group and stored.gone_from == NEVER]
+        if any(self.now < stored.seen_from for stored in old) or self._going(group):
             return
         key = to_timestamp(self.now + timedelta(seconds=skew))
-        key = max([key, *(tick_after(each.row.last_message_at) for each in old)])
-        while key in {each.row.last_message_at for each in self._stored if self.now < each.gone_from}:
+        key = max([key, *(tick_after(stored.row.last_message_at) for stored in old)])
+        while key in {stored.row.last_message_at for stored in self._stored if self.now < stored.gone_from}:
             key = tick_after(key)
         committed = self.now + timedelta(seconds=late)
-        for each in old:
-            each.gone_from = max(self.now, committed + timedelta(seconds=torn))
+        for stored in old:
+            stored.gone_from = max(self.now, committed + timedelta(seconds=torn))
         row = InboxRow(ANNA.uuid, key, group, "a message", BERT, seq=2, read_seq=1, sender_uuid=BERT.uuid)
         self._stored.append(_Stored(row, seen_from=committed))
 
     def rows(self) -> list[InboxRow]:
-        """What is seen now, the lowest key first."""
-        seen = [each.row for each in self._stored if each.seen_from <= self.now < each.gone_from]
+        """The rows that a read sees now, the lowest key first."""
+        seen = [stored.row for stored in self._stored if stored.seen_from <= self.now < stored.gone_from]
         return sorted(seen, key=lambda row: row.last_message_at)
 
     def current(self) -> set[Move]:
-        """Where the conversations are, as far as it is seen now."""
+        """The conversations and their sort keys that a read sees now."""
         return {(group, key) for group, key in {row.group_uuid: row.last_message_at for row in self.rows()}.items()}
 
     def oldest(self, pk: str, *, limit: int, after: str | None) -> tuple[list[Item], bool]:
-        """As Table.oldest."""
+        """Stands in for Table.oldest."""
         self.queries += 1
         rows = [row for row in self.rows() if after is None or row.last_message_at > after]
         size = min(limit, self._page_rows)
         return [row.to_item() for row in rows[:size]], len(rows) > size
 
     def _going(self, group: str) -> bool:
-        return any(each.row.group_uuid == group and self.now < each.gone_from < NEVER for each in self._stored)
+        return any(stored.row.group_uuid == group and self.now < stored.gone_from < NEVER for stored in self._stored)

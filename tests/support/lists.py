@@ -1,4 +1,4 @@
-"""Lists as a client reads them: what they show, and where their headers lead."""
+"""Lists as a client reads them: their texts, their links and their feed cursors."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ INBOX = "/api/message_groups"
 
 
 def links(response: TestResponse) -> dict[str, str]:
-    """Where the Link header leads, by relation, as paths of the same server."""
-    found = re.findall(r'<http://localhost:4567(/api/[^<>]+)>; rel="(\w+)"', response.headers.get("Link", ""))
-    return {relation: path for path, relation in found}
+    """The paths in the Link header by relation."""
+    link_values = re.findall(r'<http://localhost:4567(/api/[^<>]+)>; rel="(\w+)"', response.headers.get("Link", ""))
+    return {relation: path for path, relation in link_values}
 
 
 def visit(person: Person, path: str) -> TestResponse:
-    """Follow a link as it is written."""
+    """GET this path, without a change to its query; assert that the response is a 200."""
     response = person.client.get(path, headers=person.headers)
     assert response.status_code == 200, response.get_data(as_text=True)
     return response
 
 
 def walk(person: Person, path: str, relation: str = "next") -> Iterator[TestResponse]:
-    """The answers from a path on, to where the links end."""
+    """The response at this path, then those at the links with this relation, to the last one."""
     while True:
         response = visit(person, path)
         yield response
@@ -50,7 +50,7 @@ def feed_cursor(person: Person, path: str = INBOX, **query: object) -> str:
 
 
 def conversation(api: Api, count: int) -> tuple[Person, str, list[JSON]]:
-    """A member, the path of the messages, and these as they were sent."""
+    """A member of a new conversation, the path of its messages, and the JSON of each send."""
     anna, bert = api.couple()
     sent = [(anna, bert)[number % 2].write(f"{number}", to=(bert, anna)[number % 2]) for number in range(count)]
     return anna, f"/api/messages/{sent[0]['message_group_uuid']}", sent

@@ -9,20 +9,20 @@ from tests.support.stores import ANNA, BERT
 GROUP = "5ae290ed-55d1-47a0-bc6d-fe2bc2700399"
 
 
-def old_message(at: str, sender: User, text: str, *, group: str = GROUP) -> Item:
+def old_message(created_at: str, sender: User, text: str, *, group: str = GROUP) -> Item:
     return {
         "pk": {"S": f"MSG#{group}"},
-        "sk": {"S": at},
+        "sk": {"S": created_at},
         "message": {"S": text},
         "message_uuid": {"S": f"uuid of {text}"},
         **user_attributes(sender),
     }
 
 
-def old_row(owner: User, at: str, other: User, text: str, *, group: str = GROUP) -> Item:
+def old_row(owner: User, created_at: str, other: User, text: str, *, group: str = GROUP) -> Item:
     return {
         "pk": {"S": f"GRP#{owner.uuid}"},
-        "sk": {"S": at},
+        "sk": {"S": created_at},
         "message_group_uuid": {"S": group},
         "message": {"S": text},
         **user_attributes(other),
@@ -39,10 +39,14 @@ def user_attributes(user: User) -> Item:
 
 def old_conversation(*times: str, group: str = GROUP, rows_at: str | None = None) -> list[Item]:
     senders = (ANNA, BERT)
-    messages = [old_message(at, senders[i % 2], f"old {i}", group=group) for i, at in enumerate(times)]
-    at = rows_at or times[-1]
+    messages = [old_message(created_at, senders[i % 2], f"old {i}", group=group) for i, created_at in enumerate(times)]
+    row_time = rows_at or times[-1]
     filler = "this is a filler message"
-    return [*messages, old_row(ANNA, at, BERT, filler, group=group), old_row(BERT, at, ANNA, filler, group=group)]
+    return [
+        *messages,
+        old_row(ANNA, row_time, BERT, filler, group=group),
+        old_row(BERT, row_time, ANNA, filler, group=group),
+    ]
 
 
 TIMES = ("2022-12-31T23:59:59.999999+00:00", "2023-01-01T00:00:00.000000+00:00", "2023-06-26T10:16:00.375877+00:00")

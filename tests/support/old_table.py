@@ -26,5 +26,7 @@ def group_of(number: int) -> str:
 
 def texts(items: Iterable[Item]) -> dict[tuple[str, str], str]:
     """Every message's text by its key, in the order of the keys."""
-    told = {(item["pk"]["S"], item["sk"]["S"]): item["message"]["S"] for item in items if "message_uuid" in item}
-    return dict(sorted(told.items()))
+    texts_by_key = {
+        (item["pk"]["S"], item["sk"]["S"]): item["message"]["S"] for item in items if "message_uuid" in item
+    }
+    return dict(sorted(texts_by_key.items()))

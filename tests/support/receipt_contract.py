@@ -17,7 +17,7 @@ DAY = timedelta(days=1)
 
 
 def stopped_clock(after_noon: timedelta) -> SteppingClock:
-    return SteppingClock(timedelta(0), at=NOON + after_noon)
+    return SteppingClock(timedelta(0), start=NOON + after_noon)
 
 
 def send_once(store: MessageStore, sender: User, receiver: User) -> Message:

@@ -1,4 +1,4 @@
-"""A client of the API that sends each message again until it is acknowledged, and keeps what it was told."""
+"""A client of the API that repeats each send until the API acknowledges it, and keeps all responses."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from typing import Any
 from lib.users.directory import User
 from tools.local_stack.processes import LOOPBACK
 
-TIMEOUT_SECONDS = 1.0  # below what the server may take: some requests are given up while they are carried out
+TIMEOUT_SECONDS = (
+    1.0  # less than the server may take, so the client gives some requests up while the server works on them
+)
 DEADLINE_SECONDS = 45
 
 
 @dataclass(frozen=True)
 class Outgoing:
-    """One message, to be sent once; `to` is `{"handle": …}` or `{"message_group_uuid": …}`."""
+    """A message to send once; `to` is `{"handle": …}` or `{"message_group_uuid": …}`."""
 
     sender: User
     text: str
@@ -32,7 +34,7 @@ class Outgoing:
 
 @dataclass(frozen=True)
 class Acknowledgement:
-    """What the API answered with 200."""
+    """A response with the status 200."""
 
     message: Outgoing
     body: dict[str, Any]
@@ -40,9 +42,9 @@ class Acknowledgement:
 
 
 class RetryingClient:
-    """Sends under each message's key to a server that comes and goes; safe to share between threads.
+    """Sends each message under its own key to a server that stops and starts; safe to share between threads.
 
-    `acknowledged` are all 200s, `failures` names what each other try met.
+    `acknowledged` has all responses with 200, `failures` the error or code of every other try.
     """
 
     def __init__(self, port: int, authorization: Callable[[User], str]) -> None:
@@ -52,7 +54,10 @@ class RetryingClient:
         self.failures: list[str] = []
 
     def at_once(self, *messages: Outgoing) -> Acknowledgement:
-        """Send these at the same time, one that is named twice from two threads; the first one's acknowledgement."""
+        """Send these messages at the same time, each in its own thread; return the acknowledgement of the first.
+
+        A message that occurs twice is sent from two threads.
+        """
         with ThreadPoolExecutor(len(messages)) as threads:
             acknowledged = list(threads.map(self._send, messages))
         self.acknowledged += acknowledged
@@ -81,5 +86,5 @@ class RetryingClient:
         }
         with closing(HTTPConnection(LOOPBACK, self._port, timeout=TIMEOUT_SECONDS)) as connection:
             connection.request("POST", "/api/messages", json.dumps({"message": message.text, **message.to}), headers)
-            answer = connection.getresponse()
-            return answer.status, "Idempotency-Replayed" in answer.headers, json.loads(answer.read())
+            response = connection.getresponse()
+            return response.status, "Idempotency-Replayed" in response.headers, json.loads(response.read())

@@ -92,7 +92,7 @@ class StoreContract:
     def test_reply_sorts_after_its_question_even_if_a_clock_is_behind(
         self, new_store: NewStore, contents: TableContents
     ) -> None:
-        ahead = new_store(clock=SteppingClock(at=NOON + timedelta(hours=1)))
+        ahead = new_store(clock=SteppingClock(start=NOON + timedelta(hours=1)))
         behind = new_store(clock=SteppingClock(timedelta(seconds=-5)))
         group = ahead.send_to_user(sender=ANNA, receiver=BERT, text="question").group_uuid
         replies = [behind.send(group_uuid=group, sender=BERT, text=f"reply {number}") for number in range(3)]
@@ -184,11 +184,11 @@ class StoreContract:
         uuids = [f"{number:08}-55d1-47a0-bc6d-fe2bc2700399" for number in range(9)]
 
         def start_conversation(day: int) -> None:
-            store = new_store(clock=SteppingClock(at=NOON + timedelta(days=day)), new_uuid=iter(uuids).__next__)
+            store = new_store(clock=SteppingClock(start=NOON + timedelta(days=day)), new_uuid=iter(uuids).__next__)
             store.send_to_user(sender=ANNA, receiver=BERT, text=f"of day {day}")
 
         start_conversation(0)
-        old = new_store(clock=SteppingClock(at=NOON + timedelta(days=2)))
+        old = new_store(clock=SteppingClock(start=NOON + timedelta(days=2)))
         old.conversations.cached(group_uuid=uuids[0], user=ANNA)
         contents.clear()
         start_conversation(1)

@@ -24,11 +24,11 @@ S = TypeVar("S", bound=MessageStore)
 
 
 class SteppingClock:
-    """Starts at `at` and moves on by `step` at each call; with a step of zero it stands still."""
+    """Starts at `start` and moves on by `step` at each call; with a step of zero it stands still."""
 
-    def __init__(self, step: timedelta = timedelta(seconds=1), *, at: datetime = NOON) -> None:
+    def __init__(self, step: timedelta = timedelta(seconds=1), *, start: datetime = NOON) -> None:
         self._step = step
-        self._next = at
+        self._next = start
 
     def __call__(self) -> datetime:
         moment, self._next = self._next, self._next + self._step

@@ -33,9 +33,9 @@ def forge(header: Any, claims: str, signature: bytes = b"x" * 256) -> str:
 class TokenIssuer:
     """A user pool with one app client. As a context manager it listens within the block.
 
-    The JWKS endpoint responds with `jwks` and `status`; `fetches` counts its requests. While `answering` is cleared,
-    requests hang. GetUser returns the `attributes` of a token's `sub`, by default the sub alone, or the error
-    `refusal`; `asked` counts its requests by sub.
+    The JWKS endpoint responds with `jwks` and `status`; `fetches` counts its requests. While `responding` is cleared,
+    requests hang. GetUser returns the `attributes` of a token's `sub`, by default only the sub, or the error
+    `refusal`; `get_user_requests` counts its requests by sub.
     """
 
     issuer = "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_Test00001"
@@ -46,11 +46,11 @@ class TokenIssuer:
         self.jwks: Any = {"keys": [self.key.jwk]}
         self.status = 200
         self.fetches = 0
-        self.answering = threading.Event()
-        self.answering.set()
+        self.responding = threading.Event()
+        self.responding.set()
         self.attributes: dict[str, dict[str, str]] = {}
         self.refusal: str | None = None
-        self.asked: Counter[str] = Counter()
+        self.get_user_requests: Counter[str] = Counter()
         self._port = 0
         self._server: ThreadingHTTPServer | None = None
 
@@ -67,7 +67,7 @@ class TokenIssuer:
     ) -> str:
         """An access token like Cognito's, valid for an hour.
 
-        `overrides` replace claims; one that is None is left out. `headers` add to the token's own.
+        `overrides` replace claims; None removes a claim. `headers` add to the token's own.
         """
         key = key or self.key
         claims = access_claims(sub, issuer=self.issuer, client_id=self.client_id) | overrides
@@ -81,7 +81,7 @@ class TokenIssuer:
     def get_user(self, token: str) -> tuple[int, Any]:
         """The status and the body of GetUser's response."""
         sub = jwt.decode(token, options={"verify_signature": False})["sub"]
-        self.asked[sub] += 1
+        self.get_user_requests[sub] += 1
         if self.refusal:
             return 500 if self.refusal == "InternalErrorException" else 400, {"__type": self.refusal, "message": token}
         attributes = {"sub": sub, **self.attributes.get(sub, {})}
@@ -95,14 +95,14 @@ class TokenIssuer:
         return self.key
 
     def start(self) -> None:
-        """Open the endpoint; after a stop, on the port that it had."""
+        """Open the endpoint; after a stop, on the same port."""
         self._server = ThreadingHTTPServer(("127.0.0.1", self._port), self._handler())
         self._port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def stop(self) -> None:
         """Close the endpoint: connections are refused."""
-        self.answering.set()
+        self.responding.set()
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -123,14 +123,14 @@ class TokenIssuer:
             def do_GET(self) -> None:
                 with counting:
                     pool.fetches += 1
-                pool.answering.wait()
+                pool.responding.wait()
                 body = pool.jwks if isinstance(pool.jwks, bytes) else json.dumps(pool.jwks).encode()
                 self._respond(pool.status, body)
 
             def do_POST(self) -> None:
                 assert self.headers["X-Amz-Target"] == "AWSCognitoIdentityProviderService.GetUser"
                 assert "Authorization" not in self.headers, "GetUser is not signed"
-                pool.answering.wait()
+                pool.responding.wait()
                 request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 status, response = pool.get_user(request["AccessToken"])
                 self._respond(status, json.dumps(response).encode())

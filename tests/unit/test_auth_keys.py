@@ -120,7 +120,7 @@ def test_host_that_hangs_is_an_outage_after_the_timeout(
     pool: TokenIssuer, monkeypatch: pytest.MonkeyPatch, clock: FrozenTime
 ) -> None:
     monkeypatch.setattr(tokens, "FETCH_TIMEOUT_SECONDS", 0.05)
-    pool.answering.clear()
+    pool.responding.clear()
     with time_limit(1), pytest.raises(KeysUnavailable):
         verifier_of(pool).verify(pool.authorization(SUB))
 
@@ -129,11 +129,11 @@ def verify_in_threads(pool: TokenIssuer, verifier: TokenVerifier) -> None:
     """Verify the tokens of ten users in 16 threads while the JWKS host hangs for a while."""
     subs = [f"user {number % 10}" for number in range(200)]
     headers = [pool.authorization(sub) for sub in subs]
-    pool.answering.clear()
+    pool.responding.clear()
     with ThreadPoolExecutor(16) as threads:
         verified = threads.map(verifier.verify, headers)
         time.sleep(0.05)
-        pool.answering.set()
+        pool.responding.set()
         assert list(verified) == subs
 
 
@@ -152,7 +152,7 @@ def test_threads_use_the_known_key_while_one_thread_refreshes(
 ) -> None:
     verifier.verify(pool.authorization(SUB))
     clock.ahead += tokens.KEYS_LIFESPAN_SECONDS
-    pool.answering.clear()
+    pool.responding.clear()
     refreshing = threading.Thread(target=verifier.verify, args=(pool.authorization("another user"),))
     refreshing.start()
     deadline = time.monotonic() + 5
@@ -165,7 +165,7 @@ def test_threads_use_the_known_key_while_one_thread_refreshes(
             verifier.verify(pool.authorization(f"user {number}"))
     assert refreshing.is_alive()
 
-    pool.answering.set()
+    pool.responding.set()
     refreshing.join(timeout=5)
     assert pool.fetches == 2
 

@@ -150,14 +150,14 @@ def _lacking_names(item: Item) -> list[str]:
 
 
 def _malformed_inside(item: Item, kind: Kind) -> list[str]:
-    """The malformed maps and times. A state has two members; a receipt's answer is a message of the receipt's user."""
+    """The malformed maps and times. A state has two members; a receipt holds a message of its own user."""
     right = {}
     if kind is Kind.STATE:
         members = [member.get("M", {}) for member in item["members"]["M"].values()]
         right["members"] = len(members) == 2 and not any(_malformed(member, _MEMBER) for member in members)
         right["last_message_at"] = _is_time(item["last_message_at"]["S"])
     elif kind is Kind.RECEIPT:
-        answer = item["answer"]["M"]
-        is_message = {"pk", "sk"} <= answer.keys() and kind_of(answer) is Kind.MESSAGE and readable(answer)
-        right["answer"] = is_message and text(answer, "user_uuid") == parts(item)[0]
+        message = item["answer"]["M"]
+        is_message = {"pk", "sk"} <= message.keys() and kind_of(message) is Kind.MESSAGE and readable(message)
+        right["answer"] = is_message and text(message, "user_uuid") == parts(item)[0]
     return [name for name in right if not right[name]]

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tools.local_stack.environment import CREDENTIALS, REGION
-from tools.local_stack.processes import LOOPBACK, Child, answers, bare_environment, free_port
+from tools.local_stack.processes import LOOPBACK, Child, bare_environment, free_port, responds
 
 
 class Ministack(Child):
@@ -41,7 +41,7 @@ class Ministack(Child):
             "ministack",
             [sys.executable, "-m", "ministack"],
             env=environment,
-            ready=answers(f"{self.url}/_ministack/health"),
+            ready=responds(f"{self.url}/_ministack/health"),
             log=log,
             cwd=folder,
             stop_signal=signal.SIGTERM if persistent else signal.SIGKILL,

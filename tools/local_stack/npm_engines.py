@@ -8,7 +8,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from tools.local_stack.processes import LOOPBACK, Child, EngineError, answers, bare_environment, free_port
+from tools.local_stack.processes import LOOPBACK, Child, EngineError, bare_environment, free_port, responds
 
 
 class DynamoDBLocal(Child):
@@ -26,7 +26,7 @@ class DynamoDBLocal(Child):
                 *("-inMemory", "-sharedDb", "-disableTelemetry", "-port", str(port)),
             ],
             env=bare_environment(),
-            ready=answers(self.url, accept=lambda status: status == 400),  # an unsigned request reached it
+            ready=responds(self.url, accept=lambda status: status == 400),  # an unsigned request reached it
             log=log,
             cwd=jar.parent,
         )
@@ -43,7 +43,7 @@ class Dynoxide(Child):
         self.url = f"http://{LOOPBACK}:{port}"
         program = install(engines, "@dynoxide/linux-x64@1.2.1", "@dynoxide/linux-x64/dynoxide")
         command: list[str | Path] = [program, "serve", "--host", LOOPBACK, "--port", str(port)]
-        super().__init__("dynoxide", command, env=bare_environment(), ready=answers(self.url), log=log)
+        super().__init__("dynoxide", command, env=bare_environment(), ready=responds(self.url), log=log)
 
 
 def install(engines: Path, package: str, file: str) -> Path:

@@ -65,7 +65,7 @@ def is_port_taken(port: int) -> bool:
     return False
 
 
-def answers(url: str, *, accept: Callable[[int], bool] = lambda status: status == 200) -> Callable[[], bool]:
+def responds(url: str, *, accept: Callable[[int], bool] = lambda status: status == 200) -> Callable[[], bool]:
     """A readiness probe: whether a GET of this URL has a response with an accepted status."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy cannot reach this loopback
 

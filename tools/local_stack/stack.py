@@ -20,7 +20,7 @@ from tools.local_stack.cognito import LocalPool
 from tools.local_stack.environment import CREDENTIALS, REGION, write_private, write_stack_env
 from tools.local_stack.ministack import Ministack
 from tools.local_stack.postgres import Postgres
-from tools.local_stack.processes import LOOPBACK, Child, EngineError, answers, bare_environment, is_port_taken
+from tools.local_stack.processes import LOOPBACK, Child, EngineError, bare_environment, is_port_taken, responds
 
 DATABASE = "cruddur"
 _SETTINGS = {field.name.upper() for field in fields(Settings)}
@@ -136,7 +136,7 @@ class LocalStack:
         if self.variables["GROUP_UPDATES"] == "stream":
             command = ["-Pm", "tools.cli", "bin/ddb/stream-worker"]
             self._start_python("the stream worker", command, log="stream-worker", ready=lambda: True)
-        self._start_python("the API", ["serve.py"], log="api", ready=answers(f"{self.api_url}/api/ready"))
+        self._start_python("the API", ["serve.py"], log="api", ready=responds(f"{self.api_url}/api/ready"))
 
     def publish(self, users: Sequence[Mapping[str, str]]) -> None:
         """Write `stack.json`, for people and front ends, and `stack.env`; remove both when the stack stops."""
