@@ -53,7 +53,7 @@ def test_bad_message_is_refused(api: Api, message: object, refusal: tuple[int, l
         *((same, same) for same in ("a\tb\n\nc", SCRIPTS, COMBINED, QUOTED)),
     ],
 )
-def test_good_message_arrives_as_it_is(api: Api, text: str, stored: str) -> None:
+def test_valid_text_arrives_unchanged_with_lf_line_ends(api: Api, text: str, stored: str) -> None:
     anna, bert = api.couple()
     sent = anna.write(text, to=bert)
     assert sent["message"] == stored
@@ -105,7 +105,7 @@ def test_other_content_types_are_refused(api: Api, content_type: str | None) -> 
 @pytest.mark.parametrize(
     "content_type", ["application/json; charset=utf-8", "Application/JSON", "application/json;charset=latin-1; a=b"]
 )
-def test_json_is_utf_8_with_any_parameters(api: Api, content_type: str) -> None:
+def test_json_body_is_read_as_utf_8_whatever_its_content_type_says(api: Api, content_type: str) -> None:
     anna, bert = api.couple()
     body = json.dumps({"message": "schön", "handle": bert.user.handle}, ensure_ascii=False).encode()
     assert ok(anna.post_bytes(body, content_type=content_type))["message"] == "schön"

@@ -81,7 +81,7 @@ def test_first_message_is_three_reads_and_one_transaction(api: Api) -> None:
     assert len(calls[-1].body["TransactItems"]) == 5
 
 
-def test_send_after_a_send_of_another_process_is_one_more_transaction(api: Api) -> None:
+def test_send_after_another_process_costs_one_more_transaction(api: Api) -> None:
     anna, bert = api.couple()
     group = talk(anna, bert, 1)
     with api.variant() as other:

@@ -84,7 +84,7 @@ FAULTS = {
 
 @pytest.mark.usefixtures("no_pauses")
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_short_fault_is_not_noticed(api: Api, fault: Play) -> None:
+def test_short_fault_is_retried_without_an_error(api: Api, fault: Play) -> None:
     anna, bert = api.couple()
     group = conversation(anna, bert)
     for call in (anna.inbox, lambda: anna.messages(group), lambda: anna.reply("again", group=group)):
@@ -116,7 +116,7 @@ def test_lasting_fault_is_a_503(api: Api, fault: Play) -> None:
     "code",
     ["AccessDeniedException", "UnrecognizedClientException", "ExpiredTokenException", "ResourceNotFoundException"],
 )
-def test_deployment_that_may_not_use_its_table_is_a_503(api: Api, code: str) -> None:
+def test_denied_access_to_the_table_is_a_503(api: Api, code: str) -> None:
     anna = api.sign_up()
     with api.wire(aws_error(400, code)):
         assert_unavailable(anna.get("/api/message_groups"))
@@ -177,7 +177,7 @@ def test_response_lost_after_the_commit_makes_one_message(api: Api, by_handle: b
 
 
 @pytest.mark.usefixtures("no_pauses")
-def test_conflicting_transaction_is_tried_again(api: Api) -> None:
+def test_conflicting_transaction_is_retried(api: Api) -> None:
     anna, bert = api.couple()
     group = conversation(anna, bert)
     with api.wire(first(3, cancelled("TransactionConflict"))) as calls:
@@ -195,7 +195,7 @@ def test_conflicting_transaction_is_tried_again(api: Api) -> None:
         ("ProvisionedThroughputExceeded", UNAVAILABLE),
     ],
 )
-def test_transaction_that_stays_cancelled_is_a_503_with_nothing_written(
+def test_lasting_cancellation_is_a_503_and_writes_nothing(
     api: Api, code: str, refusal: tuple[int, list[str]], by_handle: bool
 ) -> None:
     anna, bert = api.couple()
@@ -213,7 +213,7 @@ def test_transaction_that_stays_cancelled_is_a_503_with_nothing_written(
     assert anna.write("hello", to=newcomer)["seq"] == 1
 
 
-def test_send_that_waits_too_long_for_the_lock_is_a_503(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_wait_for_the_lock_is_a_503(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lib.ddb.conversations.WRITE_SECONDS", 0.1)
     anna, bert = api.couple()
     group = conversation(anna, bert)

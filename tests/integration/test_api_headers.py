@@ -39,7 +39,7 @@ def listed(value: str) -> set[str]:
 
 
 @pytest.mark.parametrize("origin", [FRONTEND, BACKEND])
-def test_frontend_and_backend_may_call(api: Api, origin: str) -> None:
+def test_preflight_allows_calls_of_frontend_and_backend(api: Api, origin: str) -> None:
     for method, path in (
         ("POST", "/api/messages"),
         ("GET", "/api/messages/x"),
@@ -83,7 +83,7 @@ def test_other_origins_get_no_cors_headers(api: Api, origin: str | None) -> None
         assert response.headers.getlist("Vary") == ["Origin"]
 
 
-def test_origin_is_no_pattern(plain: Api) -> None:
+def test_configured_origin_is_a_literal_and_no_pattern(plain: Api) -> None:
     with plain.variant(frontend_url="http://[::1]:3000", backend_url="http://a.b") as api:
         for origin in ("http://[::1]:3000", "http://:3000", "http://1:3000", "http://aXb"):
             response = api.app.test_client().get("/api/health-check", headers={"Origin": origin})

@@ -101,7 +101,7 @@ def test_refused_request_leaves_the_key_free(api: Api) -> None:
     assert not replayed(post(anna, {"message": "one", "handle": bert.user.handle}, "k"))
 
 
-def test_requests_at_once_send_one_message(api: Api) -> None:
+def test_simultaneous_requests_send_one_message(api: Api) -> None:
     anna, bert = api.couple()
     barrier = Barrier(8)
 

@@ -180,7 +180,7 @@ def test_bug_before_authentication_is_logged(debugged: Api, monkeypatch: pytest.
     assert_discreet(debugged, anna)
 
 
-def test_value_that_cannot_be_sent_is_not_logged(debugged: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsendable_value_is_not_logged(debugged: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lib.ddb.store.to_timestamp", lambda moment: [TEXT])
     anna, bert = debugged.couple()
     assert anna.post({"message": TEXT, "handle": bert.user.handle}).status_code == 500

@@ -155,7 +155,7 @@ def test_outage_of_cognito_stops_newcomers_alone(api: Api) -> None:
         assert ok(get_with(patient, authorization)) == []
 
 
-def test_cognito_that_hangs_is_a_503_in_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hanging_cognito_is_a_503_in_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cognito._TRIES * cognito._TRY_SECONDS <= 4
     monkeypatch.setattr(cognito, "_TRY_SECONDS", 0.1)
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda self, context: 0)

@@ -82,7 +82,7 @@ def test_conversation_shows_writes_of_other_processes(api: Api) -> None:
     assert ok(anna.get(f"/api/message_groups/{group}"))["seq"] == 2
 
 
-def test_total_ends_at_99(api: Api) -> None:
+def test_unread_total_stops_at_99(api: Api) -> None:
     anna, bert = api.couple()
     group = talk(anna, bert, 60)
     talk(api.sign_up("carl"), bert, 39)
@@ -98,7 +98,7 @@ def test_bad_position_is_refused(api: Api, body: Any, code: str) -> None:
     assert counts(bert) == [1]
 
 
-def test_strangers_read_and_write_nothing(api: Api) -> None:
+def test_stranger_reads_and_writes_nothing(api: Api) -> None:
     anna, bert = api.couple()
     group = talk(anna, bert, 2)
     stranger = api.sign_up()

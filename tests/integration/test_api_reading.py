@@ -121,7 +121,7 @@ def test_default_order_is_a_setting(api: Api) -> None:
         assert texts(reader.get(path, order="desc")) == ["2", "1", "0"]
 
 
-def test_group_of_others_is_not_found(api: Api) -> None:
+def test_conversation_of_other_users_is_not_found(api: Api) -> None:
     anna, path, _ = conversation(api, 1)
     stranger = api.sign_up("stranger")
     for unknown in (path, f"/api/messages/{uuid.uuid4()}"):

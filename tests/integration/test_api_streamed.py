@@ -43,7 +43,7 @@ def test_first_message_is_numbered_and_in_both_inboxes_at_once(api: Api) -> None
     assert (shown(anna.inbox()), shown(bert.inbox())) == ([("hello", 1, 0)], [("hello", 1, 1)])
 
 
-def test_send_is_one_put_of_the_message_and_the_function_does_the_rest(api: Api) -> None:
+def test_send_is_one_put_and_the_function_updates_the_inboxes(api: Api) -> None:
     anna, bert = api.couple()
     group = anna.write("one", to=bert)["message_group_uuid"]
     with api.wire() as calls:
@@ -70,7 +70,7 @@ def test_process_keeps_the_order_of_its_messages(api: Api) -> None:
     assert [message["seq"] for message in anna.messages(group, order="asc")] == list(range(1, 21))
 
 
-def test_key_makes_a_repeated_send_one_message(api: Api) -> None:
+def test_repeated_send_with_a_key_writes_one_message(api: Api) -> None:
     anna, bert = api.couple()
     group = anna.write("one", to=bert)["message_group_uuid"]
     body, headers = {"message": "two", "message_group_uuid": group}, {**anna.headers, "Idempotency-Key": "k"}

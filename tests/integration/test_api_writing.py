@@ -47,7 +47,7 @@ def test_two_users_have_one_conversation(api: Api) -> None:
     assert [row["message"] for row in anna.inbox() + bert.inbox()] == ["4", "4"]
 
 
-def test_first_messages_at_once_share_one_conversation(api: Api) -> None:
+def test_simultaneous_first_messages_share_one_conversation(api: Api) -> None:
     with api.variant() as other, ThreadPoolExecutor(4) as threads:
         for _ in range(5):
             anna, bert = api.couple()
@@ -68,7 +68,7 @@ def test_unknown_handle_is_refused(api: Api, handle: str) -> None:
     assert_refused(api, api.sign_up(), {"handle": handle}, 404, "receiver_not_found")
 
 
-def test_unknown_group_and_a_group_of_others_are_refused_alike(api: Api) -> None:
+def test_unknown_group_and_foreign_group_get_the_same_refusal(api: Api) -> None:
     anna, bert = api.couple()
     for group in (anna.write("hello", to=bert)["message_group_uuid"], str(uuid.uuid4())):
         assert_refused(api, api.sign_up(), {"message_group_uuid": group}, 404, "message_group_not_found")

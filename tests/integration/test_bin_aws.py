@@ -240,7 +240,7 @@ def test_deployment_waits_for_consent_at_the_terminal(
     assert ("third-messaging" in stack_names(account)) == (status == 0)
 
 
-def test_stack_with_protected_resources_is_not_deleted_and_table_and_pool_never_are(
+def test_protected_stack_is_not_deleted_and_a_deletion_retains_table_and_pool(
     account: Account, stack: dict[str, str]
 ) -> None:
     refused = delete(account, "--yes")
@@ -272,7 +272,9 @@ def test_stack_with_protected_resources_is_not_deleted_and_table_and_pool_never_
     assert (missing.returncode, "There is no stack second-messaging" in missing.stderr) == (1, True)
 
 
-def test_protection_of_load_balancers_and_databases_is_found(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_protection_of_load_balancers_and_databases_is_detected(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", account.url)
     with closing(account.client("elbv2")) as balancers, closing(account.client("rds")) as databases:
         created = balancers.create_load_balancer(Name="front", Subnets=["subnet-1", "subnet-2"])

@@ -23,7 +23,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> scripts.Run:
     return scripts.runner(capsys, "cache")
 
 
-def test_create_creates_the_cache_of_the_settings_once(run: scripts.Run, server: MomentoServer) -> None:
+def test_second_run_creates_no_second_cache(run: scripts.Run, server: MomentoServer) -> None:
     for outcome in ("created", "already there"):
         assert run("create") == (0, [], f"cruddur-staging: {outcome}\n")
     assert server.caches.keys() == {"cruddur", "cruddur-staging"}

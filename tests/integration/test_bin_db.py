@@ -151,7 +151,7 @@ def test_database_outside_a_local_stack_needs_prod(
     assert run(name, *arguments_of(name), "prod", "--yes")[0] == 0
 
 
-def test_process_reports_errors_in_lines(url: str) -> None:
+def test_script_process_reports_errors_without_a_traceback(url: str) -> None:
     missing = scripts.run("db/create", DATABASE_URL="")
     assert (missing.returncode, missing.stdout) == (2, "")
     assert missing.stderr.startswith("DATABASE_URL is missing")
@@ -251,7 +251,9 @@ def test_rename_invalidates_the_shared_cache(filled: str, shared: MomentoServer,
     assert [entry.text for entry in shared.caches["cruddur"].values()] == [b""] * 3  # the id and both handles
 
 
-def test_rename_without_the_cache_stands_and_warns(filled: str, shared: MomentoServer, run: scripts.Run) -> None:
+def test_rename_succeeds_with_a_warning_if_the_cache_fails(
+    filled: str, shared: MomentoServer, run: scripts.Run
+) -> None:
     shared.fault = grpc.StatusCode.UNAVAILABLE
     status, _, printed = run("rename-user", "Augustsz", "--handle", "august")
     renamed, warning = printed.splitlines()

@@ -134,7 +134,7 @@ def test_control_characters_are_escaped(
 
 
 @pytest.mark.parametrize("store_type", [MessageStore, StreamedMessageStore])
-def test_statements_of_all_writes_leave_the_same_table_and_are_refused_again(
+def test_statements_of_a_send_rebuild_its_items_once(
     store_type: type[MessageStore], dynamodb_url: str, dynamodb_client: Any, table: str
 ) -> None:
     with closing(boto3.client("dynamodb", endpoint_url=dynamodb_url)) as client:

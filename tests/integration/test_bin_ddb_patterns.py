@@ -115,7 +115,7 @@ def test_pages_together_are_the_whole_list(
     assert put_together == whole[1:]
 
 
-def test_api_and_script_take_each_others_cursor(
+def test_api_and_script_accept_each_others_cursors(
     run: Run, seeded: MessageStore, api: Callable[[str], FlaskClient]
 ) -> None:
     cursor = CURSOR.search(run("patterns/get-conversation")[2])
@@ -135,7 +135,7 @@ def test_cursor_needs_the_secret_key(run: Run, seeded: MessageStore) -> None:
 
 
 @pytest.mark.parametrize("user", ["Augustsz", BAYKO])
-def test_every_member_sees_the_same(user: str, run: Run, seeded: MessageStore) -> None:
+def test_members_see_the_same_messages(user: str, run: Run, seeded: MessageStore) -> None:
     arguments = CONVERSATION_UUID.upper(), "--user", user
     assert run("patterns/get-conversation", *arguments) == run("patterns/get-conversation")
 

@@ -41,7 +41,7 @@ SEVERAL_CONVERSATIONS: Processes = (
         pytest.param(SEVERAL_CONVERSATIONS, id="several conversations of one user"),
     ],
 )
-def test_every_acknowledged_message_is_there_once_and_in_order(processes: Processes, fresh_dynamodb_url: str) -> None:
+def test_acknowledged_messages_are_stored_once_and_in_order(processes: Processes, fresh_dynamodb_url: str) -> None:
     table = f"messages-{uuid.uuid4().hex}"
     client = boto3.client("dynamodb", endpoint_url=fresh_dynamodb_url)
     create_table(client, table)

@@ -90,7 +90,9 @@ def test_every_message_gets_one_number_while_both_modes_run(dynamodb_client: Any
     assert run_doctor(dynamodb_client, table, clock=tomorrow).findings == []
 
 
-def test_processes_of_both_modes_migrate_at_once_alike(dynamodb_client: Any, table: str) -> None:
+def test_simultaneous_migrations_of_both_modes_leave_a_consistent_conversation(
+    dynamodb_client: Any, table: str
+) -> None:
     inline, streamed = stores_on(dynamodb_client, table), streamed_stores_on(dynamodb_client, table)
     contents, updates = TableContents(dynamodb_client, table), SequenceNumbers(Table(dynamodb_client, table))
     for number in range(MIGRATIONS):

@@ -162,7 +162,9 @@ def test_every_call_of_the_table_is_measured() -> None:
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_call_costs_what_the_document_says(call: str, metered: Any, table: str, request: pytest.FixtureRequest) -> None:
+def test_call_costs_the_documented_requests_and_units(
+    call: str, metered: Any, table: str, request: pytest.FixtureRequest
+) -> None:
     make = CALLS[call](Process(Table(metered, table)))
     usage = start_metering()
     make()

@@ -145,7 +145,7 @@ def test_not_unique_error_does_not_quote_the_value(database: Database) -> None:
     assert "the-sub" not in str(caught.value)
 
 
-def test_slow_statement_and_frozen_postgres_are_given_up(
+def test_slow_statement_and_frozen_postgres_time_out(
     new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch, postgres_server: Postgres
 ) -> None:
     assert signature(Database).parameters["seconds"].default == 2

@@ -166,7 +166,7 @@ class TestSecondRun:
         for name in ("stack.json", "stack.env", "secret_key"):
             assert (dev.folder / name).stat().st_mode & 0o777 == 0o600
 
-    def test_printed_curl_command_works_as_pasted(self, dev: Dev, tmp_path: Path) -> None:
+    def test_pasted_curl_command_works(self, dev: Dev, tmp_path: Path) -> None:
         assert eventually(lambda: "Ctrl-C stops everything" in dev.output)
         [curl] = re.findall(r"^curl .*$", dev.output, re.MULTILINE)
         assert isinstance(json.loads(paste(curl, tmp_path))[0]["message"], str)
@@ -207,7 +207,7 @@ def test_killed_stack_keeps_folder_until_ministack_has_saved(folder: Path) -> No
     assert status == 3, output
 
 
-def test_once_gives_settings_and_signals_to_command(folder: Path) -> None:
+def test_once_passes_settings_and_signals_to_its_command(folder: Path) -> None:
     program = """
 import json, os, signal, urllib.request
 ready = urllib.request.urlopen(os.environ["API_URL"] + "/api/ready").status

@@ -130,7 +130,7 @@ PASSING = {
 
 
 @pytest.mark.parametrize("name", RESPONSES)
-def test_whole_response_is_accepted_and_leaves_no_trace(
+def test_complete_response_is_accepted_and_later_calls_succeed(
     server: ScriptedServer, client: DynamoDBClient, name: str
 ) -> None:
     server.script[:] = [RESPONSES[name]]
@@ -140,7 +140,7 @@ def test_whole_response_is_accepted_and_leaves_no_trace(
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_missing_response_is_retried_and_leaves_no_trace(
+def test_missing_response_is_retried_and_later_calls_succeed(
     server: ScriptedServer, client: DynamoDBClient, name: str
 ) -> None:
     usage = start_metering()
@@ -343,7 +343,7 @@ def test_failed_handshake_is_retried_in_time(name: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_slow_reader_of_a_request_is_given_up_in_time(tmp_path: Path, scheme: str) -> None:
+def test_call_of_a_server_that_reads_slowly_ends_in_time(tmp_path: Path, scheme: str) -> None:
     certificate, context = certify(tmp_path, "localhost")
 
     def read_slowly(accepted: socket.socket) -> None:

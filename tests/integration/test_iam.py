@@ -136,7 +136,7 @@ def test_role_is_assumed_by_its_service_alone(account: Account, role: str) -> No
         account.assume(role, **keys)
 
 
-def test_role_grants_what_its_code_calls_and_nothing_else(role: str, client: Any, contents: TableContents) -> None:
+def test_role_grants_exactly_the_calls_of_its_code(role: str, client: Any, contents: TableContents) -> None:
     contents.clear()
     calls = record(client)
     WORK[role](client, contents)
@@ -144,7 +144,7 @@ def test_role_grants_what_its_code_calls_and_nothing_else(role: str, client: Any
 
 
 @pytest.mark.parametrize(("role", "name"), REFUSALS, indirect=["role"])
-def test_role_is_denied(client: Any, contents: TableContents, name: str) -> None:
+def test_other_call_of_a_role_is_denied(client: Any, contents: TableContents, name: str) -> None:
     contents.clear()
     contents.put(KEY)
     with pytest.raises(ClientError) as raised:

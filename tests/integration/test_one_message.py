@@ -251,7 +251,7 @@ def play(case: Case, engine_url: str, engine: Any, table: str) -> Outcome:
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_sender_learns_whether_it_is_stored(
+def test_result_of_a_send_says_whether_the_message_is_stored(
     streamed: bool, dynamodb_url: str, dynamodb_client: Any, table: str
 ) -> None:
     for _ in range(20):  # a new engine's first transactions take seconds
@@ -360,7 +360,7 @@ def test_api_response_says_whether_the_message_is_stored(api: Api, mode: str, op
 
 
 @pytest.mark.parametrize("mode", ["inline", "stream"])
-def test_sixty_four_senders_behind_a_bad_network(
+def test_send_over_a_bad_network_stores_at_most_one_message(
     mode: str, dynamodb_url: str, dynamodb_client: Any, table: str
 ) -> None:
     """Two stores with eight threads each; a tenth of the responses is lost, a tenth is refused."""

@@ -70,7 +70,9 @@ def test_row_without_a_cognito_id_is_linked(database: Database, users: UserDirec
     ],
     ids=["not verified", "another's e-mail", "another spelling"],
 )
-def test_handle_alone_opens_no_messages(database: Database, users: UserDirectory, taken: SignUp) -> None:
+def test_handle_without_the_verified_email_links_no_row(
+    database: Database, users: UserDirectory, taken: SignUp
+) -> None:
     before = database.all("users/all")
     with pytest.raises(HandleTaken):
         users.provision(taken)
@@ -85,9 +87,7 @@ def test_row_of_a_user_is_not_linked_to_another(database: Database, users: UserD
     assert database.all("users/all") == before
 
 
-def test_refused_user_gets_in_by_another_handle_or_by_the_administrator(
-    database: Database, users: UserDirectory
-) -> None:
+def test_refused_user_needs_another_handle_or_the_administrator(database: Database, users: UserDirectory) -> None:
     unverified = replace(SEEDED, email_verified=False)
     with pytest.raises(HandleTaken):
         users.provision(unverified)
@@ -112,7 +112,7 @@ def at_once(database: Database, sign_ups: list[SignUp]) -> list[tuple[User, Outc
 
 
 @pytest.mark.parametrize("handles", [1, THREADS])
-def test_sign_ups_of_one_user_at_once_make_one_row(database: Database, handles: int) -> None:
+def test_simultaneous_sign_ups_of_one_user_create_one_row(database: Database, handles: int) -> None:
     for number in range(ROUNDS):
         user = replace(ANNA, cognito_user_id=f"sub-{number}")
         sign_ups = [replace(user, handle=f"anna-{number}-{thread % handles}") for thread in range(THREADS)]
@@ -122,7 +122,7 @@ def test_sign_ups_of_one_user_at_once_make_one_row(database: Database, handles: 
     assert len(database.all("users/all")) == 3 + ROUNDS
 
 
-def test_sign_ups_for_one_handle_at_once_make_one_user(database: Database) -> None:
+def test_simultaneous_sign_ups_for_one_handle_create_one_user(database: Database) -> None:
     for number in range(ROUNDS):
         rivals = [
             replace(ANNA, cognito_user_id=f"sub-{number}-{rival}", handle=f"anna-{number}") for rival in range(THREADS)
@@ -131,6 +131,6 @@ def test_sign_ups_for_one_handle_at_once_make_one_user(database: Database) -> No
         assert (winner.handle, outcome) == (f"anna-{number}", Outcome.CREATED)
 
 
-def test_sign_ups_for_one_row_at_once_link_one_user(database: Database) -> None:
+def test_simultaneous_sign_ups_for_one_row_link_one_user(database: Database) -> None:
     rivals = [replace(SEEDED, cognito_user_id=f"sub-{rival}") for rival in range(THREADS)]
     assert at_once(database, rivals) == [(AUGUSTSZ, Outcome.LINKED)]

@@ -9,7 +9,7 @@ from tests.support.dev import paste, running
 from tests.support.documents import README, blocks
 
 
-def test_quick_start_works_as_pasted(tmp_path: Path, engine_folder: Path) -> None:
+def test_pasted_quick_start_works(tmp_path: Path, engine_folder: Path) -> None:
     start, read, send = blocks(README, "sh")[:3]
     assert start == "./bin/dev\n"
     with running(engine_folder / "quick-start") as dev:

@@ -23,12 +23,12 @@ def ttl(client: Any, name: str) -> dict[str, str]:
     return client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
 
 
-def test_a_new_table_removes_what_has_expired(dynamodb_client: Any, name: str) -> None:
+def test_new_table_expires_items_by_expires_at(dynamodb_client: Any, name: str) -> None:
     assert create_table(dynamodb_client, name)
     assert ttl(dynamodb_client, name) == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires_at"}
 
 
-def test_a_table_from_before_the_receipts_gets_its_ttl(dynamodb_client: Any, name: str) -> None:
+def test_table_without_ttl_gets_it(dynamodb_client: Any, name: str) -> None:
     dynamodb_client.create_table(**table_definition(name))
     assert ttl(dynamodb_client, name)["TimeToLiveStatus"] == "DISABLED"
     for _ in range(2):
@@ -36,7 +36,7 @@ def test_a_table_from_before_the_receipts_gets_its_ttl(dynamodb_client: Any, nam
         assert ttl(dynamodb_client, name)["TimeToLiveStatus"] == "ENABLED"
 
 
-def test_a_table_that_expires_by_another_attribute_is_refused(dynamodb_client: Any, name: str) -> None:
+def test_table_with_another_ttl_attribute_is_refused(dynamodb_client: Any, name: str) -> None:
     dynamodb_client.create_table(**table_definition(name))
     other = {"AttributeName": "gone_at", "Enabled": True}
     dynamodb_client.update_time_to_live(TableName=name, TimeToLiveSpecification=other)

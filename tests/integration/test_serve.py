@@ -95,7 +95,7 @@ def test_stop_does_not_wait_for_a_starting_worker(tmp_path: Path) -> None:
         server.stop()
 
 
-def test_request_is_one_line_of_the_log_with_the_time_of_its_body(server: Server) -> None:
+def test_request_logs_one_line_with_the_time_of_its_body(server: Server) -> None:
     before = len(lines(server))
     with server.connect() as connection:
         connection.sendall(POST + SIZED + b"\r\n")
@@ -120,7 +120,7 @@ def test_malformed_request_is_refused_and_its_content_is_not_logged(server: Serv
     [GET + b"X: x\r\n" * 200, GET + b"X: " + b"x" * 40_000, b"GET /" + b"x" * 300_000 + b" HTTP/1.1\r\nHost: x\r\n"],
 )
 @pytest.mark.parametrize("end", [b"", b"\r\n\r\n"])
-def test_head_that_is_too_large_is_refused(server: Server, head: bytes, end: bytes) -> None:
+def test_oversized_head_is_refused(server: Server, head: bytes, end: bytes) -> None:
     assert server.exchange(head + end).startswith(b"HTTP/1.1 431")
 
 
@@ -199,7 +199,7 @@ def test_trailers_are_ignored(server: Server) -> None:
 
 
 @pytest.mark.parametrize("size", [b"20000", b"2000000", b"99999999999999"])
-def test_expect_100_continue_is_refused_for_a_body_that_is_too_large(server: Server, size: bytes) -> None:
+def test_expect_100_continue_is_refused_for_an_oversized_body(server: Server, size: bytes) -> None:
     with server.connect() as connection:
         connection.sendall(POST + b"Expect: 100-continue\r\nContent-Length: " + size + b"\r\n\r\n")
         expected = b"HTTP/1.1 100" if size == b"20000" else b"HTTP/1.1 401"
@@ -241,7 +241,7 @@ def test_client_gets_half_of_the_threads_and_liveness_has_its_own(tmp_path: Path
             assert server.exchange(GET + b"Connection: close\r\n\r\n").endswith(b"done")
 
 
-def test_dead_worker_is_replaced_every_time(server: Server) -> None:
+def test_dead_worker_is_replaced_again_and_again(server: Server) -> None:
     healthy = responds(f"http://{LOOPBACK}:{server.port}/api/health-check")
     for _ in range(3):
         dead = server.worker()
@@ -259,7 +259,7 @@ def test_server_ends_if_the_application_cannot_be_created(tmp_path: Path) -> Non
     assert lines(server)[0]["error"] == "ImportFromStringError"
 
 
-def test_worker_that_cannot_restart_is_tried_again(tmp_path: Path) -> None:
+def test_failed_restart_of_a_worker_is_repeated(tmp_path: Path) -> None:
     with server_of(tmp_path, WEB_CONCURRENCY="2") as server:
         program = tmp_path / "application.py"
         source = program.read_text()
@@ -287,7 +287,7 @@ def test_workers_end_with_their_supervisor(tmp_path: Path, number: signal.Signal
             server.connect()
 
 
-def test_stuck_workers_connections_are_served_by_another(tmp_path: Path) -> None:
+def test_connections_of_a_stuck_worker_reach_another_worker(tmp_path: Path) -> None:
     with server_of(tmp_path, WEB_CONCURRENCY="2") as server:
         stuck, _ = psutil.Process(server.pid).children()
         healthy = responds(f"http://{LOOPBACK}:{server.port}/api/health-check")

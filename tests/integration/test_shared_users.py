@@ -76,7 +76,7 @@ def test_moved_cognito_id_leads_to_its_new_user(database: Database, processes: P
     assert dict(processes.texts) == before
 
 
-def test_new_owner_of_a_handle_is_not_the_old_one(database: Database, processes: Processes) -> None:
+def test_reused_handle_leads_to_its_new_user(database: Database, processes: Processes) -> None:
     changing, reading = processes.changing, processes.reading
     old, _ = changing.provision(ANNA)
     assert changing.profile("anna") == changing.by_cognito_user_id("sub-anna") == old

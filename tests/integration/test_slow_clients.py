@@ -164,7 +164,7 @@ def test_incomplete_headers_delay_no_other_client(server: ApiServer) -> None:
     others.assert_nothing_is_left()
 
 
-def test_idle_connections_shut_no_other_client_out(server: ApiServer) -> None:
+def test_idle_connections_delay_no_other_client(server: ApiServer) -> None:
     with Others(server) as others, clients(server, 2000, (b"GET /api/health-check HTTP/1.1\r\nHost: x\r\n\r\n", b"")):
         time.sleep(2)
     others.assert_nothing_is_left()

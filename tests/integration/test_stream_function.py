@@ -51,7 +51,7 @@ def test_more_messages_than_a_transaction_holds_are_all_numbered(
     contents.check(group, map(str, range(200)))
 
 
-def test_only_new_messages_change_anything(
+def test_records_of_other_changes_change_nothing(
     handle: Handler, dynamodb_client: Any, table: str, store: StreamedMessageStore, contents: TableContents
 ) -> None:
     inline = stores_on(dynamodb_client, table)()
@@ -108,7 +108,7 @@ def test_malformed_item_does_not_block_the_messages_behind_it(
     assert contents.conversation(group).seq == 2
 
 
-def test_message_outside_its_conversation_is_delivered_again_with_those_behind_it(
+def test_message_of_no_member_is_delivered_again_with_the_records_behind_it(
     handle: Handler, store: StreamedMessageStore, contents: TableContents
 ) -> None:
     group = store.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid

@@ -105,7 +105,7 @@ def test_worker_follows_a_new_table_and_a_signal_ends_it_at_the_tip(
     contents.check(group, ["3", "4", "5"])
 
 
-def test_missing_table_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_table_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DDB_TABLE", "no-such-table")
     result = run_once()
     assert (result.returncode, result.stdout) == (1, "")

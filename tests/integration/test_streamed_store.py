@@ -56,9 +56,7 @@ class TestStreamedStoreOnEngine(StoreContract):
 
         assert [message.text for message in contents.messages(group)] == ["one", "two", "three"]
 
-    def test_conversation_that_was_dropped_with_its_table_is_forgotten(
-        self, new_store: NewStore, contents: TableContents
-    ) -> None:
+    def test_conversation_of_a_dropped_table_is_not_found(self, new_store: NewStore, contents: TableContents) -> None:
         """The message alone has no condition on the state: the function reports the missing conversation."""
         store = new_store()
         group = store.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid

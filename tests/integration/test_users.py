@@ -48,13 +48,13 @@ def test_linking_again_changes_nothing(database: Database) -> None:
     assert (again.changed, again.unchanged) == (0, 3)
 
 
-def test_ids_that_users_exchanged_are_linked(database: Database) -> None:
+def test_exchanged_ids_are_linked(database: Database) -> None:
     link(database, Augustsz="1", bayko="2", londo="3")
     link(database, Augustsz="2", bayko="3", londo="1")
     assert ids(database) == {"Augustsz": "2", "bayko": "3", "londo": "1"}
 
 
-def test_id_that_moved_leaves_its_old_user(database: Database) -> None:
+def test_moved_id_leaves_its_old_user(database: Database) -> None:
     link(database, Augustsz="1", bayko="2")
     link(database, londo="1")
     assert ids(database) == {"Augustsz": None, "bayko": "2", "londo": "1"}

@@ -104,7 +104,7 @@ class ReadPositionContract:
 
         assert positions_of(store).mark_unread(group_uuid=group, user=BERT).members[BERT.uuid].read_seq == 1
 
-    def test_mark_creates_no_lost_row(self, new_store: NewStore, contents: TableContents) -> None:
+    def test_mark_does_not_restore_a_lost_row(self, new_store: NewStore, contents: TableContents) -> None:
         store = new_store()
         group = write(store, ANNA, ANNA)
         contents.remove(contents.inbox(BERT)[0].key())

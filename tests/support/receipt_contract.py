@@ -76,7 +76,7 @@ class ReceiptContract:
         assert error.value.receipt.answer == first
         contents.check(group, ["one", "once", "three"])
 
-    def test_first_messages_at_once_under_one_key_are_one(
+    def test_simultaneous_first_messages_under_one_key_are_one_message(
         self, new_store: NewStore, contents: TableContents, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         late = new_store()
@@ -126,7 +126,7 @@ class ReceiptContract:
         send_once(new_store(), ANNA, BERT)
         assert {item["pk"]["S"] for item in contents.indexed()} == {f"GRP#{ANNA.uuid}", f"GRP#{BERT.uuid}"}
 
-    def test_any_printable_key_is_stored_as_it_is(self, new_store: NewStore) -> None:
+    def test_printable_key_is_stored_unchanged(self, new_store: NewStore) -> None:
         store = new_store()
         for key in ("#", " ", "a#b#c", '"', "\\", "~" * 255):
             store.send_to_user(sender=ANNA, receiver=BERT, text=key, idempotency=Idempotency(key, "hash"))

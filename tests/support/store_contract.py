@@ -68,7 +68,7 @@ class StoreContract:
         assert {row.read_seq for row in contents.inbox(ANNA)} == {4}
         assert {row.read_seq for row in contents.inbox(BERT)} == {3}
 
-    def test_first_messages_at_once_share_one_conversation(
+    def test_simultaneous_first_messages_share_one_conversation(
         self, new_store: NewStore, contents: TableContents, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         late = new_store()
@@ -80,7 +80,7 @@ class StoreContract:
         assert second.group_uuid == first.group_uuid
         contents.check(first.group_uuid, ["one", "two"])
 
-    def test_stale_state_costs_a_retry_alone(self, new_store: NewStore, contents: TableContents) -> None:
+    def test_send_with_a_stale_state_succeeds(self, new_store: NewStore, contents: TableContents) -> None:
         one, other = new_store(), new_store()
         group = one.send_to_user(sender=ANNA, receiver=BERT, text="0").group_uuid
         for number in range(1, 7):
@@ -112,7 +112,7 @@ class StoreContract:
         contents.check(to_carl.group_uuid, ["c1"])
         assert len(contents.inbox(ANNA)) == 2
 
-    def test_message_whose_key_is_taken_gets_the_next_microsecond(
+    def test_taken_sort_key_moves_a_message_by_a_microsecond(
         self, new_store: NewStore, contents: TableContents
     ) -> None:
         store = new_store(clock=SteppingClock(timedelta(0)))
@@ -166,9 +166,7 @@ class StoreContract:
         assert contents.conversation(group).members[ANNA.uuid].user == renamed
         assert [message.sender.handle for message in contents.messages(group)] == ["anna", "hannah", "bert"]
 
-    def test_conversation_that_was_dropped_with_its_table_is_forgotten(
-        self, new_store: NewStore, contents: TableContents
-    ) -> None:
+    def test_conversation_of_a_dropped_table_is_not_found(self, new_store: NewStore, contents: TableContents) -> None:
         store = new_store()
         group = store.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
         contents.clear()

@@ -76,7 +76,7 @@ def test_applications_share_no_adapter(app: Flask) -> None:
 
 
 @pytest.mark.parametrize("error", ServiceError.__subclasses__())
-def test_service_error_is_a_status_and_codes(app: Flask, client: FlaskClient, error: type[ServiceError]) -> None:
+def test_service_error_becomes_a_status_and_codes(app: Flask, client: FlaskClient, error: type[ServiceError]) -> None:
     status = STATUS_BY_ERROR[error]
     app.add_url_rule("/refused", view_func=raising(error(Code.MESSAGE_BLANK, Code.RECEIVER_AMBIGUOUS)))
     response = client.get("/refused")
@@ -93,7 +93,7 @@ def raising(error: Exception) -> Any:
 
 
 @pytest.mark.parametrize("status", sorted(default_exceptions))
-def test_http_error_is_a_code(app: Flask, client: FlaskClient, status: int) -> None:
+def test_http_error_becomes_a_code(app: Flask, client: FlaskClient, status: int) -> None:
     app.add_url_rule("/refused", view_func=lambda: abort(status))
     response = client.get("/refused")
     assert response.status_code == status
@@ -115,7 +115,7 @@ def test_codes_are_lower_case_words() -> None:
     assert all(code == code.name.lower() for code in Code)
 
 
-def test_no_code_is_unused() -> None:
+def test_every_code_is_used() -> None:
     paths = [ROOT / "app.py", *(ROOT / "routes").glob("*.py"), *(ROOT / "services").glob("*.py")]
     code = "".join(path.read_text() for path in paths)
     assert [name for name in Code.__members__ if f"Code.{name}" not in code] == []

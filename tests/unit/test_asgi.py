@@ -146,6 +146,6 @@ def test_http_1_0_needs_no_host(headers: Headers, refusal: int | None) -> None:
     assert exchange(describe, headers=headers, version="1.0")[1]["body"] == repr((refusal, None, None, 0)).encode()
 
 
-def test_request_of_a_client_that_left_is_not_run() -> None:
+def test_request_of_a_disconnected_client_is_not_run() -> None:
     headers = [HOST, (b"content-length", b"9")]
     assert exchange(None, "POST", headers=headers, body=[part(b"short", more=True), DISCONNECT]) == []

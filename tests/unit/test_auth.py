@@ -44,7 +44,7 @@ def test_token_bound_to_a_resource_is_valid(pool: TokenIssuer, verifier: TokenVe
     assert verifier.verify(pool.authorization(SUB, aud=aud)) == SUB
 
 
-def test_keys_of_other_types_verify_nothing(pool: TokenIssuer, verifier: TokenVerifier) -> None:
+def test_key_of_another_type_is_ignored(pool: TokenIssuer, verifier: TokenVerifier) -> None:
     elliptic = ec.generate_private_key(ec.SECP256R1())
     jwk = jwt.algorithms.ECAlgorithm.to_jwk(elliptic.public_key(), as_dict=True)
     pool.jwks = {"keys": [{**jwk, "kid": "elliptic"}, {"kid": "strange", "kty": "LMS"}, "no key", pool.key.jwk]}
@@ -151,7 +151,7 @@ def test_token_with_another_algorithm_or_no_kid_is_invalid_without_a_fetch(
 
 
 @pytest.mark.parametrize("token", ["x", "a.b", "a.b.c", "....", "e30.e30.", "e30.e30.e30", "W10.W10.W10"])
-def test_text_that_is_no_token_is_invalid(verifier: TokenVerifier, token: str) -> None:
+def test_malformed_token_is_invalid(verifier: TokenVerifier, token: str) -> None:
     with pytest.raises(TokenInvalid):
         verifier.verify(f"Bearer {token}")
 

@@ -116,7 +116,7 @@ def test_malformed_response_is_an_outage(pool: TokenIssuer, verifier: TokenVerif
     assert pool.fetches == 1
 
 
-def test_host_that_hangs_is_an_outage_after_the_timeout(
+def test_hanging_host_is_an_outage_after_the_timeout(
     pool: TokenIssuer, monkeypatch: pytest.MonkeyPatch, clock: FrozenTime
 ) -> None:
     monkeypatch.setattr(tokens, "FETCH_TIMEOUT_SECONDS", 0.05)
@@ -206,7 +206,7 @@ def test_token_is_not_cached_past_its_exp(
     assert decode.call_count == 2
 
 
-def test_cached_token_that_expires_is_expired(pool: TokenIssuer) -> None:
+def test_cached_token_expires(pool: TokenIssuer) -> None:
     verifier = verifier_of(pool)  # by the real time, as PyJWT
     exp = int(time.time()) + 2
     token = pool.token(SUB, exp=exp)

@@ -74,7 +74,7 @@ def test_ratio_is_taken_within_each_round() -> None:
     assert middle(rounds, "naive", "cpu_us") == 2000
 
 
-def test_table_has_the_messages_and_rows_of_the_scale() -> None:
+def test_scale_determines_the_messages_and_rows() -> None:
     loaded = list(conversations(Scale((45, 60, 100), (20, 25, 41), page=2, short=3)))
     messages = [list(conversation.messages) for conversation in loaded]
     assert len({conversation.group_uuid for conversation in loaded}) == len(loaded)
@@ -148,7 +148,7 @@ def test_exit_status_and_report_name_a_missed_target(
     assert [line.split(",")[0] for line in lines if line.rstrip().endswith("missed")] == ["send: CPU"] * status
 
 
-def test_without_wrk_the_error_names_the_package(
+def test_missing_wrk_is_reported_with_its_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

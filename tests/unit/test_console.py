@@ -82,9 +82,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
         (100, [["name", "a"], ["text", "x" * 31], ["x" * 31], ["x" * 31], ["x" * 7], ["name", "b"], ["text", "y"]]),
     ],
 )
-def test_row_that_is_far_too_wide_for_a_terminal_stands_upright(
-    length: int, lines: list[list[str]], terminal: io.StringIO
-) -> None:
+def test_very_wide_row_becomes_a_block_of_lines(length: int, lines: list[list[str]], terminal: io.StringIO) -> None:
     console.print_table(["name", "text"], [["a", "x" * length], ["b", "y"]], upright=True)
     assert [line.split() for line in terminal.getvalue().splitlines() if line.strip(" ─")] == lines
 
@@ -94,7 +92,7 @@ def test_line_is_folded_beside_its_lead(terminal: io.StringIO) -> None:
     assert terminal.getvalue().splitlines() == ["  lead words that are folded, 🍵", "       included, and more"]
 
 
-def test_control_characters_are_spelled_out_and_everything_else_stays() -> None:
+def test_control_characters_are_escaped_and_others_are_unchanged() -> None:
     assert console.one_line("a\n\x1b[2J\x7f\x9b\u2028\u202e\u2066") == r"a\n\u001b[2J\u007f\u009b\u2028\u202e\u2066"
     assert console.one_line("👩‍👩‍👧 نعم [b] \\") == "👩‍👩‍👧 نعم [b] \\"
 
@@ -126,7 +124,7 @@ OTHER_NAME = "Nothing was done: the answer was not cruddur\n"
         (["production"], True, None, 2, "'production' is not 'prod'.\n"),
     ],
 )
-def test_destructive_action_needs_consent_that_fits_its_target(
+def test_destructive_action_needs_the_confirmation_of_its_target(
     words: list[str],
     is_local: bool,
     typed: str | None,
@@ -149,7 +147,7 @@ def test_destructive_action_needs_consent_that_fits_its_target(
     assert capsys.readouterr().err.endswith(printed)
 
 
-def test_help_is_folded_to_the_terminal_but_for_indented_lines(
+def test_help_folds_all_lines_but_the_indented_ones(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "44")

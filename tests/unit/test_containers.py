@@ -116,7 +116,7 @@ def test_image_needs_no_other_file_or_package(tmp_path: Path) -> None:
     assert "flask is not in the image" in without_flask.stderr
 
 
-def test_compose_sets_all_known_settings_but_those_that_setup_creates() -> None:
+def test_setup_lacks_only_the_settings_that_it_creates() -> None:
     variables = environment("setup")
     assert variables.keys() <= VARIABLES
     assert variables.items() >= CREDENTIALS.items()
@@ -134,7 +134,7 @@ def test_api_and_worker_read_settings_from_folder_that_setup_fills() -> None:
     assert os.access(ROOT / script, os.X_OK)
 
 
-def test_each_url_in_compose_is_local_and_has_a_service() -> None:
+def test_urls_in_compose_are_local_and_name_services() -> None:
     urls = {name: value for name, value in environment("setup").items() if "URL" in name}
     assert database_url.is_local(urls["DATABASE_URL"])
     assert all(is_local(url) for url in urls.values())

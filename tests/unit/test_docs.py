@@ -52,7 +52,7 @@ def test_every_linked_function_is_in_its_file() -> None:
         assert re.search(rf"^ *(def|class) {name.rpartition('.')[2]}\b", source, re.MULTILINE), f"{name} in {path}"
 
 
-def test_the_configuration_page_is_up_to_date() -> None:
+def test_configuration_page_is_up_to_date() -> None:
     updated = scripts.load("docs").module.updated
     page = CONFIGURATION.read_text()
     assert updated(page) == page, "docs/configuration.md is out of date: run ./bin/docs"
@@ -67,18 +67,18 @@ def test_help_lists_every_command_in_one_line(capsys: pytest.CaptureFixture[str]
     assert all(len(line) <= 120 and len(line.split()) > 3 and not line.endswith("…") for line in lines)
 
 
-def test_pre_commit_runs_what_the_test_command_lints_with() -> None:
+def test_pre_commit_runs_the_linters_of_bin_test() -> None:
     configuration = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
     (hooks,) = [repository["hooks"] for repository in configuration["repos"]]
     stages = [stage for stage in scripts.load("test").module.EVERYTHING if stage[0] != "pytest"]
     assert [hook["entry"] for hook in hooks] == [f"./bin/python -m {' '.join(stage)}" for stage in stages]
 
 
-def test_the_example_items_are_those_that_the_code_writes() -> None:
+def test_example_items_equal_the_items_of_the_code() -> None:
     assert [json.loads(block) for block in blocks(DATA_MODEL, "json")] == examples()
 
 
-def test_the_sizes_of_the_example_items_follow_the_rules_of_aws() -> None:
+def test_sizes_of_the_example_items_follow_the_rules_of_aws() -> None:
     sizes = [int(size) for size in re.findall(r"\((\d+) bytes\)", DATA_MODEL.read_text())]
     assert sizes == [size(item) for item in examples()]
 

@@ -43,7 +43,7 @@ def test_sound_table_gives_no_finding_while_messages_are_sent(operation: str, ne
         assert run_doctor(client, TABLE, fix=True).codes == []
 
 
-def test_rows_left_behind_are_removed_from_a_busy_conversation(
+def test_surplus_rows_of_a_busy_conversation_are_removed(
     new_store: NewStore, contents: TableContents, client: Any
 ) -> None:
     group = sound_table(new_store)

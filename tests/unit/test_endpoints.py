@@ -46,7 +46,9 @@ def chosen_by_botocore(service: str, region: str) -> str | None:
 
 @pytest.mark.parametrize("service", CALLS)
 @pytest.mark.parametrize("variants", [(), ("FIPS",), ("DUALSTACK",), ("FIPS", "DUALSTACK")], ids=str)
-def test_endpoint_is_that_of_botocore(monkeypatch: pytest.MonkeyPatch, service: str, variants: tuple[str, ...]) -> None:
+def test_endpoint_equals_that_of_botocore(
+    monkeypatch: pytest.MonkeyPatch, service: str, variants: tuple[str, ...]
+) -> None:
     for variant in variants:
         monkeypatch.setenv(f"AWS_USE_{variant}_ENDPOINT", "true")
     theirs = {region: chosen_by_botocore(service, region) for region in [*REGIONS, "us-east-99"]}
@@ -67,7 +69,7 @@ def test_configured_endpoint_precedes_the_region(monkeypatch: pytest.MonkeyPatch
         assert url() == f"https://{name.lower()}.test"
 
 
-def test_ca_bundle_is_that_of_botocore(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ca_bundle_equals_that_of_botocore(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     assert ca_bundle(get_session()) == get_cert_path(True)
     for name in ("REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"):  # the second precedes the first

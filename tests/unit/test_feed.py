@@ -61,7 +61,7 @@ def test_read_returns_each_move_once_oldest_first(inbox: InboxModel) -> None:
     assert [reader.groups(), reader.groups()] == [["c", "b"], []]
 
 
-def test_row_that_appears_below_a_returned_one_is_returned(inbox: InboxModel) -> None:
+def test_late_row_below_a_returned_one_is_returned(inbox: InboxModel) -> None:
     inbox.move("a")
     inbox.wait(60)
     reader = Reader(inbox)

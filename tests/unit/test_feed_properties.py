@@ -108,7 +108,7 @@ reads = st.builds(read, st.sampled_from([-READERS_SKEW, 0, READERS_SKEW]), st.in
     steps=st.lists(st.one_of(moves, moves, waits, reads), min_size=15, max_size=40),
     page_rows=st.integers(1, 8),
 )
-def test_no_move_is_missed_and_none_is_returned_twice(
+def test_chain_of_cursors_returns_every_move_once(
     before: list[Step], shown: int, steps: list[Step], page_rows: int
 ) -> None:
     inbox = InboxModel(page_rows=page_rows)
@@ -136,7 +136,7 @@ def test_no_move_is_missed_and_none_is_returned_twice(
     ),
     page_rows=st.integers(1, 8),
 )
-def test_more_rows_than_a_cursor_can_name_cost_the_window_and_no_more(steps: list[Step], page_rows: int) -> None:
+def test_chain_of_full_cursors_misses_no_move(steps: list[Step], page_rows: int) -> None:
     with patch.object(feed, "MAX_HASHES", 3):
         chain = Chain(InboxModel(page_rows=page_rows))
         chain.start(shown=1)

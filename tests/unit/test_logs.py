@@ -85,7 +85,7 @@ def test_any_text_fits_into_any_encoding(encoding: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_level_is_that_of_this_systems_events(out: io.StringIO, level: str) -> None:
+def test_level_applies_to_events_of_this_system(out: io.StringIO, level: str) -> None:
     with redirect_stdout(out):
         configure(level)
     for name in LEVELS:
@@ -93,7 +93,7 @@ def test_level_is_that_of_this_systems_events(out: io.StringIO, level: str) -> N
     assert [line["level"] for line in lines(out)] == LEVELS[LEVELS.index(level) :]
 
 
-def test_libraries_log_from_warning_on(out: io.StringIO) -> None:
+def test_libraries_log_warnings_and_errors_only(out: io.StringIO) -> None:
     with redirect_stdout(out):
         configure("debug")
     for name in ("botocore", "urllib3", "psycopg"):

@@ -69,7 +69,7 @@ def test_scattered_or_double_rows_become_one_row_a_member(new_store: NewStore, c
         ("2022-06-21 10:16:00.5", "2022-06-21T10:16:00.500000+00:00"),
     ],
 )
-def test_conversation_was_created_with_its_first_message_in_any_time_format(
+def test_created_at_is_the_time_of_the_first_message_in_any_format(
     new_store: NewStore, contents: TableContents, first: str, created_at: str
 ) -> None:
     contents.put(*old_conversation(first, *TIMES[1:]))
@@ -214,7 +214,7 @@ def test_next_request_finishes_an_interrupted_migration(
     contents.check(GROUP, [*(f"old {number}" for number in range(120)), "new"])
 
 
-def test_two_processes_migrate_at_once_alike(
+def test_simultaneous_migrations_give_the_same_conversation(
     new_store: NewStore, contents: TableContents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contents.put(*old_conversation(*TIMES))

@@ -44,7 +44,7 @@ def test_only_select_reads(text: str, expected: bool) -> None:
         "message = ' OR ' AND pk = ?",
     ],
 )
-def test_select_that_names_its_partitions_reads_those(where: str) -> None:
+def test_select_with_partition_keys_reads_their_partitions(where: str) -> None:
     assert not may_read_everything(f"SELECT * FROM {TABLE} where {where}")
 
 
@@ -65,7 +65,7 @@ def test_select_that_names_its_partitions_reads_those(where: str) -> None:
         "",
     ],
 )
-def test_any_other_select_may_read_the_whole_table(where: str) -> None:
+def test_other_select_may_read_the_whole_table(where: str) -> None:
     assert may_read_everything(f"SELECT pk, sk FROM {TABLE} {where}")
 
 
@@ -74,7 +74,7 @@ def test_index_has_a_key_of_its_own() -> None:
     assert may_read_everything(f"SELECT * FROM {INDEX} WHERE pk = ?")
 
 
-def test_query_as_a_statement() -> None:
+def test_query_becomes_a_statement() -> None:
     query: dict[str, Any] = {
         "TableName": "cruddur-messages",
         "KeyConditionExpression": "pk = :pk AND sk < :pk_bound",

@@ -68,13 +68,13 @@ def test_policy_allows_this_host_alone(client: FlaskClient) -> None:
         ("/api/docs/favicon-32x32.png", "image/png"),
     ],
 )
-def test_browser_takes_each_file_as_what_it_is(client: FlaskClient, path: str, mimetype: str) -> None:
+def test_file_has_its_content_type(client: FlaskClient, path: str, mimetype: str) -> None:
     response = client.get(path)
     assert (response.mimetype, response.headers["X-Content-Type-Options"]) == (mimetype, "nosniff")
 
 
 @pytest.mark.parametrize("file", ["docs.html", "oauth2-redirect.html", "..%2Freference.py", "../__init__.py", "%00"])
-def test_no_other_file_is_served(client: FlaskClient, file: str) -> None:
+def test_other_file_is_not_found(client: FlaskClient, file: str) -> None:
     response = client.get(f"/api/docs/{file}")
     assert (response.status_code, response.json) == (404, ["not_found"])
 

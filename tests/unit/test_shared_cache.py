@@ -185,6 +185,6 @@ def test_request_waits_50_ms_for_momento_and_a_script_5_seconds(for_script: bool
         ("import lib.users.directory", "grpc psycopg boto3 flask jwt"),
     ],
 )
-def test_code_that_needs_no_client_loads_none(code: str, absent: str) -> None:
+def test_momento_is_imported_only_for_a_client(code: str, absent: str) -> None:
     check = f"{code}; import sys; assert not sys.modules.keys() & {{*'momento {absent}'.split()}}"
     subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=True)

@@ -31,7 +31,7 @@ RETENTION = {
 MESSAGING: dict[str, dict[str, Any]] = template("messaging")["Resources"]
 
 
-def test_cfn_lint_finds_nothing() -> None:
+def test_cfn_lint_finds_no_problem() -> None:
     command = [Path(sys.executable).parent / "cfn-lint", *TEMPLATES.glob("*.yaml")]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (process.returncode, process.stdout) == (0, "")
@@ -52,7 +52,7 @@ def test_policy_fits_the_size_limit_of_an_organization(path: Path) -> None:
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_data_outlives_its_stack(stack: str) -> None:
+def test_stack_deletion_retains_the_data(stack: str) -> None:
     for name, resource in template(stack)["Resources"].items():
         if policy := RETENTION.get(resource["Type"]):
             assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == (policy, policy), name

@@ -68,7 +68,7 @@ def test_malformed_value_is_read_from_postgres(text: str, texts: LRUCache[str, s
 
 
 @pytest.mark.parametrize("text", ["a\0b", "\ud800", "x" * 256])
-def test_text_that_no_row_can_hold_reaches_neither_cache_nor_postgres(text: str) -> None:
+def test_invalid_text_reaches_neither_cache_nor_postgres(text: str) -> None:
     database, shared = Mock(spec=Database), Mock(spec=Cache)
     users = UserDirectory(database, shared)
     assert users.by_cognito_user_id(text) is users.profile(text) is None
