@@ -15,9 +15,9 @@ from flask import Flask, Response
 
 
 def create_app() -> Flask:
-    """The naive view, the first that comes to mind: a shared client, one query, `json.dumps`, no sign-in, no log.
+    """The naive view, as a first draft has it: a shared client, one query, `json.dumps`, no sign-in, no log.
 
-    `/floor` is a constant response: the least that the server costs. boto3 reads its endpoint from the environment.
+    `/floor` returns a constant, which shows the server's own cost. boto3 reads its endpoint from the environment.
     """
     app = Flask(__name__, static_folder=None)
     client, table = boto3.client("dynamodb"), os.environ["DDB_TABLE"]
@@ -44,7 +44,7 @@ def create_app() -> Flask:
 
 
 def run_loop(variables: dict[str, str], pk: str, cores: list[int], seconds: int) -> dict[str, float]:
-    """A sample of queries by this process on these cores, one after the other, for about so many seconds."""
+    """Query in this process on these cores, one query after the other, for about `seconds`; return the sample."""
     client = boto3.client("dynamodb", endpoint_url=variables["AWS_ENDPOINT_URL_DYNAMODB"])
     query = partial(_query, client, variables["DDB_TABLE"], pk)
     cores_before = os.sched_getaffinity(0)

@@ -1,6 +1,6 @@
 -- wrk's script. Its first argument names a file. A line of the file is a request: path, token and JSON body, with tabs
--- between. The clients send the requests in a random order, again and again. After as many seconds as the second
--- argument says, if any, they send nothing more and wait for their responses. The output is one line of JSON.
+-- between. The clients send the requests in a random order, again and again. The second argument is optional: after
+-- that many seconds they send nothing more and wait for their responses. The output is one line of JSON.
 
 local requests, thread = {}, nil
 sent = 0

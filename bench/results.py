@@ -28,18 +28,23 @@ def middle(rounds: Rounds, subject: str, figure: str) -> float:
 
 
 def ratio(rounds: Rounds, subject: str, figure: str, to: str = NAIVE, of: str = "") -> float:
-    """The median of the rounds' ratios of a figure to the figure `of` of `to`, by default the same figure."""
+    """The median over the rounds of a subject's figure divided by the figure `of` of the subject `to`.
+
+    By default `of` is the same figure.
+    """
     pairs = [(samples[subject][figure], samples[to][of or figure]) for samples in rounds]
     return median(value / other if other else math.inf for value, other in pairs)
 
 
 def worst(rounds: Rounds, figure: str) -> float:
-    """A figure's greatest value over the rounds of many clients."""
+    """The greatest value of a figure in the scenario many-clients."""
     return max(samples[subject][figure] for samples in rounds for subject in (MESSAGES, MIXED, BUSY))
 
 
 def _transactions(rounds: Rounds) -> float:
-    """A send's requests without its reads, each of which costs one unit: a conversation's state is below 4 KB.
+    """The transactions of a send: its requests without its reads.
+
+    A read costs one unit, because a conversation's state is below 4 KB. So the units are the number of reads.
 
     A refused transaction counts here. It does not count in the write units: its response does not report them.
     """
@@ -47,6 +52,7 @@ def _transactions(rounds: Rounds) -> float:
 
 
 Target = tuple[str, str, Callable[[Rounds], float], str, float]
+"""Scenario, name, the function that computes the value, and the sense and the limit that the value must meet."""
 
 _CPU, _RATE = "CPU, parts of the naive view's", "throughput, times the naive view's"
 _P50, _UNITS = "p50 of the largest, times the smallest's", "units of the largest, times the smallest's"
@@ -134,7 +140,7 @@ def write_results(results: dict[str, Rounds], verdicts: list[Verdict], path: Pat
     bars.reverse()  # pygal begins at the bottom
     # The bars start at zero, because their lengths are compared. The file loads no script.
     chart = pygal.HorizontalBar(include_x_axis=True, print_values=True, js=[], height=220 + 36 * len(bars))
-    chart.title = "Parts of what the naive view takes (1) in the same rounds: less is better"
+    chart.title = "Cost relative to the naive view (1) in the same rounds: less is better"
     chart.x_labels = [f"{scenario}: {subject}" for scenario, subject in bars]
     for title, figure in (("CPU per request", "cpu_us"), ("response time (p50)", "p50_ms")):
         chart.add(title, [round(ratio(results[scenario], subject, figure), 2) for scenario, subject in bars])

@@ -1,8 +1,8 @@
 """The engine: it starts the servers, lets wrk send requests to them, and measures.
 
-Subjects take turns in short rounds, so that a machine whose speed drifts is fair to all. wrk is a closed loop: a client
-waits for its response before its next request, so a server that stalls gets fewer requests (coordinated omission). Its
-percentiles compare servers; they promise nothing to a user.
+The subjects take turns in short rounds, so a drift of the machine's speed affects all of them alike. wrk is a closed
+loop: a client waits for its response before its next request, so a server that stalls gets fewer requests (coordinated
+omission). Its percentiles compare servers; they promise nothing to a user.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def run(scale: Scale, names: Collection[str], folder: Path, engines: Path) -> di
 
 
 def halve(cores: list[int]) -> tuple[list[int], list[int]]:
-    """The cores of the servers, and the cores of engine, Postgres and wrk, which so take no time from the servers."""
+    """The cores of the servers, and those of engine, Postgres and wrk: the halves, or the only core for both."""
     half = len(cores) // 2
     return cores[:half] or cores, cores[half:]
 
@@ -157,10 +157,10 @@ class Server(Child):
         )
 
     def measure(self, requests: list[Request], seconds: int, *, clients: int, waiting: int = 0) -> Sample:
-        """One turn of some seconds, after a second of the same load: so the last writes are recent.
+        """Send the requests for `seconds`, after one second of the same load, so that the last writes are recent.
 
-        At the end wrk drops the requests without a response, or gives them some seconds of `waiting`: so those that
-        starve are seen.
+        At the end wrk drops the requests without a response. With `waiting`, it waits so many seconds for them, which
+        shows requests that starve.
         """
         self._requests.write_text("".join("\t".join(request) + "\n" for request in requests))
         self._drive(1, clients)
@@ -180,7 +180,7 @@ class Server(Child):
     def _drive(self, seconds: int, clients: int, waiting: int = 0) -> str:
         command: list[str | Path] = [
             *("wrk", "--threads", "1", "--connections", str(clients), "--duration", f"{seconds + waiting}s"),
-            # Above the two seconds that a request may take, so that slow ones are measured.
+            # More than the two seconds that the API takes at most, so wrk also measures slow requests.
             *("--timeout", "10s", "--script", ROOT / "bench/drive.lua", self.url, "--", self._requests),
             *([str(seconds)] if waiting else []),
         ]
@@ -196,9 +196,9 @@ class Server(Child):
 
 
 def parse_output(output: str, *, unanswered: int, waiting: int = 0) -> Sample:
-    """The sample in the last line of wrk's output. Some seconds of `waiting` do not count.
+    """The sample in the last line of wrk's output. The rate leaves the `waiting` seconds out.
 
-    `unanswered` requests may lack a response. The others without a response have failed, as those with an error have.
+    So many `unanswered` requests may lack a response. Every other request without a response counts as failed.
     """
     counts = json.loads(output.splitlines()[-1])
     # wrk silently reopens a connection that the server closes: only these counts show the request that was lost on it.
@@ -213,14 +213,14 @@ def parse_output(output: str, *, unanswered: int, waiting: int = 0) -> Sample:
 
 
 def parse_log(log: bytes) -> Sample:
-    """The costs of one request by the API's log lines; empty for the baseline, which logs no request."""
+    """The mean costs of a request in the API's log; empty for the baseline, which logs no request."""
     entries = [json.loads(line) for line in log.split(b"\n")[:-1] if line.startswith(b"{")]
     requests = [entry for entry in entries if entry["event"] == "request"]
     return {name: fmean(entry[name] for entry in requests) for name in _COSTS} if requests else {}
 
 
 def _measure_startup(folder: Path, rounds: int) -> Rounds:
-    """The function runs from its package, without this environment's libraries (-S)."""
+    """Measure three starts. The function runs from its package, without this environment's libraries (-S)."""
     shutil.unpack_archive(build("message_stream", folder).path, folder / "function")
     _dev_seconds(folder)  # the first start makes the data
     return [

@@ -27,11 +27,11 @@ _NEWEST = datetime(2026, 1, 4, 19, 0, tzinfo=UTC)
 _TEXT = "Message {}: as long as one that people write in the evening."  # a page of 21 rows costs two read units
 _PAGE = 20  # rows
 _SENDERS = 100  # of the short conversations, so that a sender has about twenty of them
-_FEW = 32  # conversations: a process that alone writes to them writes to each several times a second
+_FEW = 32  # conversations; a single process writes to each of them several times a second
 
 
 class Scale(NamedTuple):
-    """The size of a run: `rounds` of so many `seconds`.
+    """The size of a run. It has `rounds`, in which each subject runs for `seconds`.
 
     `messages` and `rows` are the lengths of the conversations and inboxes that clients read, by size. `page` is the
     number of the far page. `short` is the number of conversations that clients write to.
@@ -129,7 +129,7 @@ def _inbox(scale: Scale) -> Subjects:
 
 
 def _pages(scale: Scale, first: dict[str, Request], pk: str) -> Subjects:
-    """The first pages of lists by size, and the far page of the largest list, which is this partition."""
+    """The first pages of lists by size, and the far page of the largest list, whose partition is `pk`."""
     # A cursor holds the time of the row before its page. The lists have one row a second.
     time = to_timestamp(_NEWEST - timedelta(seconds=_PAGE * (scale.page - 1) - 1))
     cursor = CursorSigner(SECRET_KEY).sign("cursor", time, pk=pk)
@@ -147,7 +147,7 @@ def _many_clients(scale: Scale) -> Subjects:
 
 
 class Scenario(NamedTuple):
-    """Subjects, and the server's workers and clients. With `all_cores`, the server has no cores of its own.
+    """Subjects, and the server's workers and clients. With `all_cores`, the server uses all cores.
 
     The naive view reads the partition `pk`. With `loop`, the boto3 loop has a turn and reads the same.
     """

@@ -1,4 +1,4 @@
--- The uuids are fixed: conversations in DynamoDB hold them, and setting up again must not orphan those.
+-- The uuids are fixed, because conversations in DynamoDB hold them. They must fit a database that is set up again, too.
 INSERT INTO users (uuid, display_name, handle, email) VALUES
     ('76d2f241-a860-4d8b-a8e3-6cd68db75ab9', 'Augustsz', 'Augustsz', 'augustsz@example.com'),
     ('3f0c5b8e-92d1-4c47-9a6e-b1d8f7240c35', 'Bayko', 'bayko', 'bayko@example.com'),

@@ -53,10 +53,10 @@ def test_every_linked_function_is_in_its_file() -> None:
 
 
 def test_configuration_page_is_up_to_date() -> None:
-    updated = scripts.load("docs").module.updated
+    update = scripts.load("docs").module.update
     page = CONFIGURATION.read_text()
-    assert updated(page) == page, "docs/configuration.md is out of date: run ./bin/docs"
-    assert updated(page.replace("| `DDB_TABLE` |", "| `TABLE` |")) == page
+    assert update(page) == page, "docs/configuration.md is out of date: run ./bin/docs"
+    assert update(page.replace("| `DDB_TABLE` |", "| `TABLE` |")) == page
 
 
 def test_help_lists_every_command_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

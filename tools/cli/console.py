@@ -1,7 +1,7 @@
-"""What all scripts in bin/ share: click commands, output, one-line errors, and confirmations.
+"""Shared by all scripts in bin/: click commands, output, one-line errors, and confirmations.
 
-A script prints data to standard output and status messages to standard error, so that it works in a pipe. It names the
-errors that it expects; this module loads no other part of the system but the settings.
+A script prints data to standard output and status messages to standard error, so that it works in a pipe. It names its
+expected errors; this module loads no other part of the system but the settings.
 """
 
 from __future__ import annotations

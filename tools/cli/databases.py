@@ -1,4 +1,4 @@
-"""What the scripts that change users share: the database as a target, and the update of Cognito ids."""
+"""Shared by the scripts that change users: the database as a target, and the update of Cognito ids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table for scripts, not for the API: connects to it, drops it, scans it, formats its items.
+"""The table as scripts use it, not the API: connects to it, drops it, scans it, formats its items.
 
 lib/ddb/schema.py creates the table. This module asks for no confirmation.
 """

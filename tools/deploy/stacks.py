@@ -22,9 +22,9 @@ PRECIOUS = ("AWS::DynamoDB::Table", "AWS::Cognito::UserPool", "AWS::RDS::DBInsta
 _POLL_SECONDS = 2.0
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
 _DONE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE", "DELETE_COMPLETE")
-_NOT_MADE = ("REVIEW_IN_PROGRESS", None)  # a change set alone creates a stack in the first state
-_BEYOND_UPDATE = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED")
-_GONE = ("DELETE_COMPLETE", "DELETE_SKIPPED")  # DELETE_FAILED still exists
+_NOT_CREATED = ("REVIEW_IN_PROGRESS", None)  # the first: the stack has a change set and no resources
+_NOT_UPDATABLE = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED")
+_DELETED = ("DELETE_COMPLETE", "DELETE_SKIPPED")  # DELETE_FAILED still exists
 
 
 class StackError(Exception):
@@ -75,7 +75,7 @@ class Stack:
     def parameters(self, values: Mapping[str, str]) -> list[dict[str, Any]]:
         """The template's parameters, from `values`, else an earlier stack's outputs, the last deployment, the default.
 
-        Raises StackError that names the missing parameters.
+        Raises StackError with the names of missing parameters.
         """
         values = {name: value for stack in self.before() for name, value in stack.outputs().items()} | dict(values)
         deployed = self._describe(self.name) or {}
@@ -98,12 +98,12 @@ class Stack:
     def prepare(self, values: Mapping[str, str]) -> ChangeSet | None:
         """A change set that creates or updates the stack; None if nothing would change. Raises StackError."""
         status = self.status()
-        if status in _BEYOND_UPDATE:
+        if status in _NOT_UPDATABLE:
             raise StackError(f"{self.name} is in {status}: run bin/aws/delete {self.template} first")
         created = self._client.create_change_set(
             StackName=self.name,
             ChangeSetName=f"deploy-{uuid.uuid4().hex}",
-            ChangeSetType="CREATE" if status in _NOT_MADE else "UPDATE",
+            ChangeSetType="CREATE" if status in _NOT_CREATED else "UPDATE",
             TemplateBody=body(self.template),
             Parameters=self.parameters(values),
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
@@ -146,7 +146,7 @@ class Stack:
             summary["LogicalResourceId"]: (summary["ResourceType"], summary["PhysicalResourceId"])
             for page in pages
             for summary in page["StackResourceSummaries"]
-            if "PhysicalResourceId" in summary and summary["ResourceStatus"] not in _GONE
+            if "PhysicalResourceId" in summary and summary["ResourceStatus"] not in _DELETED
         }
 
     def _follow(self, stack: str, token: str) -> Iterator[str]:

@@ -28,15 +28,15 @@ from tools.doctor.shapes import NAMES, readable, text, whole
 
 _TICKS = 8
 _TICKS_TOGETHER = timedelta(seconds=1)
-"""The most by which rows of other conversations move a state's time, a microsecond each."""
+"""The longest that a state's time may be after its newest message: each row with a taken key moves it a microsecond."""
 
 
-class _RowInTheWay(WriteRefused):
+class _RowKeyTaken(WriteRefused):
     """A member has another conversation's row with the same sort key."""
 
 
 class Expected:
-    """The expected items of a conversation that has a state, and the differences. Pure: knows no table."""
+    """The expected items of a conversation that has a state, and the differences. It reads no table."""
 
     def __init__(self, reading: Reading, actual: Conversation) -> None:
         self._reading = reading
@@ -46,10 +46,10 @@ class Expected:
         numbered = len(seqs) - seqs.count(0)
         in_sequence = _is_sequence(seqs, numbered)
         self.only_late = in_sequence and numbered < len(seqs) and actual.seq == numbered
-        """Whether the numbers are right except for messages of stream mode without a number."""
+        """Whether all numbers are right, but some messages of stream mode have none yet."""
         self.is_numbered = in_sequence and numbered == len(seqs)
         self.newest = messages.newest_numbered if self.only_late else messages.newest
-        """The message for the rows to show."""
+        """The message that the inbox rows show."""
         seq = numbered if self.only_late else len(seqs)
         members = {}
         for uuid, member in actual.members.items():
@@ -63,7 +63,7 @@ class Expected:
         items = {key_of(item): item for item in (actual.to_item(), *reading.rows)}
         expected = [self.state.to_item(), *(rows.values() if reading.is_consistent else ())]
         self.differences = {key_of(item): self._difference(items.get(key_of(item)), item) for item in expected}
-        """What differs in the state and in each row: the detail of a finding, empty without a difference."""
+        """The detail of a finding for the state and for each row, by key; empty without a difference."""
 
     def rows_in(self, state: Conversation) -> list[InboxRow]:
         """Both rows of a state. Without messages they keep their text."""
@@ -134,9 +134,9 @@ def _next_step(reader: Reader, reading: Reading) -> Repair | None:
 
 
 def _migration(reader: Reader, reading: Reading) -> Repair | None:
-    """The removal of a member's older rows, then the migration by the API's own code; None if a member has no name.
+    """The next step of a migration: remove the older rows of members, or call the API's migration.
 
-    A migration removes them too, but its transaction has no room for more than 90.
+    None if the name of a member is unknown. The API's migration removes older rows too, but at most 90.
     """
     rows = sorted(reading.rows, key=lambda row: row["sk"]["S"])
     named = {text(row, "user_uuid") for row in rows} | reading.messages.senders.keys()
@@ -154,16 +154,16 @@ def _rewrite(table: Table, expected: Expected) -> None:
     """Write the state and both rows in one transaction, if nobody wrote to the conversation meanwhile."""
     state = replace(expected.state, version=expected.actual.version + 1)
     for _ in range(_TICKS):
-        rows = [replace(upsert_row(row), on_failure=_RowInTheWay) for row in expected.rows_in(state)]
+        rows = [replace(upsert_row(row), on_failure=_RowKeyTaken) for row in expected.rows_in(state)]
         try:
             return table.transact([update_state(expected.actual, state), *rows])
-        except _RowInTheWay:
+        except _RowKeyTaken:
             state = replace(state, last_message_at=tick_after(state.last_message_at))
     raise WriteRefused
 
 
 def _remove(table: Table, rows: Iterable[Item]) -> None:
-    """Remove rows that are unchanged. None of them can become a member's row: a row moves to a free key only."""
+    """Remove these rows if they are unchanged. The API moves rows only to free keys, so it never reuses them."""
     write_all(table, (rewrite(row, None) for row in rows))
 
 

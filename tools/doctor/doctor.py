@@ -25,7 +25,7 @@ _ATTEMPTS = 24
 
 
 class Doctor:
-    """One check of one table. The caller enters `survey`, which has the findings afterwards."""
+    """One check of one table. Afterwards `survey` has the findings; the caller closes it."""
 
     def __init__(self, reader: Reader, survey: Survey, progress: Progress, *, fix: bool = False) -> None:
         self._reader = reader
@@ -43,7 +43,7 @@ class Doctor:
         items = reader.group(group_uuid) if group_uuid else reader.scan()
         total = None if group_uuid else reader.item_count()
         count = survey.add_items(track(items, total=total, description="Reading items"))
-        if self._fix:  # a conversation can migrate only if its items have their users' names
+        if self._fix:  # first, because a conversation can migrate only if its items have their users' names
             for key in track(survey.candidate_items(), description="Repairing items"):
                 self._examine(partial(check_item, reader, survey, key), report_left=False)
         for group in track(survey.groups(), description="Checking conversations"):

@@ -66,7 +66,7 @@ class Code(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Items that differ from their expected form, in two reads. `detail` holds no user content."""
+    """Items that differ from their expected form. `detail` holds no user content."""
 
     code: Code
     keys: tuple[Key, ...]
@@ -88,4 +88,4 @@ Repair = Callable[[], object]
 """One step of a repair. Raises WriteRefused or WriteConflict if another writer changed an item since the read."""
 
 Result = tuple[list[Finding], Repair | None]
-"""What a check finds, and the next step of the repair, if there is one."""
+"""The findings of a check, and the next step of the repair or None."""

@@ -22,10 +22,10 @@ Change = tuple[Item | None, Item | None]
 
 
 def check_pair(reader: Reader, pair: Pair, *, scanned: Iterable[str], migrated: bool = False) -> Result:
-    """Read the pair, and compare its guard and links. `scanned` are conversations that its inboxes may lack.
+    """Read the pair, and check its guard and links. `scanned` are conversations that the inboxes may lack.
 
-    A guard may name any conversation of the pair. A repair, or the check after a migration (`migrated`), makes it name
-    the newest. Raises StoreUnavailable, WriteConflict.
+    A sound guard names any conversation of the pair; after a migration (`migrated`) it must name the newest. A repair
+    makes it name the newest. Raises StoreUnavailable, WriteConflict.
     """
     guard, states = _read(reader, pair, scanned)
     named = text(guard or {}, "group_uuid")
@@ -67,7 +67,7 @@ def _read(reader: Reader, pair: Pair, scanned: Iterable[str]) -> tuple[Item | No
     if named := text(reader.table.get(pair_key(*pair)) or {}, "group_uuid"):
         groups.add(named)
     uuids = sorted(groups)
-    guard, *states = reader.together([pair_key(*pair), *map(conversation_key, uuids)])
+    guard, *states = reader.items_at_once([pair_key(*pair), *map(conversation_key, uuids)])
     return guard, dict(zip(uuids, states, strict=True))
 
 

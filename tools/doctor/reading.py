@@ -60,7 +60,7 @@ class Messages:
 class Reading:
     """A conversation at one instant; `item` is its stored state, or None.
 
-    Without `is_consistent`, the state moved on before the transaction, and the rows at its new time are missing here.
+    If `is_consistent` is false, the state changed before the transaction, so `rows` lacks the rows at its new time.
     """
 
     group_uuid: str
@@ -136,25 +136,25 @@ class Reader:
         key = conversation_key(group_uuid)
         others = [*map(_wire, sorted({*map(key_of, indexed(self.table, group_uuid)), *scanned}))]
         for _ in range(_READS):
-            known = self.table.get(key)
-            if known and not readable(known):
-                return Reading(group_uuid, known, [], Messages())
+            before = self.table.get(key)
+            if before and not readable(before):
+                return Reading(group_uuid, before, [], Messages())
             # The members' rows come first: the first transaction reads them together with the state.
-            members = [inbox_row_key(uuid, known["last_message_at"]["S"]) for uuid in users(known)] if known else []
-            state, *rows = self.together([key, *members, *(place for place in others if place not in members)])
+            members = [inbox_row_key(uuid, before["last_message_at"]["S"]) for uuid in users(before)] if before else []
+            state, *rows = self.items_at_once([key, *members, *(place for place in others if place not in members)])
             messages = Messages(self.messages(group_uuid, state))
             after = self.table.get(key)
-            if len({item is None for item in (known, state, after)}) > 1:
+            if len({item is None for item in (before, state, after)}) > 1:
                 continue  # another process has just migrated the conversation
             if after != state:
                 messages = Messages(self.messages(group_uuid, state, moved=True))
             own = [row for row in rows if row and kind_of(row) is Kind.ROW and text(row, GROUP) == group_uuid]
-            is_consistent = not (known and state) or known["last_message_at"] == state["last_message_at"]
+            is_consistent = not (before and state) or before["last_message_at"] == state["last_message_at"]
             return Reading(group_uuid, state, own, messages, is_consistent)
         raise WriteConflict
 
-    def together(self, places: Sequence[Item]) -> list[Item | None]:
-        """The items with these keys, in batches of 25; each batch is of one instant."""
+    def items_at_once(self, places: Sequence[Item]) -> list[Item | None]:
+        """The items with these keys. DynamoDB reads 25 of them at one instant."""
         items: list[Item | None] = []
         for start in range(0, len(places), _KEYS_PER_TRANSACTION):
             items += self._transact_get(places[start : start + _KEYS_PER_TRANSACTION])
@@ -163,7 +163,7 @@ class Reader:
     def messages(self, group_uuid: str, state: Item | None, *, moved: bool = False) -> Iterator[Item]:
         """A conversation's messages that the doctor counts, oldest first."""
         items = self.table.partition(keys.message_pk(group_uuid))
-        return counted(items, state, now=self.clock(), moved=moved)
+        return countable_messages(items, state, now=self.clock(), moved=moved)
 
     def _transact_get(self, places: Sequence[Item]) -> list[Item | None]:
         gets = [{"Get": {"TableName": self.table.name, "Key": key}} for key in places]
@@ -178,10 +178,12 @@ class Reader:
         raise WriteConflict
 
 
-def counted(messages: Iterable[Item], state: Item | None, *, now: datetime, moved: bool = False) -> Iterator[Item]:
+def countable_messages(
+    messages: Iterable[Item], state: Item | None, *, now: datetime, moved: bool = False
+) -> Iterator[Item]:
     """The messages without unreadable ones and those that may still wait for their number.
 
-    If the state has `moved`, also without messages that are newer than the state.
+    If the state has `moved` since, also without the messages that are newer than the state.
     """
     last = whole(state or {}, "seq") or 0
     for item in messages:

@@ -128,11 +128,13 @@ def _is_time(value: str) -> bool:
 
 def _malformed_keys(item: Item, kind: Kind) -> list[str]:
     names, sk = parts(item), item["sk"]["S"]
-    right = all(map(is_uuid, names[:1] if kind is Kind.RECEIPT else names))
+    is_valid_pk = all(map(is_uuid, names[:1] if kind is Kind.RECEIPT else names))
     if kind in (Kind.GUARD, Kind.RECEIPT):
-        right = right and len(names) == 2 and all(names) and (kind is Kind.RECEIPT or names == sorted(names))
-    in_place = _is_time(sk) if kind in (Kind.MESSAGE, Kind.ROW) else sk == keys.STATE
-    return [*([] if right else ["pk"]), *([] if in_place else ["sk"])]
+        is_valid_pk = (
+            is_valid_pk and len(names) == 2 and all(names) and (kind is Kind.RECEIPT or names == sorted(names))
+        )
+    is_valid_sk = _is_time(sk) if kind in (Kind.MESSAGE, Kind.ROW) else sk == keys.STATE
+    return [*([] if is_valid_pk else ["pk"]), *([] if is_valid_sk else ["sk"])]
 
 
 def _malformed(item: Mapping[str, Any], form: Mapping[str, str]) -> list[str]:
@@ -151,13 +153,13 @@ def _lacking_names(item: Item) -> list[str]:
 
 def _malformed_inside(item: Item, kind: Kind) -> list[str]:
     """The malformed maps and times. A state has two members; a receipt holds a message of its own user."""
-    right = {}
+    validity = {}
     if kind is Kind.STATE:
         members = [member.get("M", {}) for member in item["members"]["M"].values()]
-        right["members"] = len(members) == 2 and not any(_malformed(member, _MEMBER) for member in members)
-        right["last_message_at"] = _is_time(item["last_message_at"]["S"])
+        validity["members"] = len(members) == 2 and not any(_malformed(member, _MEMBER) for member in members)
+        validity["last_message_at"] = _is_time(item["last_message_at"]["S"])
     elif kind is Kind.RECEIPT:
         message = item["answer"]["M"]
         is_message = {"pk", "sk"} <= message.keys() and kind_of(message) is Kind.MESSAGE and readable(message)
-        right["answer"] = is_message and text(message, "user_uuid") == parts(item)[0]
-    return [name for name in right if not right[name]]
+        validity["answer"] = is_message and text(message, "user_uuid") == parts(item)[0]
+    return [name for name in validity if not validity[name]]

@@ -16,7 +16,7 @@ from lib.ddb.items import Item, Key, key_of
 from lib.ddb.keys import STATE, Kind
 from tools.doctor import shapes
 from tools.doctor.findings import Code, Finding
-from tools.doctor.reading import Messages, Reading, counted
+from tools.doctor.reading import Messages, Reading, countable_messages
 
 _ITEMS_PER_PAGE = 1_000
 
@@ -30,7 +30,7 @@ CREATE TABLE candidate (pk, sk, PRIMARY KEY (pk, sk)) WITHOUT ROWID;
 CREATE TABLE finding (code, keys, detail, repairable, repaired);
 """
 
-# Every message moves rows, so a row is the example only for want of another item.
+# The example is an item that is no row, if there is one: every message moves rows.
 _UNKNOWN_USERS = """
 SELECT uuid, pk, sk, min(is_row) FROM mention WHERE uuid NOT IN (SELECT uuid FROM user) GROUP BY uuid
 """
@@ -68,8 +68,8 @@ class Survey:
         values = {value for item in items for value in shapes.strings(item)}
         lowered = json.dumps([value.lower() for value in values])
         query = "SELECT value FROM private WHERE value IN (SELECT value FROM json_each(?))"
-        known = {value for (value,) in self._file.execute(query, (lowered,))}
-        return {value for value in values if value.lower() in known or shapes.EMAIL.search(value)}
+        private = {value for (value,) in self._file.execute(query, (lowered,))}
+        return {value for value in values if value.lower() in private or shapes.EMAIL.search(value)}
 
     def candidate_items(self) -> Iterator[Key]:
         yield from self._file.execute("SELECT pk, sk FROM candidate")
@@ -83,7 +83,7 @@ class Survey:
     def conversation(self, group_uuid: str, *, now: datetime) -> Reading:
         """A conversation in the scan; hashes replace its message texts."""
         state = next(self._items(group_uuid, Kind.STATE), None)
-        messages = Messages(counted(self._items(group_uuid, Kind.MESSAGE), state, now=now))
+        messages = Messages(countable_messages(self._items(group_uuid, Kind.MESSAGE), state, now=now))
         return Reading(group_uuid, state, list(self._items(group_uuid, Kind.ROW)), messages)
 
     def pairs(self) -> Iterator[tuple[str, str]]:

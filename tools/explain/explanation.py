@@ -30,10 +30,10 @@ def print_explanation(
     columns: Sequence[str] = (),
     rows: Iterable[Sequence[object]] = (),
 ) -> None:
-    """Print an explanation; `values` are those of its SQL.
+    """Print an explanation; `values` fill the placeholders of its SQL.
 
-    `calls` are those of the request, `function_calls` those of the function on the table's stream, and `changes` what
-    all of them changed. A list has `columns` and `rows`.
+    `calls` are those of the request, `function_calls` those of the function on the table's stream, and `changes` the
+    changes of all. A list also has `columns` and `rows`.
     """
     all_calls = [*calls, *function_calls]
     _print_section(explanation.title, [explanation.question])

@@ -44,7 +44,7 @@ class ItemDiff:
                 self._before[key] = self._read(key)
 
     def changes(self) -> list[ItemChange]:
-        """What differs now."""
+        """The differences now."""
         return item_changes(self._before, {key: self._read(key) for key in self._before})
 
     def _read(self, key: Key) -> Item | None:

@@ -75,7 +75,7 @@ def may_read_everything(text: str) -> bool:
 
 
 def select(query: Mapping[str, Any]) -> str:
-    """The statement with the result of a Query, with its values in place; PartiQL has no Limit."""
+    """The SELECT that is equal to a Query, with literal values; PartiQL has no Limit."""
     conditions = [query["KeyConditionExpression"], _as_partiql(query.get("FilterExpression", ""))]
     values = query["ExpressionAttributeValues"]
     where = PLACEHOLDER.sub(lambda match: _literal(values[match[0]]), " AND ".join(filter(None, conditions)))
@@ -84,7 +84,7 @@ def select(query: Mapping[str, Any]) -> str:
 
 
 def write(action: str, arguments: Mapping[str, Any]) -> Statement | None:
-    """The statement with the effect of a Put, Update or Delete; None for a Put that may replace an item.
+    """The statement that is equal to a Put, Update or Delete; None for a Put that may replace an item.
 
     PartiQL has no such Put.
     """
@@ -118,7 +118,7 @@ def _items(client: Any, arguments: dict[str, Any]) -> Iterator[Item]:
 
 
 def _literal(value: Mapping[str, Any]) -> str:
-    """A number or a string as PartiQL has it."""
+    """A number or a string as a PartiQL literal."""
     return str(value["N"]) if "N" in value else "'" + value["S"].replace("'", "''") + "'"
 
 

@@ -1,4 +1,4 @@
-"""What bin/ddb/explain and the scripts in bin/ddb/patterns share: a store that records its calls, and lists of rows.
+"""Shared by bin/ddb/explain and the scripts in bin/ddb/patterns: a store that records its calls, and lists of rows.
 
 The rows come from the API's own services, so that a script lists what the API lists.
 """

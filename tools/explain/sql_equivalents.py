@@ -86,7 +86,7 @@ VALUES (%(group)s, %(created_at)s);
 INSERT INTO members (message_group_uuid, user_uuid)
 VALUES (%(group)s, %(sender)s),
        (%(group)s, %(receiver)s);{_INSERT_MESSAGE}COMMIT;
-""",  # noqa: S608 - it is shown, and placeholders stand for its values
+""",  # noqa: S608 - nothing runs it, and its values are placeholders
     takeaway="DynamoDB writes all items or none. The pair guard has the effect of UNIQUE: if both users send a first "
     "message at the same instant, DynamoDB refuses one of them, and that message goes to the other's conversation.",
 )
@@ -116,10 +116,10 @@ GROUP_UPDATE = Explanation(
 
 
 def _literal(value: str | int) -> str:
-    """A value as SQL has it, on one line."""
+    """A value as an SQL literal on one line."""
     if isinstance(value, int):
         return str(value)
     quoted = value.replace("'", "''")
     escaped = one_line(quoted.replace("\\", "\\\\"))
-    # Postgres reads backslashes in E'…' alone.
+    # Postgres interprets backslashes only in E'…'.
     return f"'{quoted}'" if one_line(quoted) == quoted else f"E'{escaped}'"

@@ -20,7 +20,7 @@ _LOCAL_HOSTS = f"{LOOPBACK},localhost"
 def without_developer(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment without the settings of this system and without the variables that boto3 and libpq read.
 
-    It adds credentials that no AWS account has. It turns `.env` off, and the proxy for loopback.
+    It adds credentials of no AWS account. It turns `.env` off, and the proxy for loopback addresses.
     """
     rest = {
         name: value

@@ -13,7 +13,7 @@ from tools.local_stack.processes import LOOPBACK, Child, bare_environment, free_
 class Ministack(Child):
     """A ministack with its files below `folder`. If `persistent`, it saves its state when it stops, not at a crash.
 
-    `options` are more of ministack's variables.
+    `options` are further environment variables of ministack.
     """
 
     def __init__(self, folder: Path, *, log: Path, persistent: bool, **options: str) -> None:
@@ -29,7 +29,7 @@ class Ministack(Child):
             GATEWAY_PORT=str(port),
             IOT_MTLS_ENABLED="0",  # default: a second listener, on port 8883
             SFTP_ENABLED="0",
-            DOCKER_HOST=f"unix://{folder / 'no-docker'}",  # default: removes containers of other ministacks
+            DOCKER_HOST=f"unix://{folder / 'no-docker'}",  # by default ministack removes containers of other ministacks
             TMPDIR=str(temporary),
             PERSIST_STATE="1" if persistent else "0",
             STATE_DIR=str(folder / "state"),  # signing keys are in it even without persistence

@@ -120,7 +120,7 @@ def _unprivileged_user(data: Path) -> int:
 
 
 def _open_to_others(programs: Path, *folders: Path) -> None:
-    """Let that user reach the programs and folders, even below a private home folder."""
+    """Let the user of Postgres reach the programs and folders, even below a private home folder."""
     for parent in {parent for path in (programs, *folders) for parent in path.parents}:
         if not parent.stat().st_mode & stat.S_IXOTH:
             parent.chmod(parent.stat().st_mode | stat.S_IXOTH)  # allows to pass through, not to list

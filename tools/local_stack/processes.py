@@ -122,7 +122,7 @@ class Child:
                 if time.monotonic() > deadline:
                     raise EngineError(f"{self.name} is not ready after {self.start_seconds:.0f} s{self._tail()}")
                 time.sleep(_POLL_SECONDS)
-            # If another program has the port, that program answered, and the child has ended.
+            # If another program has the port, that program responded, and the child has ended.
             self.raise_if_dead()
         except BaseException:
             self.stop()
@@ -134,7 +134,7 @@ class Child:
             raise EngineError(f"{self.name} ended with status {status}{self._tail()}")
 
     def stop(self) -> None:
-        """End the process with `stop_signal`, or after `stop_seconds` with SIGKILL; kill what is left of its group."""
+        """End the process with `stop_signal`, or after `stop_seconds` with SIGKILL. Kill the rest of its group."""
         process, self._process = self._process, None
         if process is None:
             return

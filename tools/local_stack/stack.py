@@ -1,4 +1,4 @@
-"""The local stack as a whole: its folder, the engines, the API, and the two files in which others find its settings."""
+"""The local stack as a whole: its folder, the engines, the API, and the two files with its settings."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Signals:
 
 
 class LocalStack:
-    """Engines and API below one folder; a context manager that stops in the reverse order what it has started."""
+    """Engines and API with files below one folder. As a context manager it stops its processes in reverse order."""
 
     def __init__(self, folder: Path, environ: Mapping[str, str], signals: Signals, *, log_to_files: bool) -> None:
         """`environ` is the developer's environment. `log_to_files` keeps the API's log off the terminal.

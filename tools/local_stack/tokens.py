@@ -34,7 +34,7 @@ class SigningKey:
         return {**public, "kid": self.kid, "use": "sig", "alg": "RS256"}
 
     def sign(self, claims: Mapping[str, Any], **headers: Any) -> str:
-        """A token with these claims. They go in as bytes, because PyJWT's encoder refuses wrong claims of tests."""
+        """A token with these claims. PyJWT gets bytes, because its encoder refuses the invalid claims of tests."""
         return jwt.api_jws.encode(
             json.dumps(claims).encode(), self.private, algorithm="RS256", headers={"kid": self.kid, **headers}
         )

@@ -1,6 +1,6 @@
-"""Loads whole conversations: first all messages but the last by BatchWriteItem, then the rest in one transaction.
+"""Loads whole conversations: all messages but the last by BatchWriteItem, then the other items in one transaction.
 
-The batches do not check the conversation's version, as all other writes do. So a user sees a conversation only after
+Unlike all other writes, the batches do not check the conversation's version. So a user sees a conversation only after
 its transaction (`start_writes`), which writes the last message, the state, the pair guard and both inbox rows. An
 interrupted load leaves messages that nobody sees. The next load of the same conversation writes the same items, and so
 completes it.
@@ -64,7 +64,7 @@ class BulkLoader:
     ) -> int:
         """Load the missing conversations; return how many messages were written. Keeps few messages in memory.
 
-        `on_progress` gets the number of messages that are in the table, with those of an interrupted load. The loader
+        `on_progress` gets the number of messages in the table, including those of an interrupted load. The loader
         skips a conversation that is complete, and keeps what users have written in it. Raises ConversationRefused,
         StoreUnavailable, WriteConflict; ValueError for a sender who is not a member.
         """
@@ -112,10 +112,10 @@ class BulkLoader:
         return group_uuid is not None
 
     def _existing(self, conversation: NewConversation) -> int:
-        """How many of the first messages an interrupted load has surely written.
+        """The number of first messages that an interrupted load has certainly written.
 
-        Raises ConversationRefused if the uuid has a state, because no guard of this pair leads to it, or if the newest
-        message is not one of a load.
+        Raises ConversationRefused if the newest message is not one of a load, or if the conversation has a state: the
+        caller knows that this pair has no guard, so the state belongs to others.
         """
         group_uuid, uuids = conversation.group_uuid, {user.uuid for user in conversation.members}
         items, _ = self._table.newest(keys.message_pk(group_uuid), limit=1, before=None)

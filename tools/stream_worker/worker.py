@@ -1,4 +1,4 @@
-"""Pattern D by the table's stream where no Lambda does it: poll the shards, and call the function's handler.
+"""Pattern D without Lambda: polls the shards of the table's stream, and calls the function's handler.
 
 The worker stores no position. Updates are idempotent and the table is the truth, so each start reads the stream from
 its oldest record, and so does the worker after an error. For the same reason the order of the shards does not matter.
@@ -53,7 +53,7 @@ class StreamWorker:
                 if not self._poll():
                     self._sleep(_POLL_SECONDS)
                 available = True
-            except StoreError as error:  # an iterator that is too old is one too
+            except StoreError as error:  # also for an expired iterator
                 if available:
                     log("stream_unavailable", level=logging.WARNING, table=self._table, reason=str(error))
                 available, self._iterators, self._polls = False, {}, 0
@@ -66,7 +66,7 @@ class StreamWorker:
             empty_polls = 0 if self._poll() else empty_polls + 1
 
     def _poll(self) -> bool:
-        """Read every open shard once; whether more records may follow at once. Raises StoreError."""
+        """Read every open shard once; return whether more records may follow at once. Raises StoreError."""
         more = False
         with translate_errors():
             if self._polls % _POLLS_PER_DISCOVERY == 0:
@@ -121,7 +121,7 @@ class StreamWorker:
                 log("stream_record_skipped", level=logging.ERROR, **names, attempts=1 + len(_RETRY_SECONDS))
 
     def _failed(self, records: Sequence[Record]) -> Sequence[Record]:
-        """Call the handler; the records that failed. Raises StoreUnavailable or ClientError if DynamoDB failed."""
+        """Call the handler; return the failed records. Raises StoreUnavailable or ClientError if DynamoDB failed."""
         if not records:
             return []
         try:

@@ -1,4 +1,4 @@
--- Whoever holds the id that belongs to another user now, loses it.
+-- Remove each Cognito id that now belongs to another user.
 UPDATE users SET cognito_user_id = NULL
 FROM unnest(%(handles)s::text[], %(subs)s::text[]) AS pool (handle, sub)
 JOIN users AS owner ON owner.handle = pool.handle

@@ -1,4 +1,4 @@
--- What is NULL is left as it is.
+-- A NULL parameter keeps the old name.
 UPDATE users SET
     handle = coalesce(%(new_handle)s, handle),
     display_name = coalesce(%(display_name)s, display_name)
