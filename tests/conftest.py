@@ -75,7 +75,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On another engine, run only the tests that use it."""
+    """With `--engine`, run only the tests that use the engine."""
     if config.getoption("engine") == "ministack":
         return
     using = [item for item in items if _ENGINE_FIXTURES & set(getattr(item, "fixturenames", ()))]
@@ -184,7 +184,7 @@ def dynamodb_client(dynamodb_url: str) -> Iterator[Any]:
 
 @pytest.fixture(scope="module", params=["own", "boto3"])
 def connected(request: pytest.FixtureRequest, dynamodb_url: str) -> Iterator[Any]:
-    """The application's client of the engine under test, then the scripts' one."""
+    """A client of the engine under test: first the API's, then the scripts'."""
     settings = DynamoDBSettings(
         aws_default_region=os.environ["AWS_DEFAULT_REGION"], aws_endpoint_url_dynamodb=dynamodb_url
     )

@@ -193,7 +193,7 @@ def follow_rules(case: Case, caller: Caller) -> None:
 
 
 def aim(case: Case, caller: Caller) -> None:
-    """Follow the rules, and put existing uuids, handles and times into half of the requests: others match nothing."""
+    """Follow the rules. Put existing uuids, handles and times into half of the requests; others match nothing."""
     existing = {"message_group_uuid": CONVERSATION_UUID, "handle": "bayko", "If-None-Match": "*"}
     existing.update(dict.fromkeys(("before", "after", "around"), A_TIME))
     chosen = sum(f"{case.path_parameters} {case.query} {case.headers} {case.body}".encode(errors="replace")) % 2

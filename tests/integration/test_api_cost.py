@@ -26,13 +26,13 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return statements
 
 
-def talk(anna: Person, bert: Person, count: int) -> str:
+def write_messages(anna: Person, bert: Person, count: int) -> str:
     return [anna.write(f"{number}", to=bert)["message_group_uuid"] for number in range(count)][0]
 
 
 def test_warm_list_is_one_query_and_no_statement(api: Api, statements: list[str]) -> None:
     anna, bert = api.couple()
-    group = talk(anna, bert, 3)
+    group = write_messages(anna, bert, 3)
     for person in (anna, bert):
         person.messages(group)
     statements.clear()
@@ -45,7 +45,7 @@ def test_warm_list_is_one_query_and_no_statement(api: Api, statements: list[str]
 
 def test_new_process_reads_users_and_state_once_and_consistently(api: Api, statements: list[str]) -> None:
     anna, bert = api.couple()
-    group = talk(anna, bert, 1)
+    group = write_messages(anna, bert, 1)
     with api.variant() as cold:
         reader = cold.sign_in(anna.user)
         statements.clear()
@@ -60,7 +60,7 @@ def test_new_process_reads_users_and_state_once_and_consistently(api: Api, state
 
 def test_warm_send_is_one_transaction(api: Api) -> None:
     anna, bert = api.couple()
-    group = talk(anna, bert, 1)
+    group = write_messages(anna, bert, 1)
     for send in (
         lambda: anna.reply("by group", group=group),
         lambda: bert.reply("by the other", group=group),
@@ -83,7 +83,7 @@ def test_first_message_is_three_reads_and_one_transaction(api: Api) -> None:
 
 def test_send_after_another_process_costs_one_more_transaction(api: Api) -> None:
     anna, bert = api.couple()
-    group = talk(anna, bert, 1)
+    group = write_messages(anna, bert, 1)
     with api.variant() as other:
         other.sign_in(bert.user).reply("from elsewhere", group=group)
         with api.wire() as calls:
@@ -93,7 +93,7 @@ def test_send_after_another_process_costs_one_more_transaction(api: Api) -> None
 
 def test_read_state_and_replay_cost_the_documented_requests(api: Api) -> None:
     anna, bert = api.couple()
-    group = talk(anna, bert, 3)
+    group = write_messages(anna, bert, 3)
     path = f"/api/message_groups/{group}"
     body = {"message": "once", "message_group_uuid": group}
     keyed = {**bert.headers, "Idempotency-Key": "k"}
@@ -117,7 +117,7 @@ def test_read_state_and_replay_cost_the_documented_requests(api: Api) -> None:
 
 def test_refused_request_costs_nothing(api: Api) -> None:
     anna, bert = api.couple()
-    group = talk(anna, bert, 1)
+    group = write_messages(anna, bert, 1)
     with api.wire() as calls:
         anna.post({"message": "", "message_group_uuid": group})
         anna.post({"message": "hello", "handle": "nobody"})

@@ -47,7 +47,7 @@ def conversation(anna: Person, bert: Person) -> str:
 
 
 def first(count: int, play: Play) -> Play:
-    """Play the first tries, and send the others to the engine."""
+    """Let `play` respond to the first tries, and send the others to the engine."""
     left = iter(range(count))
     return lambda call: None if next(left, None) is None else play(call)
 

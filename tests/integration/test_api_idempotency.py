@@ -110,9 +110,11 @@ def test_simultaneous_requests_send_one_message(api: Api) -> None:
         return post(person, {"message": "once", "handle": bert.user.handle}, "k")
 
     with api.variant() as other, ThreadPoolExecutor(8) as threads:
-        elsewhere = other.sign_in(anna.user)
+        anna_at_other = other.sign_in(anna.user)
         # Each thread needs a test client of its own.
-        people = [replace(person, client=person.client.application.test_client()) for person in [anna, elsewhere] * 4]
+        people = [
+            replace(person, client=person.client.application.test_client()) for person in [anna, anna_at_other] * 4
+        ]
         responses = list(threads.map(send, people))
 
     assert sorted(replayed(response) for response in responses) == [False] + [True] * 7

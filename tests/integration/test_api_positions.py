@@ -145,7 +145,7 @@ def test_list_is_one_query_and_around_is_two(api: Api) -> None:
     middle, since = sent[4]["created_at"], feed_cursor(anna)
     for url, query, limits in (
         (INBOX, {}, [4]),
-        (INBOX, {"since": since}, [6]),  # the cursor names one row, and one beyond the page is looked at
+        (INBOX, {"since": since}, [6]),  # the row of the cursor, the page, and one row beyond it
         (path, {}, [4]),
         (path, {"before": middle}, [4]),
         (path, {"after": middle}, [4]),

@@ -14,7 +14,7 @@ from tests.support.api import Api, Person, ok, refused, run_api
 api = pytest.fixture(scope="module")(run_api)
 
 
-def talk(anna: Person, bert: Person, count: int) -> str:
+def write_messages(anna: Person, bert: Person, count: int) -> str:
     """Write so many messages of Anna; return the conversation's uuid."""
     return [anna.write(f"{number}", to=bert)["message_group_uuid"] for number in range(count)][0]
 
@@ -39,7 +39,7 @@ def total(person: Person) -> int | str:
 
 def test_mark_read_lowers_the_unread_count_and_the_total(api: Api) -> None:
     anna, bert = api.couple()
-    group = talk(anna, bert, 3)
+    group = write_messages(anna, bert, 3)
     assert (counts(bert), total(bert), counts(anna), total(anna)) == ([3], 3, [0], 0)
 
     assert ok(read(bert, group, {"seq": 2})) == {"uuid": group, "seq": 3, "read_seq": 2, "unread_count": 1}
@@ -50,7 +50,7 @@ def test_mark_read_lowers_the_unread_count_and_the_total(api: Api) -> None:
 
 def test_mark_unread_begins_at_the_others_last_message(api: Api) -> None:
     anna, bert = api.couple()
-    group = talk(anna, bert, 3)
+    group = write_messages(anna, bert, 3)
     bert.reply("seen", group=group)
     assert (counts(bert), total(bert)) == ([0], 0)
     assert ok(unread(bert, group)) == {"uuid": group, "seq": 4, "read_seq": 2, "unread_count": 2}
@@ -60,7 +60,7 @@ def test_mark_unread_begins_at_the_others_last_message(api: Api) -> None:
 
 def test_conversation_has_the_read_positions_of_both_members(api: Api) -> None:
     anna, bert = api.couple()
-    group = talk(anna, bert, 2)
+    group = write_messages(anna, bert, 2)
     first = anna.messages(group, order="asc")[0]
     read(bert, group, {"seq": 1})
     members = [
@@ -75,7 +75,7 @@ def test_conversation_has_the_read_positions_of_both_members(api: Api) -> None:
 
 def test_conversation_shows_writes_of_other_processes(api: Api) -> None:
     anna, bert = api.couple()
-    group = talk(anna, bert, 1)
+    group = write_messages(anna, bert, 1)
     anna.get(f"/api/message_groups/{group}")
     with api.variant() as other:
         other.sign_in(bert.user).reply("from elsewhere", group=group)
@@ -84,8 +84,8 @@ def test_conversation_shows_writes_of_other_processes(api: Api) -> None:
 
 def test_unread_total_stops_at_99(api: Api) -> None:
     anna, bert = api.couple()
-    group = talk(anna, bert, 60)
-    talk(api.sign_up("carl"), bert, 39)
+    group = write_messages(anna, bert, 60)
+    write_messages(api.sign_up("carl"), bert, 39)
     assert total(bert) == 99
     anna.reply("one more", group=group)
     assert total(bert) == "99+"
@@ -94,13 +94,13 @@ def test_unread_total_stops_at_99(api: Api) -> None:
 @pytest.mark.parametrize(("body", "code"), [({"seq": float("nan")}, "seq_invalid"), ([], "body_invalid")])
 def test_bad_position_is_refused(api: Api, body: Any, code: str) -> None:
     anna, bert = api.couple()
-    assert refused(read(bert, talk(anna, bert, 1), body)) == (422, [code])
+    assert refused(read(bert, write_messages(anna, bert, 1), body)) == (422, [code])
     assert counts(bert) == [1]
 
 
 def test_stranger_reads_and_writes_nothing(api: Api) -> None:
     anna, bert = api.couple()
-    group = talk(anna, bert, 2)
+    group = write_messages(anna, bert, 2)
     stranger = api.sign_up()
     before = api.items()
     for unknown in (group, str(uuid.uuid4()), "x", "%20", "a" * 3000):

@@ -51,8 +51,8 @@ def test_simultaneous_first_messages_share_one_conversation(api: Api) -> None:
     with api.variant() as other, ThreadPoolExecutor(4) as threads:
         for _ in range(5):
             anna, bert = api.couple()
-            elsewhere = other.sign_in(bert.user)
-            pairs = [(anna, bert), (elsewhere, anna), (anna, bert), (bert, anna)]
+            bert_at_other = other.sign_in(bert.user)
+            pairs = [(anna, bert), (bert_at_other, anna), (anna, bert), (bert, anna)]
             sent = list(threads.map(lambda pair: pair[0].write("hello", to=pair[1]), pairs))
             assert len({message["message_group_uuid"] for message in sent}) == 1
             assert sorted(message["seq"] for message in sent) == [1, 2, 3, 4]

@@ -1,4 +1,4 @@
-"""bin/aws: packages, deployments and deletions, in an account that ministack stands for."""
+"""bin/aws: packages, deployments and deletions, in an AWS account that ministack emulates."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def delete(account: Account, *arguments: str) -> subprocess.CompletedProcess[str
 
 @pytest.fixture
 def stack(account: Account) -> Iterator[dict[str, str]]:
-    """The outputs of the second system's stack. The test ends with none of it left."""
+    """The outputs of the second system's stack. At the end, the fixture deletes the stack."""
     process = deploy(account, "--yes")
     assert process.returncode == 0, process.stderr
     outputs = account.outputs(STACK)
@@ -168,7 +168,7 @@ def test_missing_and_unknown_parameters_are_named_before_any_change(account: Acc
 
 @pytest.fixture
 def own_templates(account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """A folder in place of aws/cfn. Its stacks are named third-…; the test ends with none of them left."""
+    """A folder in place of aws/cfn. Its stacks are named third-…; at the end, the fixture deletes them."""
     monkeypatch.setattr(templates, "TEMPLATES", tmp_path)
     monkeypatch.setenv("AWS_ENDPOINT_URL", account.url)
     templates.template.cache_clear()
@@ -180,7 +180,7 @@ def own_templates(account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 @pytest.fixture
 def deploy_with(own_templates: Path) -> Callable[..., int]:
-    """Deploys a resource and one that it depends on as the stack third-messaging; the exit status."""
+    """Deploys a resource and its dependency as the stack third-messaging; returns the exit status."""
 
     def run(*arguments: str, **resource: Any) -> int:
         resources = {"Topic": {"Type": "AWS::SNS::Topic"}, "Second": resource | {"DependsOn": "Topic"}}

@@ -36,7 +36,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> scripts.Run:
 
 @pytest.fixture
 def url(postgres_server: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """DATABASE_URL, of a database that is not there yet."""
+    """DATABASE_URL of a database that does not exist yet."""
     url = postgres_server.url(f"scripts-{uuid.uuid4().hex}")
     monkeypatch.setenv("DATABASE_URL", url)
     yield url
@@ -56,7 +56,7 @@ def pool(cognito_client: Any, ministack_url: str, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def shared(server: MomentoServer, monkeypatch: pytest.MonkeyPatch) -> MomentoServer:
-    """The server that the scripts' settings lead to. It is too slow for a request of the API, but not for a script."""
+    """The Momento server in the scripts' settings. It is too slow for a request of the API, but not for a script."""
     server.seconds = 0.1
     monkeypatch.setenv("MOMENTO_API_KEY", KEY)
     monkeypatch.setenv("MOMENTO_ENDPOINT", server.url)
@@ -65,7 +65,7 @@ def shared(server: MomentoServer, monkeypatch: pytest.MonkeyPatch) -> MomentoSer
 
 @pytest.fixture
 def filled(url: str) -> str:
-    """The URL, now of a database with the seeded users, of whom two have Cognito ids."""
+    """The URL of a database with the seeded users. Two of them have Cognito ids."""
     create_database(url)
     return seeded_database(url)
 

@@ -76,7 +76,7 @@ def wire(monkeypatch: pytest.MonkeyPatch, seeded: MessageStore) -> list[Request]
 
 
 def section(data: list[str], heading: str) -> list[str]:
-    """The lines below a heading that begins like this."""
+    """The lines below the heading that begins with this text."""
     start = next(place for place, line in enumerate(data, start=1) if line.startswith(heading))
     return data[start : data.index("", start)] if "" in data[start:] else data[start:]
 

@@ -29,7 +29,7 @@ seeded = pytest.fixture(seeded_store)
 
 @pytest.fixture
 def api(seeded: MessageStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], FlaskClient]]:
-    """The API on the same data, for a user whose `sub` is taken as the token."""
+    """The API on the same data, for a user whose `sub` serves as the token."""
     monkeypatch.setenv("SECRET_KEY", SECRET)
     monkeypatch.setenv("AWS_COGNITO_USER_POOL_ID", "us-east-1_Any")
     monkeypatch.setenv("AWS_COGNITO_USER_POOL_CLIENT_ID", "any")

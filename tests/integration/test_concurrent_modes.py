@@ -33,7 +33,7 @@ class Couple:
         self.group_uuid = first.group_uuid
         self.written = [first]
 
-    def talk(self, store: MessageStore, sender: User, reader: User) -> None:
+    def converse(self, store: MessageStore, sender: User, reader: User) -> None:
         for number in range(MESSAGES):
             text = f"{number} of {sender.handle} by {type(store).__name__}"
             self.written.append(store.send(group_uuid=self.group_uuid, sender=sender, text=text))
@@ -72,7 +72,7 @@ def test_every_message_gets_one_number_while_both_modes_run(dynamodb_client: Any
 
     with ThreadPoolExecutor(12) as threads:
         talking = [
-            threads.submit(pair.talk, new_store(), *users)
+            threads.submit(pair.converse, new_store(), *users)
             for pair in pairs
             for new_store in new_stores
             for users in (pair.users, pair.users[::-1])

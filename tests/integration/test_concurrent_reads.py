@@ -20,19 +20,19 @@ from tests.support.stores import ANNA, BERT, TableContents, positions_of, stores
 MESSAGES = 25
 
 Act = Callable[[MessageStore, str, User], list[int]]
-Talk = tuple[TableContents, MessageStore, MessageStore, str]
+TwoProcesses = tuple[TableContents, MessageStore, MessageStore, str]
 """The table's contents, the stores of two processes, and the conversation's uuid."""
 
 
 @pytest.fixture
-def talk(fresh_dynamodb_url: str) -> Iterator[Talk]:
+def conversation(fresh_dynamodb_url: str) -> Iterator[TwoProcesses]:
     """A conversation of one message, in a table of its own."""
     table = f"messages-{uuid.uuid4().hex}"
     client = boto3.client("dynamodb", endpoint_url=fresh_dynamodb_url, config=Config(max_pool_connections=20))
     create_table(client, table)
-    here, elsewhere = (stores_on(client, table)() for _ in range(2))
-    group = here.send_to_user(sender=ANNA, receiver=BERT, text="hello").group_uuid
-    yield TableContents(client, table), here, elsewhere, group
+    first, second = (stores_on(client, table)() for _ in range(2))
+    group = first.send_to_user(sender=ANNA, receiver=BERT, text="hello").group_uuid
+    yield TableContents(client, table), first, second, group
     client.delete_table(TableName=table)
 
 
@@ -72,33 +72,33 @@ def unread(store: MessageStore, group: str, reader: User) -> list[int]:
     return []
 
 
-def test_position_ends_at_the_last_message_written_or_marked(talk: Talk) -> None:
-    contents, here, elsewhere, group = talk
-    highest = at_once(here, elsewhere, group, write, read, read)
+def test_position_ends_at_the_last_message_written_or_marked(conversation: TwoProcesses) -> None:
+    contents, first, second, group = conversation
+    highest = at_once(first, second, group, write, read, read)
 
     contents.check(group, ["hello"] * (2 * MESSAGES + 1))
     for user, last in highest.items():
         [row] = contents.inbox(user)
         assert row.read_seq == last
-        total = positions_of(here).unread_count(user_uuid=user.uuid, at_most=10**6)
+        total = positions_of(first).unread_count(user_uuid=user.uuid, at_most=10**6)
         assert total == row.unread_count == 2 * MESSAGES + 1 - last
 
 
-def test_row_and_state_agree_after_concurrent_writes_and_marks(talk: Talk) -> None:
-    contents, here, elsewhere, group = talk
-    at_once(here, elsewhere, group, write, read, unread)
+def test_row_and_state_agree_after_concurrent_writes_and_marks(conversation: TwoProcesses) -> None:
+    contents, first, second, group = conversation
+    at_once(first, second, group, write, read, unread)
 
     contents.check(group, ["hello"] * (2 * MESSAGES + 1))
     for user in (ANNA, BERT):
-        positions_of(here).mark_unread(group_uuid=group, user=user)
+        positions_of(first).mark_unread(group_uuid=group, user=user)
         of_other = [message.seq or 0 for message in contents.messages(group) if message.sender != user]
         assert contents.inbox(user)[0].read_seq < of_other[-1]
     contents.check(group, ["hello"] * (2 * MESSAGES + 1))
 
 
-def at_once(here: MessageStore, elsewhere: MessageStore, group: str, *acts: Act) -> dict[User, int]:
-    """Both users do all acts at the same time; return the highest number that each of them wrote or marked."""
+def at_once(first: MessageStore, second: MessageStore, group: str, *acts: Act) -> dict[User, int]:
+    """Let both users do all acts at the same time; return the highest number that each of them wrote or marked."""
     with ThreadPoolExecutor(2 * len(acts)) as threads:
-        stores = cycle((here, elsewhere))
+        stores = cycle((first, second))
         running = {user: [threads.submit(act, next(stores), group, user) for act in acts] for user in (ANNA, BERT)}
         return {user: max(seq for future in futures for seq in future.result()) for user, futures in running.items()}

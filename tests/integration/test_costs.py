@@ -39,13 +39,13 @@ class Process:
         self.positions = ReadPositions(table, self.store.conversations)
         self.group_uuid = ""
 
-    def talk(self, count: int, text: str = SHORT) -> None:
-        """Write so many messages to the conversation of Augustsz and Bayko."""
+    def write_messages(self, count: int, text: str = SHORT) -> None:
+        """Write so many messages into the conversation of Augustsz and Bayko."""
         self.group_uuid = self.store.send_to_user(sender=AUGUSTSZ, receiver=BAYKO, text=text).group_uuid
         for _ in range(count - 1):
             self.send(text)
 
-    def befriend(self, count: int) -> None:
+    def start_conversations(self, count: int) -> None:
         """Start so many conversations of Augustsz, with one message each."""
         for _ in range(count):
             other = replace(BAYKO, uuid=str(uuid.uuid4()))
@@ -68,12 +68,12 @@ Call = Callable[[], object]
 
 
 def messages(process: Process, count: int, text: str) -> Call:
-    process.talk(count + 1, text)
+    process.write_messages(count + 1, text)
     return lambda: process.list_messages(count)
 
 
 def inbox(process: Process) -> Call:
-    process.befriend(21)
+    process.start_conversations(21)
     return lambda: process.list_inbox(20)
 
 
@@ -82,48 +82,48 @@ def first(process: Process) -> Call:
 
 
 def send(process: Process, text: str = SHORT, **options: Any) -> Call:
-    process.talk(1, text)
+    process.write_messages(1, text)
     return lambda: process.send(text, **options)
 
 
 def send_as_another_process(process: Process) -> Call:
-    process.talk(1)
+    process.write_messages(1)
     other = Process(process.table)
     other.group_uuid = process.group_uuid
     return other.send
 
 
 def send_streamed(process: Process, **options: Any) -> Call:
-    process.talk(1)
+    process.write_messages(1)
     process.send_streamed()
     return lambda: process.send_streamed(**options)
 
 
 def count(process: Process, number: int) -> Call:
-    process.talk(1)
+    process.write_messages(1)
     new = [process.send_streamed() for _ in range(number)]
     return lambda: SequenceNumbers(process.table).update(process.group_uuid, new)
 
 
 def show(process: Process) -> Call:
-    process.talk(1)
+    process.write_messages(1)
     return lambda: process.store.conversations.get(group_uuid=process.group_uuid, user=BAYKO)
 
 
 def mark_read(process: Process) -> Call:
-    process.talk(1)
+    process.write_messages(1)
     return lambda: process.positions.mark_read(group_uuid=process.group_uuid, user=BAYKO, seq=1)
 
 
 def mark_unread(process: Process) -> Call:
-    process.talk(20)
+    process.write_messages(20)
     last = process.send(sender=BAYKO)
     process.positions.mark_read(group_uuid=process.group_uuid, user=AUGUSTSZ, seq=last.seq or 0)
     return lambda: process.positions.mark_unread(group_uuid=process.group_uuid, user=AUGUSTSZ)
 
 
 def unread(process: Process) -> Call:
-    process.befriend(20)
+    process.start_conversations(20)
     return lambda: process.positions.unread_count(user_uuid=AUGUSTSZ.uuid, at_most=99)
 
 

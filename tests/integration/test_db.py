@@ -97,7 +97,7 @@ def test_next_query_after_an_outage_succeeds(
     fill(database)
     postgres_server.stop()
     try:
-        # Long enough for a pool that retries in the background to be in a pause longer than the next query waits.
+        # After this time, a pool that reconnects in the background would pause for longer than the next query waits.
         with caplog.at_level(logging.DEBUG), ThreadPoolExecutor(POOL_SIZE + 2) as threads:
             for _ in range(2):
                 list(threads.map(lambda _: fail(database, seconds=3), range(POOL_SIZE + 2)))

@@ -249,7 +249,7 @@ def test_threads_share_connections_and_no_responses(server: ScriptedServer, clie
 
 
 def test_failure_closes_the_idle_connections(server: ScriptedServer, client: DynamoDBClient) -> None:
-    """A router or a new address that cut off one of them may have cut off all."""
+    """A cause that cut one connection off, such as a router or a new address, may have cut all of them off."""
     call_together(server, client, 4)
     server.script[:] = [reset]
     assert (count(client, 7), server.connections) == (7, 5)
@@ -381,7 +381,7 @@ Configure = Callable[..., None]
 
 @pytest.fixture
 def run_for_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
-    """Lets botocore get the credentials from a command. Without a call there are none."""
+    """A function that lets botocore get credentials from a command. Before its call there are none."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
 

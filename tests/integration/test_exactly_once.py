@@ -97,7 +97,9 @@ def database_url(new_database: Callable[[], str]) -> str:
     return url
 
 
-def talk(client: RetryingClient, couples: Iterable[tuple[User, User]], busy_group: str, stop: threading.Event) -> None:
+def converse(
+    client: RetryingClient, couples: Iterable[tuple[User, User]], busy_group: str, stop: threading.Event
+) -> None:
     """One couple after another: both send a first message at once, then more in their conversation.
 
     Some messages go out several times at once, so that both workers have them. Meanwhile the first two of PEOPLE write
@@ -142,7 +144,7 @@ def test_acknowledged_messages_are_stored_once_despite_kills_and_cuts(
     with serve(fresh_dynamodb_url, table, database_url, tmp_path / "api.log") as (server, proxy, client):
         busy_group = client.at_once(Outgoing(busy[0], "hello", {"handle": busy[1].handle})).body["message_group_uuid"]
         with ThreadPoolExecutor(COUPLES) as threads:
-            talking = [threads.submit(talk, client, couples[n::COUPLES], busy_group, stop) for n in range(COUPLES)]
+            talking = [threads.submit(converse, client, couples[n::COUPLES], busy_group, stop) for n in range(COUPLES)]
             try:
                 faults(server, proxy, chance)
             finally:

@@ -85,7 +85,7 @@ class Account:
             iam.update_assume_role_policy(RoleName=self.ids[role], PolicyDocument=json.dumps(document))
 
     def trust_everybody(self, role: str) -> None:
-        """Stand in for the service that assumes the role on AWS; ministack has none that does."""
+        """Let every principal assume the role. On AWS a service assumes it, but ministack's services do not."""
         statement = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
         self.trust(role, {"Statement": [statement]})
 

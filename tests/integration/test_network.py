@@ -1,4 +1,4 @@
-"""The network's routes and secret on ministack, which knows no flow logs and no separate ingress rules."""
+"""The network's routes and secret on ministack, which supports no flow logs and no separate ingress rules."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def client(engine_folder: Path) -> Iterator[Callable[[str], Any]]:
 
 
 def deploy_network(client: Any) -> dict[str, str]:
-    """Deploy what ministack knows of the network; the outputs."""
+    """Deploy the parts of the network that ministack supports; return the outputs."""
     content = template("network")
     known = {name: resource for name, resource in content["Resources"].items() if resource["Type"] not in UNKNOWN}
     client.create_stack(

@@ -202,8 +202,8 @@ class Outcome:
 
 
 @contextmanager
-def behind(engine_url: str) -> Iterator[tuple[LossyProxy, Any]]:
-    """A proxy, and the program's own client of it."""
+def proxied_client(engine_url: str) -> Iterator[tuple[LossyProxy, Any]]:
+    """A proxy in front of the engine, and the API's client of the proxy."""
     region = os.environ["AWS_DEFAULT_REGION"]
     with LossyProxy(engine_url) as proxy:
         settings = DynamoDBSettings(aws_default_region=region, aws_endpoint_url_dynamodb=proxy.url)
@@ -239,7 +239,7 @@ def play(case: Case, engine_url: str, engine: Any, table: str) -> Outcome:
     options: dict[str, Any] = {"sender": anna, "text": str(uuid.uuid4())}
     if case.way.with_key:
         options["idempotency"] = Idempotency(str(uuid.uuid4()), "a hash")
-    with behind(engine_url) as (proxy, client):
+    with proxied_client(engine_url) as (proxy, client):
         store = store_of(client, table, streamed=case.way.streamed)
         send: Callable[[], Message] = lambda: store.send_to_user(receiver=bert, **options)  # noqa: E731
         if not case.way.first:
@@ -378,7 +378,7 @@ def test_send_over_a_bad_network_stores_at_most_one_message(
         return text, attempt(lambda: store.send_to_user(sender=sender, receiver=receiver, text=text))
 
     began = time.monotonic()
-    with behind(dynamodb_url) as (proxy, one), behind(dynamodb_url) as (other_proxy, two):
+    with proxied_client(dynamodb_url) as (proxy, one), proxied_client(dynamodb_url) as (other_proxy, two):
         proxy.choose = other_proxy.choose = fault
         stores = [store_of(client, table, streamed=mode == "stream") for client in (one, two)]
         with ThreadPoolExecutor(8) as first_pool, ThreadPoolExecutor(8) as second_pool:

@@ -39,7 +39,7 @@ class Server(ApiServer):
         return socket.create_connection((LOOPBACK, self.port), timeout=20)
 
     def exchange(self, request: bytes) -> bytes:
-        """All that the server sends on a connection of its own."""
+        """Send this on a new connection; return all that the server sends."""
         with self.connect() as connection, connection.makefile("rb") as received:
             connection.sendall(request)
             return received.read()
@@ -56,7 +56,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def server_of(folder: Path, statement: str = "pass", **options: Any) -> Server:
-    """A server with an application that runs the statement and ends in `done`."""
+    """A server with an application that runs the statement and then responds with `done`."""
     (folder / "application.py").write_text(
         "import time\n"
         "def make():\n"

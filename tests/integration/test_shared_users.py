@@ -20,7 +20,7 @@ ANNA = SignUp("sub-anna", "anna", "Anna Ann", "anna@example.com", email_verified
 
 @pytest.fixture
 def database(new_database: Callable[[], str]) -> Iterator[Database]:
-    """A database with the seeded users, of whom Augustsz has signed up."""
+    """A database with the seeded users. One of them, Augustsz, has signed up."""
     with Database(new_database()) as database:
         database.script("db/schema.sql")
         seed_users(database)

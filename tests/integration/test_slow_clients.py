@@ -43,7 +43,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 
 
 class Others:
-    """Two other clients; at the end, 99 of 100 of their requests took less than 250 ms, and all had their response.
+    """Two other clients. All their requests must succeed, and 99 of 100 must take less than 250 ms.
 
     One client keeps its connection, one opens a connection for each request.
     """
@@ -71,7 +71,7 @@ class Others:
         assert slowest < 0.25, f"p99 of {len(self._seconds)} is {slowest:.3f} s"
 
     def assert_nothing_is_left(self) -> None:
-        """The same workers have the same threads and memory, and no connection."""
+        """Assert that the workers have the same threads and memory as before, and no connection."""
         deadline = time.monotonic() + 5
         while any(connections(worker, self._port) for worker in self._workers) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -100,13 +100,13 @@ class Others:
 
 
 def connections(worker: psutil.Process, port: int) -> int:
-    """How many clients a worker has."""
+    """The number of clients that are connected to a worker."""
     return sum(connection.laddr.port == port and connection.raddr != () for connection in worker.net_connections("tcp"))
 
 
 @contextlib.contextmanager
 def clients(server: ApiServer, count: int, sent: tuple[bytes, ...] = (b"",)) -> Iterator[list[socket.socket]]:
-    """That many connections, on which the clients have sent these bytes in turn."""
+    """The connections of `count` clients. The clients send the texts of `sent` in turn."""
     with contextlib.ExitStack() as stack:
         opened = []
         for number in range(count):
@@ -117,7 +117,7 @@ def clients(server: ApiServer, count: int, sent: tuple[bytes, ...] = (b"",)) -> 
 
 
 def responses(slow: list[socket.socket]) -> list[bytes]:
-    """All that each client receives until its connection ends. Every other client sends a byte a second meanwhile."""
+    """All that each client receives until its connection ends. Meanwhile every second client sends a byte a second."""
     received = dict.fromkeys(slow, b"")
     with selectors.DefaultSelector() as selector:
         for connection in slow:

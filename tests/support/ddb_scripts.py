@@ -1,4 +1,4 @@
-"""What the tests of bin/ddb share: the scripts in this process, on the test's table and on seeded users.
+"""Shared by the tests of bin/ddb: the scripts in this process, on the test's table and on seeded users.
 
 A module makes fixtures of the functions that it uses: `run = pytest.fixture(run_in_process)`.
 """

@@ -1,4 +1,4 @@
-"""The system as bin/aws deploys it, on a ministack that stands for an AWS account of its own."""
+"""The system as bin/aws deploys it, on a ministack that emulates an AWS account."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ LATER = datetime(2026, 6, 1, tzinfo=UTC)
 
 
 def tomorrow() -> datetime:
-    """A clock by which no message of the test may still wait for its number."""
+    """A clock that is a day ahead, so that no message of the test may still wait for its number."""
     return now() + timedelta(days=1)
 
 

@@ -1,4 +1,4 @@
-"""A server that speaks Momento's wire protocol, by the stubs that its SDK brings; on loopback, in this process.
+"""A server with Momento's wire protocol, on loopback in this process. It uses the stubs of Momento's SDK.
 
 Tests move its time, `now`. It responds after `seconds`, with the gRPC status `fault` if there is one.
 """
@@ -23,7 +23,7 @@ THREADS = 16
 
 @dataclass(frozen=True)
 class Entry:
-    """A value and its end."""
+    """A value and the time at which it expires."""
 
     text: bytes
     until: float

@@ -1,4 +1,4 @@
-"""The table of tests/fixtures/old_table.json, as an older backend wrote it, with everything that is odd about such.
+"""The table of tests/fixtures/old_table.json: an older backend's, with every oddity that such a table may have.
 
 Its conversations, by number: 1 has times in every form, and rows that were left behind; 2 and 3 are of the same pair,
 3 is the newest; 4 has doubled rows, and a message at another conversation's instant; 5 has lost a row, and nothing

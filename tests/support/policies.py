@@ -1,4 +1,4 @@
-"""The policies of the templates and of aws/policies, as AWS reads them; ministack's evaluator decides by them."""
+"""The policies of the templates and of aws/policies, as AWS reads them, and ministack's decisions by them."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class Request:
 
 
 class LossyProxy(ThreadingHTTPServer):
-    """Forwards to `engine_url` while it is open as a context manager; leaving it waits for what it has forwarded.
+    """Forwards to `engine_url` inside its `with` block. At the end it waits for the responses to forwarded requests.
 
     `choose` gets each request's operation and returns its fault. `requests` are all requests in their order, `faults`
     counts them by operation and fault, and `broken` counts the connections that `cut_all` broke.
@@ -86,7 +86,7 @@ class LossyProxy(ThreadingHTTPServer):
         self._lock = threading.Lock()
 
     def cut_all(self) -> None:
-        """Break every connection, whatever is under way on it."""
+        """Break every connection, also during a request."""
         with self._lock:
             for connection in self._open:
                 hang_up(connection)
@@ -110,7 +110,7 @@ class LossyProxy(ThreadingHTTPServer):
                 self._open.discard(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """The other end may be gone, as it is killed now and then; anything else fails the test."""
+        """Ignore a lost peer, because tests kill servers. Any other error fails the test."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             raise
 

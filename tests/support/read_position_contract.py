@@ -55,21 +55,21 @@ class ReadPositionContract:
         assert contents.items() == before
 
     def test_mark_reaches_messages_of_another_process(self, new_store: NewStore, contents: TableContents) -> None:
-        here, elsewhere = new_store(), new_store()
-        group = write(here, ANNA)
-        positions_of(here).mark_read(group_uuid=group, user=BERT, seq=1)
+        store, other_store = new_store(), new_store()
+        group = write(store, ANNA)
+        positions_of(store).mark_read(group_uuid=group, user=BERT, seq=1)
         for _ in range(3):
-            elsewhere.send(group_uuid=group, sender=ANNA, text="by anna")
-        state = positions_of(here).mark_read(group_uuid=group, user=BERT, seq=4)
+            other_store.send(group_uuid=group, sender=ANNA, text="by anna")
+        state = positions_of(store).mark_read(group_uuid=group, user=BERT, seq=4)
 
         assert state.members[BERT.uuid].read_seq == 4
         contents.check(group, ["by anna"] * 4)
 
     def test_send_keeps_a_mark_of_another_process(self, new_store: NewStore, contents: TableContents) -> None:
-        here, elsewhere = new_store(), new_store()
-        group = write(here, ANNA, ANNA)
-        positions_of(elsewhere).mark_read(group_uuid=group, user=BERT, seq=1)
-        here.send(group_uuid=group, sender=ANNA, text="by anna")
+        store, other_store = new_store(), new_store()
+        group = write(store, ANNA, ANNA)
+        positions_of(other_store).mark_read(group_uuid=group, user=BERT, seq=1)
+        store.send(group_uuid=group, sender=ANNA, text="by anna")
 
         assert contents.inbox(BERT)[0].read_seq == 1
         contents.check(group, ["by anna"] * 3)
@@ -117,7 +117,7 @@ class ReadPositionContract:
         contents.check(group, ["by anna"] * 3)
 
     def test_search_for_the_last_message_blocks_no_send(self, new_store: NewStore) -> None:
-        store, elsewhere = new_store(), new_store()
+        store, other_store = new_store(), new_store()
         group = write(store, ANNA, *[BERT] * 40)
         pages: list[int] = []
         newest = store._table.newest
@@ -126,7 +126,7 @@ class ReadPositionContract:
             pages.append(limit)
             if len(pages) <= 2:
                 with store.conversations.lock(group):  # another writer can take it
-                    elsewhere.send(group_uuid=group, sender=BERT, text="meanwhile")
+                    other_store.send(group_uuid=group, sender=BERT, text="meanwhile")
             return newest(pk, limit=limit, before=before)
 
         store._table.newest = watched  # type: ignore[method-assign,assignment]
@@ -136,14 +136,14 @@ class ReadPositionContract:
         assert pages == [20, 40, 20]
 
     def test_unread_begins_at_a_message_that_arrives_during_the_search(self, new_store: NewStore) -> None:
-        store, elsewhere = new_store(), new_store()
+        store, other_store = new_store(), new_store()
         group = write(store, ANNA, BERT)
         newest, meanwhile = store._table.newest, iter((ANNA, BERT))
 
         def watched(pk: str, *, limit: int, before: str | None) -> object:
             page = newest(pk, limit=limit, before=before)
             for sender in meanwhile:
-                elsewhere.send(group_uuid=group, sender=sender, text="meanwhile")
+                other_store.send(group_uuid=group, sender=sender, text="meanwhile")
             return page
 
         store._table.newest = watched  # type: ignore[method-assign,assignment]

@@ -66,13 +66,13 @@ class ReceiptContract:
     def test_second_send_with_a_stale_state_gets_the_receipt(
         self, new_store: NewStore, contents: TableContents
     ) -> None:
-        here, elsewhere = new_store(), new_store()
-        group = here.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
-        first = elsewhere.send(group_uuid=group, sender=ANNA, text="once", idempotency=ONCE)
-        elsewhere.send(group_uuid=group, sender=BERT, text="three")
+        store, other_store = new_store(), new_store()
+        group = store.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
+        first = other_store.send(group_uuid=group, sender=ANNA, text="once", idempotency=ONCE)
+        other_store.send(group_uuid=group, sender=BERT, text="three")
 
         with pytest.raises(DuplicateRequest) as error:
-            here.send(group_uuid=group, sender=ANNA, text="once", idempotency=ONCE)
+            store.send(group_uuid=group, sender=ANNA, text="once", idempotency=ONCE)
         assert error.value.receipt.answer == first
         contents.check(group, ["one", "once", "three"])
 
@@ -112,12 +112,12 @@ class ReceiptContract:
         contents.check(first.group_uuid, ["once"] if counts else ["once", "once"])
 
     def test_refused_transaction_leaves_no_receipt(self, new_store: NewStore, contents: TableContents) -> None:
-        here, elsewhere = new_store(), new_store()
-        group = here.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
-        elsewhere.send(group_uuid=group, sender=BERT, text="two")
-        message = here.send(group_uuid=group, sender=ANNA, text="three", idempotency=ONCE)  # its first try is refused
+        store, other_store = new_store(), new_store()
+        group = store.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
+        other_store.send(group_uuid=group, sender=BERT, text="two")
+        message = store.send(group_uuid=group, sender=ANNA, text="three", idempotency=ONCE)  # its first try is refused
 
-        receipt = here.receipt(user=ANNA, key=ONCE.key)
+        receipt = store.receipt(user=ANNA, key=ONCE.key)
         assert receipt
         assert receipt.answer == message
         contents.check(group, ["one", "two", "three"])

@@ -33,7 +33,7 @@ Hook = Callable[[str], object]
 
 
 class Crashed(BaseException):
-    """The process ends here: nothing catches it."""
+    """The process ends here. The code under test does not catch it."""
 
 
 class HookedClient:
@@ -58,7 +58,7 @@ def refusal(code: str) -> ClientError:
 
 
 def limited(client: Any, quotas: Iterator[int | ClientError]) -> Any:
-    """A client whose BatchWriteItem writes as many items as the next quota, or fails with it; in the end, all."""
+    """A client whose BatchWriteItem writes as many items as the next quota, or raises it; without a quota, all."""
 
     def write(*, RequestItems: dict[str, list[Any]], **arguments: Any) -> Any:  # noqa: N803
         [(name, requests)] = RequestItems.items()

@@ -69,7 +69,7 @@ def test_table_in_a_pipe_keeps_every_character(capsys: pytest.CaptureFixture[str
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """What a terminal of 40 columns gets."""
+    """The output for a terminal of 40 columns."""
     out = io.StringIO()
     monkeypatch.setattr(console, "stdout", Console(file=out, width=40, force_terminal=True, color_system=None))
     return out

@@ -75,7 +75,7 @@ def read_cost(item: Message | InboxRow, count: int) -> str:
 
 
 def write_costs(text: str) -> tuple[str, str, str, str]:
-    """What a first message, one after it, another with a key, and a mark cost: "table + index", in write units."""
+    """The costs of a first message, a second one, one with a key, and a mark: "table + index", in write units."""
     messages = [message(text, seq=seq) for seq in (1, 2, 3)]
     states = [replace(STATE, seq=new.seq, version=new.seq, last_message_at=new.created_at) for new in messages]
     receipt = receipt_write(IDEMPOTENCY, messages[2], now=1767341700)
@@ -89,7 +89,7 @@ def write_costs(text: str) -> tuple[str, str, str, str]:
 
 
 def count_cost(count: int) -> str:
-    """What pattern D costs in stream mode: the state, the messages, and the transaction at table and index."""
+    """The costs of pattern D in stream mode: the state, the messages, and the transaction at table and index."""
     last, *messages = (message("x" * 100, seq=seq) for seq in range(42, 43 + count))
     before = replace(STATE, last_message_at=last.created_at)
     new = [replace(message, seq=None) for message in messages]
@@ -121,7 +121,7 @@ def split(text: str) -> list[int]:
 
 
 def price(batch: str, *, writes: float, reads: float, seconds: float, calls: float) -> list[str]:
-    """A row of the table: a million messages, by what each costs."""
+    """A row of the table of prices: a million messages with these costs."""
     million = 1_000_000
     dynamodb = million * (writes * WRITE_UNIT + reads * READ_UNIT)
     function = million * (calls * CALL + seconds * 0.5 * GB_SECOND)

@@ -1,4 +1,4 @@
-"""PartiQL statements: what their text says, the calls that they are equal to, and their pages."""
+"""PartiQL statements: reads and writes, the equal calls, and pages."""
 
 from __future__ import annotations
 

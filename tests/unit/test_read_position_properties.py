@@ -22,8 +22,8 @@ steps = st.lists(st.tuples(st.integers(0, PROCESSES - 1), pairs, marks), min_siz
 
 
 @dataclass
-class Talk:
-    """A conversation by the rules of docs/data-model.md: who wrote each message, and how far each has read."""
+class ConversationModel:
+    """A conversation by the rules of docs/data-model.md: the sender of each message, and each read position."""
 
     group_uuid: str
     senders: list[str] = field(default_factory=list)
@@ -52,26 +52,26 @@ def test_marks_and_sends_in_any_order_equal_the_model(
 ) -> None:
     with empty_table(boto3_client) as contents:
         stores = [stores_on(api_client, TABLE)(clock=SteppingClock()) for _ in range(PROCESSES)]
-        talks: dict[frozenset[str], Talk] = {}
+        models: dict[frozenset[str], ConversationModel] = {}
         for process, (user, other), mark in steps:
             store, pair = stores[process], frozenset((user.uuid, other.uuid))
             if mark == "send":
                 message = store.send_to_user(sender=user, receiver=other, text="hello")
-                talks.setdefault(pair, Talk(message.group_uuid)).send(user)
-            elif talk := talks.get(pair):
+                models.setdefault(pair, ConversationModel(message.group_uuid)).send(user)
+            elif model := models.get(pair):
                 positions = positions_of(store)
                 if isinstance(mark, int):
-                    talk.mark_read(user, mark)
-                    state = positions.mark_read(group_uuid=talk.group_uuid, user=user, seq=mark)
+                    model.mark_read(user, mark)
+                    state = positions.mark_read(group_uuid=model.group_uuid, user=user, seq=mark)
                 else:
-                    talk.mark_unread(user)
-                    state = positions.mark_unread(group_uuid=talk.group_uuid, user=user)
-                assert state.members[user.uuid].read_seq == talk.read.get(user.uuid, 0)
+                    model.mark_unread(user)
+                    state = positions.mark_unread(group_uuid=model.group_uuid, user=user)
+                assert state.members[user.uuid].read_seq == model.read.get(user.uuid, 0)
 
-        for talk in talks.values():
-            contents.check(talk.group_uuid, ["hello"] * len(talk.senders))
+        for model in models.values():
+            contents.check(model.group_uuid, ["hello"] * len(model.senders))
         for user in USERS:
-            own = {talk.group_uuid: talk.unread_count(user) for pair, talk in talks.items() if user.uuid in pair}
+            own = {model.group_uuid: model.unread_count(user) for pair, model in models.items() if user.uuid in pair}
             assert {row.group_uuid: row.unread_count for row in contents.inbox(user)} == own
             total = positions_of(stores[0]).unread_count(user_uuid=user.uuid, at_most=10**6)
             assert total == sum(own.values())

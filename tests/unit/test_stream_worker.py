@@ -132,8 +132,8 @@ def bench() -> Bench:
     return Bench()
 
 
-def nothing() -> None:
-    """What happens at most pauses."""
+def no_event() -> None:
+    """The event of most pauses."""
 
 
 def test_every_start_reads_all_shards_from_their_oldest_record_to_the_tip(bench: Bench) -> None:
@@ -157,7 +157,7 @@ def test_running_worker_reads_new_records_and_new_shards(bench: Bench) -> None:
         bench.stream.put("b", "6")
 
     assert bench.work(split) == "1 2 3 | 4 | 5 | 6"
-    ten_seconds = [nothing] * 40
+    ten_seconds = [no_event] * 40
     assert bench.work(lambda: bench.stream.put("c", "7"), *ten_seconds) == "1 2 3 | 6 | 4 5 | 7"
     assert bench.stream.discoveries < 10
 
@@ -167,7 +167,7 @@ def test_expired_iterator_leads_to_the_oldest_record(bench: Bench) -> None:
         bench.stream.now += ITERATOR_SECONDS
         bench.stream.put("a", "5")
 
-    assert bench.work(wait, nothing, nothing) == "1 2 3 | 4 | 1 2 3 | 4 5"
+    assert bench.work(wait, no_event, no_event) == "1 2 3 | 4 | 1 2 3 | 4 5"
 
 
 def test_recreated_table_has_another_stream(bench: Bench) -> None:
@@ -176,7 +176,7 @@ def test_recreated_table_has_another_stream(bench: Bench) -> None:
         bench.stream.shards.clear()
         bench.stream.put("a", "new")
 
-    assert bench.work(recreate, nothing, nothing) == "1 2 3 | 4 | new"
+    assert bench.work(recreate, no_event, no_event) == "1 2 3 | 4 | new"
 
 
 def test_worker_waits_for_an_unavailable_dynamodb_and_warns_once(
@@ -185,7 +185,7 @@ def test_worker_waits_for_an_unavailable_dynamodb_and_warns_once(
     def toggle() -> None:
         bench.stream.unavailable = not bench.stream.unavailable
 
-    assert bench.work(toggle, nothing, nothing, toggle, toggle, nothing) == "1 2 3 | 4 | 1 2 3 | 4"
+    assert bench.work(toggle, no_event, no_event, toggle, toggle, no_event) == "1 2 3 | 4 | 1 2 3 | 4"
     assert [record.getMessage() for record in caplog.records] == ["stream_unavailable"] * 2
     assert bench.pauses == [0.25, 1.0, 1.0, 1.0, 0.25, 1.0, 1.0]
 
@@ -200,7 +200,7 @@ def test_outage_during_a_delivery_is_not_the_fault_of_its_records(bench: Bench) 
         bench.stream.unavailable = False
 
     bench.after_batch = fail
-    assert bench.work(nothing, recover) == "1 2 3 | 1 2 3 | 4"
+    assert bench.work(no_event, recover) == "1 2 3 | 1 2 3 | 4"
     assert bench.worker.skipped == 0
 
 
@@ -226,7 +226,7 @@ def test_failed_record_is_skipped_after_its_retries(bench: Bench, caplog: pytest
 
 def test_failed_record_that_recovers_is_not_skipped(bench: Bench) -> None:
     bench.failing = {"2", "3"}
-    assert bench.work(nothing, bench.failing.clear, once=True) == "1 2 3 | 2 | 2 | 3 | 4"
+    assert bench.work(no_event, bench.failing.clear, once=True) == "1 2 3 | 2 | 2 | 3 | 4"
     assert bench.worker.skipped == 0
 
 

@@ -20,7 +20,7 @@ RENAMED = ["a uuid", "anna", "Anna Bee"]
 
 @pytest.fixture
 def texts() -> LRUCache[str, str]:
-    """What the processes share."""
+    """The contents of the shared cache."""
     return LRUCache(100)
 
 
