@@ -128,7 +128,7 @@ def test_wrong_content_length_is_refused(api: Api, length: str) -> None:
     assert refused(response) in (BODY_INVALID, TOO_LARGE)
 
 
-def test_body_that_is_shorter_than_its_length_is_refused(api: Api) -> None:
+def test_truncated_body_is_refused(api: Api) -> None:
     environ: dict[str, Any] = {"wsgi.input": BytesIO(b"{"), "CONTENT_LENGTH": "100"}
     assert refused(api.sign_up().post_bytes(b"", environ_overrides=environ)) == (400, ["bad_request"])
 

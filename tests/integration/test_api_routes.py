@@ -80,7 +80,7 @@ def test_other_query_arguments_are_ignored(api: Api, query: str) -> None:
 
 @pytest.mark.parametrize("path", ["/api/message_groups", "/api/health-check", "/nothing"])
 @pytest.mark.parametrize("query", ["limit=\xff", "\x80", "a=\xe2\x98\x83"])
-def test_query_that_is_not_ascii_is_a_bad_request(api: Api, path: str, query: str) -> None:
+def test_non_ascii_query_is_a_bad_request(api: Api, path: str, query: str) -> None:
     anna = api.sign_up()
     response = anna.client.get(path, headers=anna.headers, environ_overrides={"QUERY_STRING": query})
     assert refused(response) == (400, ["bad_request"])

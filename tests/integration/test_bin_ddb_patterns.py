@@ -152,7 +152,7 @@ def test_members_see_the_same_messages(user: str, run: Run, seeded: MessageStore
         ("list-conversations", ["--limit", "0"], 2, "Error: Invalid value for '--limit': "),
     ],
 )
-def test_request_that_the_api_refuses_is_reported_in_one_line(
+def test_refused_request_is_reported_in_one_line(
     script: str, arguments: list[str], status: int, message: str, run: Run, seeded: MessageStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip

@@ -139,7 +139,7 @@ def frozen(server: Postgres) -> Iterator[None]:
             os.kill(process.pid, signal.SIGCONT)
 
 
-def test_not_unique_error_does_not_quote_the_value(database: Database) -> None:
+def test_uniqueness_error_does_not_quote_the_value(database: Database) -> None:
     with pytest.raises(NotUnique, match="users_cognito_user_id_key") as caught:
         database.execute("users/set_cognito_user_ids", handles=["Augustsz", "bayko"], subs=["the-sub", "the-sub"])
     assert "the-sub" not in str(caught.value)

@@ -52,7 +52,7 @@ def sign_up(url: str, *users: User) -> None:
             )
 
 
-def test_doctor_migrates_the_old_conversations_that_the_api_has_not(api: Api, dynamodb_client: Any) -> None:
+def test_doctor_migrates_the_rest_of_an_old_table(api: Api, dynamodb_client: Any) -> None:
     contents = TableContents(dynamodb_client, api.settings.ddb_table)
     contents.put(*ITEMS)
     sign_up(api.settings.database_url, *PEOPLE)

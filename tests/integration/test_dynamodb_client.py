@@ -343,7 +343,7 @@ def test_failed_handshake_is_retried_in_time(name: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_call_of_a_server_that_reads_slowly_ends_in_time(tmp_path: Path, scheme: str) -> None:
+def test_call_to_a_slowly_reading_server_ends_in_time(tmp_path: Path, scheme: str) -> None:
     certificate, context = certify(tmp_path, "localhost")
 
     def read_slowly(accepted: socket.socket) -> None:

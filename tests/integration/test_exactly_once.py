@@ -184,7 +184,7 @@ def check(contents: Snapshot, client: RetryingClient) -> None:
 
 
 @pytest.mark.parametrize("with_key", [True, False])
-def test_message_whose_responses_were_lost_is_stored_twice_only_without_a_key(api: Api, with_key: bool) -> None:
+def test_repeat_after_lost_responses_stores_a_second_message_only_without_a_key(api: Api, with_key: bool) -> None:
     anna, bert = api.couple()
     group = anna.write("before", to=bert)["message_group_uuid"]
     headers = {**anna.headers, **({"Idempotency-Key": "a key"} if with_key else {})}

@@ -157,7 +157,7 @@ def test_second_load_writes_nothing_and_reports_no_progress(
 # Refusals
 
 
-def test_pair_that_starts_a_conversation_during_the_load_keeps_it(
+def test_conversation_started_during_the_load_is_kept(
     client: Any, contents: TableContents, new_store: NewStore
 ) -> None:
     store = new_store()

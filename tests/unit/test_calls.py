@@ -85,7 +85,7 @@ def test_map_differs_in_its_elements_and_a_missing_value_is_none() -> None:
     ]
 
 
-def test_placeholder_that_begins_like_another_keeps_its_own_value() -> None:
+def test_placeholders_with_the_same_beginning_keep_their_values() -> None:
     values = {":at": {"S": "noon"}, ":at_known": {"N": "7"}, ":m": {"M": {"a": {"S": '"\x1b"'}}}}
     expression = "SET at = :at, known = :at_known, m = :m"
     assert filled(expression, {"ExpressionAttributeValues": values}) == (

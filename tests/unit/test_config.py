@@ -214,7 +214,7 @@ def test_running_stack_has_no_settings_of_a_process_or_of_momento(
 
 @pytest.mark.parametrize("anchor", ["DATABASE_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_COGNITO_USER_POOL_ID"])
 @pytest.mark.parametrize("is_in_environment", [True, False])
-def test_setting_that_names_a_stack_keeps_the_running_stack_out(
+def test_setting_of_another_stack_excludes_the_running_stack(
     anchor: str, is_in_environment: bool, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = "http://127.0.0.1:8000" if "ENDPOINT" in anchor else "postgresql://elsewhere/cruddur"

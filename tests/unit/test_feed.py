@@ -93,7 +93,7 @@ def test_quiet_inbox_misses_no_late_row(inbox: InboxModel) -> None:
     assert reader.groups() == ["late"]
 
 
-def test_reader_whose_clock_is_far_ahead_misses_no_later_row(inbox: InboxModel) -> None:
+def test_reader_with_a_clock_far_ahead_misses_no_later_row(inbox: InboxModel) -> None:
     inbox.move("a")
     reader = Reader(inbox)
     assert reader.groups(ahead=YEAR) == []

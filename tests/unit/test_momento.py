@@ -90,7 +90,7 @@ def test_reader_of_an_old_value_cannot_put_it_after_a_change(server: MomentoServ
     assert cache.get("key") is None
 
 
-def test_value_that_is_not_utf8_is_no_error(server: MomentoServer, cache: Momento) -> None:
+def test_value_with_invalid_utf_8_is_no_error(server: MomentoServer, cache: Momento) -> None:
     server.caches["cruddur"][b"key"] = Entry(b"\xff\xfe", until=1)
     assert cache.get("key") == "\ufffd\ufffd"
 

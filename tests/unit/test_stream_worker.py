@@ -224,7 +224,7 @@ def test_failed_record_is_skipped_after_its_retries(bench: Bench, caplog: pytest
     }
 
 
-def test_failed_record_that_recovers_is_not_skipped(bench: Bench) -> None:
+def test_recovered_record_is_not_skipped(bench: Bench) -> None:
     bench.failing = {"2", "3"}
     assert bench.work(no_event, bench.failing.clear, once=True) == "1 2 3 | 2 | 2 | 3 | 4"
     assert bench.worker.skipped == 0
