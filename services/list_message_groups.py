@@ -16,7 +16,8 @@ def list_message_groups(
 ) -> Page[InboxRow]:
     """A page of the user's inbox, or of its feed after the feed cursor `since`.
 
-    The client sends `limit` (1 to `MAX_LIMIT`, as text) and at most one of `cursor` and `since`. Raises Invalid, Unavailable.
+    The client sends `limit` (1 to `MAX_LIMIT`, as text) and at most one of `cursor` and `since`.
+    Raises Invalid, Unavailable.
     """
     size = check_limit(limit)
     check_one_position(cursor=cursor, since=since)

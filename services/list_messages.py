@@ -24,8 +24,8 @@ def list_messages(
 ) -> Page[Message]:
     """A page of a conversation that the user is a member of.
 
-    The client sends `limit` (1 to `MAX_LIMIT`, as text) and at most one position: `cursor`, or one of the times `before`,
-    `after` and `around`. Raises Invalid, NotFound (also for a conversation of others), Unavailable.
+    The client sends `limit` (1 to `MAX_LIMIT`, as text) and at most one position: `cursor`, or one of the times
+    `before`, `after` and `around`. Raises Invalid, NotFound (also for a conversation of others), Unavailable.
     """
     size = check_limit(limit)
     check_one_position(cursor=cursor, before=before, after=after, around=around)
