@@ -43,7 +43,7 @@ def test_problems_before_start_are_reported_in_one_line_each(folder: Path) -> No
 
 
 def test_failed_start_leaves_no_process(folder: Path) -> None:
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / "ministack").touch()  # in place of a folder, so that ministack fails after the start of Postgres
     status, output = once(folder, "true")
     (folder / "ministack").unlink()
@@ -197,7 +197,8 @@ def test_killed_stack_keeps_folder_until_ministack_has_saved(folder: Path) -> No
         engine.suspend()
         try:
             dev.stop(signal.SIGKILL)
-            status, output = once(folder, "true")
+            with socket.create_server((LOOPBACK, 0)) as server:  # in use, like the port of a stack that runs
+                status, output = once(folder, "true", PORT=str(server.getsockname()[1]))
         finally:
             engine.resume()
         assert status == 1

@@ -80,15 +80,15 @@ class LocalStack:
         self.api_url = f"http://{LOOPBACK}:{self.port}"
 
     def __enter__(self) -> Self:
-        if is_port_taken(self.port):
-            raise EngineError(f"port {self.port} is in use: stop that program, or choose another port with PORT=…")
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = os.open(self.folder / "lock", os.O_WRONLY | os.O_CREAT, 0o600)
         self._running.callback(os.close, self._lock)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise EngineError(f"{self.folder} is in use by another ./bin/dev; LOCAL_DIR=… names another") from None
+            raise EngineError(f"{self.folder} is in use by another ./bin/dev: a second needs LOCAL_DIR, PORT") from None
+        if is_port_taken(self.port):
+            raise EngineError(f"port {self.port} is in use: stop that program, or choose another port with PORT=…")
         self._withdraw()  # a stack that was killed leaves its files
         return self
 
