@@ -145,7 +145,8 @@ def test_send_prints_its_calls_and_every_item_that_it_changes(
     before = contents()
     wire.clear()
     status, data, printed = run("explain", *arguments, "--text", "It's me.")
-    check_calls(data, list(wire))
+    finds_sender = arguments[0] == "D" or "--group" in arguments  # by a first read, which is the script's own
+    check_calls(data, wire[finds_sender:])
     after = contents()
     assert (status, data[1]) == (0, title)
     assert re.fullmatch(rf'Writing to {table} at \S+, as (Augustsz|bayko): "It\'s me."\n', printed)
@@ -231,8 +232,8 @@ def test_refused_call_is_printed_with_its_code(run: Run, seeded: MessageStore, m
     monkeypatch.setattr(Conversations, "read_for_write", read_and_overtake)
     status, data, _ = run("explain", "D")
     assert status == 0
-    assert "3 TransactWriteItems, 6 writes, all or none: refused, TransactionCanceledException" in data
-    assert any(line.startswith("4 TransactWriteItems, 6 writes, all or none: ") for line in data)
+    assert "2 TransactWriteItems, 6 writes, all or none: refused, TransactionCanceledException" in data
+    assert any(line.startswith("3 TransactWriteItems, 6 writes, all or none: ") for line in data)
     counts = [line.split(" × ")[0] for line in section(data, "PartiQL") if " × " in line]
     assert set(counts) == {"2"}  # both members' rows, without the refused call's
 
