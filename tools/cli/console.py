@@ -169,7 +169,7 @@ def destructive(word: Literal["prod", "--prod"] = "prod") -> Callable[[Function]
     def remember(context: click.Context, parameter: click.Parameter, value: object) -> None:
         context.meta[f"{parameter.name}"] = value
 
-    meaning = "required unless the target is a local stack"
+    meaning = "required for a change outside a local stack"
     hidden: dict[str, Any] = {"expose_value": False, "callback": remember}
     if word == "prod":
         prod = click.argument(word, required=False, type=click.Choice([word]), metavar="[prod]", help=meaning, **hidden)
