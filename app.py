@@ -1,6 +1,6 @@
-"""The application: its adapters, its routes, and what every response has in common. No logic.
+"""The application: its dependencies, its routes and its CORS headers. It has no logic.
 
-Only `create_app` makes adapters; importing this module makes none.
+Only `create_app` makes dependencies. The import of this module makes none.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from services.provisioning import Newcomers
 from services.readiness import Readiness
 from services.users import cognito_attributes
 
-PREFLIGHT_SECONDS = 3600  # browsers send a preflight for each URL, and each `since` is another URL
+PREFLIGHT_SECONDS = 3600  # browsers send a preflight for each URL, and every `since` makes another URL
 EXPOSED_HEADERS = (
     *("ETag", "Feed-Cursor", "Idempotency-Replayed", "Link"),
     *("Retry-After", "WWW-Authenticate", "X-Request-Id"),
@@ -47,16 +47,16 @@ EXPOSED_HEADERS = (
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """The WSGI application. Without settings it reads the environment's; SettingsError names what is wrong with them.
+    """The WSGI application. Without `settings`, it loads them from the environment. Raises SettingsError.
 
-    No connection is opened before the first request needs it.
+    It opens no connection: the first request that needs one does.
     """
     settings = settings or load(Settings)
     configure(settings.log_level)
     app = Flask(__name__, static_folder=None)
     app.json = OrjsonProvider(app)
-    app.url_map.merge_slashes = False  # a redirect from `//` would repeat whatever Host the client sent
-    # One byte more than is accepted: werkzeug cuts a chunked body off here, and the route must see that it was longer.
+    app.url_map.merge_slashes = False  # a redirect from `//` would go to any Host that the client sent
+    # One byte above the limit: werkzeug cuts a chunked body off here, and the route must see that the body was longer.
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
     app.extensions["dependencies"] = _make_dependencies(settings)
     for blueprint in (conversations, messages, users, health, docs):
@@ -72,7 +72,7 @@ def _allow_origins(app: Flask, *origins: str) -> None:
 
     @app.after_request
     def vary_by_origin(response: Response) -> Response:
-        response.headers["Vary"] = "Origin"  # flask-cors leaves it out where a request has no Origin
+        response.headers["Vary"] = "Origin"  # flask-cors omits it if a request has no Origin
         return response
 
     CORS(
@@ -91,8 +91,8 @@ def _make_dependencies(settings: Settings) -> Dependencies:
     table = Table(DynamoDBClient(settings, pool_size=settings.web_threads), settings.ddb_table)
     directory = UserDirectory(database, shared_cache(settings))
     window = timedelta(seconds=settings.feed_window_seconds)
-    store_of = {"inline": MessageStore, "stream": StreamedMessageStore}[settings.group_updates]
-    store = store_of(table, CursorSigner(settings.secret_key), feed_window=window)
+    store_class = {"inline": MessageStore, "stream": StreamedMessageStore}[settings.group_updates]
+    store = store_class(table, CursorSigner(settings.secret_key), feed_window=window)
     return Dependencies(
         settings=settings,
         store=store,

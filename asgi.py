@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 from weakref import WeakValueDictionary
 
-from routes.request_body import BEGAN, MAX_BODY_BYTES, REFUSED
+from routes.request_body import MAX_BODY_BYTES, REFUSED_STATUS, STARTED_AT
 
 BODY_SECONDS = 5.0  # for the whole body
 LIVENESS_PATH = "/api/health-check"  # has its own thread: a missing response makes the orchestrator restart the process
@@ -52,13 +52,13 @@ class Application:
         environ, is_whole = _environ(scope), True
         hosts = [name for name, _ in scope["headers"]].count(b"host")
         if hosts > 1 or (hosts == 0 and scope["http_version"] != "1.0"):  # RFC 9112, section 3.2
-            environ[REFUSED] = 400
+            environ[REFUSED_STATUS] = 400
         if "CONTENT_LENGTH" in environ or environ.pop("HTTP_TRANSFER_ENCODING", None):
             try:
                 async with asyncio.timeout(BODY_SECONDS):
                     is_whole = await _receive_body(environ, receive)
             except TimeoutError:
-                environ[REFUSED], is_whole = 408, False
+                environ[REFUSED_STATUS], is_whole = 408, False
             except ConnectionError:
                 return
         async with self._semaphore(environ):
@@ -129,7 +129,7 @@ async def _receive_body(environ: Environ, receive: Receive) -> bool:
         more = event.get("more_body", False)
         del body[MAX_BODY_BYTES + 1 :]
     if not more and size < declared:
-        environ[REFUSED] = 400
+        environ[REFUSED_STATUS] = 400
     environ["CONTENT_LENGTH"] = str(max(size, declared))  # the application rejects a body that is too large by this
     environ["wsgi.input"] = BytesIO(body)
     return not more
@@ -138,7 +138,7 @@ async def _receive_body(environ: Environ, receive: Receive) -> bool:
 def _environ(scope: Scope) -> Environ:
     server, client = scope["server"] or ("", 0), scope["client"] or ("", 0)  # None after a reset
     environ: Environ = {
-        BEGAN: time.perf_counter(),
+        STARTED_AT: time.perf_counter(),
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": "",
         "PATH_INFO": unquote_to_bytes(scope["raw_path"]).decode("latin-1"),

@@ -18,9 +18,9 @@ def login_required(view: Callable[..., ResponseReturnValue]) -> Callable[..., Re
 
     @wraps(view)
     def wrapper(**arguments: Any) -> ResponseReturnValue:
-        adapters = dependencies()
+        deps = dependencies()
         authorization = request.headers.get("Authorization")
-        user = authenticate(adapters.verifier, adapters.users, adapters.newcomers, authorization=authorization)
+        user = authenticate(deps.verifier, deps.users, deps.newcomers, authorization=authorization)
         g.user_uuid = user.uuid  # for the request's log line
         return view(user, **arguments)
 

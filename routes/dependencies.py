@@ -17,7 +17,7 @@ from services.readiness import Readiness
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """The adapters of one application."""
+    """The dependencies of one application."""
 
     settings: Settings
     store: MessageStore
@@ -29,6 +29,6 @@ class Dependencies:
 
 
 def dependencies() -> Dependencies:
-    """The adapters of the current request's application."""
-    adapters: Dependencies = current_app.extensions["dependencies"]
-    return adapters
+    """The dependencies of the current request's application."""
+    deps: Dependencies = current_app.extensions["dependencies"]
+    return deps

@@ -23,7 +23,7 @@ messages = Blueprint("messages", __name__, url_prefix="/api")
 @messages.get("/messages/<message_group_uuid>")
 @login_required
 def get_messages(user: User, message_group_uuid: str) -> ResponseReturnValue:
-    step, args = _step(), page_args()
+    step, args = _slice_step(), page_args()
     page = list_messages(
         dependencies().store,
         user=user,
@@ -40,11 +40,11 @@ def get_messages(user: User, message_group_uuid: str) -> ResponseReturnValue:
 @messages.post("/messages")
 @login_required
 def post_message(user: User) -> ResponseReturnValue:
-    adapters = dependencies()
+    deps = dependencies()
     key = request.headers.get("Idempotency-Key")
-    sent = create_message(adapters.store, adapters.users, sender=user, body=json_body(), idempotency_key=key)
-    written = jsonify({"message_group_uuid": sent.message.group_uuid, **_message(sent.message)})
-    return written, {"Idempotency-Replayed": "true"} if sent.replayed else {}
+    sent = create_message(deps.store, deps.users, sender=user, body=json_body(), idempotency_key=key)
+    response = jsonify({"message_group_uuid": sent.message.group_uuid, **_message(sent.message)})
+    return response, {"Idempotency-Replayed": "true"} if sent.replayed else {}
 
 
 def _message(message: Message) -> dict[str, Any]:
@@ -59,8 +59,8 @@ def _message(message: Message) -> dict[str, Any]:
     }
 
 
-def _step() -> int:
-    """The slice step for the client's order, as pages are newest first: 1 for `desc`, -1 for `asc`."""
+def _slice_step() -> int:
+    """The slice step that puts a page, which is newest first, in the client's order: 1 for `desc`, -1 for `asc`."""
     order = request.args.get("order", dependencies().settings.messages_order)
     if order not in ("asc", "desc"):
         raise Invalid(Code.ORDER_INVALID)

@@ -10,14 +10,14 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMe
 from services.errors import Code, Invalid
 
 MAX_BODY_BYTES = 16 * 1024
-REFUSED = "cruddur.refused"
-"""The key in the WSGI environ for the status with which asgi.py refuses a request."""
-BEGAN = "cruddur.began"
-"""The key in the WSGI environ for the time when the headers arrived, of time.perf_counter."""
+REFUSED_STATUS = "cruddur.refused_status"
+"""Key in the WSGI environ: the status of a request that asgi.py refuses."""
+STARTED_AT = "cruddur.started_at"
+"""Key in the WSGI environ: the time at which the headers arrived, by time.perf_counter."""
 
 
 def json_body() -> object:
-    """The parsed body. Raises Invalid for malformed JSON, HTTPException for another content type, size or framing."""
+    """The parsed body. Raises Invalid for malformed JSON, HTTPException for a wrong content type, size or framing."""
     if request.mimetype != "application/json":
         raise UnsupportedMediaType
     try:
@@ -27,7 +27,7 @@ def json_body() -> object:
     if len(data) > MAX_BODY_BYTES:
         raise RequestEntityTooLarge
     try:
-        body: object = json.loads(data.decode("utf-8-sig"))  # json.loads(bytes) would accept UTF-16 and surrogates, too
+        body: object = json.loads(data.decode("utf-8-sig"))  # json.loads(bytes) would also accept UTF-16 and surrogates
     except (ValueError, RecursionError) as error:
         raise Invalid(Code.BODY_INVALID) from error
     return body

@@ -13,17 +13,17 @@ from werkzeug.exceptions import BadRequest
 from lib.aws import metering
 from lib.logs import log
 from lib.postgres import database
-from routes.request_body import BEGAN, REFUSED
+from routes.request_body import REFUSED_STATUS, STARTED_AT
 
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
 @dataclass(slots=True)
 class Trace:
-    """The data of a request's log line; `began` is a time of time.perf_counter."""
+    """The data of a request's log line; `started_at` is a time by time.perf_counter."""
 
     request_id: str
-    began: float
+    started_at: float
     dynamodb: metering.Usage
     postgres: database.QueryCount
 
@@ -37,10 +37,12 @@ def log_requests(app: Flask) -> None:
 def start_request() -> None:
     client_id = request.headers.get("X-Request-Id", "")
     request_id = client_id if _REQUEST_ID.fullmatch(client_id) else str(uuid.uuid4())
-    began = request.environ.get(BEGAN) or time.perf_counter()  # includes the body's time and the wait for a thread
-    g.trace = Trace(request_id, began, metering.start_metering(), database.start_counting())
-    if REFUSED in request.environ:
-        abort(request.environ[REFUSED])
+    started_at = (
+        request.environ.get(STARTED_AT) or time.perf_counter()
+    )  # so `ms` includes the wait for the body and for a thread
+    g.trace = Trace(request_id, started_at, metering.start_metering(), database.start_counting())
+    if REFUSED_STATUS in request.environ:
+        abort(request.environ[REFUSED_STATUS])
     if not request.query_string.isascii():  # RFC 3986; werkzeug fails on bytes that are no UTF-8
         raise BadRequest
 
@@ -53,7 +55,7 @@ def log_request(response: Response) -> Response:
         method=request.method,
         route=request.url_rule.rule if request.url_rule else None,
         status=response.status_code,
-        ms=round((time.perf_counter() - trace.began) * 1000, 1),
+        ms=round((time.perf_counter() - trace.started_at) * 1000, 1),
         request_id=trace.request_id,
         user_uuid=g.get("user_uuid"),
         dynamodb_requests=trace.dynamodb.requests,

@@ -15,7 +15,7 @@ from services.validation import ToGroup, ToUser, check_idempotency_key, check_ne
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class SentMessage:
     """A stored message; `replayed` if an earlier request with the same Idempotency-Key stored it."""
 
     message: Message
@@ -24,49 +24,55 @@ class Sent:
 
 def create_message(
     store: MessageStore, users: UserDirectory, *, sender: User, body: object, idempotency_key: str | None = None
-) -> Sent:
+) -> SentMessage:
     """Write the message of a request body: `{message, message_group_uuid}` or `{message, handle}`.
 
     `body` is the parsed JSON, of any type. `idempotency_key` is the header of that name: repeating a request with the
     same key within 24 hours writes the message once (draft-ietf-httpapi-idempotency-key-header). A message to a handle
-    goes to the conversation of the two users; their first message starts it. Raises Unavailable, and Invalid, NotFound
-    or Conflict with nothing written.
+    goes to the conversation of the two users; their first message starts it. Raises Invalid, NotFound and Conflict with
+    nothing written, and Unavailable.
     """
-    new = check_new_message(body)
+    new_message = check_new_message(body)
     key = check_idempotency_key(idempotency_key)
-    idempotency = None if key is None else Idempotency(key, _request_hash(new))
+    idempotency = None if key is None else Idempotency(key, _request_hash(new_message))
     try:
-        return Sent(_send(store, users, sender, new, idempotency))
+        return SentMessage(_send(store, users, sender, new_message, idempotency))
     except DuplicateRequest as error:
-        return _replay(error.receipt, new)
+        return _replay(error.receipt, new_message)
     except NotFound:
-        # The receiver may have a new handle since the first request; the stored response is still right.
+        # The receiver may have a new handle since the first request. The stored response is still right.
         with as_service_errors():
             receipt = store.receipt(user=sender, key=idempotency.key) if idempotency else None
         if receipt is None:
             raise
-        return _replay(receipt, new)
+        return _replay(receipt, new_message)
 
 
 @as_service_errors()
 def _send(
-    store: MessageStore, users: UserDirectory, sender: User, new: ToGroup | ToUser, idempotency: Idempotency | None
+    store: MessageStore,
+    users: UserDirectory,
+    sender: User,
+    new_message: ToGroup | ToUser,
+    idempotency: Idempotency | None,
 ) -> Message:
-    if isinstance(new, ToGroup):
-        return store.send(group_uuid=new.group_uuid, sender=sender, text=new.text, idempotency=idempotency)
-    receiver = users.by_handle(new.handle)
+    if isinstance(new_message, ToGroup):
+        return store.send(
+            group_uuid=new_message.group_uuid, sender=sender, text=new_message.text, idempotency=idempotency
+        )
+    receiver = users.by_handle(new_message.handle)
     if receiver is None:
         raise NotFound(Code.RECEIVER_NOT_FOUND)
     if receiver.uuid == sender.uuid:
         raise Invalid(Code.RECEIVER_IS_SENDER)
-    return store.send_to_user(sender=sender, receiver=receiver, text=new.text, idempotency=idempotency)
+    return store.send_to_user(sender=sender, receiver=receiver, text=new_message.text, idempotency=idempotency)
 
 
-def _request_hash(new: ToGroup | ToUser) -> str:
-    return sha256(json.dumps(asdict(new), sort_keys=True).encode()).hexdigest()
+def _request_hash(new_message: ToGroup | ToUser) -> str:
+    return sha256(json.dumps(asdict(new_message), sort_keys=True).encode()).hexdigest()
 
 
-def _replay(receipt: Receipt, new: ToGroup | ToUser) -> Sent:
-    if receipt.request_hash != _request_hash(new):
+def _replay(receipt: Receipt, new_message: ToGroup | ToUser) -> SentMessage:
+    if receipt.request_hash != _request_hash(new_message):
         raise Conflict(Code.IDEMPOTENCY_KEY_REUSED)
-    return Sent(receipt.answer, replayed=True)
+    return SentMessage(receipt.message, replayed=True)

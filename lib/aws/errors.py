@@ -1,4 +1,4 @@
-"""The failures of calls to AWS that clients raise and adapters translate."""
+"""The failures of calls to AWS. The clients in lib/aws raise them, and their callers translate them."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ THROTTLING = frozenset({"ProvisionedThroughputExceededException", "RequestLimitE
 
 
 class NoResponse(Exception):
-    """No complete response arrived, so the endpoint may or may not have done what the request asks."""
+    """No complete response arrived, so the endpoint may or may not have executed the request."""

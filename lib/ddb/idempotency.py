@@ -1,4 +1,4 @@
-"""Idempotency: a send with an Idempotency-Key writes a send receipt, which holds the response for every repetition."""
+"""Idempotency: a send with an Idempotency-Key writes a send receipt, which holds the response to every repetition."""
 
 from __future__ import annotations
 
@@ -30,28 +30,31 @@ class Idempotency:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The stored response to a request: `answer` is its message, `expires_at` is in epoch seconds."""
+    """A send receipt: the message is the response to every repetition, `expires_at` is in epoch seconds.
+
+    The item has the message in the attribute `answer`.
+    """
 
     key: str
     request_hash: str
-    answer: Message
+    message: Message
     expires_at: int
 
     def to_item(self) -> Item:
         return {
-            **receipt_key(self.answer.sender.uuid, self.key),
+            **receipt_key(self.message.sender.uuid, self.key),
             "request_hash": {"S": self.request_hash},
-            "answer": {"M": self.answer.to_item()},
+            "answer": {"M": self.message.to_item()},
             EXPIRES_AT: {"N": str(self.expires_at)},
         }
 
     @classmethod
     def from_item(cls, item: Item) -> Receipt:
-        answer = item["answer"]["M"]
+        message_item = item["answer"]["M"]
         return cls(
             key=keys.idempotency_key(item["pk"]["S"]),
             request_hash=item["request_hash"]["S"],
-            answer=Message.from_item(answer, group_uuid=keys.message_group(answer["pk"]["S"])),
+            message=Message.from_item(message_item, group_uuid=keys.message_group(message_item["pk"]["S"])),
             expires_at=int(item[EXPIRES_AT]["N"]),
         )
 
@@ -63,7 +66,7 @@ def receipt_key(user_uuid: str, key: str) -> Item:
 def receipt_write(idempotency: Idempotency, message: Message, *, now: int) -> Write:
     """Put the receipt of a send, unless there is one that has not expired; `now` in epoch seconds.
 
-    It must be the first write of the transaction: several conditions refuse a repeated request, and the first one
+    It must be the first write of the transaction: for a repeated request several conditions fail, and the first one
     decides the error.
     """
     receipt = Receipt(idempotency.key, idempotency.request_hash, message, expires_at=now + RECEIPT_SECONDS)

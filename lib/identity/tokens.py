@@ -24,8 +24,8 @@ from lib.logs import log
 ALGORITHM = "RS256"
 REQUIRED_CLAIMS = ["exp", "iss", "sub", "token_use", "client_id"]
 
-MAX_REMEMBERED_TOKENS = 4096
-MAX_REMEMBERED_SECONDS = 60
+MAX_CACHED_TOKENS = 4096
+MAX_CACHED_SECONDS = 60
 
 FETCH_TIMEOUT_SECONDS = 2
 KEYS_LIFESPAN_SECONDS = 300  # then the verifier fetches the keys again and drops retired ones
@@ -73,10 +73,10 @@ class TokenVerifier:
         self._client_id = client_id
         self._keys = _PublicKeys(jwks_url)
         # Keyed by fingerprint: core dumps must not hold tokens.
-        self._remembered: InMemoryCache[bytes, _Verified] = InMemoryCache(
+        self._cached_tokens: InMemoryCache[bytes, _Verified] = InMemoryCache(
             TLRUCache(
-                MAX_REMEMBERED_TOKENS,
-                ttu=lambda _, verified, now: min(now + MAX_REMEMBERED_SECONDS, verified.exp),
+                MAX_CACHED_TOKENS,
+                ttu=lambda _, verified, now: min(now + MAX_CACHED_SECONDS, verified.exp),
                 timer=time,
             )
         )
@@ -89,10 +89,10 @@ class TokenVerifier:
         """
         token = bearer_token(authorization)
         fingerprint = hashlib.sha256(token.encode()).digest()
-        verified = self._remembered.get(fingerprint)
+        verified = self._cached_tokens.get(fingerprint)
         if verified is None:
             verified = self._check(token)
-            self._remembered.put(fingerprint, verified)
+            self._cached_tokens.put(fingerprint, verified)
         return verified.sub
 
     def _check(self, token: str) -> _Verified:

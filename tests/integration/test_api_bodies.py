@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from routes.request_body import REFUSED
+from routes.request_body import REFUSED_STATUS
 from tests.support.api import Api, ok, refused, run_api
 
 LIMIT = 16 * 1024
@@ -134,7 +134,7 @@ def test_truncated_body_is_refused(api: Api) -> None:
 
 
 def test_refusal_of_the_server_is_a_normal_error(api: Api) -> None:
-    response = api.app.test_client().get("/api/nothing", environ_overrides={REFUSED: 408})
+    response = api.app.test_client().get("/api/nothing", environ_overrides={REFUSED_STATUS: 408})
     assert refused(response) == (408, ["body_too_slow"])
     assert api.lines()[-1]["status"] == 408
 

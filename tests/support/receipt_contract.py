@@ -39,7 +39,7 @@ class ReceiptContract:
             "answer": {"M": message.to_item()},
             "expires_at": {"N": str(int((NOON + DAY).timestamp()))},
         }
-        assert Receipt.from_item(stored).answer == message
+        assert Receipt.from_item(stored).message == message
         contents.check(message.group_uuid, ["once"])
 
     @pytest.mark.parametrize("by_user", [True, False])
@@ -60,7 +60,7 @@ class ReceiptContract:
         for text in ("once", "another text"):
             with pytest.raises(DuplicateRequest) as error:
                 send(text)
-            assert error.value.receipt.answer == first
+            assert error.value.receipt.message == first
         assert contents.items() == before
 
     def test_second_send_with_a_stale_state_gets_the_receipt(
@@ -73,7 +73,7 @@ class ReceiptContract:
 
         with pytest.raises(DuplicateRequest) as error:
             store.send(group_uuid=group, sender=ANNA, text="once", idempotency=ONCE)
-        assert error.value.receipt.answer == first
+        assert error.value.receipt.message == first
         contents.check(group, ["one", "once", "three"])
 
     def test_simultaneous_first_messages_under_one_key_are_one_message(
@@ -119,7 +119,7 @@ class ReceiptContract:
 
         receipt = store.receipt(user=ANNA, key=ONCE.key)
         assert receipt
-        assert receipt.answer == message
+        assert receipt.message == message
         contents.check(group, ["one", "two", "three"])
 
     def test_index_holds_inbox_rows_alone(self, new_store: NewStore, contents: TableContents) -> None:
@@ -132,4 +132,4 @@ class ReceiptContract:
             store.send_to_user(sender=ANNA, receiver=BERT, text=key, idempotency=Idempotency(key, "hash"))
             receipt = store.receipt(user=ANNA, key=key)
             assert receipt
-            assert (receipt.key, receipt.answer.text) == (key, key)
+            assert (receipt.key, receipt.message.text) == (key, key)

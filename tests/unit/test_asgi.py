@@ -10,7 +10,7 @@ from wsgiref.validate import validator
 import pytest
 
 import asgi
-from routes.request_body import MAX_BODY_BYTES, REFUSED
+from routes.request_body import MAX_BODY_BYTES, REFUSED_STATUS
 
 Headers = list[tuple[bytes, bytes]]
 Messages = list[dict[str, Any]]
@@ -29,7 +29,7 @@ def echo(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterabl
 def describe(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """Responds with the refusal, the length, the id and the size of the body that the environ has."""
     start_response("200 OK", [])
-    values = [environ.get(key) for key in (REFUSED, "CONTENT_LENGTH", "HTTP_X_REQUEST_ID")]
+    values = [environ.get(key) for key in (REFUSED_STATUS, "CONTENT_LENGTH", "HTTP_X_REQUEST_ID")]
     return [repr((*values, len(environ["wsgi.input"].read()))).encode()]
 
 

@@ -141,7 +141,7 @@ def test_threads_that_need_a_key_share_one_fetch(pool: TokenIssuer, verifier: To
     assert pool.fetches == 0
     verify_in_threads(pool, verifier)
     assert pool.fetches == 1
-    clock.ahead += max(tokens.UNKNOWN_KID_COOLDOWN_SECONDS, tokens.MAX_REMEMBERED_SECONDS)
+    clock.ahead += max(tokens.UNKNOWN_KID_COOLDOWN_SECONDS, tokens.MAX_CACHED_SECONDS)
     pool.rotate()
     verify_in_threads(pool, verifier)
     assert pool.fetches == 2
@@ -184,10 +184,10 @@ def test_token_is_verified_once_a_minute(
     token = pool.token(SUB)
     for _ in range(5):
         assert verifier.verify(f"Bearer {token}") == SUB
-    clock.ahead = tokens.MAX_REMEMBERED_SECONDS - 1
+    clock.ahead = tokens.MAX_CACHED_SECONDS - 1
     verifier.verify(f"Bearer {token}")
     assert decode.call_count == 1
-    clock.ahead = tokens.MAX_REMEMBERED_SECONDS
+    clock.ahead = tokens.MAX_CACHED_SECONDS
     verifier.verify(f"Bearer {token}")
     assert decode.call_count == 2
 
@@ -226,9 +226,9 @@ def test_rejected_token_is_not_cached(pool: TokenIssuer, verifier: TokenVerifier
 def test_cache_is_bounded_and_holds_no_token(
     pool: TokenIssuer, clock: FrozenTime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokens, "MAX_REMEMBERED_TOKENS", 4)
+    monkeypatch.setattr(tokens, "MAX_CACHED_TOKENS", 4)
     verifier = verifier_of(pool)
     issued = [pool.token(f"user {number}") for number in range(10)]
     for token in issued:
         verifier.verify(f"Bearer {token}")
-    assert list(verifier._remembered._cache) == [hashlib.sha256(token.encode()).digest() for token in issued[-4:]]
+    assert list(verifier._cached_tokens._cache) == [hashlib.sha256(token.encode()).digest() for token in issued[-4:]]
