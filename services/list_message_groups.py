@@ -1,4 +1,4 @@
-"""Pattern B: a user's conversations, newest first, or those that moved since a feed cursor, oldest first."""
+"""Pattern B: a user's conversations, newest first, or those that changed since a feed cursor, oldest first."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def list_message_groups(
     size = check_limit(limit)
     check_one_position(cursor=cursor, since=since)
     if since is not None:
-        return store.list_moved(user_uuid=user.uuid, limit=size, since=since)
+        return store.list_changed(user_uuid=user.uuid, limit=size, since=since)
     return store.list_inbox(user_uuid=user.uuid, limit=size, cursor=cursor)

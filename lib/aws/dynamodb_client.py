@@ -1,7 +1,7 @@
 """A DynamoDB client for the five operations that the API, the stream function and the loader use.
 
-Its methods take and return what boto3's methods of these names do, and raise botocore's ClientError, so
-lib/ddb/table.py works with either client. botocore finds and renews the credentials. Knows no item.
+Its methods have the names, arguments, results and errors of boto3's, so lib/ddb/table.py works with either client.
+botocore finds and renews the credentials. This module does not know the items.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TRY_SECONDS = 2.0
 _FIRST_PAUSE_SECONDS = 0.05
 _CONTENT_TYPE = "application/x-amz-json-1.0"
 
-_PASSING = THROTTLING | {"TransactionInProgressException"}
+_RETRYABLE_CODES = THROTTLING | {"TransactionInProgressException"}
 
 
 class DynamoDBClient:
@@ -58,7 +58,7 @@ class DynamoDBClient:
             except (NoResponse, ClientError) as error:
                 pause = random.uniform(0, _FIRST_PAUSE_SECONDS * 2**retries)  # noqa: S311
                 retries += 1
-                if not _is_passing(error) or retries == TRIES or pause > seconds_left():
+                if not _is_retryable(error) or retries == TRIES or pause > seconds_left():
                     raise
             time.sleep(pause)
 
@@ -86,7 +86,7 @@ class DynamoDBClient:
             raise NoResponse(f"no JSON, status {status}") from error
         is_whole = isinstance(response, dict) and (status == 200 or isinstance(response.get("__type"), str))
         if headers.get("content-type") != _CONTENT_TYPE or not is_whole:
-            raise NoResponse(f"no response of DynamoDB, status {status}")  # a proxy may have sent its own
+            raise NoResponse(f"no response of DynamoDB, status {status}")  # a proxy may have sent this one
         if status == 200:
             metering.count_units(operation, response)
             return response
@@ -118,9 +118,9 @@ class DynamoDBClient:
         return headers
 
 
-def _is_passing(error: NoResponse | ClientError) -> bool:
-    """Whether a retry may succeed."""
+def _is_retryable(error: NoResponse | ClientError) -> bool:
+    """Whether another try may succeed."""
     if isinstance(error, NoResponse):
         return True
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-    return status >= 500 or error.response["Error"]["Code"] in _PASSING
+    return status >= 500 or error.response["Error"]["Code"] in _RETRYABLE_CODES

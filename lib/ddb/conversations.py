@@ -1,7 +1,7 @@
-"""Conversation states: cached in the process, read from the table, migrated from old data; and conversation locks.
+"""Conversation states and conversation locks. A state comes from the cache, from the table, or from a migration.
 
 A cached state may be stale. This does no harm: every write has the condition that the state is current, and DynamoDB
-returns the current state if it is not (docs/data-model.md). This module knows no messages.
+returns the current state if it is not (docs/data-model.md). This module does not know messages.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lib.users.directory import User
 
 _CACHED_ENTRIES = 4_096
 _OWN_SECONDS = 1
-_SHARED_SECONDS = 60
+_WRITERS_SECONDS = 60
 
 
 class Conversations:
@@ -33,9 +33,9 @@ class Conversations:
         self._table = table
         self._states: InMemoryCache[str, Conversation] = InMemoryCache(LRUCache(_CACHED_ENTRIES))
         self._migrated_inboxes: InMemoryCache[str, bool] = InMemoryCache(LRUCache(_CACHED_ENTRIES))
-        # States that this process wrote within the last second, and conversations that others write to as well.
-        self._own: InMemoryCache[str, Conversation] = InMemoryCache(TTLCache(_CACHED_ENTRIES, _OWN_SECONDS))
-        self._shared: InMemoryCache[str, bool] = InMemoryCache(TTLCache(_CACHED_ENTRIES, _SHARED_SECONDS))
+        # States that this process wrote within the last second, and conversations to which other processes write too.
+        self._own_states: InMemoryCache[str, Conversation] = InMemoryCache(TTLCache(_CACHED_ENTRIES, _OWN_SECONDS))
+        self._other_writers: InMemoryCache[str, bool] = InMemoryCache(TTLCache(_CACHED_ENTRIES, _WRITERS_SECONDS))
         self._guard = Lock()
         self._locks: WeakValueDictionary[str, Lock] = WeakValueDictionary()
 
@@ -47,26 +47,28 @@ class Conversations:
         state = self._states.get(group_uuid)
         if state is None:
             return self.get(group_uuid=group_uuid, user=user)
-        return _of_member(state, user)
+        return _require_member(state, user)
 
     def read_for_write(self, *, group_uuid: str, user: User) -> Conversation:
-        """The state that a write starts from: the one that this process wrote within the last second, or else a read.
+        """The state that a write starts from, cached or read.
+
+        It is cached if this process wrote it within the last second and saw no other writer within the last minute.
 
         A read costs an eightieth of a refused transaction. Raises ConversationNotFound, also if the user is not a
         member.
         """
-        own = None if self._shared.get(group_uuid) else self._own.get(group_uuid)
-        return _of_member(own, user) if own else self.get(group_uuid=group_uuid, user=user)
+        own = None if self._other_writers.get(group_uuid) else self._own_states.get(group_uuid)
+        return _require_member(own, user) if own else self.get(group_uuid=group_uuid, user=user)
 
     def get(self, *, group_uuid: str, user: User) -> Conversation:
         """The state as it is in the table. Raises ConversationNotFound, also if the user is not a member."""
         return self.from_item(self._table.get(conversation_key(group_uuid)), group_uuid=group_uuid, user=user)
 
     def from_item(self, item: Item | None, *, group_uuid: str, user: User) -> Conversation:
-        """The state in an item that a read or a refused write returned; `item` is empty or None if there is none.
+        """The state in the item that a read or a refused write returned; `item` is empty or None if there is none.
 
-        A conversation of an older backend has no such item and is migrated. Raises ConversationNotFound, also if the
-        user is not a member.
+        A conversation of an older backend has no such item: this method migrates the conversation. Raises
+        ConversationNotFound, also if the user is not a member.
         """
         state = (
             Conversation.from_item(item, group_uuid=group_uuid)
@@ -76,23 +78,23 @@ class Conversations:
         if state is None:
             self._states.forget(group_uuid)
             raise ConversationNotFound
-        self.remember(state)
-        return _of_member(state, user)
+        self.put_read(state)
+        return _require_member(state, user)
 
-    def remember(self, state: Conversation) -> None:
-        """Cache a state that was read."""
+    def put_read(self, state: Conversation) -> None:
+        """Cache a state that this process read."""
         cached = self._states.get(state.group_uuid)
         if cached and cached.version != state.version:
-            self._shared.put(state.group_uuid, True)
+            self._other_writers.put(state.group_uuid, True)
         self._states.put(state.group_uuid, state)
 
-    def remember_own(self, state: Conversation) -> None:
+    def put_own(self, state: Conversation) -> None:
         """Cache a state that this process wrote."""
         self._states.put(state.group_uuid, state)
-        self._own.put(state.group_uuid, state)
+        self._own_states.put(state.group_uuid, state)
 
     def members(self, *, group_uuid: str) -> list[User]:
-        """The members of a conversation; for one that is not migrated, the users in its inbox rows.
+        """The members of a conversation; before its migration, the users in its inbox rows.
 
         For scripts: checks no membership. Empty if there is no such conversation.
         """
@@ -100,7 +102,7 @@ class Conversations:
         if item is None:
             return [row.other for row in indexed_rows(self._table, group_uuid)]
         state = Conversation.from_item(item, group_uuid=group_uuid)
-        self.remember(state)
+        self.put_read(state)
         return [member.user for member in state.members.values()]
 
     def find_by_pair(self, user: User, other: User) -> str | None:
@@ -135,7 +137,7 @@ class Conversations:
         return groups.get(other.uuid)
 
 
-def _of_member(state: Conversation, user: User) -> Conversation:
+def _require_member(state: Conversation, user: User) -> Conversation:
     if user.uuid not in state.members:
         raise ConversationNotFound
     return state

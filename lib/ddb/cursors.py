@@ -15,13 +15,13 @@ from itsdangerous.encoding import base64_encode
 from lib.ddb.errors import CursorInvalid
 
 Purpose = Literal["cursor", "feed"]
-"""`cursor` leads to the next page of a list, `feed` to the conversations that move later."""
+"""`cursor` leads to the next page of a list, `feed` to the conversations that change later."""
 
-_SHORT = 128  # bytes; zlib hardly shortens such a payload, and trying takes longer than signing it
+_SHORT = 128  # bytes; zlib hardly shortens such a payload, and takes longer than the signature
 
 
 class CursorSigner:
-    """Signs with the deployment's secret, so that each of its processes accepts the cursors of all others."""
+    """Signs cursors with the deployment's secret, so that every process of the deployment accepts them."""
 
     def __init__(self, secret_key: str) -> None:
         self._serializer = _Serializer(secret_key)

@@ -10,8 +10,8 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from lib.aws.errors import THROTTLING, NoResponse
 
-# Refusals whose cause is the service, the account or the deployment, not the request.
-_NOT_OUR_REQUEST = THROTTLING | {
+# DynamoDB's codes whose cause is the service, the account or the deployment, not the request.
+_UNAVAILABLE_CODES = THROTTLING | {
     "AccessDeniedException",
     "ExpiredTokenException",
     "InvalidSignatureException",
@@ -27,11 +27,11 @@ class StoreError(Exception):
 
 
 class StoreUnavailable(StoreError):
-    """DynamoDB is unreachable, throttles, or refuses this deployment. A write may have succeeded nevertheless."""
+    """DynamoDB is unreachable, throttles, or refuses this deployment. A write may still have succeeded."""
 
 
 class Throttled(StoreUnavailable):
-    """One of the items exceeded the capacity; nothing was written."""
+    """DynamoDB had too little capacity for one of the items; nothing was written."""
 
 
 class RequestRejected(StoreError):
@@ -45,8 +45,8 @@ class RequestRejected(StoreError):
 class WriteRefused(StoreError):
     """A condition of a write failed; this try wrote nothing.
 
-    `item` is the item that failed the condition, in wire format, empty if there is none. `uncertain`: an earlier try of
-    the same writes got no clear response and may have succeeded.
+    `item` is the item that failed the condition, in wire format, or empty if there is no item. `uncertain` says whether
+    an earlier try of the same writes got no clear response, so that it may have succeeded.
     """
 
     uncertain = False
@@ -65,7 +65,7 @@ class ConversationNotFound(StoreError):
 
 
 class WriteConflict(StoreError):
-    """Other writes kept changing the same items; nothing was written."""
+    """Other writes to the same items were faster at every try; nothing was written."""
 
 
 class CursorInvalid(StoreError):
@@ -85,7 +85,7 @@ def translate_errors(*, but: Collection[str] = ()) -> Iterator[None]:
         code = error.response["Error"]["Code"]
         if code in but:
             raise
-        if status >= 500 or code in _NOT_OUR_REQUEST:
+        if status >= 500 or code in _UNAVAILABLE_CODES:
             raise StoreUnavailable(code) from error
         raise RequestRejected(code, error.response["Error"].get("Message", "")) from error
     except NoResponse as error:

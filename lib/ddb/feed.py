@@ -1,23 +1,24 @@
-"""The feed: the conversations of an inbox that moved since an earlier read, each move once.
+"""The feed: the conversations of an inbox that changed since an earlier read, each change once.
 
-A message moves its conversation's row to a later sort key. So a new move usually appears above the rows that a client
-has. But sort keys come from the clocks of many servers, and a row is visible only after its commit. So a move can also
-appear below them:
+A change is a message: it moves the conversation's row to a later sort key. So a change usually appears above the rows
+that a client has. But sort keys come from the clocks of many servers, and a row is visible only after its commit. So a
+change can also appear below these rows:
 
     sort keys             floor ┄┄┄┄┄┄ window ┄┄┄┄┄┄ now
     first read        A     ┊      B         C        ┊                 F    from a server whose clock was wrong
     second read       A     ┊      B    x    C        ┊  D              F    x: has an earlier key than C, commits later
                             └─ read again ─────────────────────────────────►  returns x and D, but not B, C and F again
 
-- A read returns all rows above the floor whose hashes are not in the cursor. So it returns no move twice, and it misses
-  only a move that appears below the floor.
-- The floor stays at least one window behind the server's clock. So no read misses a move that is committed within a
-  window. The floor never rises above the last row read. So a later read finds any move above that row, even with a
-  wrong time.
-- A Query is no snapshot. If it shows a row at its old and its new place, the read returns the new one. If it shows the
-  row at neither place, the next read returns it like a late commit.
-- A cursor holds `MAX_HASHES` hashes. If more rows move within a window, the floor rises, at most to the present, and
-  the window shrinks. Rows ahead of the clock never raise it: they wait until the cursor has room or their time comes.
+- A read returns all rows above the floor whose hashes are not in the cursor. So it returns no change twice, and it
+  misses only a change that appears below the floor.
+- The floor stays at least one window behind the server's clock. So no read misses a change that is committed within a
+  window. The floor never rises above the last row that was read. So a later read finds any change above that row, even
+  if its time is wrong.
+- A Query is no snapshot. If it shows a row at its old and its new place, the read returns it at its new place. If it
+  shows the row at neither place, the next read returns it like a late commit.
+- A cursor holds `MAX_HASHES` hashes. If more rows change within a window, the floor rises, at most to the present, and
+  the window shrinks. Rows ahead of the clock never raise the floor: a read returns them when the cursor has room, or
+  when their time comes.
 """
 
 from __future__ import annotations
@@ -68,49 +69,50 @@ def after_messages(newest: Sequence[Message], *, now: datetime, window: timedelt
 def read(
     table: Table, pk: str, since: FeedPosition, *, limit: int, now: datetime, window: timedelta
 ) -> tuple[list[InboxRow], FeedPosition, bool]:
-    """Up to `limit` moves in the inbox `pk`, oldest first; the position after them; and whether there are more.
+    """Up to `limit` changed rows of the inbox `pk`, oldest first; the position after them; and whether there are more.
 
-    `now` is a time before the read. Sends one Query; more to read past 1 MB or past rows ahead of the clock.
+    `now` is a time before the read. Sends one Query, or several to read past 1 MB or past rows ahead of the clock.
     """
-    present, known = to_timestamp(now), set(since.hashes)
-    seen: dict[bytes, InboxRow] = {}
-    fresh: list[InboxRow] = []
+    now_key, client_hashes = to_timestamp(now), set(since.hashes)
+    rows: dict[bytes, InboxRow] = {}
+    new_rows: list[InboxRow] = []
     more = False
-    for row in _rows_above(since.floor, table, pk, at_once=limit + len(known) + 1):
+    for row in _rows_above(since.floor, table, pk, page_size=limit + len(client_hashes) + 1):
         row_hash = _hash(row.last_message_at, row.group_uuid)
-        if row_hash not in known:
-            if row.last_message_at > present and len(known) + len(fresh) >= MAX_HASHES:
+        if row_hash not in client_hashes:
+            if row.last_message_at > now_key and len(client_hashes) + len(new_rows) >= MAX_HASHES:
                 continue
-            if len(fresh) == limit:
+            if len(new_rows) == limit:
                 more = True
                 break
-            fresh.append(row)
-        seen[row_hash] = row
-    unseen = [row_hash for row_hash in since.hashes if row_hash not in seen] if more else []  # else they have moved on
-    latest = {row.group_uuid: row for row in seen.values()}
-    moved = [row for row in fresh if row is latest[row.group_uuid]]
-    return moved, _advance(since, list(seen.values()), unseen, now - window), more
+            new_rows.append(row)
+        rows[row_hash] = row
+    # A read to the end misses only hashes of rows that have changed again.
+    unread_hashes = [row_hash for row_hash in since.hashes if row_hash not in rows] if more else []
+    last_row = {row.group_uuid: row for row in rows.values()}
+    changed_rows = [row for row in new_rows if row is last_row[row.group_uuid]]
+    return changed_rows, _advance(since, list(rows.values()), unread_hashes, now - window), more
 
 
-def _rows_above(floor: str, table: Table, pk: str, *, at_once: int) -> Iterator[InboxRow]:
+def _rows_above(floor: str, table: Table, pk: str, *, page_size: int) -> Iterator[InboxRow]:
     more = True
     while more:
-        items, more = table.oldest(pk, limit=at_once, after=floor or None)
+        items, more = table.oldest(pk, limit=page_size, after=floor or None)
         yield from parse_all(items, InboxRow.from_item)
         floor = items[-1]["sk"]["S"] if items else floor
 
 
 def _advance(
-    since: FeedPosition, seen: Sequence[InboxRow], unseen: Sequence[bytes], window_start: datetime
+    since: FeedPosition, rows: Sequence[InboxRow], unread_hashes: Sequence[bytes], window_start: datetime
 ) -> FeedPosition:
-    """The position after the rows `seen`, lowest key first; rows with the hashes `unseen` may stand above them."""
-    highest = seen[-1].last_message_at if seen else since.floor
+    """The position after `rows`, lowest key first. Rows with `unread_hashes` may stand above the last of `rows`."""
+    highest = rows[-1].last_message_at if rows else since.floor
     floor = max(since.floor, min(highest, to_timestamp(window_start)))
-    above = [row for row in seen if row.last_message_at > floor]
-    if (excess := len(above) + len(unseen) - MAX_HASHES) > 0:
-        floor = above[excess - 1].last_message_at
-    hashes = [_hash(row.last_message_at, row.group_uuid) for row in above if row.last_message_at > floor]
-    return FeedPosition(floor, (*hashes, *unseen))
+    rows_above = [row for row in rows if row.last_message_at > floor]
+    if (excess := len(rows_above) + len(unread_hashes) - MAX_HASHES) > 0:
+        floor = rows_above[excess - 1].last_message_at
+    hashes = [_hash(row.last_message_at, row.group_uuid) for row in rows_above if row.last_message_at > floor]
+    return FeedPosition(floor, (*hashes, *unread_hashes))
 
 
 def _hash(last_message_at: str, group_uuid: str) -> bytes:

@@ -1,7 +1,7 @@
 """The items of the table as dataclasses, each with one conversion to and from DynamoDB's wire format.
 
-Deployed tables have the attributes of messages and inbox rows, so the names must stay (docs/data-model.md). Old data
-has no `seq`, `read_seq` and `sender_uuid`: these fields are None until the migration of the conversation.
+Deployed tables have these attributes, so their names must not change (docs/data-model.md). Old data has no `seq`,
+`read_seq` and `sender_uuid`: these fields are None until the migration of the conversation.
 
 The conversions read attribute values directly: boto3's TypeDeserializer takes longer than all other work on a page.
 """
@@ -31,7 +31,7 @@ EXPIRES_AT = "expires_at"
 """The TTL attribute, in epoch seconds: DynamoDB removes the item after that time, up to some days late."""
 
 
-@dataclass(slots=True)  # not frozen, which doubles the time to create one, and a page has many
+@dataclass(slots=True)  # not frozen: a page has many, and to create a frozen one takes twice as long
 class Message:
     """One message; `created_at` is its sort key, unique in the conversation."""
 
@@ -189,7 +189,7 @@ def parse_message(item: Item, *, group_uuid: str) -> Message | None:
 
 
 def parse_all(items: Iterable[Item], parse: Callable[[Item], T]) -> Iterator[T]:
-    """Each item, converted by `parse`. Logs and skips a malformed item, which must not hide the rest of the page."""
+    """The items, converted by `parse`. Logs and skips a malformed item, which must not hide the rest of the page."""
     for item in items:
         try:
             parsed = parse(item)
@@ -250,12 +250,12 @@ def _user_attributes(user: User) -> Item:
 
 
 def _user(item: Item) -> User:
-    return _same_user(item["user_uuid"]["S"], item["user_handle"]["S"], item["user_display_name"]["S"])
+    return _cached_user(item["user_uuid"]["S"], item["user_handle"]["S"], item["user_display_name"]["S"])
 
 
 @lru_cache(maxsize=1024)
-def _same_user(uuid: str, handle: str, display_name: str) -> User:
-    """A cached User: most rows of a page repeat a user, and a new object costs as much as the rest of a message."""
+def _cached_user(uuid: str, handle: str, display_name: str) -> User:
+    """A cached User: most items of a page repeat a user, and a new object costs as much as the rest of a message."""
     return User(uuid, handle, display_name)
 
 

@@ -15,7 +15,7 @@ _RECEIPT = "IDEM#"
 
 
 class Kind(StrEnum):
-    """The kinds of items, by their names in docs/data-model.md."""
+    """The kinds of items, with short names of those in docs/data-model.md."""
 
     MESSAGE = "message"
     ROW = "inbox row"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import count, islice
 
 from lib.clock import from_timestamp, sortable, tick_after, to_timestamp
 from lib.ddb import keys
@@ -41,7 +41,11 @@ class _AlreadyMigrated(WriteRefused):
 
 @dataclass(slots=True)
 class _OldData:
-    """The content of an old conversation. `last_sent` has the number of each user's last message."""
+    """The content of an old conversation.
+
+    `seq` is the number of messages, `read_seq` the number of those that count as read by both members. `last_sent` has
+    the `seq` of each user's last message.
+    """
 
     rows: list[InboxRow]
     users: dict[str, User]
@@ -57,8 +61,9 @@ def migrate_conversation(
 ) -> Conversation | None:
     """Migrate a conversation and return its state; None if there is no such conversation.
 
-    `requesting_user` supplies a name that the old data may lack: that of a member who wrote nothing, if the other
-    member's row is lost. All messages count as read; those from the sort key `unread_from` on only by their senders.
+    `requesting_user` has the names of a member whose names the old data may lack: the member wrote nothing, and the
+    other member's row is lost. All messages count as read. With `unread_from`, the messages from this sort key on count
+    as read only by their senders.
     Raises WriteConflict, StoreUnavailable.
     """
     members = {uuid for row in indexed_rows(table, group_uuid) for uuid in (row.owner_uuid, row.other.uuid)}
@@ -78,22 +83,22 @@ def migrate_conversation(
 
 
 def old_groups(table: Table, *, user_uuid: str) -> dict[str, str]:
-    """A user's conversations that are not migrated: other user's uuid → uuid of the newest conversation with them.
+    """A user's conversations before their migration: other user's uuid → uuid of the newest conversation with them.
 
     Reads the whole inbox, because no key tells old rows from new ones.
     """
     items = table.partition(keys.inbox_pk(user_uuid), FilterExpression="attribute_not_exists(seq)")
     rows = parse_all(items, InboxRow.from_item)
-    return {row.other.uuid: row.group_uuid for row in rows}  # oldest first: the newest stays
+    return {row.other.uuid: row.group_uuid for row in rows}  # oldest first, so the newest overwrites the others
 
 
 def indexed_rows(table: Table, group_uuid: str) -> Iterator[InboxRow]:
-    """A conversation's inbox rows by the index, which lags behind the table."""
+    """A conversation's inbox rows, from the index, which lags behind the table."""
     return parse_all(indexed(table, group_uuid), InboxRow.from_item)
 
 
 def indexed(table: Table, group_uuid: str) -> Iterator[Item]:
-    """A conversation's items by the index."""
+    """A conversation's items in the index."""
     return table.all(
         IndexName=MESSAGE_GROUP_INDEX,
         KeyConditionExpression="message_group_uuid = :group",
@@ -117,17 +122,17 @@ def _number_messages(table: Table, group_uuid: str, old: _OldData, unread_from: 
     items = table.partition(keys.message_pk(group_uuid))
     messages = filter(None, (parse_message(item, group_uuid=group_uuid) for item in items))
     while batch := list(islice(messages, _WRITES_PER_TRANSACTION)):
-        numbered = list(enumerate(batch, start=old.seq + 1))
-        if missing := [_set_seq(message, seq) for seq, message in numbered if message.seq is None]:
+        numbered = list(zip(batch, count(old.seq + 1)))
+        if writes := [_set_seq(message, seq) for message, seq in numbered if message.seq is None]:
             if table.get(conversation_key(group_uuid)):
-                raise _AlreadyMigrated  # and these messages may be newer than its state
-            table.transact(missing)
-        for old.seq, old.last in numbered:
-            old.first = old.first or old.last
-            old.users[old.last.sender.uuid] = old.last.sender
-            old.last_sent[old.last.sender.uuid] = old.seq
-            if unread_from is None or old.last.created_at < unread_from:
-                old.read_seq = old.seq
+                raise _AlreadyMigrated  # these messages may be newer than the state
+            table.transact(writes)
+        for message, seq in numbered:
+            old.first, old.last, old.seq = old.first or message, message, seq
+            old.users[message.sender.uuid] = message.sender
+            old.last_sent[message.sender.uuid] = seq
+            if unread_from is None or message.created_at < unread_from:
+                old.read_seq = seq
 
 
 def _write_state(table: Table, state: Conversation, old: _OldData) -> Conversation:
@@ -180,5 +185,5 @@ def _writes(state: Conversation, old: _OldData) -> list[Write]:
         guard = PairGuard(user_uuids=(first, second), group_uuid=state.group_uuid)
         same_group = {":group": {"S": state.group_uuid}}
         writes.append(put(guard.to_item(), PairTaken, when=f"{ABSENT} OR group_uuid = :group", values=same_group))
-    places = [row.key() for row in rows]
-    return writes + [delete(row.key()) for row in old.rows if row.key() not in places]
+    row_keys = [row.key() for row in rows]
+    return writes + [delete(row.key()) for row in old.rows if row.key() not in row_keys]

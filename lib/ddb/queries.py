@@ -1,4 +1,4 @@
-"""Pages of a partition: the newest items, those after a cursor, or those beside a time. Knows only sort keys."""
+"""Pages of a partition: the newest items, those after a cursor, or those around a time. Knows only sort keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """A page of a list. `next` and `prev` are the query arguments of the pages beside it, None if there is none.
+    """A page of a list. `next` and `prev` are the query arguments of the adjacent pages, None if there is no such page.
 
     `next` continues in the direction of the request, `prev` leads back. A page by `cursor` has no `feed_cursor`: the
     client has one from the first page.
@@ -55,11 +55,12 @@ class PageReader:
         return Page(items[::-1], {"after": _sk(items[-1])} if more else None)
 
     def around(self, pk: str, limit: int, position: str) -> Page[Item]:
-        """The items on both sides of a sort key, with the item that has it."""
-        newer, beyond = self._table.oldest(pk, limit=limit // 2, after=position)
-        older = self.before(pk, limit - len(newer), position + "\0")  # the least string above it: itself included
+        """The items on both sides of a sort key, and the item with this key."""
+        newer, has_newer = self._table.oldest(pk, limit=limit // 2, after=position)
+        # `position + "\0"` is the least string above `position`, so the page includes the item at `position`.
+        older = self.before(pk, limit - len(newer), position + "\0")
         newest = _sk(newer[-1]) if newer else position
-        return replace(older, items=newer[::-1] + older.items, prev={"after": newest} if beyond else None)
+        return replace(older, items=newer[::-1] + older.items, prev={"after": newest} if has_newer else None)
 
 
 def _sk(item: Item) -> str:

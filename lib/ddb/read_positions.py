@@ -1,7 +1,9 @@
-"""Read positions: how far each member has read. Marking as read and sending move one forward, marking as unread back.
+"""Read positions: how far each member has read.
 
-The conversation state holds the read positions; the same transaction copies a position to the member's inbox row. The
-unread count is `seq - read_seq`, so no counter can be wrong (docs/data-model.md).
+Marking as read and sending move a position forward, and marking as unread moves it back.
+
+The conversation state holds the read positions. The transaction that changes a position also copies it to the member's
+inbox row. The unread count is `seq - read_seq`, so no counter can be wrong (docs/data-model.md).
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ class ReadPositions:
     def mark_read(self, *, group_uuid: str, user: User, seq: int) -> Conversation:
         """Move a user's position to the message with this number: never back, never past the last message.
 
-        Returns the state after it. Raises ConversationNotFound; WriteConflict, with nothing written.
+        Returns the new state. Raises ConversationNotFound and WriteConflict, both with nothing written.
         """
         state = self._conversations.get(group_uuid=group_uuid, user=user)
         return self._move(state, user, lambda state: max(state.members[user.uuid].read_seq, min(seq, state.seq)))
@@ -41,16 +43,16 @@ class ReadPositions:
     def mark_unread(self, *, group_uuid: str, user: User) -> Conversation:
         """Move a user's position back to before the other member's last message, if there is one; never forward.
 
-        Returns the state after it. Raises ConversationNotFound; WriteConflict, with nothing written.
+        Returns the new state. Raises ConversationNotFound and WriteConflict, both with nothing written.
         """
         state = self._conversations.get(group_uuid=group_uuid, user=user)
-        # The long search comes before the lock; under the lock, only newer messages are searched.
-        last, searched = self._last_of_other(state, user, above=0), state.seq
+        # The long search comes before the lock. Under the lock, `target` searches only newer messages.
+        last_seq, searched_seq = self._last_of_other(state, user, above=0), state.seq
 
         def target(state: Conversation) -> int:
-            newer = self._last_of_other(state, user, above=searched) if state.seq > searched else 0
+            newer_seq = self._last_of_other(state, user, above=searched_seq) if state.seq > searched_seq else 0
             read_seq = state.members[user.uuid].read_seq
-            return min(read_seq, max(last, newer) - 1) if last or newer else read_seq
+            return min(read_seq, max(last_seq, newer_seq) - 1) if last_seq or newer_seq else read_seq
 
         return self._move(state, user, target)
 
@@ -70,7 +72,7 @@ class ReadPositions:
         return count
 
     def _move(self, state: Conversation, user: User, target: Callable[[Conversation], int]) -> Conversation:
-        """Move the position to `target(state)`, and write nothing if it is there already. `state` was just read."""
+        """Move the position of `user` to `target(state)`; write nothing if it is there. `state` is a fresh read."""
         with self._conversations.lock(state.group_uuid):
             for _ in tries(WRITE_SECONDS):
                 member, read_seq = state.members[user.uuid], target(state)
@@ -83,7 +85,7 @@ class ReadPositions:
                 except StateChanged as changed:
                     state = self._conversations.from_item(changed.item, group_uuid=state.group_uuid, user=user)
                 else:
-                    self._conversations.remember_own(after)
+                    self._conversations.put_own(after)
                     return after
         raise WriteConflict
 

@@ -1,8 +1,8 @@
 """Pattern D in stream mode: gives messages their `seq` and moves the inbox rows.
 
-A record of the table's stream is only a signal; the table is the truth. For each signal this module reads the messages
-without `seq`. Its writes have the condition that the conversation state is the one that it read. So signals may come
-twice, late or out of order, and inline sends may run at the same time.
+A record of the table's stream is only a signal; the table is the truth. For each record this module reads the messages
+without `seq`. Its writes have the condition that the conversation state has not changed since it read the state. So
+records may come twice, late or out of order, and inline sends may run at the same time.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from lib.ddb.migration import migrate_conversation
 from lib.ddb.table import WRITE_SECONDS, Table
 from lib.ddb.transactions import KeyTaken, MessageChanged, StateChanged, apply_message, number_writes
 from lib.deadline import tries
+from lib.users.directory import User
 
 MESSAGES_AT_ONCE = 95
 """A transaction has at most 100 items: these messages, the state, and a Delete and a Put for each of two rows."""
@@ -28,21 +29,21 @@ _LAST_ITEMS = 10  # malformed items may stand above the last message
 
 
 class SequenceNumbers:
-    """The updates of one table; safe to share between threads."""
+    """Gives sequence numbers to the messages of one table. Safe to share between threads."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
     def update(self, group_uuid: str, new: Sequence[Message]) -> int:
-        """Number all messages without `seq` from the first of `new` to the last, and show the latest in both rows.
+        """Number all messages without `seq` from the first of `new` to the last, and show the last one in both rows.
 
         Returns the number of these messages. Numbers follow the order of the sort keys. Migrates a conversation of an
         older backend first. Raises ConversationNotFound if there is no such conversation or a sender is not a member,
-        WriteConflict if other writes kept changing it, StoreUnavailable.
+        WriteConflict if other writes were faster at every try, StoreUnavailable.
         """
         first, last = min(message.created_at for message in new), max(message.created_at for message in new)
         for _ in tries(WRITE_SECONDS):
-            state = self._state(group_uuid, requesting_user=new[0], unread_from=first)
+            state = self._state(group_uuid, requesting_user=new[0].sender, unread_from=first)
             if not {message.sender.uuid for message in new} <= state.members.keys():
                 raise ConversationNotFound
             try:
@@ -51,11 +52,11 @@ class SequenceNumbers:
                 continue
         raise WriteConflict
 
-    def _state(self, group_uuid: str, *, requesting_user: Message, unread_from: str) -> Conversation:
+    def _state(self, group_uuid: str, *, requesting_user: User, unread_from: str) -> Conversation:
         if item := self._table.get(conversation_key(group_uuid)):
             return Conversation.from_item(item, group_uuid=group_uuid)
         migrated = migrate_conversation(
-            self._table, group_uuid, requesting_user=requesting_user.sender, unread_from=unread_from
+            self._table, group_uuid, requesting_user=requesting_user, unread_from=unread_from
         )
         if migrated is None:
             raise ConversationNotFound
@@ -69,7 +70,7 @@ class SequenceNumbers:
         return count
 
     def _unnumbered(self, state: Conversation, first: str, last: str) -> Iterator[Message]:
-        """Messages that the state does not count: without `seq`, or with the `seq` of an unfinished migration."""
+        """Messages that the state does not count: they have no `seq`, or the `seq` of an unfinished migration."""
         items = self._table.all(
             KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
             FilterExpression="attribute_not_exists(seq) OR seq > :seq",
@@ -90,7 +91,8 @@ class SequenceNumbers:
         """Number messages, in the order of their keys, and return the state after them."""
         after = reduce(apply_message, messages, before)
         for _ in tries(WRITE_SECONDS):
-            last = messages[-1] if after.last_message_at > before.last_message_at else self._shown(after, messages)
+            is_later = after.last_message_at > before.last_message_at
+            last = messages[-1] if is_later else self._last_message(after, messages)
             try:
                 self._table.transact(number_writes(before, after, messages, last=last))
             except KeyTaken:  # a member has a row of another conversation at the same microsecond
@@ -99,8 +101,8 @@ class SequenceNumbers:
                 return after
         raise WriteConflict
 
-    def _shown(self, state: Conversation, late: Sequence[Message]) -> Message:
-        """The message that the rows show: the last one, as all messages in `late` have lower sort keys."""
+    def _last_message(self, state: Conversation, late: Sequence[Message]) -> Message:
+        """The last message of the conversation: all messages in `late` have lower sort keys, so the rows keep it."""
         end = state.last_message_at + "\0"
         items, _ = self._table.newest(keys.message_pk(state.group_uuid), limit=_LAST_ITEMS, before=end)
         last_messages = (parse_message(item, group_uuid=state.group_uuid) for item in items)

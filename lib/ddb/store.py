@@ -2,8 +2,8 @@
 
 In inline mode a send is one transaction: the message, and pattern D, the update of both inbox rows. Its condition is
 that the conversation state has not changed since the server read it. If another write came first, DynamoDB refuses the
-transaction and returns the current state, and the server tries again with that. In stream mode a send writes only the
-message, and the function on the table's stream does D (lib/ddb/sequence_numbers.py).
+transaction and returns the current state. The server then tries again with that state. In stream mode a send writes
+only the message, and the function on the table's stream does D (lib/ddb/sequence_numbers.py).
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ _BEGINNING = to_timestamp(datetime.min.replace(tzinfo=UTC))
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A message, the writes that store it, and the conversation state after them; None if they do not write it."""
+    """A message, the writes that store it, and the conversation state after them.
+
+    `state` is None if the writes do not change the conversation state.
+    """
 
     message: Message
     writes: list[Write]
@@ -50,8 +53,8 @@ class Proposal:
 class MessageStore:
     """The conversations of one table. A process has one store; its threads share it.
 
-    Every method raises StoreUnavailable; if `send` does, the message may be written. A send has five seconds. Seeding
-    replaces `clock` and `new_uuid` to choose times and ids.
+    Every method raises StoreUnavailable. If `send` raises it, the message may be in the table. A send has five seconds.
+    Seeding passes its own `clock` and `new_uuid` to choose times and ids.
     """
 
     def __init__(
@@ -70,7 +73,7 @@ class MessageStore:
         self._feed_window = feed_window
         self.conversations = Conversations(table)
         self._new_uuid = new_uuid
-        self._groups: InMemoryCache[str, str] = InMemoryCache(LRUCache(_CACHED_ENTRIES))
+        self._group_by_pair: InMemoryCache[str, str] = InMemoryCache(LRUCache(_CACHED_ENTRIES))
 
     def list_messages(
         self,
@@ -85,8 +88,8 @@ class MessageStore:
     ) -> Page[Message]:
         """Pattern A: a page of a conversation, newest first.
 
-        At most one of `cursor`, `before`, `after` and `around` chooses the page; without one it is the newest. The last
-        three are times, as sort keys; `Z` stands for `+00:00`. Raises ConversationNotFound, CursorInvalid.
+        At most one of `cursor`, `before`, `after` and `around` chooses the page; without one, it is the newest page.
+        The last three are times, as sort keys; `Z` stands for `+00:00`. Raises ConversationNotFound, CursorInvalid.
         """
         self.conversations.cached(group_uuid=group_uuid, user=user)
         now, pk = self._clock(), keys.message_pk(group_uuid)
@@ -114,13 +117,13 @@ class MessageStore:
         position = feed.after_inbox(rows, now=now, window=self._feed_window)
         return Page(rows, page.next, feed_cursor=self._feed_cursor(user_uuid, position))
 
-    def list_moved(self, *, user_uuid: str, limit: int, since: str) -> Page[InboxRow]:
-        """The conversations that moved after the feed cursor `since`, oldest first. Raises CursorInvalid."""
+    def list_changed(self, *, user_uuid: str, limit: int, since: str) -> Page[InboxRow]:
+        """The conversations that changed after the feed cursor `since`, oldest change first. Raises CursorInvalid."""
         now, pk = self._clock(), keys.inbox_pk(user_uuid)
         position = FeedPosition.from_payload(self._cursors.verify("feed", since, pk=pk))
-        moved, position, more = feed.read(self._table, pk, position, limit=limit, now=now, window=self._feed_window)
+        rows, position, more = feed.read(self._table, pk, position, limit=limit, now=now, window=self._feed_window)
         feed_cursor = self._feed_cursor(user_uuid, position)
-        return Page(moved, {"since": feed_cursor} if more else None, feed_cursor=feed_cursor)
+        return Page(rows, {"since": feed_cursor} if more else None, feed_cursor=feed_cursor)
 
     def message_at(self, *, group_uuid: str, created_at: str) -> Message | None:
         """The message with exactly this time."""
@@ -130,7 +133,7 @@ class MessageStore:
     def send(self, *, group_uuid: str, sender: User, text: str, idempotency: Idempotency | None = None) -> Message:
         """Pattern C in an existing conversation, with D in the same transaction.
 
-        Raises ConversationNotFound, DuplicateRequest, WriteConflict, each with nothing written.
+        Raises ConversationNotFound, DuplicateRequest and WriteConflict, all with nothing written.
         """
         with self.conversations.lock(group_uuid):
             state = self.conversations.read_for_write(group_uuid=group_uuid, user=sender)
@@ -151,15 +154,15 @@ class MessageStore:
     ) -> Message:
         """Pattern C by user: write to the conversation of the two users, or start it with this message.
 
-        Raises DuplicateRequest, WriteConflict, each with nothing written.
+        Raises DuplicateRequest and WriteConflict, both with nothing written.
         """
         pair = keys.pair_pk(sender.uuid, receiver.uuid)
         with deadline(WRITE_SECONDS):
-            if group_uuid := self._groups.get(pair):
-                with suppress(ConversationNotFound):  # the table was recreated
+            if group_uuid := self._group_by_pair.get(pair):
+                with suppress(ConversationNotFound):  # somebody dropped and created the table
                     return self.send(group_uuid=group_uuid, sender=sender, text=text, idempotency=idempotency)
             message = self._send_to_pair(sender, receiver, text, idempotency)
-        self._groups.put(pair, message.group_uuid)
+        self._group_by_pair.put(pair, message.group_uuid)
         return message
 
     def receipt(self, *, user: User, key: str) -> Receipt | None:
@@ -192,9 +195,9 @@ class MessageStore:
     def _write(self, propose: Callable[[str, Item | None], Proposal], idempotency: Idempotency | None) -> Message:
         """Write the proposal of `propose`, and a receipt if there is an idempotency key; return the message.
 
-        After a refusal it calls `propose` again, with the earliest `created_at` that the message may have, and with the
-        current conversation state if another write came first. Raises WriteConflict, with nothing written, and
-        StoreUnavailable when the time is over.
+        Calls `propose(earliest, current)` before each try. `earliest` is the earliest `created_at` that the message may
+        have. `current` is the current conversation state if another write refused the last try, else None. When the
+        time is over, raises WriteConflict or Throttled, with nothing written, or StoreUnavailable.
         """
         earliest, current = "", None
         uncertain: list[Message] = []
@@ -218,8 +221,8 @@ class MessageStore:
     def _apply(self, proposal: Proposal, idempotency: Idempotency | None, uncertain: list[Message]) -> Message:
         """Write a proposal, and return the message that the table has.
 
-        `uncertain` has the messages of earlier proposals whose responses were lost. If DynamoDB refuses this proposal,
-        one of those may be in the table.
+        `uncertain` has the messages of proposals whose outcome is unknown. If DynamoDB refuses this proposal, one of
+        these messages may be in the table.
         """
         writes = proposal.writes
         if idempotency is not None:
@@ -233,11 +236,11 @@ class MessageStore:
                 return message
             raise
         if proposal.state is not None:
-            self.conversations.remember_own(proposal.state)
+            self.conversations.put_own(proposal.state)
         return proposal.message
 
     def _sort_key(self, group_uuid: str, time: str) -> str:
-        """A time as a sort key. An old key may end in `Z` itself; a read shows whether this one does."""
+        """A time as a sort key: `+00:00` replaces `Z`, unless an old message of the conversation has this key."""
         if not time.endswith("Z") or self.message_at(group_uuid=group_uuid, created_at=time):
             return time
         return time.removesuffix("Z") + "+00:00"
@@ -250,28 +253,28 @@ class MessageStore:
         return stored is not None and stored.uuid == message.uuid
 
     def _next_message(self, state: Conversation, sender: User, text: str, message_uuid: str, earliest: str) -> Message:
-        # Later than the last message and than every key already tried, even if this server's clock is behind.
+        # Later than the last message and than the keys of all earlier tries, even if this server's clock is behind.
         created_at = max(to_timestamp(self._clock()), tick_after(state.last_message_at), earliest)
         return Message(state.group_uuid, created_at, message_uuid, text, sender, seq=state.seq + 1)
 
 
 class StreamedMessageStore(MessageStore):
-    """The conversations of one table whose stream has a function that does pattern D."""
+    """The conversations of one table in stream mode: the function on the table's stream does pattern D."""
 
     def __init__(self, table: Table, cursors: CursorSigner, **options: Any) -> None:
         super().__init__(table, cursors, **options)
-        # The next message comes after this process's last one, even if the clock or the cached state is behind.
+        # The earliest time of a conversation's next message: after this process's last message there.
         self._earliest: InMemoryCache[str, str] = InMemoryCache(LRUCache(_CACHED_ENTRIES))
 
     def send(self, *, group_uuid: str, sender: User, text: str, idempotency: Idempotency | None = None) -> Message:
-        """Pattern C in an existing conversation: the message alone, which has no `seq` yet.
+        """Pattern C in an existing conversation: the message alone, without `seq`.
 
-        Raises ConversationNotFound, DuplicateRequest, WriteConflict, each with nothing written.
+        Raises ConversationNotFound, DuplicateRequest and WriteConflict, all with nothing written.
         """
-        message_uuid, next_own = self._new_uuid(), self._earliest.get(group_uuid) or ""
+        message_uuid, own_earliest = self._new_uuid(), self._earliest.get(group_uuid) or ""
 
         def propose(earliest: str, _: Item | None) -> Proposal:
-            message = self._next_message(state, sender, text, message_uuid, max(next_own, earliest))
+            message = self._next_message(state, sender, text, message_uuid, max(own_earliest, earliest))
             message.seq = None
             self._earliest.put(group_uuid, tick_after(message.created_at))
             return Proposal(message, [put(message.to_item(), KeyTaken)])

@@ -27,7 +27,7 @@ from lib.ddb.items import Item
 from lib.deadline import pause, tries
 
 WRITE_SECONDS = 5.0
-"""How long a write is retried after conflicts or lost responses."""
+"""The time for all tries of a write, after conflicts or lost responses."""
 
 ABSENT = "attribute_not_exists(pk)"
 
@@ -49,7 +49,7 @@ class Write:
 
 
 class Table:
-    """The calls on one table; safe to share between threads. All raise StoreUnavailable and RequestRejected."""
+    """The calls on one table; safe to share between threads. Every call raises StoreUnavailable and RequestRejected."""
 
     def __init__(self, client: Any, name: str) -> None:
         self._client = client
@@ -65,7 +65,7 @@ class Table:
         return item
 
     def put_batch(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Put up to 25 items, replacing existing ones; return those not written for lack of capacity."""
+        """Put up to 25 items, replacing existing ones; return those that DynamoDB lacked the capacity for."""
         puts = [{"PutRequest": {"Item": item}} for item in items]
         with translate_errors():
             try:
@@ -111,9 +111,9 @@ class Table:
     def transact(self, writes: Sequence[Write], *, retry_conflicts: bool = True) -> None:
         """Make all writes or none. Every try has the same token, so DynamoDB applies the writes once.
 
-        Tries again after a conflict with another write, or short capacity; without `retry_conflicts` only while the
-        outcome is unknown. Raises the error of the first write whose condition failed; WriteConflict and Throttled,
-        both with nothing written.
+        Tries again after a conflict with another write and after short capacity; without `retry_conflicts`, only while
+        the outcome is unknown. Raises the error of the first write whose condition failed. Raises WriteConflict and
+        Throttled, both with nothing written.
         """
         token, uncertain = str(uuid.uuid4()), False
         for attempt in tries(WRITE_SECONDS):
@@ -143,7 +143,7 @@ class Table:
                 )
 
     def _page(self, pk: str, limit: int, side: str, bound: str | None) -> tuple[list[Item], bool]:
-        """One Query, for one item more than the limit: a LastEvaluatedKey at the limit does not say if any follows."""
+        """One Query for one item more than the limit: at the limit, LastEvaluatedKey does not say if more follows."""
         values = {":pk": {"S": pk}} if bound is None else {":pk": {"S": pk}, ":bound": {"S": bound}}
         with translate_errors():
             response = self._client.query(
@@ -156,7 +156,7 @@ class Table:
                 ReturnConsumedCapacity="TOTAL",
             )
         items: list[Item] = response["Items"]
-        # A page also ends at 1 MB, and then LastEvaluatedKey does say that something may follow.
+        # A page also ends at 1 MB. Then LastEvaluatedKey says that another item may follow.
         return items[:limit], len(items) > limit or "LastEvaluatedKey" in response
 
 
@@ -169,14 +169,14 @@ def put(item: Item, on_failure: OnFailure, *, when: str = ABSENT, values: Item |
 
 
 def update(key: Item, changes: Item, on_failure: OnFailure, *, when: str, values: Item | None = None) -> Write:
-    """Set attributes of an item on a condition; without one, an update would create a missing item."""
+    """Set attributes of an item on a condition: an update without a condition would create a missing item."""
     arguments = _conditional(when, {**(values or {}), **{f":{name}": value for name, value in changes.items()}})
     assignments = ", ".join(f"{name} = :{name}" for name in changes)
     return Write({"Update": {"Key": key, "UpdateExpression": f"SET {assignments}", **arguments}}, on_failure)
 
 
 def delete(key: Item) -> Write:
-    """Delete an item, if it is there."""
+    """Delete an item, if it exists."""
     return Write({"Delete": {"Key": key}})
 
 

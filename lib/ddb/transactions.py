@@ -1,8 +1,8 @@
-"""The transactions of the write path: their writes, the condition of each write, and its error if the condition fails.
+"""The transactions of the write path: their writes, with the conditions and the errors if a condition fails.
 
-`start_writes` are for the first message of two users, `append_writes` for every other one: the message (pattern C) and
-both inbox rows (pattern D). In stream mode a send writes only the message, and `number_writes` are for D, later and for
-several messages at once. `apply_message` is the only code that changes a conversation state for a message.
+`start_writes` writes the first message of two users, `append_writes` every other one: the message (pattern C) and both
+inbox rows (pattern D). In stream mode a send writes only the message. Later, `number_writes` does D for several
+messages at once. `apply_message` is the only code that changes a conversation state for a message.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class KeyTaken(WriteRefused):
 
 
 class MessageChanged(WriteRefused):
-    """A message got its number from another process, or is gone."""
+    """A message has a number from another process, or somebody deleted it."""
 
 
 def apply_message(state: Conversation, message: Message) -> Conversation:
     """The state after a message. Sending marks the conversation as read and updates the sender's name.
 
-    In stream mode a message may come in below the last one. It increases `seq`, but updates no name, and its sender's
-    unread messages stay unread: the sender had not seen the messages above it.
+    In stream mode a late message may have a lower sort key than the last one. It increases `seq`, but updates no name.
+    Its sender's unread messages stay unread: the sender may not have seen the messages above it.
     """
     seq, created_at = state.seq + 1, sortable(message.created_at)
     sender = Member(message.sender, read_seq=seq)
@@ -147,7 +147,7 @@ def update_state(before: Conversation, after: Conversation) -> Write:
         conversation_key(before.group_uuid),
         changes,
         StateChanged,
-        # A recreated table may have the same version and other rows: so the condition has the time as well.
+        # A recreated table may have the same version, but other rows. So the condition also compares the time.
         when="version = :old_version AND last_message_at = :old_last_message_at",
         values={":old_version": {"N": str(before.version)}, ":old_last_message_at": {"S": before.last_message_at}},
     )
@@ -172,11 +172,11 @@ def upsert_row(row: InboxRow) -> Write:
 
 
 def _row_writes(before: Conversation, after: Conversation, last: Message) -> list[Write]:
-    """Put both rows at their new place. No write changes a sort key, so a row moves by a Delete and a Put."""
-    moved = inbox_rows(after, text=last.text, sender_uuid=last.sender.uuid)
+    """Put both rows at their new place. No write can change a sort key, so a row moves by a Delete and a Put."""
+    rows = inbox_rows(after, text=last.text, sender_uuid=last.sender.uuid)
     if after.last_message_at == before.last_message_at:
-        return [upsert_row(row) for row in moved]
+        return [upsert_row(row) for row in rows]
     return [
         *(delete(inbox_row_key(uuid, before.last_message_at)) for uuid in after.members),
-        *(put(row.to_item(), KeyTaken) for row in moved),
+        *(put(row.to_item(), KeyTaken) for row in rows),
     ]

@@ -47,7 +47,7 @@ def follow(readers: Sequence[MessageStore], since: str, is_over: Callable[[], bo
     moves: list[tuple[str, str]] = []
     for reader in cycle(readers):
         last = is_over()
-        page = reader.list_moved(user_uuid=ANNA.uuid, limit=3, since=since)
+        page = reader.list_changed(user_uuid=ANNA.uuid, limit=3, since=since)
         moves += [(row.group_uuid, row.last_message_at) for row in page.items]
         assert page.feed_cursor
         since = page.feed_cursor

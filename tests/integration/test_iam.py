@@ -181,7 +181,7 @@ def application_at_work(client: Any, contents: TableContents) -> None:
     inbox = store.list_inbox(user_uuid=BERT.uuid, limit=20)
     assert inbox.feed_cursor
     store.send(group_uuid=GROUP, sender=ANNA, text="after three old ones")
-    moved = store.list_moved(user_uuid=BERT.uuid, limit=20, since=inbox.feed_cursor)
+    moved = store.list_changed(user_uuid=BERT.uuid, limit=20, since=inbox.feed_cursor)
     assert [row.text for row in moved.items] == ["after three old ones"]
     Table(client, TABLE).ping()
 

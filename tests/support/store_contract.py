@@ -210,7 +210,7 @@ class StoreContract:
         assert [message.text for message in messages] == ["two", "one"]
         assert [row.text for row in store.list_inbox(user_uuid=BERT.uuid, limit=5).items] == ["two"]
         assert cursor
-        assert [row.text for row in store.list_moved(user_uuid=BERT.uuid, limit=5, since=cursor).items] == ["two"]
+        assert [row.text for row in store.list_changed(user_uuid=BERT.uuid, limit=5, since=cursor).items] == ["two"]
         positions = positions_of(store)
         assert positions.unread_count(user_uuid=BERT.uuid, at_most=99) == 2
         assert positions.mark_unread(group_uuid=group, user=BERT).members[BERT.uuid].read_seq == 0
