@@ -1,4 +1,4 @@
-"""Serves a WSGI application over ASGI: a request takes a thread only when all of it has arrived.
+"""Serves a WSGI application over ASGI: a request takes a thread only after all of it has arrived.
 
 The event loop receives the body and limits its time and size, so a slow client holds no thread. A refused request still
 reaches the application, with its status in the environ. The application logs it and responds as to any error.
@@ -21,8 +21,10 @@ from weakref import WeakValueDictionary
 from routes.request_body import MAX_BODY_BYTES, REFUSED_STATUS, STARTED_AT
 
 BODY_SECONDS = 5.0  # for the whole body
-LIVENESS_PATH = "/api/health-check"  # has its own thread: a missing response makes the orchestrator restart the process
-MAX_READ_BYTES = 1024 * 1024  # of a body that is too large, so that the client gets to read the response
+LIVENESS_PATH = (
+    "/api/health-check"  # has its own thread, because the orchestrator restarts a process that does not respond
+)
+MAX_READ_BYTES = 1024 * 1024  # of a body that is too large: an earlier end of the connection could drop the response
 
 Environ = dict[str, Any]
 WsgiApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
@@ -49,7 +51,7 @@ class Application:
         self._semaphores: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        environ, is_whole = _environ(scope), True
+        environ, is_whole = _build_environ(scope), True
         hosts = [name for name, _ in scope["headers"]].count(b"host")
         if hosts > 1 or (hosts == 0 and scope["http_version"] != "1.0"):  # RFC 9112, section 3.2
             environ[REFUSED_STATUS] = 400
@@ -72,7 +74,7 @@ class Application:
         await send({"type": "http.response.body", "body": body})
 
     def _semaphore(self, environ: Environ) -> asyncio.Semaphore:
-        """The limit of one client, by its token. Requests without a token share one limit per path."""
+        """The semaphore of one client, by its token. Requests without a token share one for each path."""
         client = environ.get("HTTP_AUTHORIZATION") or environ["PATH_INFO"]
         return self._semaphores.setdefault(client, asyncio.Semaphore(self._threads_per_client))
 
@@ -117,7 +119,7 @@ def _settle(future: asyncio.Future[Response], outcome: Response | BaseException)
 
 
 async def _receive_body(environ: Environ, receive: Receive) -> bool:
-    """Put the body into the environ, and return whether it is complete. Raises ConnectionError if the client left."""
+    """Put the body into the environ; return whether all of it arrived. Raises ConnectionError if the client left."""
     declared = int(environ.get("CONTENT_LENGTH") or 0)
     body, size, more = bytearray(), 0, True
     while more and max(size, declared) <= MAX_READ_BYTES:
@@ -130,12 +132,12 @@ async def _receive_body(environ: Environ, receive: Receive) -> bool:
         del body[MAX_BODY_BYTES + 1 :]
     if not more and size < declared:
         environ[REFUSED_STATUS] = 400
-    environ["CONTENT_LENGTH"] = str(max(size, declared))  # the application rejects a body that is too large by this
+    environ["CONTENT_LENGTH"] = str(max(size, declared))  # by this, the application rejects a body that is too large
     environ["wsgi.input"] = BytesIO(body)
     return not more
 
 
-def _environ(scope: Scope) -> Environ:
+def _build_environ(scope: Scope) -> Environ:
     server, client = scope["server"] or ("", 0), scope["client"] or ("", 0)  # None after a reset
     environ: Environ = {
         STARTED_AT: time.perf_counter(),
@@ -156,15 +158,15 @@ def _environ(scope: Scope) -> Environ:
         "wsgi.run_once": False,
     }
     for name, value in scope["headers"]:
-        if key := _key(name):
+        if key := _environ_key(name):
             text = value.decode("latin-1")
             environ[key] = f"{environ[key]},{text}" if key in environ else text
     return environ
 
 
 @lru_cache(maxsize=256)
-def _key(name: bytes) -> str | None:
-    """The environ's key of a header; None for a name with an underscore, which could imitate another."""
+def _environ_key(name: bytes) -> str | None:
+    """The environ's key for a header; None for a name with an underscore, which could imitate another header."""
     if b"_" in name:
         return None
     key = name.decode("latin-1").upper().replace("-", "_")

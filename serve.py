@@ -1,7 +1,7 @@
 """Serves the API with uvicorn and the application's settings: `python serve.py`, locally and in production.
 
-One process starts the workers and restarts a worker that ends. uvicorn's own supervisor does not fit: at a stop it
-waits for workers that still import, and its workers outlive it when it is killed.
+One process starts the workers and restarts a worker that ends. uvicorn's own supervisor does not fit: at a stop, it
+waits for workers that are still importing the application; and if it is killed, its workers live on.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from asgi import Application
 from lib.config import Settings, SettingsError, load
 from lib.logs import configure
 
-KEEP_ALIVE_SECONDS = 75  # longer than a load balancer's usual 60 s, so that the load balancer closes first
-HEAD_SECONDS = 5  # to receive the headers, from connecting or from a request's first byte
+KEEP_ALIVE_SECONDS = 75  # longer than the usual 60 s of a load balancer, so that the load balancer closes first
+HEAD_SECONDS = 5  # to receive the headers, after the connection or the first byte of a later request
 GRACE_SECONDS = 10  # for requests in flight to finish when the server stops
 RESTART_SECONDS = 0.2  # before the server replaces a worker that ended
-UNABLE_SECONDS = 1  # before it replaces a worker that could not start
+FAILED_START_SECONDS = 1  # before the server replaces a worker that could not start
 HELP_SECONDS = 0.2  # until another worker accepts a stuck worker's connections
 UNREAD_SECONDS = 30  # the longest that a client may leave a response unread
 CONNECTIONS = 2500  # for each worker; most of them wait for their next request
@@ -53,25 +53,25 @@ class Connection(HttpToolsProtocol):
     """
 
     limit = CONNECTIONS
-    waiting: OrderedDict[Connection, None] = OrderedDict()  # idle connections, the longest idle first
+    idle: OrderedDict[Connection, None] = OrderedDict()  # connections without a complete request, the oldest first
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.received = 0  # bytes of the incomplete request
         self.refused = False
-        self.head_due = self.loop.time() + HEAD_SECONDS
+        self.head_deadline = self.loop.time() + HEAD_SECONDS
         self.expect_head()
-        self.waiting[self] = None
+        self.idle[self] = None
         if len(self.connections) > self.limit:
-            longest, _ = self.waiting.popitem(last=False)
-            if longest is self:
+            oldest, _ = self.idle.popitem(last=False)
+            if oldest is self:
                 self.refuse(503, b"retry-after: 1\r\n")
             else:
-                longest.transport.abort()
+                oldest.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self.waiting.pop(self, None)
+        self.idle.pop(self, None)
         if self.timeout_keep_alive_task:
             self.timeout_keep_alive_task.cancel()
 
@@ -82,7 +82,7 @@ class Connection(HttpToolsProtocol):
             self.cycle.keep_alive = False
             return
         if not self.received:
-            self.head_due = self.loop.time() + HEAD_SECONDS
+            self.head_deadline = self.loop.time() + HEAD_SECONDS
         self.received += len(data)
         super().data_received(data)
         if self.received > MAX_REQUEST_BYTES:
@@ -93,10 +93,10 @@ class Connection(HttpToolsProtocol):
             self.expect_head()
 
     def expect_head(self) -> None:
-        self.timeout_keep_alive_task = self.loop.call_at(self.head_due, self.timeout_keep_alive_handler)
+        self.timeout_keep_alive_task = self.loop.call_at(self.head_deadline, self.timeout_keep_alive_handler)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Respond to a client that has sent its request and closed its half of the connection."""
+        """Still respond if the client has sent its whole request and closed its half of the connection."""
         if self.cycle is None or self.cycle.response_complete:
             return False
         if self.cycle.more_body:
@@ -127,11 +127,11 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self.received = 0
-        self.waiting.pop(self, None)
+        self.idle.pop(self, None)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self.waiting[self] = None
+        self.idle[self] = None
 
     def is_responding(self) -> bool:
         """Whether a complete request still waits for its response."""
@@ -149,7 +149,7 @@ class Connection(HttpToolsProtocol):
         self.transport.write(STATUS_LINE[status] + headers + b"content-length: 0\r\nconnection: close\r\n\r\n")
         self.transport.write_eof()
         self.refused = True
-        # If the client still sends, an immediate close could drop its response.
+        # An immediate close could drop the response to a client that is still sending.
         self.loop.call_later(1, self.transport.abort)
 
 
@@ -187,29 +187,30 @@ def supervise(settings: Settings, application: str, listeners: list[socket.socke
     """Keep a worker at each socket until SIGTERM or SIGINT, and return the exit status."""
     signals = {*_STOP, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # sigwait returns them
-    alive = os.pipe()  # its write end closes when this process ends, even by SIGKILL
+    supervisor_pipe = os.pipe()  # its write end closes when this process ends, even by SIGKILL
     workers: dict[int, socket.socket] = {}
-    first: set[int] = set()  # if one of these cannot start, the server ends; later on, other workers still serve
-    idle, failed = listeners, False
+    # If one of the first workers cannot start, the server ends. If a later one cannot, the others still serve.
+    first: set[int] = set()
+    unserved, failed = listeners, False
     while not failed:
-        for listener in idle:
-            workers[start(settings, application, listener, listeners, alive)] = listener
+        for listener in unserved:
+            workers[start(settings, application, listener, listeners, supervisor_pipe)] = listener
         first = first or set(workers)
         if signal.sigwait(signals) in _STOP:
             break
         codes = ended(workers)
         unable = {pid for pid, code in codes.items() if code == STARTUP_FAILURE}
         failed = bool(unable & first)
-        idle = [workers.pop(pid) for pid in codes]
-        if signal.sigtimedwait(_STOP, UNABLE_SECONDS if unable else RESTART_SECONDS):
+        unserved = [workers.pop(pid) for pid in codes]
+        if signal.sigtimedwait(_STOP, FAILED_START_SECONDS if unable else RESTART_SECONDS):
             break
     for listener in listeners:
         listener.close()
     for pid in workers:
         os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + GRACE_SECONDS + 2
-    while workers and (left := deadline - time.monotonic()) > 0:
-        signal.sigtimedwait({signal.SIGCHLD}, left)
+    while workers and (seconds_left := deadline - time.monotonic()) > 0:
+        signal.sigtimedwait({signal.SIGCHLD}, seconds_left)
         for pid in ended(workers):
             del workers[pid]
     for pid in workers:
@@ -224,7 +225,7 @@ def ended(workers: Collection[int]) -> dict[int, int]:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if not pid:
             break
-        if pid in workers:  # a container's first process also inherits other processes' children
+        if pid in workers:  # the first process of a container also gets children of other processes
             codes[pid] = os.waitstatus_to_exitcode(status)
     return codes
 
@@ -234,29 +235,31 @@ def start(
     application: str,
     listener: socket.socket,
     listeners: list[socket.socket],
-    alive: tuple[int, int],
+    supervisor_pipe: tuple[int, int],
 ) -> int:
     """Start a worker and return its process id."""
     if pid := os.fork():
         return pid
     code = STARTUP_FAILURE
     try:
-        os.close(alive[1])
+        os.close(supervisor_pipe[1])
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the supervisor sends SIGTERM
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         asgi_application = Application(import_from_string(application)(), threads=settings.web_threads)
         code = 1
-        others = [other for other in listeners if other is not listener]
-        uvloop.run(serve(asgi_application, listener, others, alive[0]))
+        other_listeners = [other for other in listeners if other is not listener]
+        uvloop.run(serve(asgi_application, listener, other_listeners, supervisor_pipe[0]))
     except SettingsError as error:
         _logger.error(str(error))
     except BaseException:
         _logger.exception("the worker failed")
     finally:
-        os._exit(code)  # without waiting for requests that hang
+        os._exit(code)  # does not wait for requests that hang
 
 
-async def serve(application: Application, listener: socket.socket, others: list[socket.socket], alive: int) -> None:
+async def serve(
+    application: Application, listener: socket.socket, other_listeners: list[socket.socket], supervisor_pipe: int
+) -> None:
     """Serve as one of the workers until SIGTERM or the end of the supervisor."""
     config = uvicorn.Config(
         application,
@@ -277,24 +280,24 @@ async def serve(application: Application, listener: socket.socket, others: list[
     connection = partial(Connection, config, server.server_state, {})
 
     def stop() -> None:
-        loop.remove_reader(alive)
+        loop.remove_reader(supervisor_pipe)
         server.should_exit = True
 
     async def help_others() -> None:
         """Accept connections that wait for a stuck or missing worker."""
         while not server.should_exit:
-            for other in others:
+            for other in other_listeners:
                 with contextlib.suppress(OSError):  # no connection waits, or its client left
                     while True:
                         await loop.connect_accepted_socket(connection, other.accept()[0])
             await asyncio.sleep(HELP_SECONDS)
-        for other in others:
+        for other in other_listeners:
             other.close()
 
-    loop.add_reader(alive, stop)
-    helping = loop.create_task(help_others())
+    loop.add_reader(supervisor_pipe, stop)
+    help_task = loop.create_task(help_others())
     await server.serve([listener])
-    await helping
+    await help_task
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def from_timestamp(text: str) -> datetime:
 
 
 def sortable(timestamp: str) -> str:
-    """A stored timestamp in the current format; as a string it never sorts before the original.
+    """A stored timestamp in the current format; as a string, it never sorts before the original.
 
     Raises ValueError if the text is no ISO 8601 time, OverflowError if the result is after the year 9999.
     """

@@ -1,4 +1,4 @@
-"""The settings: this module declares each variable that the system reads, with its type, default and meaning.
+"""The settings: each variable that the system reads, with its type, default and meaning.
 
 Sections are dataclasses. A script loads the sections that it needs (`load(PostgresSettings)`); the API loads all of
 them (`load(Settings)`). A variable's name is its field's name in capitals. The module opens no connection.
@@ -19,15 +19,15 @@ from dotenv import dotenv_values
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# If the environment sets one of these, it names the stack; else the settings come from the running local stack.
-_ANCHORS = ("DATABASE_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_COGNITO_USER_POOL_ID")
+# If the environment or `.env` sets one of these, it describes a stack. Else the running local stack has the settings.
+_STACK_VARIABLES = ("DATABASE_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_COGNITO_USER_POOL_ID")
 
-# Characters that URL parsers treat differently: two parsers could see two hosts in one URL.
+# URL parsers treat these characters differently: two parsers could see two hosts in one URL.
 _AMBIGUOUS = re.compile(r"[\\\s\x00-\x1f\x7f]")
 
 
 class SettingsError(Exception):
-    """Settings are missing or malformed; `problems` has one sentence per variable."""
+    """Settings are missing or malformed; `problems` has a sentence for each."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -44,8 +44,8 @@ def _setting(
     of_stack: bool = True,
 ) -> Any:
     metadata = {"meaning": meaning, "kind": kind, "low": low, "high": high, "of_stack": of_stack}
-    shown = kind not in ("secret", "database_url")  # a database URL holds a password
-    return field(default=default, metadata=metadata, repr=shown)
+    is_public = kind not in ("secret", "database_url")  # a database URL holds a password
+    return field(default=default, metadata=metadata, repr=is_public)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,14 +66,17 @@ class CacheSettings:
         "API key of Momento; empty: processes share no cache", default="", kind="secret", of_stack=False
     )
     momento_auth_token: str = _setting(
-        "older name of `MOMENTO_API_KEY`; used if that is empty", default="", kind="secret", of_stack=False
+        "older name of `MOMENTO_API_KEY`, which the system reads if that is empty",
+        default="",
+        kind="secret",
+        of_stack=False,
     )
     momento_cache_name: str = _setting(
         "name of the cache; each deployment has its own", default="cruddur", of_stack=False
     )
     momento_ttl_seconds: int = _setting("seconds that Momento keeps a user", default=600, high=86_400, of_stack=False)
     momento_endpoint: str = _setting(
-        "endpoint of Momento; empty: the one in the API key", default="", kind="endpoint", of_stack=False
+        "endpoint of Momento; empty: the endpoint in the API key", default="", kind="endpoint", of_stack=False
     )
 
     @property
@@ -150,7 +153,7 @@ class ApiSettings:
         "seconds that the feed looks back to find late commits and writes by slow clocks", default=10, high=3600
     )
     group_updates: Literal["inline", "stream"] = _setting(
-        "updater of the inbox rows: the message's transaction (`inline`) or the stream's function (`stream`)",
+        "what updates the inbox rows: the message's transaction (`inline`) or the function on the stream (`stream`)",
         default="inline",
     )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
@@ -176,9 +179,10 @@ def load(section: type[S], environ: Mapping[str, str] | None = None) -> S:
     """Read one section of the settings.
 
     Without `environ`, variables come from the process's environment, then from `.env` in the checkout. If neither
-    names a stack, all variables of `stack.env` override them, so that two stacks never mix. bin/dev writes that file;
-    it holds neither Momento's settings nor those of one process, such as its port. Variables from files are exported,
-    because boto3 reads its credentials from the environment. PYTHON_DOTENV_DISABLED turns `.env` off.
+    describes a stack, the variables of `stack.env` override both, so that two stacks never mix. bin/dev writes this
+    file. It has neither Momento's settings nor those of one process, such as its port. This function exports the
+    variables of the files, because boto3 reads its credentials from the environment. PYTHON_DOTENV_DISABLED turns
+    `.env` off.
 
     Raises SettingsError that names every missing or malformed variable.
     """
@@ -198,7 +202,7 @@ def load(section: type[S], environ: Mapping[str, str] | None = None) -> S:
                 problems.append(f"{name} {error}")
         elif setting.default is MISSING:
             problems.append(f"{name} is missing: {setting.metadata['meaning']}")
-    endpoint = environ.get("AWS_ENDPOINT_URL", "")  # boto3's default for services without an endpoint of their own
+    endpoint = environ.get("AWS_ENDPOINT_URL", "")  # boto3 uses it for services without their own endpoint
     if issubclass(section, AwsSettings) and endpoint and not (endpoint.startswith("https://") or is_local(endpoint)):
         problems.append("AWS_ENDPOINT_URL takes https:// for any host but this machine's own")
     if problems:
@@ -214,12 +218,12 @@ def local_dir() -> Path:
 def _export_files() -> None:
     if not os.environ.get("PYTHON_DOTENV_DISABLED"):
         _export(ROOT / ".env")
-    if not any(os.environ.get(name) for name in _ANCHORS):
+    if not any(os.environ.get(name) for name in _STACK_VARIABLES):
         _export(local_dir() / "stack.env", override=True)
 
 
 def _export(path: Path, *, override: bool = False) -> None:
-    settings = {declared.name.upper() for declared in fields(Settings)}
+    settings = {setting.name.upper() for setting in fields(Settings)}
     ignored = []
     for name, value in dotenv_values(path).items():
         if value and override and name in settings and os.environ.get(name, "") not in ("", value):
@@ -248,20 +252,20 @@ def is_local(url: str | None) -> bool:
     return host in ("localhost", "127.0.0.1", "::1") or host.endswith(".test")
 
 
-def _parse(text: str, hint: Any, declared: Field[Any]) -> Any:
-    """The value of a text, by the setting's type and declaration. ValueError says which texts the setting takes."""
+def _parse(text: str, hint: Any, setting: Field[Any]) -> Any:
+    """The value of a text, by the setting's type and declaration. ValueError says what the setting takes."""
     if choices := [choice for choice in get_args(hint) if isinstance(choice, str)]:
         if text not in choices:
             raise ValueError(f"is {text!r}; it takes {' or '.join(choices)}")
         return text
     if hint is int:
-        low, high = declared.metadata["low"], declared.metadata["high"]
+        low, high = setting.metadata["low"], setting.metadata["high"]
         if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
             raise ValueError(f"is {text!r}; it takes a whole number from {low} to {high}")
         return int(text)
-    kind = declared.metadata["kind"]
+    kind = setting.metadata["kind"]
     if kind in ("url", "endpoint"):
-        return _parse_url(text, may_be_plain=kind == "url")
+        return _parse_url(text, allow_http=kind == "url")
     if kind == "database_url" and not text.startswith(("postgresql://", "postgres://")):
         raise ValueError("is not a postgresql:// URL")  # no value in the message: it holds a password
     if kind == "secret" and len(text) < 16:
@@ -269,12 +273,12 @@ def _parse(text: str, hint: Any, declared: Field[Any]) -> Any:
     return text
 
 
-def _parse_url(text: str, *, may_be_plain: bool) -> str:
-    """An http or https URL without a trailing slash; http leads to other hosts only if it `may_be_plain`."""
+def _parse_url(text: str, *, allow_http: bool) -> str:
+    """An http or https URL without a trailing slash. Unless `allow_http`, an http URL must lead to a local stack."""
     parts = urlsplit(text)
-    is_whole = parts.scheme in ("http", "https") and parts.hostname and parts.username is None
-    if not is_whole or _AMBIGUOUS.search(text):
+    is_absolute = parts.scheme in ("http", "https") and parts.hostname and parts.username is None
+    if not is_absolute or _AMBIGUOUS.search(text):
         raise ValueError(f"is {text!r}; it takes a URL that begins with http:// or https://")
-    if parts.scheme == "http" and not may_be_plain and not is_local(text):
+    if parts.scheme == "http" and not allow_http and not is_local(text):
         raise ValueError(f"is {text!r}; it takes https:// for any host but this machine's own")
     return text.rstrip("/")

@@ -1,4 +1,4 @@
-"""The deadline of the current work: one limit for all its tries, pauses and timeouts."""
+"""The deadline of the current work: all its tries, pauses and timeouts share one limit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def seconds_left() -> float:
 
 
 def tries(seconds: float) -> Iterator[int]:
-    """Yield 0, 1, 2, … until `seconds` or the deadline are over, but always at least 0."""
+    """Yield the number of each try, 0, 1, 2, …, until `seconds` or the deadline are over; always at least 0."""
     end = time.monotonic() + min(seconds, seconds_left())
     for attempt in count():
         yield attempt

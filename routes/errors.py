@@ -55,7 +55,7 @@ def handle_http_error(error: HTTPException) -> ResponseReturnValue:
 
 
 def handle_unexpected_error(error: Exception) -> ResponseReturnValue:
-    code = getattr(error, "code", None)  # DynamoDB's code, if it rejected a request
+    code = getattr(error, "code", None)  # DynamoDB's code, if DynamoDB rejected a request
     log("request_failed", level=logging.ERROR, error=error, code=code, request_id=g.trace.request_id)
     return jsonify([Code.INTERNAL_ERROR]), 500
 

@@ -1,4 +1,4 @@
-"""ETags: a client may cache a response and revalidate it."""
+"""ETags: a client caches a response and asks later whether it is still current."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from flask import Response, request
 
 
 def with_etag(response: Response, *, cache_control: str) -> Response:
-    """Add an ETag. If the client has this response, make it a 304 without a body (RFC 9110, If-None-Match).
+    """Add an ETag to a response. If the client already has it, make it a 304 without a body (RFC 9110, If-None-Match).
 
-    The ETag covers `Link` too: a page gets a new one when another page follows it.
+    The ETag covers `Link` too: when another page follows a page, the page gets a new ETag.
     """
     etag = sha256(response.get_data() + response.headers.get("Link", "").encode()).hexdigest()[:32]
     response.set_etag(etag)

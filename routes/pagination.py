@@ -15,12 +15,12 @@ _POSITIONS = ("cursor", "since", "before", "after", "around")
 
 
 def page_args() -> dict[str, str]:
-    """The query arguments, unchecked; the first value of each."""
+    """The query arguments, unchecked. If a name occurs twice, its first value."""
     return request.args.to_dict()
 
 
 def page_response(rows: list[dict[str, Any]], page: Page[Any]) -> Response:
-    """A page as JSON. `Link` leads to the pages beside it (RFC 8288), `Feed-Cursor` to later changes."""
+    """A page as JSON. `Link` leads to the adjacent pages (RFC 8288), `Feed-Cursor` to later changes."""
     response = jsonify(rows)
     if links := [_link(rel, position) for rel, position in (("next", page.next), ("prev", page.prev)) if position]:
         response.headers["Link"] = ", ".join(links)
@@ -30,5 +30,5 @@ def page_response(rows: list[dict[str, Any]], page: Page[Any]) -> Response:
 
 
 def _link(rel: str, position: dict[str, str]) -> str:
-    others = {name: value for name, value in request.args.items() if name not in _POSITIONS}
-    return f'<{dependencies().settings.backend_url}{request.path}?{urlencode(others | position)}>; rel="{rel}"'
+    other_args = {name: value for name, value in request.args.items() if name not in _POSITIONS}
+    return f'<{dependencies().settings.backend_url}{request.path}?{urlencode(other_args | position)}>; rel="{rel}"'

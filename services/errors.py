@@ -1,7 +1,7 @@
 """The errors of the services, and the codes that clients see.
 
-The class of an error decides the HTTP status (routes/errors.py); a code names the exact problem. Codes are part of the
-HTTP contract (openapi.yaml): their names must not change.
+The class of an error decides the HTTP status (routes/errors.py). A code names the exact problem. The codes are part of
+the HTTP contract (openapi.yaml), so their names must not change.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Forbidden(ServiceError):
 
 
 class NotFound(ServiceError):
-    """The resource does not exist or belongs to others; the response does not say which."""
+    """The resource does not exist, or it belongs to others. The response does not say which."""
 
 
 class Conflict(ServiceError):
@@ -99,8 +99,8 @@ class Conflict(ServiceError):
 class Unavailable(ServiceError):
     """A dependency does not respond, or a conversation is too busy. The client should retry later.
 
-    Nothing was written, with one exception: after STORAGE_UNAVAILABLE the last try of a write may have succeeded, and
-    only its response was lost (docs/data-model.md, "The write path").
+    Nothing was written, with one exception: after STORAGE_UNAVAILABLE a write may have succeeded, and only its response
+    was lost (docs/data-model.md, "The write path").
     """
 
 

@@ -1,4 +1,4 @@
-"""Finds users and members by handle or uuid. For the arguments of scripts; clients send tokens."""
+"""Finds users and members by handle or uuid, for the arguments of scripts."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class NobodyFound(Exception):
     """There is no such user, member or conversation; the message says which one."""
 
 
-def find_user(who: str, database: Callable[[], Database]) -> User:
+def find_user(handle_or_uuid: str, database: Callable[[], Database]) -> User:
     """The user with a handle or uuid. Opens `database` only for a handle; does not check that a uuid has a user.
 
     Raises NobodyFound, DatabaseUnavailable.
     """
-    if is_uuid(who):
-        return User(uuid=who.lower(), handle=who, display_name=who)
+    if is_uuid(handle_or_uuid):
+        return User(uuid=handle_or_uuid.lower(), handle=handle_or_uuid, display_name=handle_or_uuid)
     with database() as users:
-        return find_by_handle(UserDirectory(users), who)
+        return find_by_handle(UserDirectory(users), handle_or_uuid)
 
 
 def find_by_handle(users: UserDirectory, handle: str) -> User:
@@ -33,13 +33,13 @@ def find_by_handle(users: UserDirectory, handle: str) -> User:
     return user
 
 
-def find_member(store: MessageStore, group_uuid: str, who: str | None) -> User:
-    """The member with the handle or uuid `who`; None: any member. Raises NobodyFound, StoreUnavailable."""
+def find_member(store: MessageStore, group_uuid: str, handle_or_uuid: str | None) -> User:
+    """The member with this handle or uuid; None means any member. Raises NobodyFound, StoreUnavailable."""
     group_uuid = group_uuid.lower()
     members = store.conversations.members(group_uuid=group_uuid) if is_uuid(group_uuid) else []
     if not members:
         raise NobodyFound(f"There is no conversation {group_uuid}")
     for user in members:
-        if who in (None, user.handle, user.uuid):
+        if handle_or_uuid in (None, user.handle, user.uuid):
             return user
-    raise NobodyFound(f"{who} is no member of {group_uuid}: the API returns a 404")
+    raise NobodyFound(f"{handle_or_uuid} is no member of {group_uuid}: the API returns a 404")

@@ -1,4 +1,7 @@
-"""Provisioning: a user who signed up with Cognito gets a row in Postgres, at the sign-up or at the first request."""
+"""Provisioning: a newcomer, who has signed up with Cognito, gets a row in Postgres.
+
+The row comes from a Lambda function at the sign-up, or from the API at the first request.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,10 @@ _REFUSED_TOKENS = 4096
 
 
 def provision_user(users: UserDirectory, attributes: Mapping[str, str]) -> User:
-    """The user with these standard attributes of Cognito. Creates or links their row unless they have one.
+    """The user with these standard attributes of Cognito. If they have no row, creates or links one.
 
-    `preferred_username` becomes the handle; `name`, or else the handle, the display name. A repeat changes nothing.
+    `preferred_username` becomes the handle. `name` becomes the display name; without it, the handle does. A second call
+    changes nothing.
     Raises Unavailable, and Forbidden: HANDLE_TAKEN, or USER_NOT_FOUND if attributes are missing or too long, or the
     handle has invisible characters.
     """
@@ -45,10 +49,10 @@ def provision_user(users: UserDirectory, attributes: Mapping[str, str]) -> User:
 
 
 class Newcomers:
-    """Provisions users of valid tokens who have no row. Safe to share between threads.
+    """Provisions the users of valid tokens who have no row in Postgres. Safe to share between threads.
 
-    `read_attributes` requests the attributes of a token's user from Cognito and raises ServiceError. The server caches
-    the refusal of a token for some seconds, so that a client's retries do not all reach Cognito.
+    `read_attributes` requests the attributes of a token's user from Cognito and raises ServiceError. This class
+    caches the refusal of a token for some seconds, so that a client's retries do not all reach Cognito.
     """
 
     def __init__(
@@ -60,19 +64,19 @@ class Newcomers:
     ) -> None:
         self._read_attributes = read_attributes
         self._users = users
-        # Keyed by fingerprint, with factories as values: an exception's frames would hold the token.
-        self._refused: InMemoryCache[bytes, Callable[[], ServiceError]] = InMemoryCache(
+        # The keys are fingerprints and the values are factories: the frames of an exception would hold the token.
+        self._refusals: InMemoryCache[bytes, Callable[[], ServiceError]] = InMemoryCache(
             TTLCache(_REFUSED_TOKENS, REFUSED_SECONDS, timer)
         )
 
     def provision(self, cognito_user_id: str, verified_token: str) -> User:
         """The user of a token. Raises Unauthenticated, Forbidden, Unavailable."""
         fingerprint = sha256(verified_token.encode()).digest()
-        if refusal := self._refused.get(fingerprint):
+        if refusal := self._refusals.get(fingerprint):
             raise refusal()
         try:
             # The token's `sub` wins, because the server looks up the next request by it.
             return provision_user(self._users, {**self._read_attributes(verified_token), "sub": cognito_user_id})
         except ServiceError as error:
-            self._refused.put(fingerprint, partial(type(error), *error.codes))
+            self._refusals.put(fingerprint, partial(type(error), *error.codes))
             raise

@@ -9,12 +9,12 @@ from lib.users.directory import User
 from services.errors import as_service_errors
 from services.validation import check_group_in_path, check_read_position
 
-UNREAD_SHOWN = 99
+MAX_UNREAD_SHOWN = 99
 
 
 @as_service_errors()
 def show_message_group(store: MessageStore, *, user: User, message_group_uuid: str) -> Conversation:
-    """The current state of a user's conversation. Raises NotFound (also for others' conversations), Unavailable."""
+    """The current state of a user's conversation. Raises NotFound (also for conversations of others), Unavailable."""
     group_uuid = check_group_in_path(message_group_uuid)
     return store.conversations.get(group_uuid=group_uuid, user=user)
 
@@ -23,7 +23,7 @@ def show_message_group(store: MessageStore, *, user: User, message_group_uuid: s
 def mark_read(positions: ReadPositions, *, user: User, message_group_uuid: str, body: object) -> Conversation:
     """Move the user's position to `{seq}`, never back and never past the last message; return the new state.
 
-    `body` is the parsed JSON, of any type. Raises Invalid, NotFound, Unavailable, each with nothing written.
+    `body` is the parsed JSON, of any type. Raises Invalid, NotFound and Unavailable.
     """
     group_uuid, seq = check_group_in_path(message_group_uuid), check_read_position(body)
     return positions.mark_read(group_uuid=group_uuid, user=user, seq=seq)
@@ -39,5 +39,5 @@ def mark_unread(positions: ReadPositions, *, user: User, message_group_uuid: str
 @as_service_errors()
 def count_unread(positions: ReadPositions, *, user: User) -> int | str:
     """The user's unread messages over all conversations: 0 to 99, or "99+". Raises Unavailable."""
-    count = positions.unread_count(user_uuid=user.uuid, at_most=UNREAD_SHOWN)
-    return count if count <= UNREAD_SHOWN else f"{UNREAD_SHOWN}+"
+    count = positions.unread_count(user_uuid=user.uuid, at_most=MAX_UNREAD_SHOWN)
+    return count if count <= MAX_UNREAD_SHOWN else f"{MAX_UNREAD_SHOWN}+"

@@ -15,7 +15,7 @@ _THREADS = 2  # per dependency: a check may still hang when the next one starts
 
 
 class Readiness:
-    """Checks all dependencies at once, each in its own threads, so that a hanging one delays no other check."""
+    """Checks all dependencies at once. Each has its own threads, so that one that hangs delays no other."""
 
     def __init__(self, checks: Mapping[Code, Callable[[], None]]) -> None:
         """`checks` maps each dependency's error code to a function that sends it a request."""
@@ -24,19 +24,20 @@ class Readiness:
 
     def check(self) -> None:
         """Raise Unavailable with the code of each dependency that does not respond."""
-        # In the caller's context, so that the request's log line counts the checks.
-        running = {code: self._threads[code].submit(copy_context().run, ask) for code, ask in self._checks.items()}
-        wait(running.values(), timeout=_DEADLINE_SECONDS)
-        failing: list[Code] = []
+        # The checks run in the caller's context, so that the request's log line counts their requests.
+        futures = {code: self._threads[code].submit(copy_context().run, check) for code, check in self._checks.items()}
+        wait(futures.values(), timeout=_DEADLINE_SECONDS)
+        failing_codes: list[Code] = []
         causes: list[BaseException] = []
-        for code, check in running.items():
-            if not check.done():
-                check.cancel()
-                failing.append(code)
-            elif isinstance(error := check.exception(), (DatabaseUnavailable, StoreUnavailable)):
-                failing.append(code)
+        for code, future in futures.items():
+            if not future.done():
+                future.cancel()
+                failing_codes.append(code)
+            elif isinstance(error := future.exception(), (DatabaseUnavailable, StoreUnavailable)):
+                failing_codes.append(code)
                 causes.append(error)
             elif error:
                 raise error
-        if failing:
-            raise Unavailable(*failing) from next(iter(causes), TimeoutError(f"no response in {_DEADLINE_SECONDS} s"))
+        if failing_codes:
+            cause = next(iter(causes), TimeoutError(f"no response in {_DEADLINE_SECONDS} s"))
+            raise Unavailable(*failing_codes) from cause

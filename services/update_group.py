@@ -1,6 +1,6 @@
 """Pattern D in stream mode, for a batch of stream records: one update for each conversation with new messages.
 
-A record may come from Lambda or from the worker, and it may come again.
+A record comes from Lambda or from the stream worker, and it may come more than once.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class StreamRecord:
     item: Item
 
 
-def update_groups(updates: SequenceNumbers, records: Sequence[StreamRecord]) -> list[str]:
-    """Update the conversations of new messages; return the ids of the records that must be delivered again.
+def update_groups(sequence_numbers: SequenceNumbers, records: Sequence[StreamRecord]) -> list[str]:
+    """Update the conversations of new messages; return the ids of the records that the stream must deliver again.
 
     These are the failed records and the later ones of the same conversations. Ignores messages with a `seq` and changes
     of other items. Raises ValueError for an unknown event, with nothing written.
@@ -37,8 +37,8 @@ def update_groups(updates: SequenceNumbers, records: Sequence[StreamRecord]) -> 
     if unknown := {record.event for record in records} - set(_EVENTS):
         raise ValueError(f"unknown events in the stream: {', '.join(sorted(unknown))}")
     failed: set[str] = set()
-    for group_uuid, of_group in _new_messages(records).items():
-        failed.update(_update(updates, group_uuid, of_group))
+    for group_uuid, group_records in _new_messages(records).items():
+        failed.update(_update(sequence_numbers, group_uuid, group_records))
     return [record.id for record in records if record.id in failed]
 
 
@@ -50,7 +50,7 @@ def _new_messages(records: Sequence[StreamRecord]) -> dict[str, list[StreamRecor
     return groups
 
 
-def _update(updates: SequenceNumbers, group_uuid: str, records: Sequence[StreamRecord]) -> list[str]:
+def _update(sequence_numbers: SequenceNumbers, group_uuid: str, records: Sequence[StreamRecord]) -> list[str]:
     messages: list[Message] = []
     for record in records:
         message = parse_message(record.item, group_uuid=group_uuid)
@@ -59,18 +59,18 @@ def _update(updates: SequenceNumbers, group_uuid: str, records: Sequence[StreamR
             break
         messages.append(message)
     try:
-        count = updates.update(group_uuid, messages) if messages else 0
+        count = sequence_numbers.update(group_uuid, messages) if messages else 0
     except Exception as error:  # a failure in one conversation must not stop the others
         if isinstance(error, ConversationNotFound) and len(messages) > 1:
-            return _update_singly(updates, group_uuid, records)  # one sender may not be a member
+            return _update_singly(sequence_numbers, group_uuid, records)  # one sender may not be a member
         log("group_update_failed", level=logging.ERROR, error=error, group_uuid=group_uuid, messages=len(messages))
         return [record.id for record in records]
     log("group_updated", group_uuid=group_uuid, messages=len(messages), numbered=count)
     return [record.id for record in records[len(messages) :]]
 
 
-def _update_singly(updates: SequenceNumbers, group_uuid: str, records: Sequence[StreamRecord]) -> list[str]:
-    for place, record in enumerate(records):
-        if _update(updates, group_uuid, [record]):
-            return [failed.id for failed in records[place:]]
+def _update_singly(sequence_numbers: SequenceNumbers, group_uuid: str, records: Sequence[StreamRecord]) -> list[str]:
+    for index, record in enumerate(records):
+        if _update(sequence_numbers, group_uuid, [record]):
+            return [failed.id for failed in records[index:]]
     return []

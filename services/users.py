@@ -68,8 +68,8 @@ def short_profile(users: UserDirectory, *, handle: str) -> User:
     return user
 
 
-def rename_user(users: UserDirectory, who: str, *, handle: str | None, display_name: str | None) -> User:
-    """The user with the handle `who`, renamed; None keeps a name. A second call changes nothing.
+def rename_user(users: UserDirectory, old_handle: str, *, handle: str | None, display_name: str | None) -> User:
+    """Rename the user with the handle `old_handle` and return them. A name that is None stays.
 
     For scripts; clients cannot rename. Raises CannotRename, DatabaseUnavailable.
     """
@@ -80,10 +80,10 @@ def rename_user(users: UserDirectory, who: str, *, handle: str | None, display_n
     if display_name is not None and not is_text(display_name):
         raise CannotRename("A display name has 1 to 255 characters and is not blank")
     try:
-        user = users.rename(who, handle=handle, display_name=display_name)
+        user = users.rename(old_handle, handle=handle, display_name=display_name)
     except HandleTaken as error:
         raise CannotRename(f"Another user has the handle {handle}: nothing was changed") from error
     if user is None:
-        raise CannotRename(f"No user has the handle {who}")
+        raise CannotRename(f"No user has the handle {old_handle}")
     log("user_renamed", user_uuid=user.uuid)
     return user

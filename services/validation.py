@@ -16,7 +16,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _IDEMPOTENCY_KEY = re.compile("[ -~]{1,255}")
 # A string of RFC 8941 section 3.3.3, which the Idempotency-Key draft of the IETF requires.
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
-# ISO 8601, in the current format and those of old sort keys; the second group is the offset.
+# ISO 8601, in the format of the current sort keys and in those of old ones. The second group is the offset.
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)(Z|[ +-]\d\d:?\d\d)?", re.ASCII)
 # Control characters other than tab and newline (C0, DEL, C1), and halves of surrogate pairs, which are no text.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -70,7 +70,7 @@ def check_text(value: object) -> str:
     if not isinstance(value, str):
         raise Invalid(Code.MESSAGE_INVALID)
     text = value.replace("\r\n", "\n")
-    if _FORBIDDEN.search(text):  # before trimming, which would hide some of them
+    if _FORBIDDEN.search(text):  # before strip(), which would remove some of them
         raise Invalid(Code.MESSAGE_INVALID)
     text = text.strip()
     if not text:
@@ -96,7 +96,7 @@ def check_one_position(**positions: str | None) -> None:
 
 
 def check_created_at(text: str) -> str:
-    """A client's time. Restores a `+` that the URL's encoding turned into a space. Raises Invalid."""
+    """A client's time. Restores a `+` that the decoding of the URL turned into a space. Raises Invalid."""
     match = _TIME.fullmatch(text)
     if not match:
         raise Invalid(Code.CREATED_AT_INVALID)

@@ -1,4 +1,4 @@
-"""A pool of HTTP/1.1 connections to one endpoint of AWS, by the standard library's client. Knows no service.
+"""A pool of HTTP/1.1 connections to one endpoint of AWS, by the standard library's client. It knows no service of AWS.
 
 It sends a request once and leaves retries to the caller. It uses no proxy.
 """
@@ -64,7 +64,7 @@ class Connections:
         except (OSError, HTTPException, ValueError) as error:
             if connection:
                 connection.close()
-            self.close()  # the idle ones have probably failed too
+            self.close()  # the idle connections have probably failed too
             raise NoResponse(type(error).__name__) from error
         if response.will_close or response.status < 200 or len(self._idle) >= self._pool_size:
             connection.close()
@@ -82,7 +82,7 @@ class Connections:
 
     def _take(self) -> _Connection | None:
         """The idle connection that was used last, unless the server closed it or sent unexpected data."""
-        if self._process != os.getpid():  # the parent process still uses the inherited ones
+        if self._process != os.getpid():  # the parent process still uses the inherited connections
             self.close()
             self._process = os.getpid()
         with suppress(IndexError):
@@ -106,7 +106,7 @@ class Connections:
 
 
 class _Response(HTTPResponse):
-    """A response that parses a usual head at once; the library's parser takes a third of a call's time."""
+    """A response that parses a usual head in one step, because the library's parser takes a third of a call's time."""
 
     def begin(self) -> None:
         head, end, _ = self.fp.peek().partition(b"\r\n\r\n")
@@ -142,7 +142,7 @@ class _Connection(HTTPConnection):
 
 
 class _Timed:
-    """A socket with a deadline for each exchange: a plain timeout restarts at every read."""
+    """A socket with one deadline for a request and its response: a plain timeout restarts at every read."""
 
     end = 0.0
 

@@ -1,4 +1,4 @@
-"""AWS Secrets Manager, for secrets that must not stand in a function's environment: too many people can read that."""
+"""AWS Secrets Manager. It has the secrets that too many people could read in a function's environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signature Version 4 of a POST without a query, equal to botocore's SigV4Auth; it derives each day's key once."""
+"""Signature Version 4 of a POST without a query, equal to botocore's SigV4Auth. It derives the key once a day."""
 
 from __future__ import annotations
 

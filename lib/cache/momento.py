@@ -1,4 +1,4 @@
-"""Momento: a cache of text that processes share, over gRPC by its own SDK.
+"""Momento: a cache of text that processes share. Momento's own SDK calls it over gRPC.
 
 This module loads gRPC, 31 MB, so lib/cache/shared.py imports it only if Momento is configured. It translates Momento's
 errors into CacheUnavailable. No error quotes the key, and the SDK's own warnings are off.
@@ -28,7 +28,7 @@ from lib.config import CacheSettings
 
 SECONDS = 0.05  # for a call, including a new connection
 FORGOTTEN_SECONDS = 10  # longer than the longest read of Postgres (lib/postgres/database.py)
-_NOTHING = ""
+_EMPTY = ""
 
 _PERMANENT = {
     MomentoErrorCode.AUTHENTICATION_ERROR,
@@ -43,7 +43,7 @@ class Momento(Cache[str, str]):
     """The configured cache. The first call, which comes after a fork, creates the client that all threads share.
 
     `forget` writes an empty text for some seconds, and `put` writes only if the key has no value. So a reader cannot
-    put back a row that it read before the row changed:
+    cache a row that it read before the row changed:
 
         reader   get: none   SELECT: old                                      put old: refused
         writer                             UPDATE, commit   forget (10 s)
@@ -65,7 +65,7 @@ class Momento(Cache[str, str]):
         _checked(self._client.set_if_not_exists(self._name, key, value))
 
     def forget(self, key: str) -> None:
-        _checked(self._client.set(self._name, key, _NOTHING, timedelta(seconds=FORGOTTEN_SECONDS)))
+        _checked(self._client.set(self._name, key, _EMPTY, timedelta(seconds=FORGOTTEN_SECONDS)))
 
     def create(self) -> bool:
         """Create the cache in the key's account; False if it exists."""

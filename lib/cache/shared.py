@@ -1,4 +1,4 @@
-"""The cache that several processes share, behind a circuit breaker: the application works on when the cache fails.
+"""The cache that several processes share, behind a circuit breaker: the application works without it.
 
 Loads Momento only if it is configured.
 """
@@ -25,8 +25,8 @@ T = TypeVar("T")
 class CircuitBreaker(Cache[str, str]):
     """A cache that may fail. Then `get` returns None, `put` and `forget` do nothing, and no caller waits.
 
-    After a pause one caller tries the cache again while the others go on without it. `last_failure` stays after a
-    recovery. The breaker logs one warning per outage, unless it is `quiet`.
+    After a pause, one caller tries the cache again, while the others continue without it. `last_failure` stays after a
+    recovery. The breaker logs one warning for each outage, unless it is `quiet`.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class CircuitBreaker(Cache[str, str]):
             was_open = self._is_open
             if was_open and self._timer() < self._next_try:
                 return None
-            self._next_try = self._timer() + PAUSE_SECONDS  # for the others, while this caller tries
+            self._next_try = self._timer() + PAUSE_SECONDS  # until then, the others go without the cache
         try:
             result = operation()
         except CacheUnavailable as error:

@@ -25,7 +25,7 @@ from lib.deadline import pause
 _PAGE = 60  # the most users that ListUsers returns
 
 _TRIES = 2
-_TRY_SECONDS = 2.0  # a client's request waits meanwhile
+_TRY_SECONDS = 2.0  # meanwhile, a client's request waits
 _GET_USER = {
     "Content-Type": "application/x-amz-json-1.1",
     "X-Amz-Target": "AWSCognitoIdentityProviderService.GetUser",
@@ -58,7 +58,7 @@ class PoolUser:
 
     @property
     def label(self) -> str:
-        """A name for reports; never an e-mail address, although some pools use it as the user name."""
+        """A name for reports. It is never an e-mail address, although some pools use addresses as user names."""
         return self.preferred_username or (self.sub if "@" in self.username else self.username)
 
 
@@ -152,5 +152,5 @@ def _to_pool_user(user: dict[str, Any]) -> PoolUser:
     )
 
 
-def _attributes(listed: list[dict[str, str]]) -> dict[str, str]:
-    return {attribute["Name"]: attribute["Value"] for attribute in listed if "Value" in attribute}
+def _attributes(pairs: list[dict[str, str]]) -> dict[str, str]:
+    return {attribute["Name"]: attribute["Value"] for attribute in pairs if "Value" in attribute}

@@ -1,7 +1,7 @@
 """Verifies the access tokens of a Cognito user pool by the pool's public keys.
 
-Owns the rules for valid tokens, the pool's keys and the cache of verified tokens. Knows neither HTTP nor users: a
-rejection is a class, and the result is the token's `sub`.
+This module owns the rules for valid tokens, the pool's keys and the cache of verified tokens. It knows neither HTTP nor
+users: its result is the token's `sub`, and each kind of rejection is an exception class.
 
 https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-tokens-verifying-a-jwt.html
 """
@@ -28,9 +28,9 @@ MAX_CACHED_TOKENS = 4096
 MAX_CACHED_SECONDS = 60
 
 FETCH_TIMEOUT_SECONDS = 2
-KEYS_LIFESPAN_SECONDS = 300  # then the verifier fetches the keys again and drops retired ones
+KEYS_LIFESPAN_SECONDS = 300  # after this time the verifier fetches the keys again and drops retired ones
 UNKNOWN_KID_COOLDOWN_SECONDS = 10  # forged kids must not cause requests to the JWKS host
-FETCH_RETRY_SECONDS = 1  # an outage must not cost every request a timeout, nor outlast itself for long
+FETCH_RETRY_SECONDS = 1  # in an outage, not every request waits for a timeout, and the verifier sees the end soon
 
 # RFC 6750 section 2.1; the scheme's case does not matter (RFC 9110 section 11.1).
 _BEARER = re.compile(r"bearer +([a-z0-9\-._~+/]+=*)", re.ASCII | re.IGNORECASE)
@@ -57,7 +57,7 @@ class TokenExpired(TokenRejected):
 
 
 class KeysUnavailable(Exception):
-    """The verifier cannot fetch the key of a token, so the client stays unidentified."""
+    """The verifier cannot fetch the key of a token, so it cannot verify the token."""
 
 
 class _Verified(NamedTuple):
@@ -72,7 +72,7 @@ class TokenVerifier:
         self._issuer = issuer
         self._client_id = client_id
         self._keys = _PublicKeys(jwks_url)
-        # Keyed by fingerprint: core dumps must not hold tokens.
+        # The keys are fingerprints, so that a core dump holds no token.
         self._cached_tokens: InMemoryCache[bytes, _Verified] = InMemoryCache(
             TLRUCache(
                 MAX_CACHED_TOKENS,
@@ -138,12 +138,12 @@ class _PublicKeys:
     def get(self, kid: str) -> jwt.PyJWK | None:
         """The key of that id, or None if the pool has none.
 
-        One thread fetches at a time. Meanwhile, other threads use the keys they have; only those that miss a key wait.
-        Raises KeysUnavailable for an unknown kid if the last fetch failed: the pool may have it by now.
+        One thread fetches at a time. Meanwhile, other threads use the cached keys; a thread waits only if its key is
+        not cached. Raises KeysUnavailable for an unknown kid if the last fetch failed: the pool may have a new key.
         """
         if self._is_due(kid) and self._fetching.acquire(blocking=kid not in self._by_kid):
             try:
-                if self._is_due(kid):  # no other thread has fetched since
+                if self._is_due(kid):  # no other thread has fetched the keys in the meantime
                     self._fetch()
             finally:
                 self._fetching.release()
@@ -165,7 +165,7 @@ class _PublicKeys:
             log("jwks_fetch_failed", level=logging.WARNING, cause=repr(error))
             self._attempted_at = monotonic()
             return
-        # In this order, because `get` reads without the lock: a thread that sees a new time must see its keys.
+        # Keys before times, because `get` reads without the lock: when it sees a new time, it must see the new keys.
         self._by_kid = by_kid
         self._fetched_at = self._attempted_at = monotonic()
 

@@ -29,10 +29,10 @@ from lib.postgres.errors import DatabaseUnavailable, NotUnique
 Row = dict[str, Any]
 
 _SECONDS = 2  # the most for a connection attempt, for a wait for a free connection, and for a statement
-_PATIENCE = 1.25  # times the statement timeout: then the client gives up on a silent server
+_CLIENT_FACTOR = 1.25  # times the statement timeout: then the client closes the connection to a silent server
 _PING_SECONDS = 1
 
-# Scripts report a mistake in a query in one line, too.
+# Scripts report these errors in one line. A psycopg.Error is a mistake in a query.
 FAILURES = (DatabaseUnavailable, NotUnique, psycopg.Error)
 
 
@@ -54,7 +54,7 @@ def start_counting() -> QueryCount:
 
 
 class _Connection(psycopg.Connection[Row]):
-    """A connection that never waits for ever and reports why an attempt to connect failed."""
+    """A connection whose waits are limited, and which reports why an attempt to connect failed."""
 
     seconds: float = _SECONDS
 
@@ -67,14 +67,14 @@ class _Connection(psycopg.Connection[Row]):
             raise
 
     def execute(self, *args: Any, **kwargs: Any) -> psycopg.Cursor[Row]:
-        if usage := _current.get(None):
-            usage.requests += 1
+        if query_count := _current.get(None):
+            query_count.requests += 1
         return super().execute(*args, **kwargs)
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         # A frozen server or a dead network ignores statement_timeout, so the client needs a timeout of its own.
         try:
-            return super().wait(gen, interval, timeout or self.seconds * _PATIENCE)
+            return super().wait(gen, interval, timeout or self.seconds * _CLIENT_FACTOR)
         except psycopg.OperationalError:
             if self.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
                 self.close()
@@ -97,7 +97,7 @@ class Queries(ABC):
         return self._run(f"db/sql/{query}.sql", values)[1]
 
     def script(self, path: str) -> int:
-        """Run all of a file such as `db/schema.sql` or nothing; return how many rows its last statement changed."""
+        """Run all statements of a file such as `db/schema.sql`, or none; return how many rows the last one changed."""
         return self._run(path, None)[1]
 
     @abstractmethod
@@ -120,7 +120,7 @@ class Database(Queries):
     """
 
     def __init__(self, url: str, *, pool_size: int = 8, seconds: float = _SECONDS) -> None:
-        self._where = describe(url)
+        self._address = describe(url)
         self._seconds = seconds
         self._failure: Exception | None = None
         logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # its warnings repeat our exceptions
@@ -132,9 +132,9 @@ class Database(Queries):
                 "row_factory": dict_row,
                 "application_name": "cruddur-messages",
                 "connect_timeout": _SECONDS,
-                "on_failure": self._remember,
+                "on_failure": self._keep_failure,
             },
-            configure=self._limit,
+            configure=self._set_timeouts,
             check=self._check,
             min_size=0,
             max_size=pool_size,
@@ -178,11 +178,11 @@ class Database(Queries):
                 self._failure = None
                 yield connection
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            raise _unavailable(self._where, self._failure or error) from error
+            raise _unavailable(self._address, self._failure or error) from error
         except psycopg.errors.UniqueViolation as error:
             raise NotUnique(error.diag.message_primary) from error
 
-    def _limit(self, connection: _Connection) -> None:
+    def _set_timeouts(self, connection: _Connection) -> None:
         connection.seconds = self._seconds
         connection.execute(f"SET statement_timeout = '{self._seconds}s'")
 
@@ -190,12 +190,12 @@ class Database(Queries):
         try:
             ConnectionPool.check_connection(connection)
         except psycopg.Error:
-            # One dead connection can mean that Postgres restarted and all are dead. The pool would try them one by one,
-            # with growing pauses, until the request times out.
+            # One dead connection can mean that Postgres restarted and all connections are dead. The pool would try them
+            # one by one, with growing pauses, until the request times out.
             self._pool.drain()
             raise
 
-    def _remember(self, error: Exception) -> None:
+    def _keep_failure(self, error: Exception) -> None:
         self._failure = error
 
 
@@ -222,9 +222,9 @@ def _maintain(url: str, statement: LiteralString, *, unless: type[psycopg.Error]
     return True
 
 
-def _unavailable(where: str, error: Exception) -> DatabaseUnavailable:
+def _unavailable(address: str, error: Exception) -> DatabaseUnavailable:
     reason = str(error).partition("\n")[0] or type(error).__name__
-    return DatabaseUnavailable(f"Postgres at {where} is unavailable: {reason}")
+    return DatabaseUnavailable(f"Postgres at {address} is unavailable: {reason}")
 
 
 @cache

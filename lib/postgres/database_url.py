@@ -57,7 +57,7 @@ def _parse(url: str) -> dict[str, Any]:
     # `@` begins the name of an abstract socket.
     misread = "@" in str(parts["dbname"]) or any("@" in host[1:] for host in hosts)
     if misread or not all(port.isdigit() for port in ports if port):
-        # The parser took a part of the password for a host, a port or a database; later messages would show it.
+        # The parser mistook a part of the password for a host, a port or a database. Later messages would show it.
         raise SettingsError(["DATABASE_URL: in a password, write `/`, `@` and `:` as %2F, %40 and %3A"])
     variables = {name: os.environ.get(f"PG{name.upper()}") for name in ("host", "hostaddr", "port", "service")}
     return {name: value for name, value in variables.items() if value} | parts

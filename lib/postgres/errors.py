@@ -1,10 +1,10 @@
-"""The errors that Postgres causes, in their own module: services catch them without loading the driver."""
+"""The errors of Postgres. They have their own module, so that services catch them without loading the driver."""
 
 from __future__ import annotations
 
 
 class DatabaseUnavailable(Exception):
-    """Postgres does not respond, or refuses to serve; the message says where and why."""
+    """Postgres does not respond, or refuses the connection; the message has the address and the reason."""
 
 
 class NotUnique(Exception):

@@ -1,11 +1,13 @@
 """The cache of users: for a minute in this process, and longer in the cache that several processes share.
 
 Users are cached by the `sub` of a Cognito token and by handle. Misses are not cached, so a new user is visible
-immediately. Code that changes a user in Postgres calls `forget` after its commit. Then
+immediately. Code that changes a user in Postgres calls `forget` after its commit:
 
-- another process may use its own old copy for up to a minute;
-- the shared cache drops the old row, and no reader can put it back (lib/cache/momento.py). If the shared cache does not
-  respond, it keeps the old row for its time to live, and a process may copy that for another minute.
+- This process and the shared cache drop the old user. No reader can put it back into the shared cache
+  (lib/cache/momento.py).
+- Another process may use its own old copy for up to a minute.
+- If the shared cache does not respond, it keeps the old user for its time to live. A process may copy this user and use
+  the copy for another minute.
 
 The shared cache holds no e-mail address and no credential. Its keys are hashes of the `sub` or handle.
 """
@@ -27,7 +29,7 @@ from lib.config import CacheSettings
 CACHED_SECONDS = 60
 _CACHED_USERS = 10_000
 
-# A new shape of the shared values needs a new version: a deployment runs old and new processes side by side.
+# If the shape of the shared values changes, so must this version: a deployment runs old and new processes together.
 _PREFIX = "cruddur:user:2:"
 
 By = Literal["sub", "handle"]
@@ -52,7 +54,7 @@ class UserCache:
         return fields
 
     def forget(self, *, cognito_user_ids: Iterable[str], handles: Iterable[str]) -> None:
-        """Remove these ids and handles: they lead to other users now, or to users with other names."""
+        """Remove the users of these ids and handles, because the users or their names have changed."""
         keys = [_key("sub", text) for text in cognito_user_ids] + [_key("handle", text) for text in handles]
         for key in keys:
             self._own.forget(key)

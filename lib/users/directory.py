@@ -16,7 +16,7 @@ from lib.cache.base import Cache
 from lib.postgres.errors import NotUnique
 from lib.users.cache import By, Fields, UserCache
 
-if TYPE_CHECKING:  # a module that needs only User loads neither psycopg nor boto3
+if TYPE_CHECKING:  # so that a module that needs only User loads neither psycopg nor boto3
     from lib.identity.cognito import PoolUser
     from lib.postgres.database import Database, Queries, Row
 
@@ -53,7 +53,7 @@ class Outcome(StrEnum):
     """The effect of provisioning a user."""
 
     CREATED = "created"
-    LINKED = "linked"  # an existing row without a Cognito id got theirs
+    LINKED = "linked"  # a row without a Cognito id got the user's id
     KNOWN = "known"  # the user had a row: nothing changed
 
 
@@ -104,15 +104,16 @@ class UserDirectory:
     def provision(self, sign_up: SignUp) -> tuple[User, Outcome]:
         """The user of a storable sign-up. Creates or links their row in one statement; a second call changes nothing.
 
-        It links a row without a Cognito id if the row has their handle and their e-mail address, and Cognito has
-        verified the address. So a stranger cannot get a user's messages with the user's handle. Raises HandleTaken.
+        It links a row without a Cognito id only if the row has their handle and their e-mail address, and Cognito has
+        verified the address. Otherwise a stranger could sign up with a user's handle and get the user's messages.
+        Raises HandleTaken.
         """
         try:
             row = self._database.one("users/provision", **asdict(sign_up))
         except NotUnique:  # the Cognito id has a row with another handle
             row = None
         if row:
-            # The caches may hold a removed row of this handle or id.
+            # The caches may hold a deleted row of this handle or id.
             self._cache.forget(cognito_user_ids=[sign_up.cognito_user_id], handles=[sign_up.handle])
             return _to_user(row), Outcome.CREATED if row["is_new"] else Outcome.LINKED
         user = self.by_cognito_user_id(sign_up.cognito_user_id)
@@ -139,7 +140,7 @@ class UserDirectory:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class LinkResult:
     """The result of `link_cognito_users`. Users without a match are listed by handle or user name."""
 
     changed: int
@@ -161,11 +162,11 @@ class Link:
 
 def link_cognito_users(
     database: Database, pool_users: Iterable[PoolUser], shared: Cache[str, str] | None = None
-) -> Link:
+) -> LinkResult:
     """Write the `sub` of each Cognito user to the row whose handle is their preferred_username, in one transaction.
 
-    A row without a Cognito user keeps its id, unless another row has it now. Removes every id that changed from
-    `shared`.
+    A row without a Cognito user keeps its id, unless another row gets this id. Removes from `shared` every id that
+    leads to another row now.
     """
     claims: dict[str | None, list[PoolUser]] = {}
     for user in pool_users:
@@ -178,9 +179,9 @@ def link_cognito_users(
         queries.execute("users/release_cognito_user_ids", **pool)  # first, because the column is UNIQUE
         changed = queries.execute("users/set_cognito_user_ids", **pool)
         rows = {row["handle"] for row in queries.all("users/all")}
-        moved = before ^ _owners(queries)
-    UserCache(shared).forget(cognito_user_ids={cognito_user_id for cognito_user_id, _ in moved}, handles=())
-    return Link(
+        changed_owners = before ^ _owners(queries)
+    UserCache(shared).forget(cognito_user_ids={cognito_user_id for cognito_user_id, _ in changed_owners}, handles=())
+    return LinkResult(
         changed=changed,
         unchanged=len(rows & subs.keys()) - changed,
         ambiguous=sorted(handle for handle, users in claims.items() if handle and len(users) > 1),

@@ -8,7 +8,7 @@ import pytest
 
 from lib.identity.cognito import PoolUser
 from lib.postgres.database import Database
-from lib.users.directory import Link, User, UserDirectory, link_cognito_users
+from lib.users.directory import LinkResult, User, UserDirectory, link_cognito_users
 from tools.seed.conversation import seed_users
 
 AUGUSTSZ = User("76d2f241-a860-4d8b-a8e3-6cd68db75ab9", "Augustsz", "Augustsz")
@@ -23,7 +23,7 @@ def database(new_database: Callable[[], str]) -> Iterator[Database]:
         yield database
 
 
-def link(database: Database, **subs: str) -> Link:
+def link(database: Database, **subs: str) -> LinkResult:
     return link_cognito_users(database, [pool_user(sub, handle) for handle, sub in subs.items()])
 
 
@@ -77,7 +77,7 @@ def test_users_without_a_match_are_listed_without_their_email(database: Database
             pool_user("6", None, username="somebody@example.com"),
         ],
     )
-    assert result == Link(
+    assert result == LinkResult(
         changed=1,
         unchanged=0,
         ambiguous=["bayko"],
