@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lib.ddb.items import key_of
-from tests.support.corruptions import OTHER, Corruption, corruptions
+from tests.support.corruptions import OTHER, Corruption, attributes, corruptions, state
 from tests.support.doctor_fixtures import run_doctor, sound_table, without_versions
 from tests.support.stores import ANNA, BERT, NewStore, TableContents
 from tests.unit.conftest import TABLE
@@ -72,6 +72,16 @@ def test_finding_names_the_difference(
     corruptions[name].corrupt(contents, sound_table(new_store))
     [(finding, _)] = run_doctor(client, TABLE).findings
     assert finding.detail == detail
+
+
+def test_indexed_state_is_checked_like_others(new_store: NewStore, contents: TableContents, client: Any) -> None:
+    group = sound_table(new_store)
+    before = contents.items()
+    state(attributes(seq={"N": "7"}, message_group_uuid={"S": group}))(contents, group)
+
+    assert set(run_doctor(client, TABLE).codes) == {Code.ITEM_ATTRIBUTES, Code.CONVERSATION_STATE}
+    assert run_doctor(client, TABLE, fix=True).left == []
+    assert without_versions(contents.items()) == without_versions(before)
 
 
 @pytest.mark.parametrize("seed", range(5))

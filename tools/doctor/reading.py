@@ -134,7 +134,8 @@ class Reader:
         Raises WriteConflict if its state keeps appearing and disappearing.
         """
         key = conversation_key(group_uuid)
-        others = [*map(_wire, sorted({*map(key_of, indexed(self.table, group_uuid)), *scanned}))]
+        rows_by_index = (item for item in indexed(self.table, group_uuid) if kind_of(item) is Kind.ROW)
+        others = [*map(_wire, sorted({*map(key_of, rows_by_index), *scanned}))]
         for _ in range(_READS):
             before = self.table.get(key)
             if before and not readable(before):
@@ -148,7 +149,7 @@ class Reader:
                 continue  # another process has just migrated the conversation
             if after != state:
                 messages = Messages(self.messages(group_uuid, state, moved=True))
-            own = [row for row in rows if row and kind_of(row) is Kind.ROW and text(row, GROUP) == group_uuid]
+            own = [row for row in rows if row and text(row, GROUP) == group_uuid]
             is_consistent = not (before and state) or before["last_message_at"] == state["last_message_at"]
             return Reading(group_uuid, state, own, messages, is_consistent)
         raise WriteConflict
