@@ -111,6 +111,14 @@ def test_setup_needs_no_user_pool(
     assert cognito_ids(url).keys() == SEEDED
 
 
+def test_setup_reports_a_malformed_setting_of_the_cache(
+    url: str, pool: LocalPool, run: scripts.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOMENTO_API_KEY", "short")
+    status, _, printed = run("setup")
+    assert (status, "MOMENTO_API_KEY" in printed, "No Cognito" in printed) == (2, True, False)
+
+
 def test_cognito_ids_are_written_and_users_without_a_match_are_listed(
     url: str, pool: LocalPool, cognito_client: Any, run: scripts.Run
 ) -> None:
