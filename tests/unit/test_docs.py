@@ -83,7 +83,7 @@ def test_sizes_of_the_example_items_follow_the_rules_of_aws() -> None:
     assert sizes == [size(item) for item in examples()]
 
 
-def _answers() -> Iterator[tuple[int, str]]:
+def _raised_codes() -> Iterator[tuple[int, str]]:
     """Each status with each code that the sources raise under it."""
     status = {kind.__name__: number for kind, number in error_routes.STATUS_BY_ERROR.items()}
     for path in [*(ROOT / "services").glob("*.py"), *(ROOT / "routes").glob("*.py")]:
