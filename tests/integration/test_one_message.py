@@ -229,7 +229,7 @@ def attempt(send: Callable[[], Message]) -> Message | Exception:
     try:
         return send()
     except DuplicateRequest as duplicate:
-        return duplicate.receipt.answer
+        return duplicate.receipt.message
     except Exception as failure:
         return failure
 
