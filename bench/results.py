@@ -54,9 +54,10 @@ def _transactions(rounds: Rounds) -> float:
 Target = tuple[str, str, Callable[[Rounds], float], str, float]
 """Scenario, name, the function that computes the value, and the sense and the limit that the value must meet."""
 
-_CPU, _RATE = "CPU, parts of the naive view's", "throughput, times the naive view's"
-_P50, _UNITS = "p50 of the largest, times the smallest's", "units of the largest, times the smallest's"
-_P99 = "p99, times p50 at 8 clients"
+_CPU, _RATE = "CPU, as a fraction of the naive view's", "throughput, as a multiple of the naive view's"
+_P50 = "p50 of the largest, as a multiple of the smallest's"
+_UNITS = "units of the largest, as a multiple of the smallest's"
+_P99 = "p99, as a multiple of p50 at 8 clients"
 
 
 def _list_targets(scenario: str) -> list[Target]:

@@ -96,18 +96,18 @@ def test_run_is_judged_by_the_targets_of_its_scenarios() -> None:
 
 
 LIST_TARGETS = [
-    ("small", {"cpu_us": 481}, "CPU, parts of the naive view's"),
-    ("small", {"requests_per_second": 199}, "throughput, times the naive view's"),
-    ("small", {"p99_ms": 20.1}, "p99, times p50 at 8 clients"),
-    ("large", {"p50_ms": 5.8}, "p50 of the largest, times the smallest's"),
-    ("large", {"dynamodb_read_units": 1.2}, "units of the largest, times the smallest's"),
+    ("small", {"cpu_us": 481}, "CPU, as a fraction of the naive view's"),
+    ("small", {"requests_per_second": 199}, "throughput, as a multiple of the naive view's"),
+    ("small", {"p99_ms": 20.1}, "p99, as a multiple of p50 at 8 clients"),
+    ("large", {"p50_ms": 5.8}, "p50 of the largest, as a multiple of the smallest's"),
+    ("large", {"dynamodb_read_units": 1.2}, "units of the largest, as a multiple of the smallest's"),
 ]
 MISSED = [
     *((name, *target) for name in ("messages", "inbox") for target in LIST_TARGETS),
-    ("send", "send", {"p99_ms": 20.1}, "p99, times p50 at 8 clients"),
-    ("send", "send", {"cpu_us": 701}, "CPU, parts of the naive view's"),
+    ("send", "send", {"p99_ms": 20.1}, "p99, as a multiple of p50 at 8 clients"),
+    ("send", "send", {"cpu_us": 701}, "CPU, as a fraction of the naive view's"),
     ("send", "send", {"dynamodb_requests": 1.01}, "round trips"),
-    ("processes", "send", {"cpu_us": 1001}, "CPU, parts of the naive view's"),
+    ("processes", "send", {"cpu_us": 1001}, "CPU, as a fraction of the naive view's"),
     ("processes", "send", {"dynamodb_requests": 2.06}, "transactions a message"),
     ("processes", "send", {"dynamodb_requests": 2.06, "dynamodb_read_units": 1.06}, "read units a message"),
     ("processes", "send", {"dynamodb_write_units": 16.1}, "write units a message"),
