@@ -33,6 +33,12 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(document: Path) -> No
         assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
 
 
+@EACH_DOCUMENT
+def test_every_row_of_a_table_has_its_own_line(document: Path) -> None:
+    tables = re.findall(r"^.*\|-{3}.*$", document.read_text(), re.MULTILINE)
+    assert [line for line in tables if not re.fullmatch(r"[|: -]+", line)] == []
+
+
 def test_every_named_path_exists() -> None:
     pattern = r"(?<![\w/.-])(?:\./)?((?:aws|bin|db|docs|lib|routes|services|tests|tools)/[\w./-]*\w)"
     paths = {(document.name, path) for document in DOCUMENTS for path in re.findall(pattern, document.read_text())}
