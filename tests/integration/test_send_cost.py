@@ -1,9 +1,12 @@
-"""The cost of a message if several processes write to its conversation, each with its own client and caches."""
+"""The cost of a message if several processes write to its conversation."""
 
 from __future__ import annotations
 
+import json
 import random
+from http.client import HTTPConnection
 from itertools import repeat
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,15 +14,60 @@ import pytest
 from lib.aws.dynamodb_client import DynamoDBClient
 from lib.aws.metering import start_metering
 from lib.config import DynamoDBSettings
+from tests.support.api import Api, run_api
+from tests.support.api_server import ApiServer
 from tests.support.stores import ANNA, BERT, TableContents, stores_on
+from tools.local_stack.environment import CREDENTIALS
+from tools.local_stack.processes import LOOPBACK
 
 MESSAGES = 200
 
+api = pytest.fixture(scope="module")(run_api)
 
-@pytest.mark.parametrize(("processes", "most_reads"), [(1, 0.05), (4, 1.0), (16, 1.0)])
+
+def test_message_to_a_server_with_four_workers_costs_one_transaction_and_at_most_one_read(
+    api: Api, tmp_path: Path
+) -> None:
+    anna, bert = api.couple()
+    group = anna.write("hello", to=bert)["message_group_uuid"]
+    anna.reply("a message", group=group)
+    one_send = api.lines()[-1]["dynamodb_write_units"]
+    body, chance = json.dumps({"message_group_uuid": group, "message": "a message"}), random.Random(1)  # noqa: S311
+    settings = api.settings
+    variables = {
+        **CREDENTIALS,
+        "DATABASE_URL": settings.database_url,
+        "DDB_TABLE": settings.ddb_table,
+        "AWS_ENDPOINT_URL_DYNAMODB": settings.aws_endpoint_url_dynamodb or "",
+        "AWS_COGNITO_USER_POOL_ID": settings.aws_cognito_user_pool_id,
+        "AWS_COGNITO_USER_POOL_CLIENT_ID": settings.aws_cognito_user_pool_client_id,
+        "COGNITO_JWKS_URL": settings.cognito_jwks_url,
+        "WEB_CONCURRENCY": "4",
+    }
+    with ApiServer(tmp_path / "log", **variables) as server:
+        for _ in range(MESSAGES):  # the kernel chooses a worker for each connection
+            connection = HTTPConnection(LOOPBACK, server.port, timeout=10)
+            headers = {**chance.choice([anna, bert]).headers, "Content-Type": "application/json"}
+            connection.request("POST", "/api/messages", body, headers)
+            assert connection.getresponse().status == 200
+            connection.close()
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    sends = [line for line in lines if line.get("route") == "/api/messages"]
+    fields = ("dynamodb_requests", "dynamodb_read_units", "dynamodb_write_units")
+    requests, reads, writes = (sum(line[field] for line in sends) for field in fields)
+
+    assert len(sends) == MESSAGES
+    assert reads <= 1.05 * MESSAGES
+    assert requests - reads <= 1.05 * MESSAGES  # a read costs one unit, so the others are transactions
+    assert writes == one_send * MESSAGES
+    TableContents(api.boto3, settings.ddb_table).check(group, ["hello", *repeat("a message", MESSAGES + 1)])
+
+
+@pytest.mark.parametrize(("processes", "most_reads"), [(1, 0.05), (16, 1.0)])
 def test_message_costs_one_transaction_and_at_most_one_read(
     dynamodb_url: str, dynamodb_client: Any, table: str, processes: int, most_reads: float
 ) -> None:
+    """A store with its own client and caches stands for each process, because 16 servers take long to start."""
     settings = DynamoDBSettings(aws_default_region="us-east-1", aws_endpoint_url_dynamodb=dynamodb_url)
     clients = [DynamoDBClient(settings) for _ in range(processes)]
     stores = [stores_on(client, table)() for client in clients]
