@@ -22,7 +22,7 @@ from tests.support.stores import NewStore, TableContents, stores_on
 
 Handler = Callable[[dict[str, Any]], dict[str, Any]]
 
-_sequence_numbers = itertools.count(1)
+_sequence_numbers = itertools.count(10**15)  # DynamoDB Local counts from 1, and a batch may have records of both
 
 
 class SettledStore(StreamedMessageStore):
