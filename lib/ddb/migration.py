@@ -27,12 +27,10 @@ from lib.ddb.items import (
     parse_message,
 )
 from lib.ddb.schema import MESSAGE_GROUP_INDEX
-from lib.ddb.table import ABSENT, WRITE_SECONDS, Table, Write, delete, put
+from lib.ddb.table import ABSENT, MAX_WRITES, WRITE_SECONDS, Table, Write, delete, put
 from lib.ddb.transactions import KeyTaken, PairTaken, inbox_rows, upsert_row
 from lib.deadline import tries
 from lib.users.directory import User
-
-_WRITES_PER_TRANSACTION = 100
 
 
 class _AlreadyMigrated(WriteRefused):
@@ -121,7 +119,7 @@ def _number_messages(table: Table, group_uuid: str, old: _OldData, unread_from: 
     """
     items = table.partition(keys.message_pk(group_uuid))
     messages = filter(None, (parse_message(item, group_uuid=group_uuid) for item in items))
-    while batch := list(islice(messages, _WRITES_PER_TRANSACTION)):
+    while batch := list(islice(messages, MAX_WRITES)):
         numbered = list(zip(batch, count(old.seq + 1)))
         if writes := [_set_seq(message, seq) for message, seq in numbered if message.seq is None]:
             if table.get(conversation_key(group_uuid)):
@@ -179,7 +177,7 @@ def _writes(state: Conversation, old: _OldData) -> list[Write]:
     newest_row = max(old.rows, key=lambda row: row.last_message_at)
     text = old.last.text if old.last else newest_row.text
     rows = inbox_rows(state, text=text, sender_uuid=old.last.sender.uuid if old.last else None)
-    writes = [put(state.to_item(), _AlreadyMigrated), *(replace(upsert_row(row), on_failure=KeyTaken) for row in rows)]
+    writes = [put(state.to_item(), _AlreadyMigrated), *(upsert_row(row, KeyTaken) for row in rows)]
     if state.pair_group_uuid is None:
         first, second = state.members
         guard = PairGuard(user_uuids=(first, second), group_uuid=state.group_uuid)

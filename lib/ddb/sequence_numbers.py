@@ -17,13 +17,13 @@ from lib.ddb import keys
 from lib.ddb.errors import ConversationNotFound, WriteConflict
 from lib.ddb.items import Conversation, Message, conversation_key, parse_message
 from lib.ddb.migration import migrate_conversation
-from lib.ddb.table import WRITE_SECONDS, Table
+from lib.ddb.table import MAX_WRITES, WRITE_SECONDS, Table
 from lib.ddb.transactions import KeyTaken, MessageChanged, StateChanged, apply_message, number_writes
 from lib.deadline import tries
 from lib.users.directory import User
 
-MESSAGES_AT_ONCE = 95
-"""A transaction has at most 100 items: these messages, the state, and a Delete and a Put for each of two rows."""
+MESSAGES_AT_ONCE = MAX_WRITES - 5
+"""Beside these messages, a transaction writes the state, and has a Delete and a Put for each of two rows."""
 
 _LAST_ITEMS = 10  # malformed items may stand above the last message
 

@@ -29,6 +29,9 @@ from lib.deadline import pause, tries
 WRITE_SECONDS = 5.0
 """The time for all tries of a write, after conflicts or lost responses."""
 
+MAX_WRITES = 100
+"""DynamoDB's limit for one transaction."""
+
 ABSENT = "attribute_not_exists(pk)"
 
 _REFUSALS = frozenset(

@@ -24,7 +24,7 @@ from lib.ddb.items import (
     members_attribute,
     message_key,
 )
-from lib.ddb.table import ABSENT, Write, delete, put, update
+from lib.ddb.table import ABSENT, OnFailure, Write, delete, put, update
 
 
 class StateChanged(WriteRefused):
@@ -161,11 +161,15 @@ def set_seq(key: Item, *, old_seq: int | None, seq: int) -> Write:
     return update(key, changes, MessageChanged, when="seq = :old_seq", values={":old_seq": {"N": str(old_seq)}})
 
 
-def upsert_row(row: InboxRow) -> Write:
+def _taken_place(_: Item) -> StoreError:
+    return StoreError("another conversation's row has the place of a member's row")
+
+
+def upsert_row(row: InboxRow, on_failure: OnFailure = _taken_place) -> Write:
     """Put a row in its place, on condition that no other conversation's row has this place."""
     return put(
         row.to_item(),
-        lambda _: StoreError("another conversation's row has the place of a member's row"),
+        on_failure,
         when=f"{ABSENT} OR message_group_uuid = :group",
         values={":group": {"S": row.group_uuid}},
     )

@@ -56,7 +56,7 @@ def crash_everywhere(client: Any, contents: TableContents, items: list[Item], **
 def test_crash_during_a_renumbering_loses_no_position(
     new_store: NewStore, contents: TableContents, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rewrite, "_WRITES_PER_TRANSACTION", 10)
+    monkeypatch.setattr(rewrite, "MAX_WRITES", 10)
     store = new_store(clock=SteppingClock())
     group = store.send_to_user(sender=ANNA, receiver=BERT, text="0").group_uuid
     for number in range(1, 25):

@@ -20,7 +20,7 @@ from lib.ddb.keys import STATE
 from lib.ddb.migration import migrate_conversation
 from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.table import Table
-from lib.ddb.transactions import inbox_rows, set_seq, update_state, upsert_row
+from lib.ddb.transactions import KeyTaken, inbox_rows, set_seq, update_state, upsert_row
 from tools.doctor.findings import Code, Finding, Repair, Result
 from tools.doctor.reading import Reader, Reading
 from tools.doctor.rewrite import rewrite, write_all
@@ -29,10 +29,6 @@ from tools.doctor.shapes import NAMES, readable, text, whole
 _TICKS = 8
 _TICKS_TOGETHER = timedelta(seconds=1)
 """The longest that a state's time may be after its newest message: each row with a taken key moves it a microsecond."""
-
-
-class _RowKeyTaken(WriteRefused):
-    """A member has another conversation's row with the same sort key."""
 
 
 class Expected:
@@ -154,10 +150,10 @@ def _rewrite(table: Table, expected: Expected) -> None:
     """Write the state and both rows in one transaction, if nobody wrote to the conversation meanwhile."""
     state = replace(expected.state, version=expected.actual.version + 1)
     for _ in range(_TICKS):
-        rows = [replace(upsert_row(row), on_failure=_RowKeyTaken) for row in expected.rows_in(state)]
+        rows = [upsert_row(row, KeyTaken) for row in expected.rows_in(state)]
         try:
             return table.transact([update_state(expected.actual, state), *rows])
-        except _RowKeyTaken:
+        except KeyTaken:  # a member has a row of another conversation at the same microsecond
             state = replace(state, last_message_at=tick_after(state.last_message_at))
     raise WriteRefused
 

@@ -8,9 +8,7 @@ from typing import Any
 
 from lib.ddb.errors import WriteRefused
 from lib.ddb.items import Item, wire_key
-from lib.ddb.table import Table, Write, put
-
-_WRITES_PER_TRANSACTION = 100
+from lib.ddb.table import MAX_WRITES, Table, Write, put
 
 
 def rewrite(before: Item | None, after: Item | None) -> Write:
@@ -42,7 +40,7 @@ def rewrite(before: Item | None, after: Item | None) -> Write:
 
 
 def write_all(table: Table, writes: Iterable[Write]) -> None:
-    """Make the writes in their order, up to 100 in a transaction."""
+    """Make the writes in their order, as many in a transaction as DynamoDB allows."""
     remaining = iter(writes)
-    while batch := list(islice(remaining, _WRITES_PER_TRANSACTION)):
+    while batch := list(islice(remaining, MAX_WRITES)):
         table.transact(batch)
