@@ -5,8 +5,11 @@ Use it with an emulator only: the users' password is public.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from lib.identity.cognito import UserPool
 
 POOL_NAME = "cruddur"
 CLIENT_NAME = "cruddur-web"
@@ -37,6 +40,14 @@ def ensure_pool(client: Any) -> LocalPool:
             ExplicitAuthFlows=["ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"],
         )["UserPoolClient"]["ClientId"]
     return LocalPool(pool_id, client_id)
+
+
+def ensure_users(client: Any, pool: LocalPool, users: Iterable[Mapping[str, str]], directory: UserPool) -> None:
+    """Create a Cognito user for each user of Postgres without one. A user who signed up may have another user name."""
+    handles = {user.preferred_username for user in directory.users()}
+    for user in users:
+        if user["handle"] not in handles:
+            ensure_user(client, pool, **{name: user[name] for name in ("handle", "display_name", "email")})
 
 
 def ensure_user(client: Any, pool: LocalPool, *, handle: str, display_name: str, email: str) -> str:
