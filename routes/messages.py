@@ -60,7 +60,7 @@ def _message(message: Message) -> dict[str, Any]:
 
 
 def _slice_step() -> int:
-    """The slice step that puts a page, which is newest first, in the client's order: 1 for `desc`, -1 for `asc`."""
+    """The slice step for the client's order: 1 for `desc`, -1 for `asc`. A page itself is newest first."""
     order = request.args.get("order", dependencies().settings.messages_order)
     if order not in ("asc", "desc"):
         raise Invalid(Code.ORDER_INVALID)

@@ -1,4 +1,4 @@
-"""Provisioning: a newcomer, who has signed up with Cognito, gets a row in Postgres.
+"""Provisioning: a newcomer gets a row in Postgres. A newcomer has signed up with Cognito and has no row yet.
 
 The row comes from a Lambda function at the sign-up, or from the API at the first request.
 """

@@ -92,7 +92,7 @@ class InboxRow:
 
     @property
     def unread_count(self) -> int:
-        """The number of messages that the owner has not read; 0 in a row of an older backend, which has no `seq`."""
+        """The owner's number of unread messages; 0 without a `seq`, as in rows of an older backend."""
         return (self.seq or 0) - (self.read_seq or 0)
 
     @classmethod

@@ -86,7 +86,7 @@ class UserDirectory:
         return self._cached("handle", handle)
 
     def by_handle(self, handle: str) -> User | None:
-        """The user who has this handle now, not cached. None for text that no row can hold."""
+        """The user with this handle, from Postgres, not from the cache. None for a text that Postgres cannot store."""
         fields = self._read("handle", handle) if _storable(handle) else None
         return User(*fields) if fields else None
 

@@ -85,7 +85,7 @@ def member(api: Api) -> Caller:
 
 @pytest.fixture(scope="module")
 def stranger(api: Api, member: Caller) -> Caller:
-    """A user with conversations, who is not a member of the seeded one."""
+    """A user with conversations. The user is not a member of the seeded one."""
     carl = api.sign_up("carl")
     for name in ("dora", "erik"):
         carl.write("Hello!", to=api.sign_up(name))

@@ -179,7 +179,7 @@ def cases_of(way: Way) -> Iterator[Case]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a send, `seconds` after `began` by the monotonic clock; its requests, and what is stored."""
+    """The result of a send, its requests and the stored messages. It took `seconds` from `began` (monotonic clock)."""
 
     text: str
     result: Message | Exception
