@@ -1,4 +1,4 @@
-"""ministack for the integration tests: Cognito with the local stack's pool and client, and an account to deploy to."""
+"""Fixtures of the integration tests: the items of a table, the local stack's user pool, and an account to deploy to."""
 
 from __future__ import annotations
 
@@ -11,8 +11,15 @@ import pytest
 
 from lib.postgres.database import Database
 from tests.support.deployed import Account, open_account, shared_packages
+from tests.support.stores import TableContents
 from tools.deploy.packages import Package
 from tools.local_stack.cognito import LocalPool, ensure_pool
+
+
+@pytest.fixture
+def contents(dynamodb_client: Any, table: str) -> TableContents:
+    """The items of the test's own table."""
+    return TableContents(dynamodb_client, table)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ import pytest
 
 from tests.support.api import Api, run_api
 from tests.support.api_server import ApiServer
-from tools.local_stack.environment import CREDENTIALS
 from tools.local_stack.processes import LOOPBACK, Child, bare_environment, free_port, responds
 
 pytestmark = pytest.mark.browser
@@ -35,13 +34,10 @@ def webdriver(url: str, body: dict[str, Any] | None = None) -> Any:
 def test_reader_authorizes_and_tries_a_request_out(api: Api, tmp_path: Path) -> None:
     anna, bert = api.couple()
     anna.write("Hello Bert!", to=bert)
-    names = ["database_url", "ddb_table", "aws_endpoint_url_dynamodb", "cognito_jwks_url"]
-    names += ["aws_cognito_user_pool_id", "aws_cognito_user_pool_client_id"]
-    settings = {name.upper(): getattr(api.settings, name) for name in names}
     driver = f"http://{LOOPBACK}:{(port := free_port())}"
     command, log = ["chromedriver", f"--port={port}"], tmp_path / "chromedriver.log"
     chromedriver = Child("chromedriver", command, env=bare_environment(), ready=responds(f"{driver}/status"), log=log)
-    with ApiServer(tmp_path / "api.log", **settings, **CREDENTIALS) as server, chromedriver:
+    with ApiServer(tmp_path / "api.log", **api.server_variables()) as server, chromedriver:
         session = webdriver(f"{driver}/session", {"capabilities": {"alwaysMatch": CAPABILITIES}})
         browser = f"{driver}/session/{session['sessionId']}"
 

@@ -37,11 +37,6 @@ run = pytest.fixture(run_in_process)
 SECRET = "what somebody wrote"
 
 
-@pytest.fixture
-def contents(dynamodb_client: Any, table: str) -> TableContents:
-    return TableContents(dynamodb_client, table)
-
-
 def sign_up(url: str, *users: User) -> None:
     """Put users into Postgres, each with the `sub` of the tests' tokens."""
     with psycopg.connect(url) as connection:

@@ -35,11 +35,6 @@ def users(database: str, dynamodb_url: str, table: str, monkeypatch: pytest.Monk
         yield UserDirectory(opened)
 
 
-@pytest.fixture
-def contents(dynamodb_client: Any, table: str) -> TableContents:
-    return TableContents(dynamodb_client, table)
-
-
 def people(users: UserDirectory, handles: tuple[str, str]) -> list[User]:
     return [user for handle in handles if (user := users.by_handle(handle))]
 

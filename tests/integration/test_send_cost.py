@@ -17,7 +17,6 @@ from lib.config import DynamoDBSettings
 from tests.support.api import Api, run_api
 from tests.support.api_server import ApiServer
 from tests.support.stores import ANNA, BERT, TableContents, stores_on
-from tools.local_stack.environment import CREDENTIALS
 from tools.local_stack.processes import LOOPBACK
 
 MESSAGES = 200
@@ -33,18 +32,7 @@ def test_message_to_a_server_with_four_workers_costs_one_transaction_and_at_most
     anna.reply("a message", group=group)
     one_send = api.lines()[-1]["dynamodb_write_units"]
     body, chance = json.dumps({"message_group_uuid": group, "message": "a message"}), random.Random(1)  # noqa: S311
-    settings = api.settings
-    variables = {
-        **CREDENTIALS,
-        "DATABASE_URL": settings.database_url,
-        "DDB_TABLE": settings.ddb_table,
-        "AWS_ENDPOINT_URL_DYNAMODB": settings.aws_endpoint_url_dynamodb or "",
-        "AWS_COGNITO_USER_POOL_ID": settings.aws_cognito_user_pool_id,
-        "AWS_COGNITO_USER_POOL_CLIENT_ID": settings.aws_cognito_user_pool_client_id,
-        "COGNITO_JWKS_URL": settings.cognito_jwks_url,
-        "WEB_CONCURRENCY": "4",
-    }
-    with ApiServer(tmp_path / "log", **variables) as server:
+    with ApiServer(tmp_path / "log", WEB_CONCURRENCY="4", **api.server_variables()) as server:
         for _ in range(MESSAGES):  # the kernel chooses a worker for each connection
             connection = HTTPConnection(LOOPBACK, server.port, timeout=10)
             headers = {**chance.choice([anna, bert]).headers, "Content-Type": "application/json"}
@@ -60,7 +48,7 @@ def test_message_to_a_server_with_four_workers_costs_one_transaction_and_at_most
     assert reads <= 1.05 * MESSAGES
     assert requests - reads <= 1.05 * MESSAGES  # a read costs one unit, so the others are transactions
     assert writes == one_send * MESSAGES
-    TableContents(api.boto3, settings.ddb_table).check(group, ["hello", *repeat("a message", MESSAGES + 1)])
+    TableContents(api.boto3, api.settings.ddb_table).check(group, ["hello", *repeat("a message", MESSAGES + 1)])
 
 
 @pytest.mark.parametrize(("processes", "most_reads"), [(1, 0.05), (16, 1.0)])

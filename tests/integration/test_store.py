@@ -9,17 +9,12 @@ import pytest
 from tests.support.read_position_contract import ReadPositionContract
 from tests.support.receipt_contract import ReceiptContract
 from tests.support.store_contract import StoreContract
-from tests.support.stores import NewStore, TableContents, stores_on
+from tests.support.stores import NewStore, stores_on
 
 
 @pytest.fixture
 def new_store(connected: Any, table: str) -> NewStore:
     return stores_on(connected, table)
-
-
-@pytest.fixture
-def contents(dynamodb_client: Any, table: str) -> TableContents:
-    return TableContents(dynamodb_client, table)
 
 
 class TestStoreOnEngine(StoreContract):

@@ -17,7 +17,7 @@ from tests.support.old_data import GROUP, old_conversation, old_message
 from tests.support.stores import ANNA, BERT, CARL, TableContents, stores_on
 from tests.support.streamed import Handler, event, failures, numbers, record, streamed_stores_on
 
-contents, handle, store = streamed.contents, streamed.handle, streamed.store
+handle, store = streamed.handle, streamed.store
 
 
 def sent(store: StreamedMessageStore, group: str, sender: User, *texts: str) -> list[Item]:

@@ -21,7 +21,7 @@ from tests.support.streamed import streamed_stores_on
 SECONDS = 10
 SECRET = "a secret text"
 
-contents, store = streamed.contents, streamed.store
+store = streamed.store
 
 
 @pytest.fixture(autouse=True)

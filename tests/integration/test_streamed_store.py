@@ -21,11 +21,6 @@ def new_store(connected: Any, table: str) -> NewStore:
     return settled_stores_on(connected, table)
 
 
-@pytest.fixture
-def contents(dynamodb_client: Any, table: str) -> TableContents:
-    return TableContents(dynamodb_client, table)
-
-
 class TestStreamedStoreOnEngine(StoreContract):
     def test_conversations_of_one_user_at_one_instant_do_not_overwrite_each_other(
         self, new_store: NewStore, contents: TableContents

@@ -29,6 +29,7 @@ from lib.postgres.database import Database
 from lib.users.directory import User
 from tests.support.stores import TableContents
 from tests.support.tokens import TokenIssuer
+from tools.local_stack.environment import CREDENTIALS
 
 JSON = dict[str, Any]
 
@@ -127,6 +128,12 @@ class Api:
 
     def couple(self) -> tuple[Person, Person]:
         return self.sign_up("anna"), self.sign_up("bert")
+
+    def server_variables(self) -> dict[str, str]:
+        """The variables of a server in another process, on the same table, users and issuer."""
+        names = ["database_url", "ddb_table", "aws_endpoint_url_dynamodb", "cognito_jwks_url"]
+        names += ["aws_cognito_user_pool_id", "aws_cognito_user_pool_client_id"]
+        return CREDENTIALS | {name.upper(): getattr(self.settings, name) for name in names}
 
     def lines(self) -> list[JSON]:
         """The log lines so far."""

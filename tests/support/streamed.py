@@ -18,7 +18,7 @@ from lib.ddb.items import Item, Message
 from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.store import StreamedMessageStore
 from lib.users.directory import User
-from tests.support.stores import NewStore, TableContents, stores_on
+from tests.support.stores import NewStore, stores_on
 
 Handler = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -52,11 +52,6 @@ def load_handler(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture
-def contents(dynamodb_client: Any, table: str) -> TableContents:
-    return TableContents(dynamodb_client, table)
 
 
 @pytest.fixture
