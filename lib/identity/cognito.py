@@ -53,8 +53,14 @@ class PoolUser:
     sub: str
     preferred_username: str | None
     email: str | None
+    email_verified: bool
     status: str
     enabled: bool
+
+    @property
+    def sign_in_name(self) -> str:
+        """A user name for sign-in. In a pool whose user names are `sub`s, users sign in by e-mail address."""
+        return self.email if self.email and self.username == self.sub else self.username
 
     @property
     def label(self) -> str:
@@ -147,6 +153,7 @@ def _to_pool_user(user: dict[str, Any]) -> PoolUser:
         sub=attributes["sub"],
         preferred_username=attributes.get("preferred_username"),
         email=attributes.get("email"),
+        email_verified=attributes.get("email_verified") == "true",
         status=user["UserStatus"],
         enabled=user["Enabled"],
     )

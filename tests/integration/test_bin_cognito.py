@@ -13,7 +13,7 @@ import pytest
 
 from lib.config import CognitoSettings, load
 from lib.identity.cognito import CognitoError, UserPool
-from tests.support import scripts
+from tests.support import scripts, srp
 from tools.local_stack.cognito import PASSWORD, LocalPool, ensure_pool, ensure_user
 
 CROWD = 130  # three pages of 60
@@ -54,6 +54,32 @@ def configure(monkeypatch: pytest.MonkeyPatch, pool: LocalPool, endpoint: str) -
     monkeypatch.setenv("AWS_COGNITO_USER_POOL_ID", pool.user_pool_id)
     monkeypatch.setenv("AWS_COGNITO_USER_POOL_CLIENT_ID", pool.client_id)
     monkeypatch.setenv("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", endpoint)
+
+
+def sign_in(client: Any, pool: LocalPool, username: str, password: str = PASSWORD) -> dict[str, str]:
+    return srp.sign_in(client, pool.user_pool_id, pool.client_id, username, password)
+
+
+@pytest.mark.parametrize("username", ["augustsz@example.com", "Augustsz"])
+def test_front_end_signs_in_by_srp_and_refreshes(username: str, pool: LocalPool, cognito_client: Any) -> None:
+    tokens = sign_in(cognito_client, pool, username)
+    refreshed = cognito_client.initiate_auth(
+        ClientId=pool.client_id,
+        AuthFlow="REFRESH_TOKEN_AUTH",
+        AuthParameters={"REFRESH_TOKEN": tokens["RefreshToken"]},
+    )["AuthenticationResult"]
+    for token in (tokens["AccessToken"], refreshed["AccessToken"]):
+        claims = jwt.decode(token, options={"verify_signature": False})
+        assert (claims["token_use"], claims["client_id"]) == ("access", pool.client_id)
+    with pytest.raises(cognito_client.exceptions.NotAuthorizedException):
+        sign_in(cognito_client, pool, username, "Wrong-1234")
+
+
+def test_client_of_an_older_pool_gets_the_flows(pool: LocalPool, cognito_client: Any) -> None:
+    old = ["ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]
+    cognito_client.update_user_pool_client(UserPoolId=pool.user_pool_id, ClientId=pool.client_id, ExplicitAuthFlows=old)
+    assert ensure_pool(cognito_client) == pool
+    assert sign_in(cognito_client, pool, "Augustsz")
 
 
 def test_list_users_reads_all_pages_and_prints_a_user_without_a_handle(
@@ -105,8 +131,8 @@ def test_token_takes_a_password_and_reports_a_wrong_one(pool: LocalPool, run: sc
 
 def test_invited_user_gets_no_token_before_choosing_a_password(pool: LocalPool, cognito_client: Any) -> None:
     cognito_client.admin_create_user(
-        UserPoolId=pool.user_pool_id, Username="invited", TemporaryPassword=PASSWORD, MessageAction="SUPPRESS"
+        UserPoolId=pool.user_pool_id, Username="invited@a.test", TemporaryPassword=PASSWORD, MessageAction="SUPPRESS"
     )
     with pytest.raises(CognitoError, match="NEW_PASSWORD_REQUIRED"):
-        UserPool(load(CognitoSettings)).sign_in("invited", PASSWORD)
-    cognito_client.admin_delete_user(UserPoolId=pool.user_pool_id, Username="invited")
+        UserPool(load(CognitoSettings)).sign_in("invited@a.test", PASSWORD)
+    cognito_client.admin_delete_user(UserPoolId=pool.user_pool_id, Username="invited@a.test")

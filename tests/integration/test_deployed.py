@@ -13,8 +13,9 @@ import pytest
 from lib.config import Settings, load
 from lib.users.directory import User
 from tests.support.api import Person, serve
-from tests.support.deployed import PASSWORDS, Account, eventually
+from tests.support.deployed import Account, eventually
 from tests.support.sign_up_events import event as sign_up_event
+from tests.support.srp import sign_in
 from tests.support.stores import ANNA, BERT, CARL, TableContents
 from tests.support.streamed import stream_records, streamed_stores_on
 from tests.support.tokens import TokenIssuer
@@ -55,7 +56,7 @@ class Deployment:
 
 @pytest.fixture(scope="module")
 def deployed(account: Account) -> Iterator[Deployment]:
-    process = account.deploy("--yes", SignInFlows=PASSWORDS)
+    process = account.deploy("--yes")
     assert process.returncode == 0, process.stderr
     outputs = account.outputs(STACK)
     secret = account.client("secretsmanager").get_secret_value(SecretId=account.database_secret_arn)
@@ -121,16 +122,18 @@ def attributes_of(name: str) -> dict[str, str]:
 
 
 def sign_up(deployed: Deployment, cognito: Any, name: str) -> tuple[User, str]:
-    """A confirmed user of the deployed pool, with the Cognito id as uuid, and their Authorization header."""
+    """A confirmed user of the deployed pool, with the Cognito id as uuid, and their Authorization header.
+
+    They sign in as the React client does: by e-mail address and SRP.
+    """
     email, password = f"{name}@example.com", "Correct-horse-4"
     pool, client = deployed.outputs["UserPoolId"], deployed.outputs["UserPoolClientId"]
     attributes = [{"Name": key, "Value": value} for key, value in attributes_of(name).items()]
     created = cognito.admin_create_user(UserPoolId=pool, Username=email, UserAttributes=attributes)
     cognito.admin_set_user_password(UserPoolId=pool, Username=email, Password=password, Permanent=True)
-    credentials = {"USERNAME": email, "PASSWORD": password}
-    session = cognito.initiate_auth(ClientId=client, AuthFlow="USER_PASSWORD_AUTH", AuthParameters=credentials)
+    tokens = sign_in(cognito, pool, client, email, password)
     (sub,) = (attribute["Value"] for attribute in created["User"]["Attributes"] if attribute["Name"] == "sub")
-    return User(sub, name, name.title()), f"Bearer {session['AuthenticationResult']['AccessToken']}"
+    return User(sub, name, name.title()), f"Bearer {tokens['AccessToken']}"
 
 
 def settings(deployed: Deployment) -> Settings:

@@ -28,7 +28,15 @@ def link(database: Database, **subs: str) -> LinkResult:
 
 
 def pool_user(sub: str, handle: str | None, *, username: str = "someone") -> PoolUser:
-    return PoolUser(username=username, sub=sub, preferred_username=handle, email=None, status="CONFIRMED", enabled=True)
+    return PoolUser(
+        username=username,
+        sub=sub,
+        preferred_username=handle,
+        email=None,
+        email_verified=False,
+        status="CONFIRMED",
+        enabled=True,
+    )
 
 
 def ids(database: Database) -> dict[str, str | None]:

@@ -26,7 +26,6 @@ NETWORK = {
     "MessageStreamSecurityGroupId": "sg-00000000000000001",
     "PostConfirmationSecurityGroupId": "sg-00000000000000002",
 }
-PASSWORDS = "ALLOW_USER_PASSWORD_AUTH,ALLOW_REFRESH_TOKEN_AUTH"  # because boto3 cannot sign in by SRP
 PATIENCE_SECONDS = 15
 
 T = TypeVar("T")
