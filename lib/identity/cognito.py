@@ -67,6 +67,10 @@ class PoolUser:
         """A name for reports. It is never an e-mail address, although some pools use addresses as user names."""
         return self.preferred_username or (self.sub if "@" in self.username else self.username)
 
+    def has_confirmed(self, email: str) -> bool:
+        """Whether the user has confirmed their sign-up, and Cognito has verified that this address is theirs."""
+        return self.status == "CONFIRMED" and self.email_verified and self.email == email
+
 
 class UserPool:
     """One user pool; the first call creates its client."""

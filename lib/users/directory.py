@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, astuple, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -17,8 +17,7 @@ from lib.postgres.errors import NotUnique
 from lib.users.cache import By, Fields, UserCache
 
 if TYPE_CHECKING:  # so that a module that needs only User loads neither psycopg nor boto3
-    from lib.identity.cognito import PoolUser
-    from lib.postgres.database import Database, Queries, Row
+    from lib.postgres.database import Database, Row
 
 _MAX_CHARS = 255  # a CHECK of the table says the same
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -137,61 +136,6 @@ class UserDirectory:
         ids = [row["cognito_user_id"]] if row["cognito_user_id"] else []
         self._cache.forget(cognito_user_ids=ids, handles={old_handle, row["handle"]})
         return _to_user(row)
-
-
-@dataclass(frozen=True, slots=True)
-class LinkResult:
-    """The result of `link_cognito_users`. Users without a match are listed by handle or user name."""
-
-    changed: int
-    unchanged: int
-    ambiguous: list[str]
-    without_cognito_user: list[str]
-    without_row: list[str]
-
-    def report(self) -> list[str]:
-        """The result as sentences."""
-        users_by_problem = {
-            "Unchanged, because several Cognito users claim the handle": self.ambiguous,
-            "Users without a Cognito user": self.without_cognito_user,
-            "Cognito users without a row in Postgres": self.without_row,
-        }
-        counts = f"Cognito ids: {self.changed} written, {self.unchanged} already right"
-        return [counts, *(f"{problem}: {', '.join(users)}" for problem, users in users_by_problem.items() if users)]
-
-
-def link_cognito_users(
-    database: Database, pool_users: Iterable[PoolUser], shared: Cache[str, str] | None = None
-) -> LinkResult:
-    """Write the `sub` of each Cognito user to the row whose handle is their preferred_username, in one transaction.
-
-    A row without a Cognito user keeps its id, unless another row gets this id. Removes from `shared` every id that
-    leads to another row now.
-    """
-    claims: dict[str | None, list[PoolUser]] = {}
-    for user in pool_users:
-        claims.setdefault(user.preferred_username, []).append(user)
-    nameless = claims.pop(None, [])
-    subs = {handle: users[0].sub for handle, users in claims.items() if handle and len(users) == 1}
-    with database.transaction() as queries:
-        before = _owners(queries)
-        pool = {"handles": list(subs), "subs": list(subs.values())}
-        queries.execute("users/release_cognito_user_ids", **pool)  # first, because the column is UNIQUE
-        changed = queries.execute("users/set_cognito_user_ids", **pool)
-        rows = {row["handle"] for row in queries.all("users/all")}
-        changed_owners = before ^ _owners(queries)
-    UserCache(shared).forget(cognito_user_ids={cognito_user_id for cognito_user_id, _ in changed_owners}, handles=())
-    return LinkResult(
-        changed=changed,
-        unchanged=len(rows & subs.keys()) - changed,
-        ambiguous=sorted(handle for handle, users in claims.items() if handle and len(users) > 1),
-        without_cognito_user=sorted(rows - claims.keys()),
-        without_row=sorted([*(subs.keys() - rows), *(user.label for user in nameless)]),
-    )
-
-
-def _owners(queries: Queries) -> set[tuple[str, str]]:
-    return {(row["cognito_user_id"], row["handle"]) for row in queries.all("users/all") if row["cognito_user_id"]}
 
 
 def is_handle(text: str) -> bool:

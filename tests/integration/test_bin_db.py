@@ -81,6 +81,11 @@ def cognito_ids(url: str) -> dict[str, str | None]:
     return {handle: cognito_user_id for handle, _, cognito_user_id in users(url)}
 
 
+def email_of(handle: str) -> str:
+    """The e-mail address of a seeded user."""
+    return f"{handle.lower()}@example.com"
+
+
 def test_second_run_of_each_step_changes_nothing(url: str, run: scripts.Run) -> None:
     for name, first, second in [
         ("create", "created", "already there"),
@@ -123,7 +128,7 @@ def test_cognito_ids_are_written_and_users_without_a_match_are_listed(
     url: str, pool: LocalPool, cognito_client: Any, run: scripts.Run
 ) -> None:
     subs = {
-        handle: ensure_user(cognito_client, pool, handle=handle, display_name=handle, email=f"{handle.lower()}@a.test")
+        handle: ensure_user(cognito_client, pool, handle=handle, display_name=handle, email=email_of(handle))
         for handle in ("Augustsz", "bayko", "ghost")
     }
     for name, counts in [("setup", "2 written, 0 already right"), ("update_cognito_user_ids", "0 written, 2 already")]:
@@ -134,6 +139,25 @@ def test_cognito_ids_are_written_and_users_without_a_match_are_listed(
         assert "Cognito users without a row in Postgres: ghost\n" in printed
         assert "@" not in printed
     assert cognito_ids(url) == {"Augustsz": subs["Augustsz"], "bayko": subs["bayko"], "londo": None}
+
+
+def test_forced_link_says_who_gets_the_row_and_asks(
+    filled: str, pool: LocalPool, cognito_client: Any, run: scripts.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sub = ensure_user(cognito_client, pool, handle="londo", display_name="Mallory", email="mallory@a.test")
+    assert (
+        "Users whose handle a Cognito user has without a right to the row: londo" in run("update_cognito_user_ids")[2]
+    )
+    status, _, printed = run("update_cognito_user_ids", "--force", "londo")
+    assert (status, "there is no terminal to ask at" in printed) == (1, True)
+    assert f"The Cognito user {sub} (mallory@a.test, verified; CONFIRMED) gets this row" in printed
+    assert "NOTHING PROVES that they are londo" in printed
+    assert cognito_ids(filled)["londo"] is None
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    for answer, outcome in [("bayko", 1), ("londo", 0)]:
+        monkeypatch.setattr("tools.cli.console.ask", lambda question, answer=answer: answer)
+        assert run("update_cognito_user_ids", "--force", "londo")[0] == outcome
+        assert cognito_ids(filled)["londo"] == (None if outcome else sub)
 
 
 def test_missing_user_pool_is_reported_in_one_line(

@@ -18,6 +18,7 @@ from lib.postgres.database import Database, create_database, drop_database
 from lib.postgres.errors import DatabaseUnavailable, NotUnique
 from lib.users.directory import User, UserDirectory
 from tests.support.clocks import time_limit
+from tests.support.cognito_ids import write_cognito_ids
 from tools.local_stack.postgres import Postgres
 from tools.seed.conversation import seed_users
 
@@ -55,7 +56,7 @@ def test_second_load_of_schema_and_seeds_changes_nothing(database: Database) -> 
 
 def test_failed_transaction_changes_nothing(database: Database) -> None:
     with pytest.raises(ZeroDivisionError), database.transaction() as queries:  # noqa: PT012
-        assert queries.execute("users/set_cognito_user_ids", handles=["bayko"], subs=["sub-1"]) / 0
+        assert write_cognito_ids(queries, bayko="sub-1") / 0
     assert database.one("users/by_cognito_user_id", cognito_user_id="sub-1") is None
 
 
@@ -141,7 +142,7 @@ def frozen(server: Postgres) -> Iterator[None]:
 
 def test_uniqueness_error_does_not_quote_the_value(database: Database) -> None:
     with pytest.raises(NotUnique, match="users_cognito_user_id_key") as caught:
-        database.execute("users/set_cognito_user_ids", handles=["Augustsz", "bayko"], subs=["the-sub", "the-sub"])
+        write_cognito_ids(database, Augustsz="the-sub", bayko="the-sub")
     assert "the-sub" not in str(caught.value)
 
 

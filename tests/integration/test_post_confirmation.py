@@ -14,6 +14,7 @@ import pytest
 
 from lib.postgres.database import Database
 from tests.support import sign_up_events
+from tests.support.cognito_ids import write_cognito_ids
 from tests.support.sign_up_events import ATTRIBUTES, Log, event
 
 STEP_SECONDS = 1.9  # at most for one failing step: Cognito waits five seconds for all three
@@ -81,7 +82,7 @@ def test_function_recovers_after_an_outage(
 def test_blocked_statement_ends_in_time(function: ModuleType, database: Database, log: Log) -> None:
     function.handler(event(), None)
     with database.transaction() as locked:
-        locked.execute("users/set_cognito_user_ids", handles=["anna"], subs=["another"])
+        write_cognito_ids(locked, anna="another")
         start = time.monotonic()
         assert function.handler(event(sub="third"), None) == event(sub="third")
         assert time.monotonic() - start < STEP_SECONDS

@@ -10,9 +10,10 @@ from threading import Barrier
 import pytest
 
 from lib.postgres.database import Database, Row
-from lib.users.directory import HandleTaken, Outcome, SignUp, User, UserDirectory, link_cognito_users
+from lib.users.directory import HandleTaken, Outcome, SignUp, User, UserDirectory
+from lib.users.linking import link_cognito_users
 from tests.integration import test_users
-from tests.integration.test_users import pool_user
+from tests.integration.test_linking import pool_user
 
 AUGUSTSZ = User("76d2f241-a860-4d8b-a8e3-6cd68db75ab9", "Augustsz", "Augustsz")
 THREADS = 8

@@ -10,8 +10,10 @@ from cachetools import LRUCache
 from lib.cache.base import InMemoryCache
 from lib.postgres.database import Database
 from lib.users.cache import CACHED_SECONDS
-from lib.users.directory import Outcome, SignUp, User, UserDirectory, link_cognito_users
-from tests.integration.test_users import AUGUSTSZ, pool_user
+from lib.users.directory import Outcome, SignUp, User, UserDirectory
+from lib.users.linking import ForcedLink, link_cognito_users
+from tests.integration.test_linking import pool_user
+from tests.integration.test_users import AUGUSTSZ
 from tests.support.clocks import FrozenTime
 from tools.seed.conversation import seed_users
 
@@ -63,11 +65,12 @@ def test_another_process_sees_a_rename_after_a_minute(processes: Processes) -> N
 def test_moved_cognito_id_leads_to_its_new_user(database: Database, processes: Processes) -> None:
     reading, shared = processes.reading, processes.shared
     assert reading.by_cognito_user_id("sub-1") == AUGUSTSZ
-    link_cognito_users(database, [pool_user("sub-2", "Augustsz"), pool_user("sub-1", "bayko")], shared)
+    ForcedLink.find(database, [pool_user("sub-1", "bayko")], "bayko").write(database, shared)
+    link_cognito_users(database, [pool_user("sub-1", "bayko"), pool_user("sub-2", "Augustsz")], shared)
     processes.clock.ahead += CACHED_SECONDS
     first, second = reading.by_cognito_user_id("sub-1"), reading.by_cognito_user_id("sub-2")
     assert (first and first.handle, second) == ("bayko", AUGUSTSZ)
-    link_cognito_users(database, [pool_user("sub-3", "bayko")], shared)
+    link_cognito_users(database, [pool_user("sub-3", "bayko"), pool_user("sub-2", "Augustsz")], shared)
     processes.clock.ahead += CACHED_SECONDS
     assert reading.by_cognito_user_id("sub-1") is None
     before = dict(processes.texts)

@@ -15,6 +15,7 @@ from lib.ddb.table import Table
 from lib.postgres.database import Database
 from lib.users.directory import UserDirectory
 from tests.support import scripts
+from tests.support.cognito_ids import write_cognito_ids
 from tools.seed.conversation import seed_conversation, seed_users
 
 AWS = "https://dynamodb.us-east-1.amazonaws.com"
@@ -30,7 +31,7 @@ def seeded_database(postgres_url: str) -> str:
         database.script("db/schema.sql")
         seed_users(database)
         with database.transaction() as queries:
-            queries.execute("users/set_cognito_user_ids", handles=["Augustsz", "bayko"], subs=["sub-a", "sub-b"])
+            write_cognito_ids(queries, Augustsz="sub-a", bayko="sub-b")
     return postgres_url
 
 

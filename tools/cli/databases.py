@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from lib.cache.shared import shared_cache
+from lib.cache.shared import CircuitBreaker, shared_cache
 from lib.config import CacheSettings, load
 from lib.identity.cognito import UserPool
 from lib.postgres import database_url
 from lib.postgres.database import Database
 from lib.users.cache import stale_data_warnings
-from lib.users.directory import link_cognito_users
-from tools.cli.console import Target, print_status, stderr
+from lib.users.linking import link_cognito_users
+from tools.cli.console import Target, one_line, print_status, stderr
 
 
 def database_target(url: str) -> Target:
@@ -26,7 +26,14 @@ def link_users(database: Database, pool: UserPool) -> int:
     shared = shared_cache(settings, for_script=True)
     with stderr.status("Reading the Cognito users …"):
         link = link_cognito_users(database, pool.users(), shared)
+    for line in link.report():
+        print_status(one_line(line))
+    return print_warnings(shared, settings)
+
+
+def print_warnings(shared: CircuitBreaker | None, settings: CacheSettings) -> int:
+    """Print a warning if the shared cache may still have old users; return the exit status."""
     warnings = stale_data_warnings(shared, settings)
-    for line in [*link.report(), *warnings]:
-        print_status(line)
+    for warning in warnings:
+        print_status(warning)
     return 1 if warnings else 0
