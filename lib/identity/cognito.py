@@ -5,7 +5,7 @@ This module translates botocore's errors into CognitoError. lib/identity/tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -86,6 +86,14 @@ class UserPool:
             )
             for page in pages:
                 yield from map(_to_pool_user, page["Users"])
+
+    def update_attributes(self, sub: str, attributes: Mapping[str, str]) -> None:
+        """Change these attributes of the user with this `sub`."""
+        pairs = [{"Name": name, "Value": value} for name, value in attributes.items()]
+        with self._translated():
+            self._client.admin_update_user_attributes(
+                UserPoolId=self._settings.aws_cognito_user_pool_id, Username=sub, UserAttributes=pairs
+            )
 
     def sign_in(self, username: str, password: str) -> str:
         """An access token."""

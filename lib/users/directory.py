@@ -84,6 +84,11 @@ class UserDirectory:
         """The user with exactly this handle, cached: for showing a profile, not for sending."""
         return self._cached("handle", handle)
 
+    def by_uuid(self, uuid: str) -> User | None:
+        """The user with this uuid, from Postgres, not from the cache."""
+        row = self._database.one("users/by_uuids", uuids=[uuid])
+        return _to_user(row) if row else None
+
     def by_handle(self, handle: str) -> User | None:
         """The user with this handle, from Postgres, not from the cache. None for a text that Postgres cannot store."""
         fields = self._read("handle", handle) if _storable(handle) else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -256,8 +258,47 @@ def test_rename_changes_the_given_names_of_one_user(
     arguments: list[str], handle: str, display_name: str, filled: str, run: scripts.Run
 ) -> None:
     others = users(filled)[1:]
-    assert run("rename-user", "Augustsz", *arguments) == (0, [], f"{AUGUSTSZ.uuid} is {handle}, {display_name}\n")
+    status, _, printed = run("rename-user", "Augustsz", *arguments)
+    assert (status, printed.splitlines()[0]) == (0, f"{AUGUSTSZ.uuid} is {handle}, {display_name}")
     assert users(filled) == sorted([(handle, display_name, "sub-a"), *others])
+
+
+def names_in_cognito(client: Any, pool: LocalPool, sub: str) -> tuple[str, str]:
+    """The handle and the display name of a Cognito user."""
+    pairs = client.admin_get_user(UserPoolId=pool.user_pool_id, Username=sub)["UserAttributes"]
+    attributes = {pair["Name"]: pair["Value"] for pair in pairs}
+    return attributes["preferred_username"], attributes["name"]
+
+
+def test_rename_reaches_the_local_cognito(filled: str, pool: LocalPool, cognito_client: Any, run: scripts.Run) -> None:
+    sub = ensure_user(cognito_client, pool, handle="londo", display_name="Londo", email=email_of("londo"))
+    run("update_cognito_user_ids")
+    assert run("rename-user", "londo", "--handle", "mollari")[:2] == (0, [])
+    assert names_in_cognito(cognito_client, pool, sub) == ("mollari", "Londo")
+    assert run("rename-user", "mollari", "--display-name", "The Ambassador")[:2] == (0, [])
+    assert names_in_cognito(cognito_client, pool, sub) == ("mollari", "The Ambassador")
+    cognito_client.admin_delete_user(UserPoolId=pool.user_pool_id, Username=sub)
+    status, _, printed = run("rename-user", "mollari", "--handle", "londo")
+    assert (status, "UserNotFoundException" in printed.splitlines()[-1]) == (1, True)
+
+
+@pytest.mark.parametrize("pool_id", ["us-east-2_AbCdEfGhI", ""])
+def test_rename_prints_the_command_for_a_user_pool_on_aws(
+    pool_id: str, filled: str, run: scripts.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_COGNITO_USER_POOL_ID", pool_id)
+    monkeypatch.setenv("AWS_COGNITO_USER_POOL_CLIENT_ID", "a client")
+    arguments = ["--handle", "august", "--display-name", 'Aug\'s, "the" 🐻']
+    status, [command], printed = run("rename-user", "Augustsz", *arguments)
+    assert (status, "Cognito still has the old names" in printed) == (0, True)
+    words = shlex.split(command)
+    assert words[:3] == ["aws", "cognito-idp", "admin-update-user-attributes"]
+    options = dict(zip(words[3::2], words[4::2], strict=True))
+    assert json.loads(options.pop("--user-attributes")) == [
+        {"Name": "preferred_username", "Value": "august"},
+        {"Name": "name", "Value": 'Aug\'s, "the" 🐻'},
+    ]
+    assert options == {"--user-pool-id": pool_id or "<user pool>", "--username": "sub-a"}
 
 
 @pytest.mark.parametrize(
@@ -288,7 +329,7 @@ def test_rename_succeeds_with_a_warning_if_the_cache_fails(
 ) -> None:
     shared.fault = grpc.StatusCode.UNAVAILABLE
     status, _, printed = run("rename-user", "Augustsz", "--handle", "august")
-    renamed, warning = printed.splitlines()
+    renamed, warning, _ = printed.splitlines()
     assert (status, renamed) == (1, f"{AUGUSTSZ.uuid} is august, Augustsz")
     assert warning.startswith(
         "Could not invalidate the shared cache; some processes may use the old data for up to 660 seconds. "

@@ -16,8 +16,9 @@ import pytest
 from dotenv import dotenv_values
 
 from app import create_app
-from lib.config import ROOT, Settings, load
+from lib.config import ROOT, CognitoSettings, Settings, load
 from lib.identity.cognito import UserPool
+from lib.postgres.database import Database
 from tests.support import scripts
 from tests.support.compose_file import SERVICES, environment
 from tools.local_stack.cognito import PASSWORD
@@ -94,6 +95,16 @@ def test_seeded_user_reads_seeded_conversation_and_second_setup_changes_nothing(
     assert read(variables, "Augustsz", monkeypatch) == [inbox, messages]
     [path] = Path(variables["LOCAL_DIR"]).iterdir()
     assert (path.name, path.stat().st_mode & 0o777) == ("stack.env", 0o600)
+
+
+def test_renamed_user_keeps_their_cognito_user(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    before = read(variables, "bayko@example.com", monkeypatch)
+    for old, new in [("bayko", "bay"), ("bay", "bayko")]:
+        with Database(variables["DATABASE_URL"]) as database:  # Cognito still has the old handle
+            database.execute("users/rename", handle=old, new_handle=new, display_name=None)
+        assert "0 written, 3 already right" in set_up(variables)
+        assert read(variables, "bayko@example.com", monkeypatch)[0] == before[0]
+        assert len(list(UserPool(load(CognitoSettings)).users())) == 3
 
 
 def test_printed_settings_complete_example(variables: dict[str, str], tmp_path: Path) -> None:

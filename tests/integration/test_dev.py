@@ -16,6 +16,7 @@ from urllib.parse import quote
 import pytest
 
 from lib.config import ROOT
+from tests.support import scripts
 from tests.support.dev import SECONDS, Dev, authorization, call, cognito, eventually, once, paste, processes_of, running
 from tools.local_stack.processes import LOOPBACK, Child, bare_environment, free_port, responds
 
@@ -121,6 +122,10 @@ def first_run(folder: Path) -> FirstRun:
         lines = [json.loads(line) for line in dev.output.splitlines() if line.startswith("{")]
         assert {"request", "group_updated"} <= {line["event"] for line in lines}
         delenn.send("three", **conversation)
+        rename = scripts.run(
+            "db/rename-user", "londo", "--handle", "mollari", LOCAL_DIR=str(folder), CRUDDUR_PYTHON=sys.executable
+        )
+        assert (rename.returncode, rename.stdout) == (0, ""), rename.stderr
         assert dev.stop(signal.SIGINT) == 0, dev.output
     assert not list(folder.glob("stack.*"))
     return FirstRun(description, first["message_group_uuid"], initdb_time(folder))
@@ -139,7 +144,16 @@ class TestSecondRun:
         assert initdb_time(dev.folder) == first_run.initdb_time
         assert "Added" not in dev.output
         assert dev.description["cognito"]["user_pool_id"] == first_run.description["cognito"]["user_pool_id"]
-        assert dev.description["users"] == first_run.description["users"]
+
+    def test_renamed_user_keeps_row_and_sign_in(self, dev: Dev, first_run: FirstRun) -> None:
+        before, after = (
+            {user["handle"]: user["user_uuid"] for user in stack["users"]}
+            for stack in (first_run.description, dev.description)
+        )
+        assert after == {"mollari" if handle == "londo" else handle: user_uuid for handle, user_uuid in before.items()}
+        assert {user["cognito_user_id"] for user in dev.description["users"]} == {
+            user["cognito_user_id"] for user in first_run.description["users"]
+        }
 
     def test_users_and_messages_survive_restart(self, dev: Dev, first_run: FirstRun) -> None:
         search = {

@@ -1,0 +1,1 @@
+SELECT cognito_user_id FROM users WHERE uuid = %(uuid)s
