@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import pty
+import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
 
-from lib.config import CognitoSettings, load
+from lib.config import ROOT, CognitoSettings, load
 from lib.identity.cognito import CognitoError, UserPool
 from tests.support import scripts, srp
 from tools.local_stack.cognito import PASSWORD, LocalPool, ensure_pool, ensure_user
@@ -127,6 +131,35 @@ def test_token_takes_a_password_and_reports_a_wrong_one(pool: LocalPool, run: sc
     status, data, printed = run("token", "Augustsz", "--password", "Wrong-1234!")
     assert (status, data, "NotAuthorizedException" in printed) == (1, [], True)
     assert "Wrong-1234!" not in printed
+
+
+def test_token_takes_a_password_that_is_not_on_the_command_line(
+    pool: LocalPool, run: scripts.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{PASSWORD}\n"))
+    status, [token], printed = run("token", "augustsz@example.com", "--password")
+    assert (status, token.count("."), printed) == (0, 2, "")
+    status, data, printed = run("token", "Augustsz", "--password")  # the input is at its end
+    assert (status, data, printed) == (1, [], "The password is empty\n")
+    monkeypatch.setenv("CRUDDUR_PASSWORD", PASSWORD)
+    assert run("token", "Augustsz")[1][0].count(".") == 2
+
+
+def test_password_is_typed_without_echo_and_the_output_has_the_token_alone(pool: LocalPool) -> None:
+    keyboard, terminal = pty.openpty()
+    command = [ROOT / "bin/cognito/token", "Augustsz", "--password"]
+    streams = {"stdin": terminal, "stdout": subprocess.PIPE, "stderr": terminal}
+    with subprocess.Popen(command, **streams, text=True, start_new_session=True) as script:
+        os.close(terminal)
+        screen = os.read(keyboard, 1024)
+        os.write(keyboard, f"{PASSWORD}\n".encode())
+        output, _ = script.communicate(timeout=30)
+        with suppress(OSError):  # the end of a terminal
+            while data := os.read(keyboard, 1024):
+                screen += data
+    os.close(keyboard)
+    assert (script.returncode, output.count("."), output.count("\n")) == (0, 2, 1)
+    assert screen.split() == [b"Password:"]
 
 
 def test_invited_user_gets_no_token_before_choosing_a_password(pool: LocalPool, cognito_client: Any) -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
 import uuid
 from collections.abc import Iterator
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import grpc
+import jwt
 import pytest
 
 from lib.postgres.database import Database, create_database, drop_database
 from lib.postgres.errors import DatabaseUnavailable
 from tests.integration.test_users import AUGUSTSZ
-from tests.support import scripts
+from tests.support import scripts, srp
 from tests.support.ddb_scripts import seeded_database
 from tests.support.fresh_machine import search_path
 from tests.support.momento_server import KEY, MomentoServer, run_momento
@@ -54,6 +57,15 @@ def pool(cognito_client: Any, ministack_url: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", ministack_url)
     yield LocalPool(pool_id, "no client is needed")
     cognito_client.delete_user_pool(UserPoolId=pool_id)
+
+
+@pytest.fixture
+def local_pool(user_pool: LocalPool, ministack_url: str, monkeypatch: pytest.MonkeyPatch) -> LocalPool:
+    """The settings of the local stack's user pool."""
+    monkeypatch.setenv("AWS_COGNITO_USER_POOL_ID", user_pool.user_pool_id)
+    monkeypatch.setenv("AWS_COGNITO_USER_POOL_CLIENT_ID", user_pool.client_id)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", ministack_url)
+    return user_pool
 
 
 @pytest.fixture
@@ -261,6 +273,78 @@ def test_rename_changes_the_given_names_of_one_user(
     status, _, printed = run("rename-user", "Augustsz", *arguments)
     assert (status, printed.splitlines()[0]) == (0, f"{AUGUSTSZ.uuid} is {handle}, {display_name}")
     assert users(filled) == sorted([(handle, display_name, "sub-a"), *others])
+
+
+@pytest.mark.parametrize("source", ["generated", "environment", "input"])
+def test_added_user_signs_in_and_has_a_row(
+    source: str,
+    filled: str,
+    local_pool: LocalPool,
+    cognito_client: Any,
+    run: scripts.Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    password, email = "Minbar-1234", f"delenn-{source}@a.test"
+    arguments = ["delenn", email, "--display-name", "Delenn of Mir"]
+    if source == "environment":
+        monkeypatch.setenv("CRUDDUR_PASSWORD", password)
+    if source == "input":
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{password}\n"))
+        arguments.append("--password")
+    status, data, printed = run("add-user", *arguments)
+    assert (status, "is delenn, Delenn of Mir" in printed, len(data)) == (0, True, int(source == "generated"))
+    tokens = srp.sign_in(cognito_client, *astuple(local_pool), email, data[0] if data else password)
+    sub = jwt.decode(tokens["AccessToken"], options={"verify_signature": False})["sub"]
+    assert ("delenn", "Delenn of Mir", sub) in users(filled)
+    assert "0 written, 1 already right" in run("update_cognito_user_ids")[2]
+    again = run("add-user", *arguments[:2])
+    assert (again[0], f"A Cognito user has {email} already" in again[2]) == (1, True)
+    cognito_client.admin_delete_user(UserPoolId=local_pool.user_pool_id, Username=email)
+
+
+def test_added_user_gets_the_waiting_row_of_their_address(
+    filled: str, local_pool: LocalPool, cognito_client: Any, run: scripts.Run
+) -> None:
+    status, _, printed = run("add-user", "londo", email_of("londo"))
+    assert (status, " is londo, Londo Mollari" in printed) == (0, True)
+    assert cognito_ids(filled)["londo"]
+    cognito_client.admin_delete_user(UserPoolId=local_pool.user_pool_id, Username=email_of("londo"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["bayko", "vir@a.test"], "Another user has the handle"),
+        (["londo", "vir@a.test"], "waits for another e-mail address"),
+        (["an\u200bna", "vir@a.test"], "is not allowed"),
+        (["vir", "no address"], "should be an email"),
+    ],
+)
+def test_user_who_cannot_be_added_leaves_nothing(
+    arguments: list[str],
+    reason: str,
+    filled: str,
+    local_pool: LocalPool,
+    cognito_client: Any,
+    run: scripts.Run,
+) -> None:
+    before = users(filled)
+    status, data, printed = run("add-user", *arguments)
+    assert (status, data, reason in printed, printed.count("\n")) == (1, [], True, 1)
+    assert users(filled) == before
+    with pytest.raises(cognito_client.exceptions.UserNotFoundException):
+        cognito_client.admin_get_user(UserPoolId=local_pool.user_pool_id, Username="vir@a.test")
+
+
+def test_user_is_added_to_a_local_stack_only(
+    filled: str, local_pool: LocalPool, run: scripts.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", "https://cognito.example.com")
+    assert run("add-user", "vir", "vir@a.test") == (
+        1,
+        [],
+        "Refused: AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER names no local stack's Cognito\n",
+    )
 
 
 def names_in_cognito(client: Any, pool: LocalPool, sub: str) -> tuple[str, str]:

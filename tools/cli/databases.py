@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from lib.cache.shared import CircuitBreaker, shared_cache
-from lib.config import CacheSettings, load
+from lib.config import CacheSettings, is_local, load
 from lib.identity.cognito import UserPool
 from lib.postgres import database_url
 from lib.postgres.database import Database
 from lib.users.cache import stale_data_warnings
 from lib.users.linking import link_cognito_users
-from tools.cli.console import Target, one_line, print_status, stderr
+from tools.cli.console import Refused, Target, one_line, print_status, stderr
 
 
 def database_target(url: str) -> Target:
     """The database of this URL as a target of destructive actions."""
     return Target(database_url.describe(url), database_url.database_name(url), database_url.is_local(url))
+
+
+def refuse_unless_local(cognito_endpoint: str | None, url: str) -> None:
+    """Raise Refused outside a local stack, for scripts that create Cognito users. There is no `prod` for them."""
+    if not is_local(cognito_endpoint):
+        raise Refused("Refused: AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER names no local stack's Cognito")
+    target = database_target(url)
+    if not target.is_local:
+        raise Refused(f"Refused: {target.place} is no local stack's Postgres")
 
 
 def link_users(database: Database, pool: UserPool) -> int:
