@@ -1,4 +1,4 @@
-"""Shared by the scripts that change users: the database as a target, and the update of Cognito ids."""
+"""Shared by the scripts that change Postgres: the database as a target, migrations, and the update of Cognito ids."""
 
 from __future__ import annotations
 
@@ -10,11 +10,20 @@ from lib.postgres.database import Database
 from lib.users.cache import stale_data_warnings
 from lib.users.directory import link_cognito_users
 from tools.cli.console import Target, print_status, stderr
+from tools.postgres.migrations import migrate
 
 
 def database_target(url: str) -> Target:
     """The database of this URL as a target of destructive actions."""
     return Target(database_url.describe(url), database_url.database_name(url), database_url.is_local(url))
+
+
+def apply_migrations(url: str) -> None:
+    """Apply the missing migrations and print their names. Raises DatabaseUnavailable, MigrationError."""
+    names = migrate(url)
+    for name in names:
+        print_status(f"Applied {name}")
+    print_status(f"{database_url.describe(url)}: the schema is {'up to date' if names else 'already up to date'}")
 
 
 def link_users(database: Database, pool: UserPool) -> int:
