@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
 import subprocess
@@ -13,9 +14,12 @@ import psycopg
 import pytest
 
 from lib.config import ROOT
+from lib.postgres.database import Database
 from lib.postgres.errors import DatabaseUnavailable
+from lib.users.directory import Outcome, SignUp, UserDirectory
 from tests.support import scripts
 from tools.postgres.migrations import MigrationError, migrate
+from tools.seed.conversation import seed_users
 
 NAMES = [path.stem for path in sorted((ROOT / "db/migrations").iterdir())]
 
@@ -112,3 +116,101 @@ def test_script_reports_unreachable_postgres_and_failed_migration_in_one_line(
     assert (status, printed.count("\n"), "was not applied" in printed) == (1, 1, True)
     with pytest.raises(DatabaseUnavailable):
         migrate("postgresql://127.0.0.1:9/cruddur")
+
+
+ANDREW, BAYKO, LONDO = (f"0a4e7c1d-0000-4000-8000-00000000000{n}" for n in (1, 2, 3))
+BOOTCAMP = f"""
+CREATE TABLE users (
+    uuid uuid DEFAULT gen_random_uuid() PRIMARY KEY,
+    display_name varchar(100) NOT NULL,
+    handle text NOT NULL,
+    email text NOT NULL,
+    bio text,
+    cognito_user_id text NOT NULL,
+    created_at timestamp DEFAULT current_timestamp NOT NULL
+);
+INSERT INTO users (uuid, display_name, handle, email, cognito_user_id, created_at) VALUES
+    ('{ANDREW}', 'Andrew', 'andrew', 'andrew@example.com', 'sub-1', '2023-04-25 10:16:00'),
+    ('{BAYKO}', 'Bayko', 'bayko', 'bayko@example.com', 'MOCK', '2023-04-25 10:16:00'),
+    ('{LONDO}', '', 'londo', 'londo@example.com', 'MOCK', '2023-04-25 10:16:00');
+"""
+
+# The columns and the constraints of `users`, as Postgres describes them, without the bootcamp's own column.
+DESCRIPTION = """
+SELECT concat_ws(' ', attname, format_type(atttypid, atttypmod), attnotnull, pg_get_expr(adbin, adrelid))
+FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+WHERE attrelid = 'users'::regclass AND attnum > 0 AND attname <> 'bio'
+UNION ALL
+SELECT concat_ws(' ', conname, pg_get_constraintdef(oid)) FROM pg_constraint WHERE conrelid = 'users'::regclass
+ORDER BY 1
+"""
+
+
+def execute(url: str, statements: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute(statements.encode())
+
+
+def test_table_of_the_bootcamp_is_brought_up_to_date(url: str, new_database: Callable[[], str]) -> None:
+    fresh = new_database()
+    migrate(fresh)
+    execute(url, BOOTCAMP)
+    migrate(url)
+    assert rows(url, DESCRIPTION) == rows(fresh, DESCRIPTION)
+    names = "SELECT handle, display_name, cognito_user_id, created_at::timestamp FROM users ORDER BY handle"
+    created_at = datetime.datetime(2023, 4, 25, 10, 16)  # noqa: DTZ001 - the column's own form
+    assert rows(url, names) == [
+        ("andrew", "Andrew", "sub-1", created_at),
+        ("bayko", "Bayko", None, created_at),
+        ("londo", "londo", None, created_at),
+    ]
+
+
+def test_table_without_records_is_taken_over_unchanged(url: str) -> None:
+    execute(url, (ROOT / "db/migrations/0001_users.sql").read_text() + (ROOT / "db/seed.sql").read_text())
+    before = rows(url, DESCRIPTION), rows(url, "SELECT * FROM users ORDER BY uuid")
+    assert migrate(url)[:2] == NAMES[:2]
+    assert (rows(url, DESCRIPTION), rows(url, "SELECT * FROM users ORDER BY uuid")) == before
+
+
+def test_newcomers_and_seeds_are_added_to_the_table_of_the_bootcamp(url: str) -> None:
+    execute(url, BOOTCAMP)
+    migrate(url)
+    with Database(url) as database:
+        assert seed_users(database) == 1  # bayko and londo are there
+        newcomer = SignUp("sub-2", "gkar", "G'Kar", "gkar@example.com", email_verified=True)
+        assert UserDirectory(database).provision(newcomer)[1] is Outcome.CREATED
+
+
+@pytest.mark.parametrize(
+    ("change", "obstacle"),
+    [
+        (
+            "UPDATE users SET handle = 'andrew' WHERE handle = 'bayko'",
+            f"the handle andrew is in the rows {ANDREW} and {BAYKO}",
+        ),
+        (
+            "UPDATE users SET cognito_user_id = 'sub-1' WHERE handle = 'bayko'",
+            f"the Cognito id sub-1 is in the rows {ANDREW} and {BAYKO}",
+        ),
+        (
+            "UPDATE users SET handle = '' WHERE handle = 'bayko'",
+            f"handle is empty or too long in the row {BAYKO}",
+        ),
+        (
+            "ALTER TABLE users DROP COLUMN email; DELETE FROM users WHERE handle <> 'bayko'",
+            f"email is empty in the row {BAYKO}",
+        ),
+        (
+            "ALTER TABLE users ADD COLUMN age int NOT NULL DEFAULT 0; ALTER TABLE users ALTER COLUMN age DROP DEFAULT",
+            "the column age is NOT NULL without a default, so that nobody could sign up",
+        ),
+    ],
+)
+def test_rows_that_stand_in_the_way_are_named_and_nothing_changes(url: str, change: str, obstacle: str) -> None:
+    execute(url, BOOTCAMP + change)
+    before = rows(url, "SELECT * FROM users ORDER BY uuid")
+    with pytest.raises(MigrationError) as caught:
+        migrate(url)
+    assert str(caught.value).endswith(f"was not applied: correct the table users first: {obstacle}")
+    assert rows(url, "SELECT * FROM users ORDER BY uuid") == before
