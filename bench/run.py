@@ -40,6 +40,7 @@ from tools.local_stack.environment import CREDENTIALS, REGION
 from tools.local_stack.npm_engines import Dynoxide
 from tools.local_stack.postgres import Postgres
 from tools.local_stack.processes import LOOPBACK, Child, EngineError, bare_environment, free_port, responds
+from tools.postgres.migrations import migrate
 from tools.seed.bulk import BulkLoader
 
 _COSTS = ("dynamodb_requests", "dynamodb_read_units", "dynamodb_write_units", "postgres_requests")
@@ -105,10 +106,10 @@ def _engines(scale: Scale, folder: Path, downloads: Path) -> Iterator[dict[str, 
 
 def _load(scale: Scale, settings: Settings) -> None:
     create_database(settings.database_url)
+    migrate(settings.database_url)
     users = {member for conversation in scenarios.conversations(scale) for member in conversation.members}
     rows = [(*astuple(user), f"{user.handle}@example.com", user.uuid) for user in users]
     with psycopg.connect(settings.database_url) as connection, connection.cursor() as cursor:
-        cursor.execute((ROOT / "db/schema.sql").read_bytes())
         cursor.executemany(_INSERT, rows)
     with closing(boto3.client("dynamodb", endpoint_url=settings.aws_endpoint_url_dynamodb)) as client:
         create_table(client, settings.ddb_table)

@@ -31,6 +31,7 @@ Row = dict[str, Any]
 _SECONDS = 2  # the most for a connection attempt, for a wait for a free connection, and for a statement
 _CLIENT_FACTOR = 1.25  # times the statement timeout: then the client closes the connection to a silent server
 _PING_SECONDS = 1
+_APPLICATION = "cruddur-messages"
 
 # Scripts report these errors in one line. A psycopg.Error is a mistake in a query.
 FAILURES = (DatabaseUnavailable, NotUnique, psycopg.Error)
@@ -97,7 +98,7 @@ class Queries(ABC):
         return self._run(f"db/sql/{query}.sql", values)[1]
 
     def script(self, path: str) -> int:
-        """Run all statements of a file such as `db/schema.sql`, or none; return how many rows the last one changed."""
+        """Run all statements of a file such as `db/seed.sql`, or none; return how many rows the last one changed."""
         return self._run(path, None)[1]
 
     @abstractmethod
@@ -130,7 +131,7 @@ class Database(Queries):
             kwargs={
                 "autocommit": True,
                 "row_factory": dict_row,
-                "application_name": "cruddur-messages",
+                "application_name": _APPLICATION,
                 "connect_timeout": _SECONDS,
                 "on_failure": self._keep_failure,
             },
@@ -209,16 +210,21 @@ def drop_database(url: str) -> bool:
     return _maintain(url, "DROP DATABASE {} WITH (FORCE)", unless=psycopg.errors.InvalidCatalogName)
 
 
+def connect(url: str) -> psycopg.Connection:
+    """A connection for maintenance: its statements may take any time. Raises DatabaseUnavailable."""
+    try:
+        return psycopg.connect(url, autocommit=True, connect_timeout=_SECONDS, application_name=_APPLICATION)
+    except psycopg.OperationalError as error:
+        raise _unavailable(describe(url), error) from error
+
+
 def _maintain(url: str, statement: LiteralString, *, unless: type[psycopg.Error]) -> bool:
     """Run a statement from the database `postgres`, which every server has; False if it fails with `unless`."""
-    conninfo = make_conninfo(url, dbname="postgres", connect_timeout=_SECONDS)
     try:
-        with psycopg.connect(conninfo, autocommit=True) as connection:
+        with connect(make_conninfo(url, dbname="postgres")) as connection:
             connection.execute(sql.SQL(statement).format(sql.Identifier(database_name(url))))
     except unless:
         return False
-    except psycopg.OperationalError as error:
-        raise _unavailable(describe(conninfo), error) from error
     return True
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import boto3
 import pytest
 
-from lib.postgres.database import Database
 from tests.support.deployed import Account, open_account, shared_packages
 from tests.support.stores import TableContents
 from tools.deploy.packages import Package
 from tools.local_stack.cognito import LocalPool, ensure_pool
+from tools.postgres.migrations import migrate
 
 
 @pytest.fixture
@@ -47,7 +47,6 @@ def packages(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRe
 def account(engine_folder: Path, packages: dict[str, Package], new_database: Callable[[], str]) -> Iterator[Account]:
     """An AWS account that stacks can be deployed to, with a database of users."""
     url = new_database()
-    with Database(url) as database:
-        database.script("db/schema.sql")
+    migrate(url)
     with open_account(engine_folder, packages.values(), url) as opened:
         yield opened

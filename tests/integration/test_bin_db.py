@@ -103,7 +103,8 @@ def email_of(handle: str) -> str:
 def test_second_run_of_each_step_changes_nothing(url: str, run: scripts.Run) -> None:
     for name, first, second in [
         ("create", "created", "already there"),
-        ("schema-load", "the schema is loaded", "the schema is loaded"),
+        ("schema-load", "the schema is up to date", "the schema is already up to date"),
+        ("migrate", "the schema is already up to date", "the schema is already up to date"),
         ("seed", "3 users added", "0 users added"),
         ("drop", "dropped", "already gone"),
     ]:
@@ -208,7 +209,7 @@ def test_script_process_reports_errors_without_a_traceback(url: str) -> None:
     assert (unloaded.returncode, unloaded.stderr) == (1, 'relation "users" does not exist\n')
 
 
-@pytest.mark.parametrize("name", ["create", "drop", "seed", "setup", "sessions", "schema-load", "rename-user"])
+@pytest.mark.parametrize("name", ["create", "drop", "migrate", "seed", "setup", "sessions", "rename-user"])
 def test_unreachable_postgres_is_reported_in_one_line(
     name: str, run: scripts.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ from lib.users.directory import User, UserDirectory
 from tests.support.clocks import time_limit
 from tests.support.cognito_ids import write_cognito_ids
 from tools.local_stack.postgres import Postgres
+from tools.postgres.migrations import migrate
 from tools.seed.conversation import seed_users
 
 AUGUSTSZ = User("76d2f241-a860-4d8b-a8e3-6cd68db75ab9", "Augustsz", "Augustsz")
@@ -29,8 +30,9 @@ POOL_SIZE = 6
 @pytest.fixture
 def database(new_database: Callable[[], str]) -> Iterator[Database]:
     """A database of this test's own, with the seeded users."""
-    with Database(new_database(), pool_size=POOL_SIZE) as database:
-        database.script("db/schema.sql")
+    url = new_database()
+    migrate(url)
+    with Database(url, pool_size=POOL_SIZE) as database:
         seed_users(database)
         yield database
 
@@ -46,9 +48,8 @@ def find(database: Database) -> User | None:
     return UserDirectory(database).by_handle("Augustsz")
 
 
-def test_second_load_of_schema_and_seeds_changes_nothing(database: Database) -> None:
+def test_second_load_of_seeds_changes_nothing(database: Database) -> None:
     before = database.all("users/all")
-    database.script("db/schema.sql")
     assert seed_users(database) == 0
     assert database.all("users/all") == before
     assert {row["handle"] for row in before} == {"Augustsz", "bayko", "londo"}
@@ -151,8 +152,7 @@ def test_slow_statement_and_frozen_postgres_time_out(
 ) -> None:
     assert signature(Database).parameters["seconds"].default == 2
     url = new_database()
-    with Database(url) as patient:
-        patient.script("db/schema.sql")
+    migrate(url)
     with Database(url, seconds=0.2) as hurried:
         with monkeypatch.context() as patched:
             patched.setattr("lib.postgres.database._read", lambda path: "SELECT pg_sleep(30)")

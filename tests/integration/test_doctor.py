@@ -30,6 +30,7 @@ from tests.support.old_table import ITEMS, PEOPLE, group_of, texts
 from tests.support.stores import ANNA, BERT, CARL, TableContents, stores_on
 from tools.cli import console
 from tools.doctor.findings import PERSON, Code
+from tools.postgres.migrations import migrate
 
 api = pytest.fixture(scope="module")(run_api)
 run = pytest.fixture(run_in_process)
@@ -128,8 +129,7 @@ def test_doctor_repairs_while_users_write(dynamodb_client: Any, table: str, cont
 def configured(dynamodb_url: str, table: str, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The settings of the script: the test's own table, and a database with the people of these tests."""
     url = new_database()
-    with Database(url) as database:
-        database.script("db/schema.sql")
+    migrate(url)
     sign_up(url, ANNA, BERT, CARL)
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url)
     monkeypatch.setenv("DDB_TABLE", table)

@@ -21,7 +21,6 @@ import psycopg
 import pytest
 
 from lib.ddb.schema import create_table
-from lib.postgres.database import Database
 from lib.users.directory import User
 from routes.messages import _message as message_json
 from tests.integration.test_concurrency import Snapshot
@@ -31,6 +30,7 @@ from tests.support.proxy import Cut, LossyProxy
 from tests.support.retrying import Outgoing, RetryingClient
 from tests.support.tokens import TokenIssuer
 from tools.local_stack.environment import CREDENTIALS
+from tools.postgres.migrations import migrate
 
 # The seed of the schedule. The machine decides which requests the faults meet.
 SEED = int(os.environ.get("FAULT_SEED", "0")) or random.randrange(1, 2**32)  # noqa: S311
@@ -87,8 +87,7 @@ def serve(
 @pytest.fixture
 def database_url(new_database: Callable[[], str]) -> str:
     url = new_database()
-    with Database(url) as database:
-        database.script("db/schema.sql")
+    migrate(url)
     with psycopg.connect(url) as connection:
         connection.cursor().executemany(
             "INSERT INTO users (uuid, handle, display_name, email, cognito_user_id) VALUES (%s, %s, %s, %s, %s)",

@@ -16,6 +16,7 @@ from lib.postgres.database import Database
 from tests.support import sign_up_events
 from tests.support.cognito_ids import write_cognito_ids
 from tests.support.sign_up_events import ATTRIBUTES, Log, event
+from tools.postgres.migrations import migrate
 
 STEP_SECONDS = 1.9  # at most for one failing step: Cognito waits five seconds for all three
 NOWHERE = "postgresql://127.0.0.1:9/nowhere"
@@ -29,8 +30,8 @@ def database(new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -
     """The function's database, without users."""
     url = new_database()
     monkeypatch.setenv("DATABASE_URL", url)
+    migrate(url)
     with Database(url) as database:
-        database.script("db/schema.sql")
         yield database
 
 

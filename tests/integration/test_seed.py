@@ -16,6 +16,7 @@ from lib.postgres.database import Database
 from lib.users.directory import User, UserDirectory
 from tests.support.ddb_scripts import Run, run_in_process, seeded_database, use_table
 from tests.support.stores import TableContents, stores_on
+from tools.postgres.migrations import migrate
 from tools.seed.conversation import CONVERSATION_UUID, HANDLES, MANY_HANDLES, conversation_uuid, seed_conversation
 
 LINES = json.loads((ROOT / "db/conversation.json").read_text(encoding="utf-8"))
@@ -73,8 +74,7 @@ def test_missing_user_is_named_with_the_remedy(
 ) -> None:
     url = new_database()
     monkeypatch.setenv("DATABASE_URL", url)
-    with Database(url) as empty:
-        empty.script("db/schema.sql")
+    migrate(url)
     assert run("seed") == (1, [], "The user Augustsz is not in Postgres: run ./bin/db/setup first\n")
 
 

@@ -15,6 +15,7 @@ from lib.users.linking import ForcedLink, link_cognito_users
 from tests.integration.test_linking import pool_user
 from tests.integration.test_users import AUGUSTSZ
 from tests.support.clocks import FrozenTime
+from tools.postgres.migrations import migrate
 from tools.seed.conversation import seed_users
 
 ANNA = SignUp("sub-anna", "anna", "Anna Ann", "anna@example.com", email_verified=True)
@@ -23,8 +24,9 @@ ANNA = SignUp("sub-anna", "anna", "Anna Ann", "anna@example.com", email_verified
 @pytest.fixture
 def database(new_database: Callable[[], str]) -> Iterator[Database]:
     """A database with the seeded users. One of them, Augustsz, has signed up."""
-    with Database(new_database()) as database:
-        database.script("db/schema.sql")
+    url = new_database()
+    migrate(url)
+    with Database(url) as database:
         seed_users(database)
         link_cognito_users(database, [pool_user("sub-1", "Augustsz")])
         yield database

@@ -8,6 +8,7 @@ import pytest
 
 from lib.postgres.database import Database
 from lib.users.directory import User, UserDirectory
+from tools.postgres.migrations import migrate
 from tools.seed.conversation import seed_users
 
 AUGUSTSZ = User("76d2f241-a860-4d8b-a8e3-6cd68db75ab9", "Augustsz", "Augustsz")
@@ -16,8 +17,9 @@ AUGUSTSZ = User("76d2f241-a860-4d8b-a8e3-6cd68db75ab9", "Augustsz", "Augustsz")
 @pytest.fixture
 def database(new_database: Callable[[], str]) -> Iterator[Database]:
     """A database of this test's own, with the seeded users."""
-    with Database(new_database(), pool_size=8) as database:
-        database.script("db/schema.sql")
+    url = new_database()
+    migrate(url)
+    with Database(url, pool_size=8) as database:
         seed_users(database)
         yield database
 

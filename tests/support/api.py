@@ -25,11 +25,11 @@ from app import create_app
 from lib.config import Settings, load
 from lib.ddb.schema import create_table
 from lib.logs import JsonFormatter
-from lib.postgres.database import Database
 from lib.users.directory import User
 from tests.support.stores import TableContents
 from tests.support.tokens import TokenIssuer
 from tools.local_stack.environment import CREDENTIALS
+from tools.postgres.migrations import migrate
 
 JSON = dict[str, Any]
 
@@ -189,8 +189,7 @@ def serve(settings: Settings, issuer: TokenIssuer, boto3: Any) -> Iterator[Api]:
 def run_api(dynamodb_client: Any, dynamodb_url: str, new_database: Callable[[], str]) -> Iterator[Api]:
     """The fixture: an application with a table and a database of its own."""
     url, table = new_database(), f"messages-{uuid.uuid4().hex}"
-    with Database(url) as database:
-        database.script("db/schema.sql")
+    migrate(url)
     create_table(dynamodb_client, table)
     with TokenIssuer() as issuer:
         settings = load(

@@ -16,6 +16,7 @@ from lib.postgres.database import Database
 from lib.users.directory import UserDirectory
 from tests.support import scripts
 from tests.support.cognito_ids import write_cognito_ids
+from tools.postgres.migrations import migrate
 from tools.seed.conversation import seed_conversation, seed_users
 
 AWS = "https://dynamodb.us-east-1.amazonaws.com"
@@ -27,8 +28,8 @@ Run = scripts.Run
 
 def seeded_database(postgres_url: str) -> str:
     """The URL of a database with the seeded users."""
+    migrate(postgres_url)
     with Database(postgres_url) as database:
-        database.script("db/schema.sql")
         seed_users(database)
         with database.transaction() as queries:
             write_cognito_ids(queries, Augustsz="sub-a", bayko="sub-b")

@@ -1,4 +1,4 @@
-"""Shared by the scripts that change users: the database as a target, and the update of Cognito ids."""
+"""Shared by the scripts that change Postgres: the database as a target, migrations, and the update of Cognito ids."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from lib.postgres.database import Database
 from lib.users.cache import stale_data_warnings
 from lib.users.linking import link_cognito_users
 from tools.cli.console import Refused, Target, one_line, print_status, stderr
+from tools.postgres.migrations import migrate
 
 
 def database_target(url: str) -> Target:
@@ -24,6 +25,14 @@ def refuse_unless_local(cognito_endpoint: str | None, url: str) -> None:
     target = database_target(url)
     if not target.is_local:
         raise Refused(f"Refused: {target.place} is no local stack's Postgres")
+
+
+def apply_migrations(url: str) -> None:
+    """Apply the missing migrations and print their names. Raises DatabaseUnavailable, MigrationError."""
+    names = migrate(url)
+    for name in names:
+        print_status(f"Applied {name}")
+    print_status(f"{database_url.describe(url)}: the schema is {'up to date' if names else 'already up to date'}")
 
 
 def link_users(database: Database, pool: UserPool) -> int:

@@ -1,6 +1,6 @@
 """The access patterns in SQL, and how DynamoDB differs.
 
-The SQL belongs to a normalized schema: `users` of db/schema.sql, and three tables that this system does not have:
+The SQL belongs to a normalized schema: `users` of db/migrations, and three tables that this system does not have:
 message_groups (uuid, created_at), members (message_group_uuid, user_uuid) and messages (uuid, message_group_uuid,
 user_uuid, message, created_at).
 """

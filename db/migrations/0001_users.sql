@@ -1,4 +1,3 @@
--- Safe to run again. Needs no extension: gen_random_uuid() is Postgres's own.
 CREATE TABLE IF NOT EXISTS users (
     uuid            uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     display_name    text NOT NULL CHECK (char_length(display_name) BETWEEN 1 AND 255),

@@ -1,0 +1,68 @@
+"""Migrations: the numbered files of `db/migrations` change the schema of Postgres, in the order of their names.
+
+The table `schema_migrations` records the applied ones. This module knows no other table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import runpy
+from pathlib import Path
+
+import psycopg
+
+from lib.config import ROOT
+from lib.postgres.database import connect
+
+_FOLDER = ROOT / "db/migrations"
+_LOCK = 5_282_463_104  # an advisory lock of the database: any number that no other program uses
+
+# While a migration waits for a table, the API's statements wait behind it. Those fail after 2 s.
+_LOCK_TIMEOUT = "1s"
+
+_CREATE_RECORDS = """
+CREATE TABLE IF NOT EXISTS schema_migrations (
+    name       text PRIMARY KEY,
+    sha256     text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)
+"""
+_FIND_RECORD = "SELECT sha256 FROM schema_migrations WHERE name = %s"
+_ADD_RECORD = "INSERT INTO schema_migrations (name, sha256) VALUES (%s, %s)"
+
+
+class MigrationError(Exception):
+    """A migration was not applied, nor any after it; the message has its name and the reason."""
+
+
+def migrate(url: str, folder: Path = _FOLDER) -> list[str]:
+    """Apply the migrations that the database lacks; return their names.
+
+    Postgres applies and records a migration in one transaction, for one process at a time. Raises DatabaseUnavailable,
+    and MigrationError if a migration fails, or if its file has changed since it was applied.
+    """
+    with connect(url) as connection:
+        return [path.stem for path in sorted(folder.glob("[0-9]*")) if _apply(connection, path)]
+
+
+def _apply(connection: psycopg.Connection, path: Path) -> bool:
+    """Apply a migration; False if the database has it."""
+    text = path.read_text()
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    try:
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+            connection.execute(_CREATE_RECORDS)
+            if record := connection.execute(_FIND_RECORD, [path.stem]).fetchone():
+                if record != (sha256,):
+                    raise MigrationError(f"{path.name} has changed since it was applied: restore it, and add another")
+                return False
+            connection.execute("SELECT set_config('lock_timeout', %s, true)", [_LOCK_TIMEOUT])
+            if path.suffix == ".py":
+                runpy.run_path(str(path))["migrate"](connection)
+            else:
+                connection.execute(text.encode())
+            connection.execute(_ADD_RECORD, [path.stem, sha256])
+            return True
+    except psycopg.Error as error:
+        raise MigrationError(f"{path.name} was not applied: {error.diag.message_primary or error}") from error
