@@ -7,7 +7,7 @@ import sys
 
 import click
 import pytest
-from rich.console import Console
+from rich.text import Text
 
 from lib.config import SettingsError
 from tests.support.scripts import exit_status
@@ -71,7 +71,8 @@ def test_table_in_a_pipe_keeps_every_character(capsys: pytest.CaptureFixture[str
 def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """The output for a terminal of 40 columns."""
     out = io.StringIO()
-    monkeypatch.setattr(console, "stdout", Console(file=out, width=40, force_terminal=True, color_system=None))
+    stdout = console.PrintableConsole(file=out, width=40, force_terminal=True, color_system=None)
+    monkeypatch.setattr(console, "stdout", stdout)
     return out
 
 
@@ -94,7 +95,36 @@ def test_line_is_folded_beside_its_lead(terminal: io.StringIO) -> None:
 
 def test_control_characters_are_escaped_and_others_are_unchanged() -> None:
     assert console.one_line("a\n\x1b[2J\x7f\x9b\u2028\u202e\u2066") == r"a\n\u001b[2J\u007f\u009b\u2028\u202e\u2066"
-    assert console.one_line("👩‍👩‍👧 نعم [b] \\") == "👩‍👩‍👧 نعم [b] \\"
+    assert console.one_line("\u200b\ufeff\ud800\U000e0061") == r"\u200b\ufeff\ud800\udb40\udc61"
+    for text in ("👩‍👩‍👧 نعم [b] \\", "é ❤️ e\u0301 a\u00a0b\u3000c"):
+        assert console.one_line(text) == text
+
+
+def test_script_prints_data_as_printable_text(capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "a\x1b[8m\x9b\u202e\r\x07\x08b"
+    console.print_data(evil)
+    console.print_status(evil)
+    console.print_folded(evil, lead=evil)
+    console.print_table([evil], [[evil]])
+    console.stdout.print(Text(evil, "bold"))
+    printed = capsys.readouterr()
+    for line in (*printed.out.splitlines(), *printed.err.splitlines()):
+        assert line.isprintable()
+        assert "a" in line
+        assert r"\u001b[8m\u009b\u202e" in line
+
+
+def test_wrong_argument_is_printed_as_printable_text(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_status(console.script("Exit.")(lambda: None), ["a\x1b[8mb"]) == 2
+    assert r"a\u001b[8mb" in capsys.readouterr().err
+
+
+def test_colors_of_a_script_reach_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    terminal = console.PrintableConsole(file=out, force_terminal=True, color_system="standard")
+    monkeypatch.setattr(console, "stdout", terminal)
+    console.print_folded("a\x1b[8mb", style="bold")
+    assert out.getvalue() == "\x1b[1ma\\u001b[8mb\x1b[0m\n"
 
 
 class Terminal(io.StringIO):

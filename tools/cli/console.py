@@ -2,23 +2,28 @@
 
 A script prints data to standard output and status messages to standard error, so that it works in a pipe. It names its
 expected errors; this module loads no other part of the system but the settings.
+
+Handles, names, messages and errors may hold terminal escapes. The consoles print them as printable text.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import sys
-from collections.abc import Callable, Iterable
+import traceback
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Literal
 
 import click
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -29,17 +34,26 @@ Function = Callable[..., Any]
 _LEAST_WIDTH = 20
 _UNLIMITED = 10_000  # columns, for a pipe or a file
 
-# Characters that control a terminal or the direction of its text.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# Control and formatting characters, surrogates, and separators of lines and paragraphs. Zero-width joiners are text.
+_UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_JOINERS = "\u200c\u200d"
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True}
 _HINT = "Start ./bin/dev in another terminal, or copy .env.example to .env and fill it in."
 
 
+class PrintableConsole(Console):
+    """A console that escapes every character that is not printable, except newlines and its own colors."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     # No markup, emoji or highlighting, because the text is user content.
-    return Console(
+    return PrintableConsole(
         stderr=stderr,
         width=None if stream.isatty() else _UNLIMITED,
         markup=False,
@@ -70,8 +84,18 @@ def print_folded(text: str, *, lead: str = "", style: str = "") -> None:
 
 
 def one_line(text: str) -> str:
-    """User content as a part of a line, with control characters escaped as in JSON."""
-    return _CONTROL.sub(lambda match: json.dumps(match[0])[1:-1], text)
+    """User content as a part of a line: `printable`, with newlines escaped too."""
+    return printable(text).replace("\n", "\\n")
+
+
+def printable(text: str) -> str:
+    """User content as lines for a terminal, with the characters that control it escaped as in JSON."""
+    return text if text.isprintable() else "".join(map(_escape, text))
+
+
+def print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print the traceback of a bug to standard error."""
+    print_status("".join(traceback.format_exception(kind, error, trace)).rstrip())
 
 
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, upright: bool = False) -> None:
@@ -121,7 +145,10 @@ class Script(click.Command):
     ) -> click.Context:
         program = Path(sys.argv[0]).resolve()
         name = str(program.relative_to(ROOT)) if program.is_relative_to(ROOT) else program.name
-        return super().make_context(name, args, parent, **extra)
+        try:
+            return super().make_context(name, args, parent, **extra)
+        except click.UsageError as error:
+            raise click.UsageError(one_line(error.format_message()), error.ctx) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -212,6 +239,12 @@ def ask(question: str) -> str:
         return stderr.input(question).strip()
     except EOFError:
         return ""
+
+
+def _escape(char: str) -> str:
+    if unicodedata.category(char) not in _UNPRINTABLE or char in _JOINERS or char == "\n":
+        return char
+    return json.dumps(char)[1:-1]
 
 
 def _help(doc: str | None) -> str:
