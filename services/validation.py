@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
+from lib.users.names import shows_nothing
 from services.errors import Code, Invalid, NotFound
 
 MESSAGE_MAX_CHARS = 1024
@@ -73,7 +74,7 @@ def check_text(value: object) -> str:
     if _FORBIDDEN.search(text):  # before strip(), which would remove some of them
         raise Invalid(Code.MESSAGE_INVALID)
     text = text.strip()
-    if not text:
+    if shows_nothing(text):
         raise Invalid(Code.MESSAGE_BLANK)
     if len(text) > MESSAGE_MAX_CHARS:
         raise Invalid(Code.MESSAGE_EXCEED_MAX_CHARS)
