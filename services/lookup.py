@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 
 from lib.ddb.store import MessageStore
 from lib.postgres.database import Database
 from lib.users.directory import User, UserDirectory
+from lib.users.names import handle_key
 from services.validation import is_uuid
 
 
@@ -26,7 +28,7 @@ def find_user(handle_or_uuid: str, database: Callable[[], Database]) -> User:
 
 
 def find_by_handle(users: UserDirectory, handle: str) -> User:
-    """The user with this handle. Raises NobodyFound, DatabaseUnavailable."""
+    """The user with this handle, in any spelling. Raises NobodyFound, DatabaseUnavailable."""
     user = users.by_handle(handle)
     if user is None:
         raise NobodyFound(f"No user has the handle {handle}")
@@ -39,7 +41,9 @@ def find_member(store: MessageStore, group_uuid: str, handle_or_uuid: str | None
     members = store.conversations.members(group_uuid=group_uuid) if is_uuid(group_uuid) else []
     if not members:
         raise NobodyFound(f"There is no conversation {group_uuid}")
-    for user in members:
-        if handle_or_uuid in (None, user.handle, user.uuid):
-            return user
+    key = handle_or_uuid and handle_key(handle_or_uuid)
+    exact = (user for user in members if handle_or_uuid in (None, user.handle, user.uuid))
+    other_spelling = (user for user in members if key and handle_key(user.handle) == key)
+    for user in chain(exact, other_spelling):
+        return user
     raise NobodyFound(f"{handle_or_uuid} is no member of {group_uuid}: the API returns a 404")

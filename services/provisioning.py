@@ -14,7 +14,7 @@ from cachetools import TTLCache
 
 from lib.cache.base import InMemoryCache
 from lib.logs import log
-from lib.users.directory import HandleTaken, SignUp, User, UserDirectory
+from lib.users.directory import HandleTaken, NameRefused, SignUp, User, UserDirectory
 from services.errors import Code, Forbidden, ServiceError, as_service_errors
 
 REFUSED_SECONDS = 5
@@ -26,8 +26,8 @@ def provision_user(users: UserDirectory, attributes: Mapping[str, str]) -> User:
 
     `preferred_username` becomes the handle. `name` becomes the display name; without it, the handle does. A second call
     changes nothing.
-    Raises Unavailable, and Forbidden: HANDLE_TAKEN, or USER_NOT_FOUND if attributes are missing or too long, or the
-    handle has invisible characters.
+    Raises Unavailable, and Forbidden: HANDLE_TAKEN, or USER_NOT_FOUND if attributes are missing or too long, or a new
+    row's name breaks a rule of lib/users/names.py.
     """
     handle = attributes.get("preferred_username", "")
     sign_up = SignUp(
@@ -44,6 +44,8 @@ def provision_user(users: UserDirectory, attributes: Mapping[str, str]) -> User:
             user, outcome = users.provision(sign_up)
         except HandleTaken as error:
             raise Forbidden(Code.HANDLE_TAKEN) from error
+        except NameRefused as error:
+            raise Forbidden(Code.USER_NOT_FOUND) from error
     log("user_provisioned", sub=sign_up.cognito_user_id, user_uuid=user.uuid, outcome=outcome)
     return user
 

@@ -14,7 +14,8 @@ from lib.identity.tokens import (
     scopes,
 )
 from lib.logs import log
-from lib.users.directory import HandleTaken, User, UserDirectory, is_handle, is_text
+from lib.users import names
+from lib.users.directory import HandleTaken, User, UserDirectory
 from services.errors import Code, Forbidden, NotFound, Unauthenticated, Unavailable, as_service_errors
 from services.provisioning import Newcomers
 
@@ -69,20 +70,21 @@ def short_profile(users: UserDirectory, *, handle: str) -> User:
 
 
 def rename_user(users: UserDirectory, old_handle: str, *, handle: str | None, display_name: str | None) -> User:
-    """Rename the user with the handle `old_handle` and return them. A name that is None stays.
+    """Rename the user with the handle `old_handle`, in any spelling, and return them. A name that is None stays.
 
     For scripts; clients cannot rename. Raises CannotRename, DatabaseUnavailable.
     """
     if handle is None and display_name is None:
         raise CannotRename("Give a new handle, a new display name, or both")
-    if handle is not None and not is_handle(handle):
-        raise CannotRename("A handle has 1 to 255 visible characters")
-    if display_name is not None and not is_text(display_name):
-        raise CannotRename("A display name has 1 to 255 characters and is not blank")
+    if handle is not None and names.handle_key(handle) is None:
+        raise CannotRename(names.HANDLE_RULE)
+    if display_name is not None and (display_name := names.display_name(display_name)) is None:
+        raise CannotRename(names.DISPLAY_NAME_RULE)
     try:
         user = users.rename(old_handle, handle=handle, display_name=display_name)
     except HandleTaken as error:
-        raise CannotRename(f"Another user has the handle {handle}: nothing was changed") from error
+        reason = "has" if handle and users.by_handle(handle) else "gave up within 30 days"
+        raise CannotRename(f"Another user {reason} the handle {handle}: nothing was changed") from error
     if user is None:
         raise CannotRename(f"No user has the handle {old_handle}")
     log("user_renamed", user_uuid=user.uuid)

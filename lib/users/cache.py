@@ -1,7 +1,8 @@
 """The cache of users: for a minute in this process, and longer in the cache that several processes share.
 
-Users are cached by the `sub` of a Cognito token and by handle. Misses are not cached, so a new user is visible
-immediately. Code that changes a user in Postgres calls `forget` after its commit:
+Users are cached by the `sub` of a Cognito token and by their exact handle. Misses are not cached, so a new user is
+visible immediately. Other spellings of a handle are not cached, because `forget` could not list them. Code that changes
+a user in Postgres calls `forget` after its commit:
 
 - This process and the shared cache drop the old user. No reader can put it back into the shared cache
   (lib/cache/momento.py).
@@ -46,11 +47,18 @@ class UserCache:
         self._own: InMemoryCache[str, Fields] = InMemoryCache(TTLCache(_CACHED_USERS, CACHED_SECONDS, timer))
 
     def find(self, by: By, text: str, read: Callable[[], Fields | None]) -> Fields | None:
-        """The cached fields, or those that `read` returns, which it caches."""
+        """The cached fields, or those that `read` returns. Caches these, except for another spelling of a handle."""
         key = _key(by, text)
-        fields = self._own.get(key)
-        if fields is None and (fields := self._shared_or_read(key, read)):
-            self._own.put(key, fields)
+        if fields := self._own.get(key):
+            return fields
+        fields = self._shared_fields(key)
+        if fields is None:
+            fields = read()
+            if fields is None or (by == "handle" and fields[1] != text):
+                return fields
+            if self._shared:
+                self._shared.put(key, json.dumps(fields))
+        self._own.put(key, fields)
         return fields
 
     def forget(self, *, cognito_user_ids: Iterable[str], handles: Iterable[str]) -> None:
@@ -61,15 +69,9 @@ class UserCache:
             if self._shared:
                 self._shared.forget(key)
 
-    def _shared_or_read(self, key: str, read: Callable[[], Fields | None]) -> Fields | None:
-        if self._shared is None:
-            return read()
-        if (text := self._shared.get(key)) and (fields := _decode(text)):
-            return fields
-        fields = read()
-        if fields:
-            self._shared.put(key, json.dumps(fields))
-        return fields
+    def _shared_fields(self, key: str) -> Fields | None:
+        text = self._shared.get(key) if self._shared else None
+        return _decode(text) if text else None
 
 
 def stale_data_warnings(cache: CircuitBreaker | None, settings: CacheSettings) -> list[str]:

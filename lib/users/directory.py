@@ -5,22 +5,20 @@ lib/users/cache.py caches what the queries return. This module knows no HTTP and
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import astuple, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from lib.cache.base import Cache
 from lib.postgres.errors import NotUnique
+from lib.users import names
 from lib.users.cache import By, Fields, UserCache
+from lib.users.names import handle_key, is_storable, is_text
 
 if TYPE_CHECKING:  # so that a module that needs only User loads neither psycopg nor boto3
     from lib.postgres.database import Database, Row
-
-_MAX_CHARS = 255  # a CHECK of the table says the same
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +41,8 @@ class SignUp:
     email_verified: bool
 
     def is_storable(self) -> bool:
-        """Whether a row can hold these: no field is blank or too long, and the handle has no invisible characters."""
-        texts = (self.cognito_user_id, self.display_name, self.email)
-        return is_handle(self.handle) and all(map(is_text, texts))
+        """Whether the database can hold these texts. A new row also needs names that follow the rules."""
+        return all(map(is_text, (self.cognito_user_id, self.handle, self.display_name, self.email)))
 
 
 class Outcome(StrEnum):
@@ -57,7 +54,11 @@ class Outcome(StrEnum):
 
 
 class HandleTaken(Exception):
-    """Another user has the handle; nothing was written."""
+    """Another user has the handle, or gave it up within 30 days; nothing was written."""
+
+
+class NameRefused(Exception):
+    """A name breaks a rule of lib/users/names.py; nothing was written."""
 
 
 class UserDirectory:
@@ -81,7 +82,7 @@ class UserDirectory:
         return self._cached("sub", cognito_user_id)
 
     def profile(self, handle: str) -> User | None:
-        """The user with exactly this handle, cached: for showing a profile, not for sending."""
+        """The user with this handle, in any spelling. Cached under the exact one: to show a profile, not to send."""
         return self._cached("handle", handle)
 
     def by_uuid(self, uuid: str) -> User | None:
@@ -90,73 +91,91 @@ class UserDirectory:
         return _to_user(row) if row else None
 
     def by_handle(self, handle: str) -> User | None:
-        """The user with this handle, from Postgres, not from the cache. None for a text that Postgres cannot store."""
-        fields = self._read("handle", handle) if _storable(handle) else None
+        """The user with this handle, from Postgres, not from the cache. None for a text that Postgres cannot store.
+
+        The user with exactly this handle comes first, then the user of whose handle this is another spelling.
+        """
+        fields = self._read("handle", handle) if is_storable(handle) else None
         return User(*fields) if fields else None
 
     def _cached(self, by: By, text: str) -> User | None:
-        fields = self._cache.find(by, text, lambda: self._read(by, text)) if _storable(text) else None
+        fields = self._cache.find(by, text, lambda: self._read(by, text)) if is_storable(text) else None
         return User(*fields) if fields else None
 
     def _read(self, by: By, text: str) -> Fields | None:
         if by == "sub":
             row = self._database.one("users/by_cognito_user_id", cognito_user_id=text)
         else:
-            row = self._database.one("users/by_handle", handle=text)
+            row = self._database.one("users/by_handle", handle=text, handle_key=handle_key(text))
         return astuple(_to_user(row)) if row else None
 
     def provision(self, sign_up: SignUp) -> tuple[User, Outcome]:
-        """The user of a storable sign-up. Creates or links their row in one statement; a second call changes nothing.
+        """The user of a storable sign-up. Creates or links their row; a second call changes nothing.
 
         It links a row without a Cognito id only if the row has their handle and their e-mail address, and Cognito has
         verified the address. Otherwise a stranger could sign up with a user's handle and get the user's messages.
-        Raises HandleTaken.
+        Raises HandleTaken, and NameRefused if the user needs a new row.
         """
+        key, name = handle_key(sign_up.handle), names.display_name(sign_up.display_name)
+        row, outcome = None, Outcome.CREATED
         try:
-            row = self._database.one("users/provision", **asdict(sign_up))
-        except NotUnique:  # the Cognito id has a row with another handle
+            if key and name:
+                row = self._create(sign_up, key, name)
+            if row is None and sign_up.email_verified:
+                row, outcome = self._link(sign_up, key), Outcome.LINKED
+        except NotUnique:  # the Cognito id has a row with another handle, or another user gave up this one
             row = None
         if row:
             # The caches may hold a deleted row of this handle or id.
-            self._cache.forget(cognito_user_ids=[sign_up.cognito_user_id], handles=[sign_up.handle])
-            return _to_user(row), Outcome.CREATED if row["is_new"] else Outcome.LINKED
+            self._cache.forget(cognito_user_ids=[sign_up.cognito_user_id], handles=[row["handle"]])
+            return _to_user(row), outcome
         user = self.by_cognito_user_id(sign_up.cognito_user_id)
         if user is None:
-            raise HandleTaken
+            raise HandleTaken if key and name else NameRefused
         return user, Outcome.KNOWN
 
-    def rename(self, old_handle: str, *, handle: str | None, display_name: str | None) -> User | None:
-        """Rename the user with this handle in one statement and return them; None if there is no such user.
+    def _create(self, sign_up: SignUp, key: str, name: str) -> Row | None:
+        return self._database.one(
+            "users/create",
+            handle=sign_up.handle,
+            handle_key=key,
+            display_name=name,
+            email=sign_up.email,
+            cognito_user_id=sign_up.cognito_user_id,
+        )
 
-        A name that is None stays. Raises HandleTaken.
+    def _link(self, sign_up: SignUp, key: str | None) -> Row | None:
+        return self._database.one(
+            "users/link",
+            handle=sign_up.handle,
+            handle_key=key,
+            email=sign_up.email,
+            cognito_user_id=sign_up.cognito_user_id,
+        )
+
+    def rename(self, old_handle: str, *, handle: str | None, display_name: str | None) -> User | None:
+        """Rename the user with this handle, in any spelling, and return them; None if there is no such user.
+
+        A name that is None stays. The caller checks the rules of lib/users/names.py. Raises HandleTaken.
         """
-        if not _storable(old_handle):
+        user = self.by_handle(old_handle)
+        if user is None:
             return None
         try:
-            row = self._database.one("users/rename", handle=old_handle, new_handle=handle, display_name=display_name)
+            with self._database.transaction() as queries:
+                row = queries.one(
+                    "users/rename", uuid=user.uuid, handle=user.handle, new_handle=handle, display_name=display_name
+                )
+                if row and handle:  # a trigger has replaced the key of the old handle
+                    queries.execute("users/set_handle_key", uuid=user.uuid, handle_key=handle_key(handle))
         except NotUnique as error:
             raise HandleTaken from error
         if row is None:
             return None
         ids = [row["cognito_user_id"]] if row["cognito_user_id"] else []
-        self._cache.forget(cognito_user_ids=ids, handles={old_handle, row["handle"]})
+        self._cache.forget(cognito_user_ids=ids, handles={user.handle, row["handle"]})
         return _to_user(row)
-
-
-def is_handle(text: str) -> bool:
-    """Whether a row can hold this text as a handle: it has no invisible characters."""
-    return is_text(text) and text.isprintable() and text == text.strip()
-
-
-def is_text(text: str) -> bool:
-    """Whether a row can hold this text as a name, an address or an id: it is not blank and not too long."""
-    return bool(text.strip()) and _storable(text)
 
 
 def _to_user(row: Row) -> User:
     return User(str(row["uuid"]), row["handle"], row["display_name"])
-
-
-def _storable(text: str) -> bool:
-    """Whether Postgres can hold this text: no NUL, no lone surrogate, not longer than the column."""
-    return len(text) <= _MAX_CHARS and not _UNSTORABLE.search(text)

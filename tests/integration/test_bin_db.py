@@ -17,6 +17,7 @@ import pytest
 
 from lib.postgres.database import Database, create_database, drop_database
 from lib.postgres.errors import DatabaseUnavailable
+from lib.users.names import DISPLAY_NAME_RULE, HANDLE_RULE
 from tests.integration.test_users import AUGUSTSZ
 from tests.support import scripts, srp
 from tests.support.ddb_scripts import seeded_database
@@ -27,9 +28,6 @@ from tools.local_stack.postgres import Postgres
 
 SEEDED = {"Augustsz", "bayko", "londo"}
 FAR = "postgresql://me:pa55word@db.example.com/cruddur"
-
-BAD_HANDLE = "A handle has 1 to 255 visible characters"
-BAD_NAME = "A display name has 1 to 255 characters and is not blank"
 
 server = pytest.fixture(run_momento)
 
@@ -392,8 +390,8 @@ def test_rename_prints_the_command_for_a_user_pool_on_aws(
         (["Augustsz", "--handle", "bayko"], "Another user has the handle bayko: nothing was changed"),
         (["nobody", "--handle", "somebody"], "No user has the handle nobody"),
         (["Augustsz"], "Give a new handle, a new display name, or both"),
-        *((["Augustsz", "--handle", handle], BAD_HANDLE) for handle in ("", " august", "an\u200bna", "x" * 256)),
-        *((["Augustsz", "--display-name", name], BAD_NAME) for name in (" ", "x" * 256, "a\0b")),
+        *((["Augustsz", "--handle", handle], HANDLE_RULE) for handle in ("", " august", "an\u200bna", "x" * 256)),
+        *((["Augustsz", "--display-name", name], DISPLAY_NAME_RULE) for name in (" ", "x" * 256, "a\0b")),
     ],
 )
 def test_impossible_rename_prints_a_sentence_and_changes_nothing(

@@ -10,9 +10,10 @@ from threading import Barrier
 import pytest
 
 from lib.postgres.database import Database, Row
-from lib.users.directory import HandleTaken, Outcome, SignUp, User, UserDirectory
+from lib.users.directory import HandleTaken, NameRefused, Outcome, SignUp, User, UserDirectory
 from lib.users.linking import link_cognito_users
 from tests.integration import test_users
+from tests.integration.test_handles import execute
 from tests.integration.test_linking import pool_user
 
 AUGUSTSZ = User("76d2f241-a860-4d8b-a8e3-6cd68db75ab9", "Augustsz", "Augustsz")
@@ -95,6 +96,39 @@ def test_refused_user_needs_another_handle_or_the_administrator(database: Databa
     assert users.provision(replace(unverified, cognito_user_id="sub-2", handle="august"))[1] is Outcome.CREATED
     link_cognito_users(database, [pool_user("sub-1", "Augustsz")])
     assert users.provision(unverified) == (AUGUSTSZ, Outcome.KNOWN)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        *(
+            {"handle": handle}
+            for handle in ("anna ", "Anna Ann", "an\u200bna", "anna\ufe0f", "a/b", "..", AUGUSTSZ.uuid)
+        ),
+        *({"display_name": name} for name in ("an\x1b[8mna", "a\nb", "a\u202eb", "\u2800")),
+    ],
+    ids=ascii,
+)
+def test_name_that_breaks_a_rule_gets_no_row(database: Database, users: UserDirectory, names: dict[str, str]) -> None:
+    with pytest.raises(NameRefused):
+        users.provision(replace(ANNA, **names))
+    assert len(database.all("users/all")) == 3
+
+
+def test_handle_is_stored_as_chosen_and_is_taken_in_every_spelling(users: UserDirectory) -> None:
+    user, _ = users.provision(replace(ANNA, handle="Änna", display_name=" Änna  A "))
+    assert user == User(user.uuid, "Änna", "Änna A")
+    for handle in ("änna", "A\u0308NNA"):
+        with pytest.raises(HandleTaken):
+            users.provision(replace(ANNA, cognito_user_id="sub-mallory", handle=handle))
+
+
+def test_waiting_row_is_linked_in_any_spelling_and_with_an_older_handle(
+    database: Database, users: UserDirectory
+) -> None:
+    assert users.provision(replace(SEEDED, handle="AUGUSTSZ")) == (AUGUSTSZ, Outcome.LINKED)
+    execute(database, "INSERT INTO users (handle, display_name, email) VALUES ('Anna Ann', 'A', 'anna@example.com')")
+    assert users.provision(replace(ANNA, handle="Anna Ann"))[1] is Outcome.LINKED
 
 
 def at_once(database: Database, sign_ups: list[SignUp]) -> list[tuple[User, Outcome]]:

@@ -20,7 +20,7 @@ from lib.users.directory import UserDirectory
 from services.errors import ServiceError, Unavailable
 from services.provisioning import provision_user
 
-STEP_SECONDS = 1  # for each of three steps: read the secret, connect, run the statement
+STEP_SECONDS = 1  # for each step: read the secret, connect, run a statement; a new user needs one statement
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:

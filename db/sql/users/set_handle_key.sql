@@ -1,0 +1,1 @@
+UPDATE users SET handle_key = %(handle_key)s WHERE uuid = %(uuid)s
