@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 
-from tests.support.api import Api, Person, refused, run_api
+from tests.support.api import Api, Person, ok, refused, run_api
 
 api = pytest.fixture(scope="module")(run_api)
+
+
+def fullwidth(text: str) -> str:
+    """The ASCII text in the characters of another width."""
+    return "".join(chr(ord(char) + 0xFEE0) for char in text)
 
 
 def test_first_message_to_a_user_starts_a_conversation(api: Api) -> None:
@@ -66,6 +72,30 @@ def test_message_to_oneself_is_refused(api: Api) -> None:
 @pytest.mark.parametrize("handle", ["nobody", "a\0b", "\ud800", "x" * 256, "x" * 9000, "%", "'; DROP TABLE users; --"])
 def test_unknown_handle_is_refused(api: Api, handle: str) -> None:
     assert_refused(api, api.sign_up(), {"handle": handle}, 404, "receiver_not_found")
+
+
+@pytest.mark.parametrize("spell", [str.upper, str.title, fullwidth], ids=["upper", "title", "fullwidth"])
+def test_every_spelling_of_a_handle_reaches_its_user(api: Api, spell: Callable[[str], str]) -> None:
+    anna, bert = api.couple()
+    handle = spell(bert.user.handle)
+    sent = ok(anna.post({"handle": handle, "message": "hello"}))
+    assert [row["uuid"] for row in bert.inbox()] == [sent["message_group_uuid"]]
+    assert ok(anna.get(f"/api/users/@{handle}/short"))["handle"] == bert.user.handle
+    assert_refused(api, bert, {"handle": handle}, 422, "receiver_is_sender")
+
+
+def test_handle_that_was_given_up_receives_no_message(api: Api) -> None:
+    anna, bert = api.couple()
+    group = anna.write("hello", to=bert)["message_group_uuid"]
+    with api.variant() as other, psycopg.connect(api.settings.database_url, autocommit=True) as connection:
+        anna_at_other = other.sign_in(anna.user)
+        anna_at_other.write("again", to=bert)
+        connection.execute("UPDATE users SET handle = 'x-' || handle WHERE uuid = %s", [bert.user.uuid])
+        for sender in (anna, anna_at_other):
+            assert_refused(api, sender, {"handle": bert.user.handle}, 404, "receiver_not_found")
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            connection.execute("UPDATE users SET handle = %s WHERE uuid = %s", [bert.user.handle, anna.user.uuid])
+    assert anna.reply("still here", group=group)["seq"] == 3
 
 
 def test_unknown_group_and_foreign_group_get_the_same_refusal(api: Api) -> None:
