@@ -134,7 +134,7 @@ def test_cursor_needs_the_secret_key(run: Run, seeded: MessageStore) -> None:
     assert printed.startswith("SECRET_KEY is missing")
 
 
-@pytest.mark.parametrize("user", ["Augustsz", BAYKO])
+@pytest.mark.parametrize("user", ["Augustsz", "AUGUSTSZ", BAYKO])
 def test_members_see_the_same_messages(user: str, run: Run, seeded: MessageStore) -> None:
     arguments = CONVERSATION_UUID.upper(), "--user", user
     assert run("patterns/get-conversation", *arguments) == run("patterns/get-conversation")
