@@ -163,11 +163,9 @@ class UserDirectory:
             return None
         try:
             with self._database.transaction() as queries:
-                row = queries.one(
-                    "users/rename", uuid=user.uuid, handle=user.handle, new_handle=handle, display_name=display_name
-                )
+                row = queries.one("users/rename", handle=user.handle, new_handle=handle, display_name=display_name)
                 if row and handle:  # a trigger has replaced the key of the old handle
-                    queries.execute("users/set_handle_key", uuid=user.uuid, handle_key=handle_key(handle))
+                    queries.execute("users/set_handle_key", uuid=row["uuid"], handle_key=handle_key(handle))
         except NotUnique as error:
             raise HandleTaken from error
         if row is None:

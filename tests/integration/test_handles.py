@@ -124,20 +124,12 @@ def test_sign_up_that_waits_for_a_rename_does_not_get_the_handle(database: Datab
             refused.append(True)
 
     with database.transaction() as queries:
-        queries.execute(
-            "users/rename", uuid=uuid_of(users, "anna"), handle="anna", new_handle="hannah", display_name=None
-        )
+        queries.execute("users/rename", handle="anna", new_handle="hannah", display_name=None)
         thread = Thread(target=sign_up)
         thread.start()
         wait_for_lock(database)
     thread.join()
     assert refused == [True]
-
-
-def uuid_of(users: UserDirectory, handle: str) -> str:
-    user = users.by_handle(handle)
-    assert user is not None
-    return user.uuid
 
 
 def wait_for_lock(database: Database) -> None:

@@ -2,5 +2,5 @@
 UPDATE users SET
     handle = coalesce(%(new_handle)s, handle),
     display_name = coalesce(%(display_name)s, display_name)
-WHERE uuid = %(uuid)s AND handle = %(handle)s
+WHERE handle = %(handle)s
 RETURNING uuid, handle, display_name, cognito_user_id
