@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -137,8 +138,11 @@ def wait_for_lock(database: Database) -> None:
     statement: LiteralString = """
     SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
     """
-    while not execute(database, statement).fetchall():
-        pass
+    for _ in range(500):
+        if execute(database, statement).fetchall():
+            return
+        time.sleep(0.01)
+    raise TimeoutError
 
 
 @pytest.fixture
