@@ -41,8 +41,10 @@ def sortable(timestamp: str) -> str:
     canonical = to_timestamp(from_timestamp(timestamp))
     if canonical == timestamp:
         return timestamp
-    next_second = from_timestamp(timestamp[:19]) + timedelta(seconds=1)  # the local time, taken as UTC
-    return max(canonical, to_timestamp(next_second))
+    # The local time, taken as UTC, and the least unit that the text shows of it.
+    has_seconds = timestamp[16:17] == ":"
+    local, unit = (timestamp[:19], timedelta(seconds=1)) if has_seconds else (timestamp[:16], timedelta(minutes=1))
+    return max(canonical, to_timestamp(from_timestamp(local) + unit))
 
 
 def tick_after(timestamp: str) -> str:

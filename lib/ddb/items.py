@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from lib.clock import sortable
 from lib.ddb import keys
 from lib.logs import log
 from lib.users.directory import User
@@ -29,6 +28,9 @@ Key = tuple[str, str]
 
 EXPIRES_AT = "expires_at"
 """The TTL attribute, in epoch seconds: DynamoDB removes the item after that time, up to some days late."""
+
+_MALFORMED = (AttributeError, KeyError, TypeError, ValueError)
+"""What a conversion raises if an attribute is missing, malformed or of another type, or if the sort key is no time."""
 
 
 @dataclass(slots=True)  # not frozen: a page has many, and to create a frozen one takes twice as long
@@ -55,7 +57,7 @@ class Message:
     def from_item(cls, item: Item, *, group_uuid: str) -> Message:
         return cls(  # by position: keyword arguments take 1.5 times as long
             group_uuid,
-            item["sk"]["S"],
+            _time(item),
             item["message_uuid"]["S"],
             item["message"]["S"],
             _user(item),
@@ -93,13 +95,13 @@ class InboxRow:
     @property
     def unread_count(self) -> int:
         """The owner's number of unread messages; 0 without a `seq`, as in rows of an older backend."""
-        return (self.seq or 0) - (self.read_seq or 0)
+        return max(0, (self.seq or 0) - (self.read_seq or 0))
 
     @classmethod
     def from_item(cls, item: Item) -> InboxRow:
         return cls(  # by position, as above
             keys.inbox_owner(item["pk"]["S"]),
-            item["sk"]["S"],
+            _time(item),
             item["message_group_uuid"]["S"],
             item["message"]["S"],
             _user(item),
@@ -181,22 +183,23 @@ class PairGuard:
 def parse_message(item: Item, *, group_uuid: str) -> Message | None:
     """The message that an item holds; None if an attribute is missing or malformed, or the sort key is no time."""
     try:
-        message = Message.from_item(item, group_uuid=group_uuid)
-        sortable(message.created_at)
-    except (KeyError, ValueError, OverflowError):
+        return Message.from_item(item, group_uuid=group_uuid)
+    except _MALFORMED:
         return None
-    return message
+
+
+def parse_item(item: Item, parse: Callable[[Item], T]) -> T | None:
+    """The item, converted by `parse`. Logs a malformed item and returns None: it must not hide the rest of the page."""
+    try:
+        return parse(item)
+    except _MALFORMED:
+        log("item_malformed", level=logging.WARNING, pk=item["pk"]["S"])
+        return None
 
 
 def parse_all(items: Iterable[Item], parse: Callable[[Item], T]) -> Iterator[T]:
-    """The items, converted by `parse`. Logs and skips a malformed item, which must not hide the rest of the page."""
-    for item in items:
-        try:
-            parsed = parse(item)
-        except (KeyError, ValueError):
-            log("item_malformed", level=logging.WARNING, pk=item["pk"]["S"])
-        else:
-            yield parsed
+    """The items, converted by `parse`, without the malformed ones."""
+    return (parsed for item in items if (parsed := parse_item(item, parse)) is not None)
 
 
 def key_of(item: Item) -> Key:
@@ -239,6 +242,14 @@ def members_attribute(members: Mapping[str, Member]) -> dict[str, Any]:
             for user_uuid, member in members.items()
         }
     }
+
+
+def _time(item: Item) -> str:
+    """The sort key of a message or an inbox row. Raises ValueError if it is no time."""
+    sk: str = item["sk"]["S"]
+    if not keys.is_time(sk):
+        raise ValueError("the sort key is no time")
+    return sk
 
 
 def _user_attributes(user: User) -> Item:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
 from enum import StrEnum
 
 STATE = "STATE"
 """Sort key of items that are alone in their partition."""
+
+# ISO 8601, in the current format or in one of an older backend.
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
+_FIRST_DAY, _LAST_DAY = "0001-01-02", "9999-12-31"
 
 _MESSAGE = "MSG#"
 _INBOX = "GRP#"
@@ -36,6 +42,20 @@ _KINDS = {
 def kind(pk: str) -> Kind | None:
     """The kind of a partition's items; None if the partition is not this system's."""
     return next((kind for prefix, kind in _KINDS.items() if pk.startswith(prefix)), None)
+
+
+def is_time(sk: str) -> bool:
+    """Whether a sort key is that of a message or an inbox row: a time, with room for later keys.
+
+    An item with another sort key is neither: lists, migration, sequence numbers and the doctor leave it out.
+    """
+    if not _TIME.fullmatch(sk) or not _FIRST_DAY <= sk < _LAST_DAY:
+        return False
+    try:
+        datetime.fromisoformat(sk)
+    except ValueError:
+        return False
+    return True
 
 
 def message_pk(group_uuid: str) -> str:

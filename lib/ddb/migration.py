@@ -14,6 +14,7 @@ from itertools import count, islice
 from lib.clock import from_timestamp, sortable, tick_after, to_timestamp
 from lib.ddb import keys
 from lib.ddb.errors import WriteConflict, WriteRefused
+from lib.ddb.inbox_rows import rows_of_member
 from lib.ddb.items import (
     Conversation,
     InboxRow,
@@ -27,8 +28,8 @@ from lib.ddb.items import (
     parse_message,
 )
 from lib.ddb.schema import MESSAGE_GROUP_INDEX
-from lib.ddb.table import ABSENT, MAX_WRITES, WRITE_SECONDS, Table, Write, delete, put
-from lib.ddb.transactions import KeyTaken, PairTaken, inbox_rows, upsert_row
+from lib.ddb.table import ABSENT, MAX_WRITES, WRITE_SECONDS, Table, Write, put
+from lib.ddb.transactions import KeyTaken, PairTaken, replace_rows
 from lib.deadline import tries
 from lib.users.directory import User
 
@@ -65,7 +66,7 @@ def migrate_conversation(
     Raises WriteConflict, StoreUnavailable.
     """
     members = {uuid for row in indexed_rows(table, group_uuid) for uuid in (row.owner_uuid, row.other.uuid)}
-    rows = [row for uuid in sorted(members) for row in _rows_of_member(table, uuid, group_uuid)]
+    rows = [row for uuid in sorted(members) for row in rows_of_member(table, uuid, group_uuid)]
     if not rows:
         return None
     users = {requesting_user.uuid: requesting_user, **{row.other.uuid: row.other for row in rows}}
@@ -96,20 +97,13 @@ def indexed_rows(table: Table, group_uuid: str) -> Iterator[InboxRow]:
 
 
 def indexed(table: Table, group_uuid: str) -> Iterator[Item]:
-    """A conversation's items in the index."""
-    return table.all(
+    """A conversation's inbox rows in the index, in wire format, without items of other kinds."""
+    items = table.all(
         IndexName=MESSAGE_GROUP_INDEX,
         KeyConditionExpression="message_group_uuid = :group",
         ExpressionAttributeValues={":group": {"S": group_uuid}},
     )
-
-
-def _rows_of_member(table: Table, user_uuid: str, group_uuid: str) -> Iterator[InboxRow]:
-    """The conversation's rows in a member's inbox, from the table: the migration replaces these rows."""
-    items = table.partition(
-        keys.inbox_pk(user_uuid), FilterExpression="message_group_uuid = :group", values={":group": {"S": group_uuid}}
-    )
-    return parse_all(items, InboxRow.from_item)
+    return (item for item in items if keys.kind(item["pk"]["S"]) is keys.Kind.ROW)
 
 
 def _number_messages(table: Table, group_uuid: str, old: _OldData, unread_from: str | None) -> None:
@@ -174,14 +168,10 @@ def _new_state(group_uuid: str, members: set[str], old: _OldData) -> Conversatio
 
 
 def _writes(state: Conversation, old: _OldData) -> list[Write]:
-    newest_row = max(old.rows, key=lambda row: row.last_message_at)
-    text = old.last.text if old.last else newest_row.text
-    rows = inbox_rows(state, text=text, sender_uuid=old.last.sender.uuid if old.last else None)
-    writes = [put(state.to_item(), _AlreadyMigrated), *(upsert_row(row, KeyTaken) for row in rows)]
+    writes = [put(state.to_item(), _AlreadyMigrated), *replace_rows(state, old.rows, last=old.last)]
     if state.pair_group_uuid is None:
         first, second = state.members
         guard = PairGuard(user_uuids=(first, second), group_uuid=state.group_uuid)
         same_group = {":group": {"S": state.group_uuid}}
         writes.append(put(guard.to_item(), PairTaken, when=f"{ABSENT} OR group_uuid = :group", values=same_group))
-    row_keys = [row.key() for row in rows]
-    return writes + [delete(row.key()) for row in old.rows if row.key() not in row_keys]
+    return writes

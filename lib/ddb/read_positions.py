@@ -15,9 +15,10 @@ from functools import partial
 from lib.ddb import keys
 from lib.ddb.conversations import Conversations
 from lib.ddb.errors import WriteConflict
+from lib.ddb.inbox_rows import repair_rows
 from lib.ddb.items import Conversation, InboxRow, Message, parse_all
 from lib.ddb.table import WRITE_SECONDS, Table
-from lib.ddb.transactions import StateChanged, read_writes
+from lib.ddb.transactions import RowChanged, StateChanged, read_writes
 from lib.deadline import tries
 from lib.users.directory import User
 
@@ -81,13 +82,21 @@ class ReadPositions:
                 members = {**state.members, user.uuid: replace(member, read_seq=read_seq)}
                 after = replace(state, members=members, version=state.version + 1)
                 try:
-                    self._table.transact(read_writes(state, after, owner_uuid=user.uuid))
+                    after = self._write(state, after, user)
                 except StateChanged as changed:
                     state = self._conversations.from_item(changed.item, group_uuid=state.group_uuid, user=user)
                 else:
                     self._conversations.put_own(after)
                     return after
         raise WriteConflict
+
+    def _write(self, before: Conversation, after: Conversation, user: User) -> Conversation:
+        """Write the state and the user's row, or both rows if the user's row is not in order; return the state."""
+        try:
+            self._table.transact(read_writes(before, after, owner_uuid=user.uuid))
+        except RowChanged:
+            return repair_rows(self._table, before, after)
+        return after
 
     def _last_of_other(self, state: Conversation, user: User, *, above: int) -> int:
         """The `seq` of the last message of the other member; 0 if it is not greater than `above`."""

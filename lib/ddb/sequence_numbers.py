@@ -15,6 +15,7 @@ from itertools import islice
 from lib.clock import tick_after
 from lib.ddb import keys
 from lib.ddb.errors import ConversationNotFound, WriteConflict
+from lib.ddb.inbox_rows import last_message
 from lib.ddb.items import Conversation, Message, conversation_key, parse_message
 from lib.ddb.migration import migrate_conversation
 from lib.ddb.table import MAX_WRITES, WRITE_SECONDS, Table
@@ -24,8 +25,6 @@ from lib.users.directory import User
 
 MESSAGES_AT_ONCE = MAX_WRITES - 5
 """Beside these messages, a transaction writes the state, and has a Delete and a Put for each of two rows."""
-
-_LAST_ITEMS = 10  # malformed items may stand above the last message
 
 
 class SequenceNumbers:
@@ -92,7 +91,8 @@ class SequenceNumbers:
         after = reduce(apply_message, messages, before)
         for _ in tries(WRITE_SECONDS):
             is_later = after.last_message_at > before.last_message_at
-            last = messages[-1] if is_later else self._last_message(after, messages)
+            # Late messages have lower sort keys than the last message, so the rows keep that one.
+            last = messages[-1] if is_later else last_message(self._table, after) or messages[-1]
             try:
                 self._table.transact(number_writes(before, after, messages, last=last))
             except KeyTaken:  # a member has a row of another conversation at the same microsecond
@@ -100,10 +100,3 @@ class SequenceNumbers:
             else:
                 return after
         raise WriteConflict
-
-    def _last_message(self, state: Conversation, late: Sequence[Message]) -> Message:
-        """The last message of the conversation: all messages in `late` have lower sort keys, so the rows keep it."""
-        end = state.last_message_at + "\0"
-        items, _ = self._table.newest(keys.message_pk(state.group_uuid), limit=_LAST_ITEMS, before=end)
-        last_messages = (parse_message(item, group_uuid=state.group_uuid) for item in items)
-        return next((message for message in last_messages if message), late[-1])

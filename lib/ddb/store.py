@@ -13,7 +13,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 from cachetools import LRUCache
@@ -27,7 +26,7 @@ from lib.ddb.cursors import CursorSigner
 from lib.ddb.errors import ConversationNotFound, StoreError, StoreUnavailable, Throttled, WriteConflict, WriteRefused
 from lib.ddb.feed import FeedPosition
 from lib.ddb.idempotency import Idempotency, Receipt, receipt_key, receipt_write
-from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, message_key, parse_all, parse_message
+from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, message_key, parse_message
 from lib.ddb.queries import Page, PageReader
 from lib.ddb.table import WRITE_SECONDS, Table, Write, put
 from lib.ddb.transactions import KeyTaken, PairTaken, StateChanged, append_writes, apply_message, start_writes
@@ -36,6 +35,10 @@ from lib.users.directory import User
 
 _CACHED_ENTRIES = 4_096
 _BEGINNING = to_timestamp(datetime.min.replace(tzinfo=UTC))
+
+
+def _parse_message(item: Item) -> Message:
+    return Message.from_item(item, group_uuid=keys.message_group(item["pk"]["S"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,8 @@ class MessageStore:
         feed_window: timedelta = timedelta(seconds=ApiSettings.feed_window_seconds),
     ) -> None:
         self._table = table
-        self._pages = PageReader(table, cursors)
+        self._messages = PageReader(table, cursors, _parse_message)
+        self._rows = PageReader(table, cursors, InboxRow.from_item)
         self._cursors = cursors
         self._clock = clock
         self._feed_window = feed_window
@@ -94,28 +98,26 @@ class MessageStore:
         self.conversations.cached(group_uuid=group_uuid, user=user)
         now, pk = self._clock(), keys.message_pk(group_uuid)
         if around is not None:
-            page = self._pages.around(pk, limit, self._sort_key(group_uuid, around))
+            page = self._messages.around(pk, limit, self._sort_key(group_uuid, around))
         elif after is not None:
-            page = self._pages.after(pk, limit, self._sort_key(group_uuid, after))
+            page = self._messages.after(pk, limit, self._sort_key(group_uuid, after))
         elif before is not None:
-            page = self._pages.before(pk, limit, self._sort_key(group_uuid, before))
+            page = self._messages.before(pk, limit, self._sort_key(group_uuid, before))
         else:
-            page = self._pages.newest(pk, limit, cursor)
-        messages = list(parse_all(page.items, partial(Message.from_item, group_uuid=group_uuid)))
+            page = self._messages.newest(pk, limit, cursor)
         if cursor is not None:
-            return Page(messages, page.next)
-        position = feed.after_messages(messages, now=now, window=self._feed_window)
-        return Page(messages, page.next, page.prev, self._feed_cursor(user.uuid, position))
+            return page
+        position = feed.after_messages(page.items, now=now, window=self._feed_window)
+        return replace(page, feed_cursor=self._feed_cursor(user.uuid, position))
 
     def list_inbox(self, *, user_uuid: str, limit: int, cursor: str | None = None) -> Page[InboxRow]:
         """Pattern B: a page of a user's conversations, newest first. Raises CursorInvalid."""
         now = self._clock()
-        page = self._pages.newest(keys.inbox_pk(user_uuid), limit, cursor)
-        rows = list(parse_all(page.items, InboxRow.from_item))
+        page = self._rows.newest(keys.inbox_pk(user_uuid), limit, cursor)
         if cursor is not None:
-            return Page(rows, page.next)
-        position = feed.after_inbox(rows, now=now, window=self._feed_window)
-        return Page(rows, page.next, feed_cursor=self._feed_cursor(user_uuid, position))
+            return page
+        position = feed.after_inbox(page.items, now=now, window=self._feed_window)
+        return replace(page, feed_cursor=self._feed_cursor(user_uuid, position))
 
     def list_changed(self, *, user_uuid: str, limit: int, since: str) -> Page[InboxRow]:
         """The conversations that changed after the feed cursor `since`, oldest change first. Raises CursorInvalid."""

@@ -24,7 +24,10 @@ from lib.ddb.items import (
     members_attribute,
     message_key,
 )
-from lib.ddb.table import ABSENT, OnFailure, Write, delete, put, update
+from lib.ddb.table import ABSENT, MAX_WRITES, OnFailure, Write, delete, put, update
+
+_MAX_SURPLUS = MAX_WRITES - 10
+"""The surplus rows that one transaction deletes, beside its other writes. The doctor removes the others."""
 
 
 class StateChanged(WriteRefused):
@@ -42,6 +45,10 @@ class PairTaken(WriteRefused):
 
 class KeyTaken(WriteRefused):
     """Another item has this sort key; the writer tries the next microsecond."""
+
+
+class RowChanged(WriteRefused):
+    """A member's inbox row is missing, is elsewhere, or lacks the conversation's `seq`."""
 
 
 class MessageChanged(WriteRefused):
@@ -110,9 +117,9 @@ def read_writes(before: Conversation, after: Conversation, *, owner_uuid: str) -
     row = update(
         inbox_row_key(owner_uuid, after.last_message_at),
         {"read_seq": {"N": str(after.members[owner_uuid].read_seq)}},
-        lambda _: StoreError("a member has no inbox row"),
-        when="message_group_uuid = :group",
-        values={":group": {"S": after.group_uuid}},
+        RowChanged,
+        when="message_group_uuid = :group AND seq = :seq",
+        values={":group": {"S": after.group_uuid}, ":seq": {"N": str(after.seq)}},
     )
     return [update_state(before, after), row]
 
@@ -173,6 +180,19 @@ def upsert_row(row: InboxRow, on_failure: OnFailure = _taken_place) -> Write:
         when=f"{ABSENT} OR message_group_uuid = :group",
         values={":group": {"S": row.group_uuid}},
     )
+
+
+def replace_rows(state: Conversation, rows: Sequence[InboxRow], *, last: Message | None) -> list[Write]:
+    """Put both rows of a state, and delete those of the conversation's `rows` that are elsewhere.
+
+    The rows show the message `last`; without one, they keep their text.
+    """
+    shown = last or max(rows, key=lambda row: row.last_message_at, default=None)
+    sender_uuid = last.sender.uuid if last else None
+    new_rows = inbox_rows(state, text=shown.text if shown else "", sender_uuid=sender_uuid)
+    places = [row.key() for row in new_rows]
+    surplus = [row.key() for row in rows if row.key() not in places]
+    return [*(upsert_row(row, KeyTaken) for row in new_rows), *map(delete, surplus[:_MAX_SURPLUS])]
 
 
 def _row_writes(before: Conversation, after: Conversation, last: Message) -> list[Write]:

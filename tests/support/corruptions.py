@@ -143,6 +143,10 @@ lost: dict[Code, dict[str, Corrupt]] = {
         "a state of three members": state(name_a_third_member),
         "a number that is not whole": state(attributes(version={"N": "5.5"})),
         "a message without a time": added_to(lambda group: old_message("yesterday", ANNA, "when?", group=group)),
+        "a counted message without a time": added_to(
+            lambda group: {**old_message("March 1", ANNA, "when?", group=group), "seq": {"N": "3"}}
+        ),
+        "a row without a time": added_to(lambda group: old_row(ANNA, "March 1", BERT, "when?", group=group)),
         "a guard in the wrong order": added_to(guard_in_wrong_order),
         "a receipt without its answer": receipt(attributes(answer=GONE)),
         "a receipt of another user": receipt(lambda item: item["answer"]["M"].update(user_uuid={"S": BERT.uuid})),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
-from lib.ddb.errors import StoreError
+from lib.clock import from_timestamp, tick_after, to_timestamp
 from lib.ddb.items import Conversation, Message
 from lib.ddb.store import MessageStore
 from lib.users.directory import User
-from tests.support.old_data import GROUP, TIMES, old_conversation
-from tests.support.stores import ANNA, BERT, NewStore, TableContents, positions_of
+from tests.support.old_data import GROUP, TIMES, old_conversation, old_row
+from tests.support.stores import ANNA, BERT, CARL, NewStore, TableContents, positions_of
 
 
 def write(store: MessageStore, *senders: User) -> str:
@@ -104,17 +106,43 @@ class ReadPositionContract:
 
         assert positions_of(store).mark_unread(group_uuid=group, user=BERT).members[BERT.uuid].read_seq == 1
 
-    def test_mark_does_not_restore_a_lost_row(self, new_store: NewStore, contents: TableContents) -> None:
+    @pytest.mark.parametrize("later_by", [None, 0, 1])
+    def test_mark_repairs_a_row_that_is_missing_or_that_an_older_backend_moved(
+        self, new_store: NewStore, contents: TableContents, later_by: int | None
+    ) -> None:
         store = new_store()
         group = write(store, ANNA, ANNA)
-        contents.remove(contents.inbox(BERT)[0].key())
-        before = contents.items()
+        [row] = contents.inbox(BERT)
+        contents.remove(row.key())
+        if later_by is not None:
+            created_at = to_timestamp(from_timestamp(row.last_message_at) + timedelta(seconds=later_by))
+            contents.put(old_row(BERT, created_at, ANNA, "by the old function", group=group))
 
-        with pytest.raises(StoreError, match="no inbox row"):
-            positions_of(store).mark_read(group_uuid=group, user=BERT, seq=1)
-        assert contents.items() == before
-        store.send(group_uuid=group, sender=ANNA, text="by anna")  # brings it back
-        contents.check(group, ["by anna"] * 3)
+        positions_of(store).mark_read(group_uuid=group, user=BERT, seq=1)
+        contents.check(group, ["by anna"] * 2)
+        [row] = contents.inbox(BERT)
+        assert (row.seq, row.read_seq, row.other) == (2, 1, ANNA)
+
+    def test_repaired_row_leaves_the_row_in_its_place(self, new_store: NewStore, contents: TableContents) -> None:
+        store = new_store()
+        group = write(store, ANNA, ANNA)
+        [row] = contents.inbox(BERT)
+        other_row = old_row(BERT, row.last_message_at, CARL, "of another conversation")
+        contents.put(other_row)
+
+        state = positions_of(store).mark_read(group_uuid=group, user=BERT, seq=1)
+        assert state == contents.conversation(group)
+        assert state.last_message_at == tick_after(row.last_message_at)
+        assert other_row in contents.items()
+        assert [len(contents.inbox(user)) for user in (ANNA, BERT)] == [1, 2]
+
+    def test_row_without_a_number_has_no_unread_messages(self, new_store: NewStore, contents: TableContents) -> None:
+        store = new_store()
+        write(store, ANNA)
+        contents.put({**old_row(BERT, contents.inbox(BERT)[0].last_message_at, ANNA, "x"), "read_seq": {"N": "1"}})
+
+        assert [row.unread_count for row in store.list_inbox(user_uuid=BERT.uuid, limit=20).items] == [0]
+        assert positions_of(store).unread_count(user_uuid=BERT.uuid, at_most=99) == 0
 
     def test_search_for_the_last_message_blocks_no_send(self, new_store: NewStore) -> None:
         store, other_store = new_store(), new_store()

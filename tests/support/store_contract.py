@@ -214,3 +214,30 @@ class StoreContract:
         positions = positions_of(store)
         assert positions.unread_count(user_uuid=BERT.uuid, at_most=99) == 2
         assert positions.mark_unread(group_uuid=group, user=BERT).members[BERT.uuid].read_seq == 0
+
+    def test_item_whose_sort_key_is_no_time_is_in_no_list(self, new_store: NewStore, contents: TableContents) -> None:
+        store = new_store(clock=SteppingClock())
+        group = store.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
+        cursor = store.list_inbox(user_uuid=BERT.uuid, limit=1).feed_cursor
+        assert cursor
+        for text in ("two", "three"):
+            store.send(group_uuid=group, sender=ANNA, text=text)
+        first, second, _ = [message.created_at for message in contents.messages(group)]
+        sort_keys = ("March 1", "1 March", "2026-01-02T12:00:00.", "2026-01-02T12:00:01.9 PM")
+        items = contents.partition(f"MSG#{group}")[:1] + contents.partition(f"GRP#{BERT.uuid}")
+        contents.put(*({**item, "sk": {"S": sk}} for item in items for sk in sort_keys))
+
+        def pages(**position: str) -> list[list[str]]:
+            """The texts of all pages of one message from a position on."""
+            page = store.list_messages(group_uuid=group, user=BERT, limit=1, **position)
+            texts = [message.text for message in page.items]
+            return [texts, *(pages(**page.next) if page.next else [])]
+
+        assert pages() == pages(before="2026-02-01T00:00:00") == [["three"], ["two"], ["one"], []]
+        assert pages(after=first) == [["two"], ["three"], []]
+        around = store.list_messages(group_uuid=group, user=BERT, limit=2, around=first)
+        assert ([message.text for message in around.items], around.prev) == (["two", "one"], {"after": second})
+        assert [row.text for row in store.list_inbox(user_uuid=BERT.uuid, limit=5).items] == ["three"]
+        assert [row.text for row in store.list_changed(user_uuid=BERT.uuid, limit=5, since=cursor).items] == ["three"]
+        assert positions_of(store).unread_count(user_uuid=BERT.uuid, at_most=99) == 3
+        assert store.send(group_uuid=group, sender=BERT, text="four").created_at < "2026-01-02T12:01"

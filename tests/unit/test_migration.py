@@ -9,7 +9,7 @@ import pytest
 from lib.aws.metering import start_metering
 from lib.ddb import migration
 from lib.ddb.errors import ConversationNotFound, StoreError
-from lib.ddb.items import InboxRow, Item, conversation_key
+from lib.ddb.items import InboxRow, Item, conversation_key, wire_key
 from lib.users.directory import User
 from tests.support.old_data import GROUP, TIMES, old_conversation, old_message, old_row
 from tests.support.stores import ANNA, BERT, CARL, NewStore, TableContents, all_pages
@@ -43,6 +43,25 @@ def test_sending_by_handle_finds_and_migrates_the_old_conversation(
 
     assert (first.group_uuid, second.group_uuid) == (GROUP, GROUP)
     contents.check(GROUP, ["old 0", "old 1", "old 2", "new", "newer"])
+
+
+def test_migration_leaves_out_items_whose_sort_key_is_no_time(new_store: NewStore, contents: TableContents) -> None:
+    timeless = [old_message("March 1", CARL, "when?"), old_row(BERT, "March 1", CARL, "when?")]
+    contents.put(*old_conversation(*TIMES), *timeless)
+    new_store().send(group_uuid=GROUP, sender=ANNA, text="new")
+
+    assert all(item in contents.items() for item in timeless)
+    contents.remove(*map(wire_key, timeless))
+    contents.check(GROUP, ["old 0", "old 1", "old 2", "new"])
+
+
+def test_old_conversation_whose_messages_are_in_the_index_is_migrated(
+    new_store: NewStore, contents: TableContents
+) -> None:
+    contents.put(*({**item, "message_group_uuid": {"S": GROUP}} for item in old_conversation(*TIMES)))
+    new_store().send(group_uuid=GROUP, sender=ANNA, text="new")
+
+    contents.check(GROUP, ["old 0", "old 1", "old 2", "new"])
 
 
 def test_process_searches_an_inbox_without_old_rows_once(new_store: NewStore, client: Any) -> None:

@@ -17,13 +17,12 @@ from lib.clock import Clock, from_timestamp
 from lib.ddb import keys
 from lib.ddb.errors import WriteConflict, translate_errors
 from lib.ddb.items import Conversation, Item, Key, conversation_key, inbox_row_key, key_of, pair_key
-from lib.ddb.keys import Kind
 from lib.ddb.migration import indexed
 from lib.ddb.table import WRITE_SECONDS, Table
 from lib.deadline import pause, tries
 from lib.postgres.database import Database
 from lib.users.directory import User
-from tools.doctor.shapes import GROUP, is_uuid, kind_of, parts, readable, text, users, whole
+from tools.doctor.shapes import GROUP, is_uuid, parts, readable, text, users, whole
 
 PENDING = timedelta(minutes=1)
 """The longest that a message of stream mode may wait for its number."""
@@ -134,7 +133,7 @@ class Reader:
         Raises WriteConflict if its state keeps appearing and disappearing.
         """
         key = conversation_key(group_uuid)
-        rows_by_index = (item for item in indexed(self.table, group_uuid) if kind_of(item) is Kind.ROW)
+        rows_by_index = (item for item in indexed(self.table, group_uuid) if keys.is_time(item["sk"]["S"]))
         others = [*map(_wire, sorted({*map(key_of, rows_by_index), *scanned}))]
         for _ in range(_READS):
             before = self.table.get(key)
@@ -184,13 +183,15 @@ def countable_messages(
 ) -> Iterator[Item]:
     """The messages without unreadable ones and those that may still wait for their number.
 
-    If the state has `moved` since, also without the messages that are newer than the state.
+    A message with a number may lack other attributes, but its sort key is a time. If the state has `moved` since, also
+    without the messages that are newer than the state.
     """
     last = whole(state or {}, "seq") or 0
     for item in messages:
         seq = whole(item, "seq")
+        if not keys.is_time(item["sk"]["S"]):
+            continue
         if seq is None:
-            # The sort key of a readable message is a time.
             if readable(item) and not (state and abs(now - from_timestamp(item["sk"]["S"])) < PENDING):
                 yield item
         elif not (moved and seq > last):

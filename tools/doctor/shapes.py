@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lib.clock import sortable
 from lib.ddb import keys
 from lib.ddb.items import EXPIRES_AT, Item
 from lib.ddb.keys import Kind
@@ -118,15 +117,6 @@ def is_uuid(value: str) -> bool:
     return _UUID.fullmatch(value) is not None
 
 
-def _is_time(value: str) -> bool:
-    """Whether a text is a time in any format of an older backend, and not at the end of time."""
-    try:
-        sortable(value)
-    except (ValueError, OverflowError):
-        return False
-    return True
-
-
 def _malformed_keys(item: Item, kind: Kind) -> list[str]:
     names, sk = parts(item), item["sk"]["S"]
     is_valid_pk = all(map(is_uuid, names[:1] if kind is Kind.RECEIPT else names))
@@ -134,7 +124,7 @@ def _malformed_keys(item: Item, kind: Kind) -> list[str]:
         is_valid_pk = (
             is_valid_pk and len(names) == 2 and all(names) and (kind is Kind.RECEIPT or names == sorted(names))
         )
-    is_valid_sk = _is_time(sk) if kind in (Kind.MESSAGE, Kind.ROW) else sk == keys.STATE
+    is_valid_sk = keys.is_time(sk) if kind in (Kind.MESSAGE, Kind.ROW) else sk == keys.STATE
     return [*([] if is_valid_pk else ["pk"]), *([] if is_valid_sk else ["sk"])]
 
 
@@ -158,7 +148,7 @@ def _malformed_inside(item: Item, kind: Kind) -> list[str]:
     if kind is Kind.STATE:
         members = [member.get("M", {}) for member in item["members"]["M"].values()]
         validity["members"] = len(members) == 2 and not any(_malformed(member, _MEMBER) for member in members)
-        validity["last_message_at"] = _is_time(item["last_message_at"]["S"])
+        validity["last_message_at"] = keys.is_time(item["last_message_at"]["S"])
     elif kind is Kind.RECEIPT:
         message = item["answer"]["M"]
         is_message = {"pk", "sk"} <= message.keys() and kind_of(message) is Kind.MESSAGE and readable(message)

@@ -13,7 +13,7 @@ from datetime import datetime
 from itertools import islice
 
 from lib.ddb.items import Item, Key, key_of
-from lib.ddb.keys import STATE, Kind
+from lib.ddb.keys import STATE, Kind, is_time
 from tools.doctor import shapes
 from tools.doctor.findings import Code, Finding
 from tools.doctor.reading import Messages, Reading, countable_messages
@@ -122,7 +122,7 @@ class Survey:
         kind, (pk, sk), names = shapes.kind_of(item), key_of(item), shapes.parts(item)
         content = json.dumps({**item, "message": {"S": str(hash(shapes.text(item, "message")))}}, default=str)
         group = shapes.text(item, shapes.GROUP) if kind is Kind.ROW else names[0]
-        if group and kind in (Kind.STATE, Kind.ROW, Kind.MESSAGE):
+        if group and (kind is Kind.STATE or (kind in (Kind.ROW, Kind.MESSAGE) and is_time(sk))):
             self._insert("item", group, kind, pk, sk, content)
         if kind in (Kind.STATE, Kind.GUARD) and shapes.readable(item):
             pair = sorted(item["members"]["M"]) if kind is Kind.STATE else names

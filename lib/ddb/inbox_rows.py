@@ -1,0 +1,50 @@
+"""The inbox rows of one conversation: their reads, and their repair if one is missing or out of order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from lib.clock import tick_after
+from lib.ddb import keys
+from lib.ddb.errors import WriteConflict
+from lib.ddb.items import Conversation, InboxRow, Message, parse_all, parse_message
+from lib.ddb.table import WRITE_SECONDS, Table
+from lib.ddb.transactions import KeyTaken, replace_rows, update_state
+from lib.deadline import tries
+
+_LAST_ITEMS = 10  # malformed items may stand above the last message
+
+
+def rows_of_member(table: Table, user_uuid: str, group_uuid: str) -> Iterator[InboxRow]:
+    """The conversation's rows in a member's inbox. Reads the whole inbox, strongly consistently."""
+    items = table.partition(
+        keys.inbox_pk(user_uuid), FilterExpression="message_group_uuid = :group", values={":group": {"S": group_uuid}}
+    )
+    return parse_all(items, InboxRow.from_item)
+
+
+def last_message(table: Table, state: Conversation) -> Message | None:
+    """The message that the rows show: the newest one up to the state's time."""
+    end = state.last_message_at + "\0"
+    items, _ = table.newest(keys.message_pk(state.group_uuid), limit=_LAST_ITEMS, before=end)
+    messages = (parse_message(item, group_uuid=state.group_uuid) for item in items)
+    return next((message for message in messages if message), None)
+
+
+def repair_rows(table: Table, before: Conversation, after: Conversation) -> Conversation:
+    """Write the state `after` and both rows as it needs them; return the state as written.
+
+    Its time is later than in `after` if another conversation's row has a place. Raises StateChanged and WriteConflict,
+    both with nothing written.
+    """
+    rows = [row for uuid in before.members for row in rows_of_member(table, uuid, before.group_uuid)]
+    last = last_message(table, before)
+    for _ in tries(WRITE_SECONDS):
+        try:
+            table.transact([update_state(before, after), *replace_rows(after, rows, last=last)])
+        except KeyTaken:
+            after = replace(after, last_message_at=tick_after(after.last_message_at))
+        else:
+            return after
+    raise WriteConflict
