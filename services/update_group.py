@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from lib.ddb import keys
 from lib.ddb.errors import ConversationNotFound
@@ -15,28 +16,43 @@ from lib.ddb.items import Item, Message, parse_message
 from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.logs import log
 
-_EVENTS = ("INSERT", "MODIFY", "REMOVE")
-
 
 @dataclass(frozen=True, slots=True)
 class StreamRecord:
-    """One change of an item. `event` is INSERT, MODIFY or REMOVE; `item` is the item after the change."""
+    """One change of an item. `event` is INSERT, MODIFY or REMOVE; `item` is the item after the change.
+
+    If `is_malformed`, only the `id` is known.
+    """
 
     id: str
-    event: str
-    pk: str
-    item: Item
+    event: str = ""
+    pk: str = ""
+    item: Item = field(default_factory=dict)
+    is_malformed: bool = False
+
+
+def parse_record(record: dict[str, Any]) -> StreamRecord:
+    """A record as Lambda and GetRecords deliver it. Raises ValueError if it has no sequence number to report it by."""
+    match record:
+        case {"dynamodb": {"SequenceNumber": str(number)} as change}:
+            pass
+        case _:
+            raise ValueError("a record of the stream has no sequence number")
+    match record.get("eventName"), change.get("Keys"), change.get("NewImage"):
+        case "INSERT" | "MODIFY" | "REMOVE" as event, {"pk": {"S": str(pk)}}, image:
+            return StreamRecord(number, event, pk, image if isinstance(image, dict) else {})
+    return StreamRecord(number, is_malformed=True)
 
 
 def update_groups(sequence_numbers: SequenceNumbers, records: Sequence[StreamRecord]) -> list[str]:
     """Update the conversations of new messages; return the ids of the records that the stream must deliver again.
 
-    These are the failed records and the later ones of the same conversations. Ignores messages with a `seq` and changes
-    of other items. Raises ValueError for an unknown event, with nothing written.
+    These are the malformed records, the failed ones, and the later ones of the same conversations. Ignores messages
+    with a `seq` and changes of other items.
     """
-    if unknown := {record.event for record in records} - set(_EVENTS):
-        raise ValueError(f"unknown events in the stream: {', '.join(sorted(unknown))}")
-    failed: set[str] = set()
+    failed = {record.id for record in records if record.is_malformed}
+    for record_id in failed:
+        log("stream_record_malformed", level=logging.ERROR, record_id=record_id)
     for group_uuid, group_records in _new_messages(records).items():
         failed.update(_update(sequence_numbers, group_uuid, group_records))
     return [record.id for record in records if record.id in failed]

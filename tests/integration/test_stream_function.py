@@ -66,15 +66,32 @@ def test_records_of_other_changes_change_nothing(
     assert contents.items() == before
 
 
-def test_unknown_event_is_an_error_and_changes_nothing(
-    handle: Handler, store: StreamedMessageStore, contents: TableContents
+@pytest.mark.parametrize("value", [None, "text", 5, [], {}, {"pk": {"S": 5}, "sk": None}])
+@pytest.mark.parametrize("name", ["eventName", "Keys", "NewImage"])
+def test_malformed_record_is_delivered_again_by_itself(
+    handle: Handler, store: StreamedMessageStore, contents: TableContents, name: str, value: object
+) -> None:
+    to_bert = store.send_to_user(sender=ANNA, receiver=BERT, text="b1").group_uuid
+    to_carl = store.send_to_user(sender=ANNA, receiver=CARL, text="c1").group_uuid
+    malformed, good = (record(item) for group in (to_bert, to_carl) for item in sent(store, group, ANNA, "new"))
+    malformed["dynamodb"][name] = malformed[name] = value
+
+    assert failures(handle({"Records": [malformed, good]})) == numbers([malformed])
+    contents.check(to_carl, ["c1", "new"])
+    del malformed["dynamodb"][name], malformed[name]
+    assert failures(handle({"Records": [malformed, good]})) == numbers([malformed])
+
+
+@pytest.mark.parametrize("malformed", [None, {}, {"dynamodb": None}, {"dynamodb": {"SequenceNumber": 5}}])
+def test_batch_with_a_record_without_a_sequence_number_changes_nothing(
+    handle: Handler, store: StreamedMessageStore, contents: TableContents, malformed: object
 ) -> None:
     group = store.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
     [item] = sent(store, group, BERT, "two")
     before = contents.items()
 
-    with pytest.raises(ValueError, match="UPSERT"):
-        handle({"Records": [record(item), record(item, "UPSERT")]})
+    with pytest.raises(ValueError, match="no sequence number"):
+        handle({"Records": [record(item), malformed]})
     assert contents.items() == before
 
 

@@ -224,6 +224,14 @@ def test_failed_record_is_skipped_after_its_retries(bench: Bench, caplog: pytest
     }
 
 
+def test_record_without_a_sequence_number_is_skipped_alone(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """The handler raises: it cannot name the record."""
+    del bench.stream.shards["a"].records[1]["dynamodb"]["SequenceNumber"]
+    assert (bench.work(once=True), bench.worker.skipped) == ("1 | 3 | 4", 1)
+    [skipped] = [record for record in caplog.records if record.getMessage() == "stream_record_skipped"]
+    assert skipped.__dict__["fields"]["keys"] == {"pk": {"S": "MSG#g"}, "sk": {"S": "002"}}
+
+
 def test_recovered_record_is_not_skipped(bench: Bench) -> None:
     bench.failing = {"2", "3"}
     assert bench.work(no_event, bench.failing.clear, once=True) == "1 2 3 | 2 | 2 | 3 | 4"

@@ -117,8 +117,9 @@ class StreamWorker:
                     break
             else:
                 self.skipped += 1
-                names = {"sequence_number": _sequence_number(record), "keys": record["dynamodb"]["Keys"]}
-                log("stream_record_skipped", level=logging.ERROR, **names, attempts=1 + len(_RETRY_SECONDS))
+                number, keys = _sequence_number(record), _change(record).get("Keys")
+                attempts = 1 + len(_RETRY_SECONDS)
+                log("stream_record_skipped", level=logging.ERROR, sequence_number=number, keys=keys, attempts=attempts)
 
     def _failed(self, records: Sequence[Record]) -> Sequence[Record]:
         """Call the handler; return the failed records. Raises StoreUnavailable or ClientError if DynamoDB failed."""
@@ -136,5 +137,11 @@ class StreamWorker:
         return failed
 
 
-def _sequence_number(record: Record) -> str:
-    return str(record["dynamodb"]["SequenceNumber"])
+def _sequence_number(record: Record) -> str | None:
+    """The number by which the handler names a failed record; None if the record is malformed."""
+    return _change(record).get("SequenceNumber")
+
+
+def _change(record: Record) -> Record:
+    change = record.get("dynamodb")
+    return change if isinstance(change, dict) else {}

@@ -14,12 +14,12 @@ from lib.config import DynamoDBSettings, load
 from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.table import Table
 from lib.logs import configure
-from services.update_group import StreamRecord, update_groups
+from services.update_group import parse_record, update_groups
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, list[dict[str, str]]]:
     """Update the groups of new messages; `event` is a batch of a DynamoDB stream with NEW_IMAGE."""
-    failed = update_groups(_updates(), [_record(record) for record in event["Records"]])
+    failed = update_groups(_updates(), [parse_record(record) for record in event["Records"]])
     return {"batchItemFailures": [{"itemIdentifier": sequence_number} for sequence_number in failed]}
 
 
@@ -28,13 +28,3 @@ def _updates() -> SequenceNumbers:
     configure("info")
     settings = load(DynamoDBSettings)
     return SequenceNumbers(Table(DynamoDBClient(settings), settings.ddb_table))
-
-
-def _record(record: dict[str, Any]) -> StreamRecord:
-    change = record["dynamodb"]
-    return StreamRecord(
-        id=change["SequenceNumber"],
-        event=record["eventName"],
-        pk=change["Keys"]["pk"]["S"],
-        item=change.get("NewImage", {}),
-    )
