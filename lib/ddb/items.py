@@ -113,10 +113,15 @@ class InboxRow:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member of a conversation; `read_seq` is the `seq` of the last message that they read."""
+    """A member of a conversation. `read_seq` is the `seq` of the last message that they read.
+
+    `last_seq` is the `seq` of the last message that they sent, 0 if there is none. It is None if the state does not
+    show it: an earlier version of the server wrote the state, or a late message came in stream mode.
+    """
 
     user: User
     read_seq: int
+    last_seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +163,7 @@ class Conversation:
                         display_name=member["M"]["display_name"]["S"],
                     ),
                     read_seq=int(member["M"]["read_seq"]["N"]),
+                    last_seq=_optional_number(member["M"], "last_seq"),
                 )
                 for user_uuid, member in item["members"]["M"].items()
             },
@@ -229,7 +235,7 @@ def inbox_row_key(owner_uuid: str, last_message_at: str) -> Item:
 
 
 def members_attribute(members: Mapping[str, Member]) -> dict[str, Any]:
-    """The `members` map of a conversation's state: user uuid → handle, display_name, read_seq."""
+    """The `members` map of a conversation's state: user uuid → handle, display_name, read_seq, last_seq."""
     return {
         "M": {
             user_uuid: {
@@ -237,6 +243,7 @@ def members_attribute(members: Mapping[str, Member]) -> dict[str, Any]:
                     "handle": {"S": member.user.handle},
                     "display_name": {"S": member.user.display_name},
                     "read_seq": {"N": str(member.read_seq)},
+                    **_number("last_seq", member.last_seq),
                 }
             }
             for user_uuid, member in members.items()

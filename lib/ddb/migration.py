@@ -158,7 +158,9 @@ def _new_state(group_uuid: str, members: set[str], old: _OldData) -> Conversatio
     return Conversation(
         group_uuid=group_uuid,
         members={
-            uuid: Member(old.users[uuid], max(old.read_seq, old.last_sent.get(uuid, 0))) for uuid in sorted(members)
+            uuid: Member(old.users[uuid], read_seq=max(old.read_seq, last_seq), last_seq=last_seq)
+            for uuid in sorted(members)
+            for last_seq in [old.last_sent.get(uuid, 0)]
         },
         last_message_at=sortable(last_at),
         seq=old.seq,

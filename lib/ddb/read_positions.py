@@ -8,7 +8,7 @@ inbox row. The unread count is `seq - read_seq`, so no counter can be wrong (doc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -16,13 +16,15 @@ from lib.ddb import keys
 from lib.ddb.conversations import Conversations
 from lib.ddb.errors import WriteConflict
 from lib.ddb.inbox_rows import repair_rows
-from lib.ddb.items import Conversation, InboxRow, Message, parse_all
+from lib.ddb.items import Conversation, InboxRow, Member, Message, parse_all
 from lib.ddb.table import WRITE_SECONDS, Table
 from lib.ddb.transactions import RowChanged, StateChanged, read_writes
 from lib.deadline import tries
 from lib.users.directory import User
 
-# Page sizes of the search for the other member's last message: each page is twice the size of the one before.
+Members = Mapping[str, Member]
+
+# Page sizes of the search for a member's last message: each page is twice the size of the one before.
 _FIRST_PAGE, _LARGEST_PAGE = 20, 1_000
 
 
@@ -38,8 +40,12 @@ class ReadPositions:
 
         Returns the new state. Raises ConversationNotFound and WriteConflict, both with nothing written.
         """
-        state = self._conversations.get(group_uuid=group_uuid, user=user)
-        return self._move(state, user, lambda state: max(state.members[user.uuid].read_seq, min(seq, state.seq)))
+
+        def change(state: Conversation) -> Members:
+            member = state.members[user.uuid]
+            return {user.uuid: replace(member, read_seq=max(member.read_seq, min(seq, state.seq)))}
+
+        return self._move(self._conversations.get(group_uuid=group_uuid, user=user), user, change)
 
     def mark_unread(self, *, group_uuid: str, user: User) -> Conversation:
         """Move a user's position back to before the other member's last message, if there is one; never forward.
@@ -47,15 +53,21 @@ class ReadPositions:
         Returns the new state. Raises ConversationNotFound and WriteConflict, both with nothing written.
         """
         state = self._conversations.get(group_uuid=group_uuid, user=user)
-        # The long search comes before the lock. Under the lock, `target` searches only newer messages.
-        last_seq, searched_seq = self._last_of_other(state, user, above=0), state.seq
+        [other_uuid] = state.members.keys() - {user.uuid}
+        searched_seq = last_seq = 0
+        if state.members[other_uuid].last_seq is None:
+            # The long search comes before the lock. Under the lock, `change` searches only newer messages.
+            last_seq, searched_seq = self._search(state, other_uuid, above=0), state.seq
 
-        def target(state: Conversation) -> int:
-            newer_seq = self._last_of_other(state, user, above=searched_seq) if state.seq > searched_seq else 0
-            read_seq = state.members[user.uuid].read_seq
-            return min(read_seq, max(last_seq, newer_seq) - 1) if last_seq or newer_seq else read_seq
+        def change(state: Conversation) -> Members:
+            member, other = state.members[user.uuid], state.members[other_uuid]
+            if other.last_seq is None:
+                newer_seq = self._search(state, other_uuid, above=searched_seq) if state.seq > searched_seq else 0
+                other = replace(other, last_seq=newer_seq or last_seq)
+            read_seq = min(member.read_seq, other.last_seq - 1) if other.last_seq else member.read_seq
+            return {user.uuid: replace(member, read_seq=read_seq), other_uuid: other}
 
-        return self._move(state, user, target)
+        return self._move(state, user, change)
 
     def unread_count(self, *, user_uuid: str, at_most: int) -> int:
         """The number of unread messages in all conversations of a user; counting stops above `at_most`.
@@ -72,14 +84,13 @@ class ReadPositions:
                 break
         return count
 
-    def _move(self, state: Conversation, user: User, target: Callable[[Conversation], int]) -> Conversation:
-        """Move the position of `user` to `target(state)`; write nothing if it is there. `state` is a fresh read."""
+    def _move(self, state: Conversation, user: User, change: Callable[[Conversation], Members]) -> Conversation:
+        """Write the members that `change(state)` returns, if they differ. `state` is a fresh read."""
         with self._conversations.lock(state.group_uuid):
             for _ in tries(WRITE_SECONDS):
-                member, read_seq = state.members[user.uuid], target(state)
-                if read_seq == member.read_seq:
+                members = {**state.members, **change(state)}
+                if members == state.members:
                     return state
-                members = {**state.members, user.uuid: replace(member, read_seq=read_seq)}
                 after = replace(state, members=members, version=state.version + 1)
                 try:
                     after = self._write(state, after, user)
@@ -98,8 +109,8 @@ class ReadPositions:
             return repair_rows(self._table, before, after)
         return after
 
-    def _last_of_other(self, state: Conversation, user: User, *, above: int) -> int:
-        """The `seq` of the last message of the other member; 0 if it is not greater than `above`."""
+    def _search(self, state: Conversation, sender_uuid: str, *, above: int) -> int:
+        """The `seq` of a member's last message; 0 if it is not greater than `above`."""
         pk, before, limit, more = keys.message_pk(state.group_uuid), None, _FIRST_PAGE, True
         while more:
             items, more = self._table.newest(pk, limit=limit, before=before)
@@ -108,7 +119,7 @@ class ReadPositions:
                     continue
                 if message.seq <= above:
                     return 0
-                if message.sender.uuid != user.uuid:
+                if message.sender.uuid == sender_uuid:
                     return message.seq
             before, limit = items[-1]["sk"]["S"] if items else None, min(2 * limit, _LARGEST_PAGE)
         return 0

@@ -183,7 +183,7 @@ class MessageStore:
         return self.send(group_uuid=group_uuid, sender=sender, text=text, idempotency=idempotency)
 
     def _start(self, sender: User, receiver: User, text: str, idempotency: Idempotency | None) -> Message:
-        members = {user.uuid: Member(user, read_seq=0) for user in (sender, receiver)}
+        members = {user.uuid: Member(user, read_seq=0, last_seq=0) for user in (sender, receiver)}
         empty = Conversation(self._new_uuid(), members, last_message_at=_BEGINNING, seq=0, version=0, created_at="")
         message_uuid = self._new_uuid()
 

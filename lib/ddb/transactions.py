@@ -59,13 +59,15 @@ def apply_message(state: Conversation, message: Message) -> Conversation:
     """The state after a message. Sending marks the conversation as read and updates the sender's name.
 
     In stream mode a late message may have a lower sort key than the last one. It increases `seq`, but updates no name.
-    Its sender's unread messages stay unread: the sender may not have seen the messages above it.
+    Its sender's unread messages stay unread: the sender may not have seen the messages above it. The sender's last
+    message is unknown then: it may be one of those.
     """
     seq, created_at = state.seq + 1, sortable(message.created_at)
-    sender = Member(message.sender, read_seq=seq)
+    sender = Member(message.sender, read_seq=seq, last_seq=seq)
     if created_at <= state.last_message_at:
         member = state.members[message.sender.uuid]
-        sender = replace(member, read_seq=seq if member.read_seq == state.seq else member.read_seq)
+        read_seq = seq if member.read_seq == state.seq else member.read_seq
+        sender = replace(member, read_seq=read_seq, last_seq=None)
     return replace(
         state,
         members={**state.members, message.sender.uuid: sender},

@@ -144,7 +144,7 @@ CALLS: dict[str, Callable[[Process], Call]] = {
     "D, in stream mode, 50 messages of 100 characters": lambda process: count(process, 50),
     "a conversation by itself": show,
     "mark read": mark_read,
-    "mark unread, the other wrote last, 100 characters": mark_unread,
+    "mark unread": mark_unread,
     "the total of unread, 20 conversations, 100 characters": unread,
 }
 

@@ -160,7 +160,9 @@ def test_late_message_is_numbered_and_moves_no_row(
     for user, unread in ((ANNA, 1), (BERT, 3)):
         [row] = contents.inbox(user)
         assert (row.text, row.seq, row.unread_count) == ("inline", 3, unread)
-    assert contents.conversation(group).last_message_at == contents.messages(group)[-1].created_at
+    state = contents.conversation(group)
+    assert state.last_message_at == contents.messages(group)[-1].created_at
+    assert [state.members[user.uuid].last_seq for user in (ANNA, BERT)] == [2, None]
 
 
 def test_inline_send_during_an_update_repeats_the_update(

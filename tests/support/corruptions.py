@@ -105,7 +105,7 @@ def rows(*pair: User, text: str = "", **numbers: str) -> list[Item]:
 
 def empty_conversation(*pair: User) -> list[Item]:
     """Another conversation, without messages: its state and rows."""
-    members = {user.uuid: Member(user, read_seq=0) for user in pair}
+    members = {user.uuid: Member(user, read_seq=0, last_seq=0) for user in pair}
     conversation = Conversation(OTHER, members, last_message_at=TIMES[0], seq=0, version=1, created_at=TIMES[0])
     return [conversation.to_item(), *rows(*pair, seq="0", read_seq="0")]
 
@@ -186,6 +186,9 @@ restored: dict[Code, dict[str, Corrupt]] = {
         "a state that counts wrong": state(attributes(seq={"N": "7"})),
         "a state that is ahead": state(attributes(last_message_at={"S": time(9)})),
         "a state that is behind": state(attributes(last_message_at={"S": time(0)})),
+        "a member with another last message": state(
+            lambda item: item["members"]["M"][BERT.uuid]["M"].update(last_seq={"N": "1"})
+        ),
         "a position past the end": position(BERT, 8),
     },
     Code.INBOX_ROW: {

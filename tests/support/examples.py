@@ -23,7 +23,10 @@ MESSAGE = Message(
 )
 STATE = Conversation(
     group_uuid=GROUP,
-    members={AUGUSTSZ.uuid: Member(AUGUSTSZ, read_seq=42), BAYKO.uuid: Member(BAYKO, read_seq=41)},
+    members={
+        AUGUSTSZ.uuid: Member(AUGUSTSZ, read_seq=42, last_seq=42),
+        BAYKO.uuid: Member(BAYKO, read_seq=41, last_seq=40),
+    },
     last_message_at=MESSAGE.created_at,
     seq=42,
     version=42,

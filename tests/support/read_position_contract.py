@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from lib.clock import from_timestamp, tick_after, to_timestamp
 from lib.ddb.items import Conversation, Message
 from lib.ddb.store import MessageStore
+from lib.ddb.table import Table
 from lib.users.directory import User
 from tests.support.old_data import GROUP, TIMES, old_conversation, old_row
 from tests.support.stores import ANNA, BERT, CARL, NewStore, TableContents, positions_of
@@ -144,9 +146,18 @@ class ReadPositionContract:
         assert [row.unread_count for row in store.list_inbox(user_uuid=BERT.uuid, limit=20).items] == [0]
         assert positions_of(store).unread_count(user_uuid=BERT.uuid, at_most=99) == 0
 
-    def test_search_for_the_last_message_blocks_no_send(self, new_store: NewStore) -> None:
+    def test_mark_unread_reads_no_message(self, new_store: NewStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        store = new_store()
+        group = write(store, ANNA, *[BERT] * 40)
+        monkeypatch.delattr(Table, "newest")
+        assert positions_of(store).mark_unread(group_uuid=group, user=BERT).members[BERT.uuid].read_seq == 0
+
+    def test_search_for_the_last_message_comes_once_and_blocks_no_send(
+        self, new_store: NewStore, contents: TableContents
+    ) -> None:
         store, other_store = new_store(), new_store()
         group = write(store, ANNA, *[BERT] * 40)
+        forget_last_seqs(contents, group)
         pages: list[int] = []
         newest = store._table.newest
 
@@ -162,10 +173,15 @@ class ReadPositionContract:
 
         assert (state.seq, state.members[BERT.uuid].read_seq) == (43, 0)
         assert pages == [20, 40, 20]
+        positions_of(store).mark_unread(group_uuid=group, user=BERT)
+        assert pages == [20, 40, 20]
 
-    def test_unread_begins_at_a_message_that_arrives_during_the_search(self, new_store: NewStore) -> None:
+    def test_unread_begins_at_a_message_that_arrives_during_the_search(
+        self, new_store: NewStore, contents: TableContents
+    ) -> None:
         store, other_store = new_store(), new_store()
         group = write(store, ANNA, BERT)
+        forget_last_seqs(contents, group)
         newest, meanwhile = store._table.newest, iter((ANNA, BERT))
 
         def watched(pk: str, *, limit: int, before: str | None) -> object:
@@ -194,6 +210,13 @@ class ReadPositionContract:
         contents.put(*old_conversation(rows_at="2023-01-01T00:00:00.000000+00:00"))
         state = positions_of(new_store()).mark_unread(group_uuid=GROUP, user=ANNA)
         assert (state.seq, state.members[ANNA.uuid].read_seq) == (0, 0)
+
+
+def forget_last_seqs(contents: TableContents, group_uuid: str) -> None:
+    """Make the state one of an earlier version of the server."""
+    state = contents.conversation(group_uuid)
+    members = {uuid: replace(member, last_seq=None) for uuid, member in state.members.items()}
+    contents.put(replace(state, members=members).to_item())
 
 
 def read_seqs(state: Conversation) -> dict[str, int]:

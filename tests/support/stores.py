@@ -82,7 +82,9 @@ class TableContents:
         assert [message.seq for message in messages] == list(range(1, len(messages) + 1))
         state = self.conversation(group_uuid)
         assert (state.seq, state.last_message_at) == (len(messages), messages[-1].created_at)
-        for owner_uuid in state.members:
+        for owner_uuid, member in state.members.items():
+            own_seqs = [message.seq for message in messages if message.sender.uuid == owner_uuid]
+            assert member.last_seq in (None, ([0] + own_seqs)[-1])
             rows = [
                 InboxRow.from_item(item)
                 for item in self.partition(keys.inbox_pk(owner_uuid))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lib.aws.dynamodb_client import DynamoDBClient
 from lib.users.directory import User
+from tests.support.read_position_contract import forget_last_seqs
 from tests.support.stores import ANNA, BERT, CARL, SteppingClock, positions_of, stores_on
 from tests.unit.conftest import TABLE, empty_table
 
@@ -17,7 +18,7 @@ USERS = (ANNA, BERT, CARL)
 PROCESSES = 3
 
 pairs = st.permutations(USERS).map(lambda users: (users[0], users[1]))
-marks = st.one_of(st.just("send"), st.just("send"), st.just("unread"), st.integers(0, 12))
+marks = st.one_of(st.just("send"), st.just("send"), st.just("unread"), st.just("forget"), st.integers(0, 12))
 steps = st.lists(st.tuples(st.integers(0, PROCESSES - 1), pairs, marks), min_size=1, max_size=20)
 
 
@@ -60,6 +61,9 @@ def test_marks_and_sends_in_any_order_equal_the_model(
                 models.setdefault(pair, ConversationModel(message.group_uuid)).send(user)
             elif model := models.get(pair):
                 positions = positions_of(store)
+                if mark == "forget":
+                    forget_last_seqs(contents, model.group_uuid)
+                    continue
                 if isinstance(mark, int):
                     model.mark_read(user, mark)
                     state = positions.mark_read(group_uuid=model.group_uuid, user=user, seq=mark)

@@ -47,11 +47,13 @@ class Expected:
         self.newest = messages.newest_numbered if self.only_late else messages.newest
         """The message that the inbox rows show."""
         seq = numbered if self.only_late else len(seqs)
+        last_seqs = messages.last_seqs if self.only_late or self.is_numbered else messages.last_places
         members = {}
         for uuid, member in actual.members.items():
             # If the state's `seq` is right, so are its read positions.
             read_seq = member.read_seq if seq == actual.seq else _count_read(seqs, member.read_seq)
-            members[uuid] = replace(member, read_seq=max(0, min(read_seq, seq)))
+            last_seq = None if member.last_seq is None else last_seqs.get(uuid, 0)
+            members[uuid] = replace(member, read_seq=max(0, min(read_seq, seq)), last_seq=last_seq)
         self.state = replace(actual, seq=seq, members=members, last_message_at=self._last_message_at())
         rows = {key_of(row.key()): row.to_item() for row in self.rows_in(self.state)}
         self.surplus = [row for row in reading.rows if key_of(row) not in rows]

@@ -43,16 +43,20 @@ class Messages:
         self.newest_numbered: Item | None = None
         self.late: list[Item] = []  # messages without a number: the first ones and the last
         self.senders: dict[str, Item] = {}  # the first senders, each with one of their messages
+        self.last_places: dict[str, int] = {}  # each sender's last message, counted from 1
+        self.last_seqs: dict[str, int] = {}  # the number of each sender's last message with a number
         for item in items:
-            seq = whole(item, "seq")
+            seq, sender = whole(item, "seq"), text(item, "user_uuid") or ""
             self.seqs.append(seq or 0)
+            self.last_places[sender] = len(self.seqs)
             self.newest = item
             if seq is None:
                 self.late[_EXAMPLES - 1 :] = [item]
             else:
                 self.newest_numbered = item
+                self.last_seqs[sender] = seq
             if len(self.senders) < _EXAMPLES:
-                self.senders.setdefault(text(item, "user_uuid") or "", item)
+                self.senders.setdefault(sender, item)
 
 
 @dataclass(frozen=True, slots=True)

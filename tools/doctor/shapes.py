@@ -30,7 +30,7 @@ _FORMS = {
     Kind.GUARD: {"group_uuid": "S"},
     Kind.RECEIPT: {"request_hash": "S", "answer": "M", EXPIRES_AT: "N"},
 }
-_MEMBER = {"handle": "S", "display_name": "S", "read_seq": "N"}
+_MEMBER = {"handle": "S", "display_name": "S", "read_seq": "N", "last_seq": "N?"}
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")

@@ -82,7 +82,7 @@ class BulkLoader:
 
     def _load(self, conversation: NewConversation, existing: int, threads: ThreadPoolExecutor) -> Iterator[int]:
         """Write all messages but the first `existing`; yield step by step how many were written."""
-        members = {user.uuid: Member(user, read_seq=0) for user in conversation.members}
+        members = {user.uuid: Member(user, read_seq=0, last_seq=0) for user in conversation.members}
         state = Conversation(conversation.group_uuid, members, "", seq=0, version=0, created_at="")
         window: list[Message] = []
         for message in _messages(conversation):
