@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -35,6 +34,12 @@ from lib.users.directory import User
 
 _CACHED_ENTRIES = 4_096
 _BEGINNING = to_timestamp(datetime.min.replace(tzinfo=UTC))
+
+
+def _require_first(state: Conversation) -> None:
+    """Raise PairTaken if the two members' messages by handle go to another conversation."""
+    if state.pair_group_uuid:
+        raise PairTaken({"group_uuid": {"S": state.pair_group_uuid}})
 
 
 def _parse_message(item: Item) -> Message:
@@ -132,10 +137,19 @@ class MessageStore:
         item = self._table.get(message_key(group_uuid, created_at))
         return parse_message(item, group_uuid=group_uuid) if item else None
 
-    def send(self, *, group_uuid: str, sender: User, text: str, idempotency: Idempotency | None = None) -> Message:
+    def send(
+        self,
+        *,
+        group_uuid: str,
+        sender: User,
+        text: str,
+        idempotency: Idempotency | None = None,
+        of_pair: bool = False,
+    ) -> Message:
         """Pattern C in an existing conversation, with D in the same transaction.
 
-        Raises ConversationNotFound, DuplicateRequest and WriteConflict, all with nothing written.
+        With `of_pair`, raises PairTaken if the state names another conversation for messages by handle. Raises
+        ConversationNotFound, DuplicateRequest and WriteConflict. All errors come with nothing written.
         """
         with self.conversations.lock(group_uuid):
             state = self.conversations.read_for_write(group_uuid=group_uuid, user=sender)
@@ -145,6 +159,8 @@ class MessageStore:
                 nonlocal state
                 if current is not None:
                     state = self.conversations.from_item(current, group_uuid=group_uuid, user=sender)
+                if of_pair:
+                    _require_first(state)
                 message = self._next_message(state, sender, text, message_uuid, earliest)
                 after = apply_message(state, message)
                 return Proposal(message, append_writes(state, after, message), after)
@@ -156,14 +172,18 @@ class MessageStore:
     ) -> Message:
         """Pattern C by user: write to the conversation of the two users, or start it with this message.
 
-        Raises DuplicateRequest and WriteConflict, both with nothing written.
+        If two users have two conversations, the pair guard decides. The condition of the write ensures that the state
+        is current, so a cached conversation costs no read of the guard. Raises DuplicateRequest and WriteConflict, both
+        with nothing written.
         """
         pair = keys.pair_pk(sender.uuid, receiver.uuid)
         with deadline(WRITE_SECONDS):
-            if group_uuid := self._group_by_pair.get(pair):
-                with suppress(ConversationNotFound):  # somebody dropped and created the table
-                    return self.send(group_uuid=group_uuid, sender=sender, text=text, idempotency=idempotency)
-            message = self._send_to_pair(sender, receiver, text, idempotency)
+            try:
+                group_uuid = self._cached_group(pair) or self.conversations.find_by_pair(sender, receiver)
+                message = self._send_to_pair(group_uuid, sender, receiver, text, idempotency, of_pair=True)
+            except (ConversationNotFound, PairTaken):  # the cache is stale, or another process has just migrated
+                group_uuid = self.conversations.find_by_pair(sender, receiver)
+                message = self._send_to_pair(group_uuid, sender, receiver, text, idempotency, of_pair=False)
         self._group_by_pair.put(pair, message.group_uuid)
         return message
 
@@ -173,14 +193,25 @@ class MessageStore:
         receipt = Receipt.from_item(item) if item else None
         return receipt if receipt and receipt.expires_at > self._clock().timestamp() else None
 
-    def _send_to_pair(self, sender: User, receiver: User, text: str, idempotency: Idempotency | None) -> Message:
-        group_uuid = self.conversations.find_by_pair(sender, receiver)
+    def _cached_group(self, pair: str) -> str | None:
+        return self._group_by_pair.get(pair)
+
+    def _send_to_pair(
+        self,
+        group_uuid: str | None,
+        sender: User,
+        receiver: User,
+        text: str,
+        idempotency: Idempotency | None,
+        *,
+        of_pair: bool,
+    ) -> Message:
         if group_uuid is None:
             try:
                 return self._start(sender, receiver, text, idempotency)
             except PairTaken as taken:
-                group_uuid = taken.group_uuid
-        return self.send(group_uuid=group_uuid, sender=sender, text=text, idempotency=idempotency)
+                group_uuid, of_pair = taken.group_uuid, False
+        return self.send(group_uuid=group_uuid, sender=sender, text=text, idempotency=idempotency, of_pair=of_pair)
 
     def _start(self, sender: User, receiver: User, text: str, idempotency: Idempotency | None) -> Message:
         members = {user.uuid: Member(user, read_seq=0, last_seq=0) for user in (sender, receiver)}
@@ -268,11 +299,16 @@ class StreamedMessageStore(MessageStore):
         # The earliest time of a conversation's next message: after this process's last message there.
         self._earliest: InMemoryCache[str, str] = InMemoryCache(LRUCache(_CACHED_ENTRIES))
 
-    def send(self, *, group_uuid: str, sender: User, text: str, idempotency: Idempotency | None = None) -> Message:
-        """Pattern C in an existing conversation: the message alone, without `seq`.
-
-        Raises ConversationNotFound, DuplicateRequest and WriteConflict, all with nothing written.
-        """
+    def send(
+        self,
+        *,
+        group_uuid: str,
+        sender: User,
+        text: str,
+        idempotency: Idempotency | None = None,
+        of_pair: bool = False,
+    ) -> Message:
+        """Pattern C in an existing conversation: the message alone, without `seq`. Raises the errors of inline mode."""
         message_uuid, own_earliest = self._new_uuid(), self._earliest.get(group_uuid) or ""
 
         def propose(earliest: str, _: Item | None) -> Proposal:
@@ -283,4 +319,9 @@ class StreamedMessageStore(MessageStore):
 
         with deadline(WRITE_SECONDS):
             state = self.conversations.cached(group_uuid=group_uuid, user=sender)
+            if of_pair:
+                _require_first(state)
             return self._write(propose, idempotency)
+
+    def _cached_group(self, pair: str) -> None:
+        """None, so that every message by handle reads the pair guard: its write has no condition on the state."""

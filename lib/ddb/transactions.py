@@ -35,7 +35,7 @@ class StateChanged(WriteRefused):
 
 
 class PairTaken(WriteRefused):
-    """The two users have another conversation; `item` is their pair guard."""
+    """Messages by handle go to another conversation of the two users; `item` has its uuid, like their pair guard."""
 
     @property
     def group_uuid(self) -> str:

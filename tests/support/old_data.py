@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from lib.ddb.items import Item
+from dataclasses import replace
+
+from lib.ddb.items import Item, PairGuard
 from lib.users.directory import User
-from tests.support.stores import ANNA, BERT
+from tests.support.stores import ANNA, BERT, TableContents
 
 GROUP = "5ae290ed-55d1-47a0-bc6d-fe2bc2700399"
 
@@ -47,6 +49,15 @@ def old_conversation(*times: str, group: str = GROUP, rows_at: str | None = None
         old_row(ANNA, row_time, BERT, filler, group=group),
         old_row(BERT, row_time, ANNA, filler, group=group),
     ]
+
+
+def name_in_guard(contents: TableContents, group: str, other: str) -> None:
+    """Let the pair guard and the link name `group`, as a repair by the doctor does."""
+    for group_uuid, link in ((group, None), (other, group)):
+        state = contents.conversation(group_uuid)
+        contents.put(replace(state, version=state.version + 1, pair_group_uuid=link).to_item())
+    first, second = sorted(state.members)
+    contents.put(PairGuard((first, second), group).to_item())
 
 
 TIMES = ("2022-12-31T23:59:59.999999+00:00", "2023-01-01T00:00:00.000000+00:00", "2023-06-26T10:16:00.375877+00:00")

@@ -7,10 +7,14 @@ from datetime import timedelta
 
 import pytest
 
+from lib.ddb.conversations import Conversations
 from lib.ddb.errors import ConversationNotFound
 from lib.ddb.items import Message
 from lib.users.directory import User
+from tests.support.old_data import GROUP, TIMES, name_in_guard, old_conversation
 from tests.support.stores import ANNA, BERT, CARL, NOON, NewStore, SteppingClock, TableContents, all_pages, positions_of
+
+OTHER_GROUP = "00000000-55d1-47a0-bc6d-fe2bc2700399"
 
 
 class StoreContract:
@@ -123,6 +127,42 @@ class StoreContract:
 
         assert message.created_at == "2026-01-02T12:00:00.000002+00:00"
         assert [stored.text for stored in contents.messages(group)] == ["one", "stray", "two"]
+
+    def test_messages_by_handle_follow_the_pair_guard(self, new_store: NewStore, contents: TableContents) -> None:
+        contents.put(*old_conversation(*TIMES), *old_conversation(TIMES[0], group=OTHER_GROUP))
+        stores = [new_store(), new_store()]
+        for store in stores:
+            assert store.send_to_user(sender=ANNA, receiver=BERT, text="new").group_uuid == GROUP
+        stores[0].send(group_uuid=OTHER_GROUP, sender=ANNA, text="by uuid")
+        name_in_guard(contents, OTHER_GROUP, GROUP)
+
+        for store in stores:
+            assert store.send_to_user(sender=BERT, receiver=ANNA, text="newer").group_uuid == OTHER_GROUP
+        contents.check(GROUP, ["old 0", "old 1", "old 2", "new", "new"])
+        contents.check(OTHER_GROUP, ["old 0", "by uuid", "newer", "newer"])
+
+    def test_message_by_handle_during_a_migration_goes_to_the_migrated_conversation(
+        self, new_store: NewStore, contents: TableContents, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        contents.put(*old_conversation(*TIMES), *old_conversation(TIMES[0], group=OTHER_GROUP))
+        late, old_group = new_store(), Conversations._old_group
+
+        def after_the_other(conversations: Conversations, owner: User, other: User) -> str | None:
+            monkeypatch.setattr(Conversations, "_old_group", old_group)
+            new_store().send_to_user(sender=BERT, receiver=ANNA, text="faster")
+            return old_group(conversations, owner, other)
+
+        monkeypatch.setattr(Conversations, "_old_group", after_the_other)
+        for text in ("late", "later"):
+            assert late.send_to_user(sender=ANNA, receiver=BERT, text=text).group_uuid == GROUP
+        contents.check(GROUP, ["old 0", "old 1", "old 2", "faster", "late", "later"])
+
+    def test_guard_decides_against_a_wrong_link(self, new_store: NewStore, contents: TableContents) -> None:
+        stores = [new_store(), new_store()]
+        group = stores[0].send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
+        contents.put(replace(contents.conversation(group), pair_group_uuid=OTHER_GROUP, version=7).to_item())
+        for store in stores:
+            assert store.send_to_user(sender=ANNA, receiver=BERT, text="two").group_uuid == group
 
     def test_pages_together_are_the_whole_list(self, new_store: NewStore) -> None:
         store = new_store(clock=SteppingClock(timedelta(days=40)))  # over years

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lib.aws.dynamodb_client import DynamoDBClient
 from lib.ddb.items import Message
 from lib.users.directory import User
+from tests.support.old_data import TIMES, name_in_guard, old_conversation
 from tests.support.stores import ANNA, BERT, CARL, SteppingClock, stores_on
 from tests.unit.conftest import TABLE, empty_table
 
@@ -51,6 +52,45 @@ def test_sends_from_several_processes_equal_a_list_a_pair(
         for user in USERS:
             rows = {row.group_uuid: row for row in contents.inbox(user)}
             assert set(rows) == {groups[pair] for pair in model if user.uuid in pair}
+
+
+OLD_GROUPS = ("5ae290ed-55d1-47a0-bc6d-fe2bc2700399", "00000000-55d1-47a0-bc6d-fe2bc2700399")
+
+actions = st.one_of(st.just("by handle"), st.just("by handle"), st.sampled_from(OLD_GROUPS), st.just("guard"))
+
+
+@settings(max_examples=25, deadline=None)
+@given(steps=st.lists(st.tuples(st.integers(0, PROCESSES - 1), st.booleans(), actions), min_size=1, max_size=20))
+def test_messages_by_handle_go_to_the_conversation_of_the_guard(
+    steps: list[tuple[int, bool, str]], api_client: DynamoDBClient, boto3_client: Any
+) -> None:
+    """A pair has two old conversations; the guard names the first that is migrated, until the doctor changes it."""
+    with empty_table(boto3_client) as contents:
+        contents.put(*old_conversation(*TIMES, group=OLD_GROUPS[0]), *old_conversation(TIMES[0], group=OLD_GROUPS[1]))
+        stores = [stores_on(api_client, TABLE)(clock=SteppingClock()) for _ in range(PROCESSES)]
+        texts = {OLD_GROUPS[0]: ["old 0", "old 1", "old 2"], OLD_GROUPS[1]: ["old 0"]}
+        migrated: set[str] = set()
+        named = ""
+        for number, (process, by_anna, action) in enumerate(steps):
+            sender, receiver = (ANNA, BERT) if by_anna else (BERT, ANNA)
+            text = str(number)
+            if action == "guard":
+                if len(migrated) == 2:
+                    named, other = OLD_GROUPS[:: -1 if named == OLD_GROUPS[0] else 1]
+                    name_in_guard(contents, named, other)
+                continue
+            if action == "by handle":
+                named = named or OLD_GROUPS[0]  # the newest
+                message = stores[process].send_to_user(sender=sender, receiver=receiver, text=text)
+                assert message.group_uuid == named
+            else:
+                message = stores[process].send(group_uuid=action, sender=sender, text=text)
+                named = named or action
+            migrated.add(message.group_uuid)
+            texts[message.group_uuid].append(text)
+
+        for group in migrated:
+            contents.check(group, texts[group])
 
 
 @settings(max_examples=15, deadline=None)
