@@ -9,6 +9,7 @@ from hashlib import sha256
 from lib.ddb.idempotency import DuplicateRequest, Idempotency, Receipt
 from lib.ddb.items import Message
 from lib.ddb.store import MessageStore
+from lib.postgres.errors import DatabaseUnavailable
 from lib.users.directory import User, UserDirectory
 from services.errors import Code, Conflict, Invalid, NotFound, as_service_errors
 from services.validation import ToGroup, ToUser, check_idempotency_key, check_new_message
@@ -29,8 +30,8 @@ def create_message(
 
     `body` is the parsed JSON, of any type. `idempotency_key` is the header of that name: repeating a request with the
     same key within 24 hours writes the message once (draft-ietf-httpapi-idempotency-key-header). A message to a handle
-    goes to the conversation of the two users; their first message starts it. Raises Invalid, NotFound and Conflict with
-    nothing written, and Unavailable.
+    goes to the conversation of the two users; their first message starts it. The receiver must have a row in Postgres.
+    Raises Invalid, NotFound and Conflict with nothing written, and Unavailable.
     """
     new_message = check_new_message(body)
     key = check_idempotency_key(idempotency_key)
@@ -57,6 +58,7 @@ def _send(
     idempotency: Idempotency | None,
 ) -> Message:
     if isinstance(new_message, ToGroup):
+        _require_receiver(store, users, sender, new_message.group_uuid)
         return store.send(
             group_uuid=new_message.group_uuid, sender=sender, text=new_message.text, idempotency=idempotency
         )
@@ -66,6 +68,20 @@ def _send(
     if receiver.uuid == sender.uuid:
         raise Invalid(Code.RECEIVER_IS_SENDER)
     return store.send_to_user(sender=sender, receiver=receiver, text=new_message.text, idempotency=idempotency)
+
+
+def _require_receiver(store: MessageStore, users: UserDirectory, sender: User, group_uuid: str) -> None:
+    """Raise NotFound if the other member has no row in Postgres.
+
+    If Postgres is unavailable, the receiver counts as existing: the message needs only the table.
+    """
+    for uuid in store.conversations.cached(group_uuid=group_uuid, user=sender).members.keys() - {sender.uuid}:
+        try:
+            receiver = users.by_uuid(uuid)
+        except DatabaseUnavailable:
+            return
+        if receiver is None:
+            raise NotFound(Code.RECEIVER_NOT_FOUND)
 
 
 def _request_hash(new_message: ToGroup | ToUser) -> str:

@@ -22,7 +22,7 @@ from lib.deadline import deadline, seconds_left
 from lib.users.directory import User
 
 _CACHED_ENTRIES = 4_096
-_OWN_SECONDS = 1
+_FRESH_SECONDS = 1
 _WRITERS_SECONDS = 60
 
 
@@ -33,8 +33,9 @@ class Conversations:
         self._table = table
         self._states: InMemoryCache[str, Conversation] = InMemoryCache(LRUCache(_CACHED_ENTRIES))
         self._migrated_inboxes: InMemoryCache[str, bool] = InMemoryCache(LRUCache(_CACHED_ENTRIES))
-        # States that this process wrote within the last second, and conversations to which other processes write too.
-        self._own_states: InMemoryCache[str, Conversation] = InMemoryCache(TTLCache(_CACHED_ENTRIES, _OWN_SECONDS))
+        # States that this process wrote, or read for their members, within the last second, and conversations to which
+        # other processes write too.
+        self._fresh_states: InMemoryCache[str, Conversation] = InMemoryCache(TTLCache(_CACHED_ENTRIES, _FRESH_SECONDS))
         self._other_writers: InMemoryCache[str, bool] = InMemoryCache(TTLCache(_CACHED_ENTRIES, _WRITERS_SECONDS))
         self._guard = Lock()
         self._locks: WeakValueDictionary[str, Lock] = WeakValueDictionary()
@@ -46,19 +47,21 @@ class Conversations:
         """
         state = self._states.get(group_uuid)
         if state is None:
-            return self.get(group_uuid=group_uuid, user=user)
+            state = self.get(group_uuid=group_uuid, user=user)
+            self._fresh_states.put(group_uuid, state)
         return _require_member(state, user)
 
     def read_for_write(self, *, group_uuid: str, user: User) -> Conversation:
         """The state that a write starts from, cached or read.
 
-        It is cached if this process wrote it within the last second and saw no other writer within the last minute.
+        It is cached if this process wrote it, or read it for its members, within the last second, and saw no other
+        writer within the last minute.
 
         A read costs an eightieth of a refused transaction. Raises ConversationNotFound, also if the user is not a
         member.
         """
-        own = None if self._other_writers.get(group_uuid) else self._own_states.get(group_uuid)
-        return _require_member(own, user) if own else self.get(group_uuid=group_uuid, user=user)
+        fresh = None if self._other_writers.get(group_uuid) else self._fresh_states.get(group_uuid)
+        return _require_member(fresh, user) if fresh else self.get(group_uuid=group_uuid, user=user)
 
     def get(self, *, group_uuid: str, user: User) -> Conversation:
         """The state as it is in the table. Raises ConversationNotFound, also if the user is not a member."""
@@ -91,7 +94,7 @@ class Conversations:
     def put_own(self, state: Conversation) -> None:
         """Cache a state that this process wrote."""
         self._states.put(state.group_uuid, state)
-        self._own_states.put(state.group_uuid, state)
+        self._fresh_states.put(state.group_uuid, state)
 
     def members(self, *, group_uuid: str) -> list[User]:
         """The members of a conversation; before its migration, the users in its inbox rows.

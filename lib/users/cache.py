@@ -1,6 +1,6 @@
 """The cache of users: for a minute in this process, and longer in the cache that several processes share.
 
-Users are cached by the `sub` of a Cognito token and by their exact handle. Misses are not cached, so a new user is
+Users are cached by the `sub` of a Cognito token, by uuid and by their exact handle. Misses are not cached, so a new user is
 visible immediately. Other spellings of a handle are not cached, because `forget` could not list them. Code that changes
 a user in Postgres calls `forget` after its commit:
 
@@ -33,7 +33,7 @@ _CACHED_USERS = 10_000
 # If the shape of the shared values changes, so must this version: a deployment runs old and new processes together.
 _PREFIX = "cruddur:user:2:"
 
-By = Literal["sub", "handle"]
+By = Literal["sub", "handle", "uuid"]
 
 Fields = Sequence[str]
 """A user's uuid, handle and display name."""
@@ -61,10 +61,12 @@ class UserCache:
         self._own.put(key, fields)
         return fields
 
-    def forget(self, *, cognito_user_ids: Iterable[str], handles: Iterable[str]) -> None:
-        """Remove the users of these ids and handles, because the users or their names have changed."""
-        keys = [_key("sub", text) for text in cognito_user_ids] + [_key("handle", text) for text in handles]
-        for key in keys:
+    def forget(
+        self, *, cognito_user_ids: Iterable[str], handles: Iterable[str] = (), uuids: Iterable[str] = ()
+    ) -> None:
+        """Remove the users of these ids, handles and uuids, because the users or their names have changed."""
+        texts: dict[By, Iterable[str]] = {"sub": cognito_user_ids, "handle": handles, "uuid": uuids}
+        for key in [_key(by, text) for by in texts for text in texts[by]]:
             self._own.forget(key)
             if self._shared:
                 self._shared.forget(key)

@@ -20,6 +20,8 @@ from lib.users.names import handle_key, is_storable, is_text
 if TYPE_CHECKING:  # so that a module that needs only User loads neither psycopg nor boto3
     from lib.postgres.database import Database, Row
 
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
 
 @dataclass(frozen=True, slots=True)
 class User:
@@ -86,9 +88,8 @@ class UserDirectory:
         return self._cached("handle", handle)
 
     def by_uuid(self, uuid: str) -> User | None:
-        """The user with this uuid, from Postgres, not from the cache."""
-        row = self._database.one("users/by_uuids", uuids=[uuid])
-        return _to_user(row) if row else None
+        """The user with this uuid, cached: for checking that a receiver still exists."""
+        return self._cached("uuid", uuid) if _UUID.fullmatch(uuid) else None
 
     def by_handle(self, handle: str) -> User | None:
         """The user with this handle, from Postgres, not from the cache. None for a text that Postgres cannot store.
@@ -105,6 +106,8 @@ class UserDirectory:
     def _read(self, by: By, text: str) -> Fields | None:
         if by == "sub":
             row = self._database.one("users/by_cognito_user_id", cognito_user_id=text)
+        elif by == "uuid":
+            row = self._database.one("users/by_uuids", uuids=[text])
         else:
             row = self._database.one("users/by_handle", handle=text, handle_key=handle_key(text))
         return astuple(_to_user(row)) if row else None
@@ -171,8 +174,9 @@ class UserDirectory:
         if row is None:
             return None
         ids = [row["cognito_user_id"]] if row["cognito_user_id"] else []
-        self._cache.forget(cognito_user_ids=ids, handles={user.handle, row["handle"]})
-        return _to_user(row)
+        renamed = _to_user(row)
+        self._cache.forget(cognito_user_ids=ids, handles={user.handle, renamed.handle}, uuids=[user.uuid])
+        return renamed
 
 
 def _to_user(row: Row) -> User:

@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
+from lib.postgres.database import Database
+from lib.postgres.errors import DatabaseUnavailable
 from tests.support.api import Api, Person, ok, refused, run_api
 
 api = pytest.fixture(scope="module")(run_api)
@@ -104,6 +106,41 @@ def test_unknown_group_and_foreign_group_get_the_same_refusal(api: Api) -> None:
         assert_refused(api, api.sign_up(), {"message_group_uuid": group}, 404, "message_group_not_found")
 
 
+@pytest.mark.parametrize("mode", ["inline", "stream"])
+def test_receiver_without_a_row_is_refused_by_handle_and_by_group(api: Api, mode: str) -> None:
+    anna, bert = api.couple()
+    group = anna.write("hello", to=bert)["message_group_uuid"]
+    remove_row(api, bert)
+    with api.variant(group_updates=mode) as cold:
+        for receiver in ({"handle": bert.user.handle}, {"message_group_uuid": group}):
+            assert_refused(api, cold.sign_in(anna.user), receiver, 404, "receiver_not_found")
+    assert [row["message"] for row in anna.messages(group)] == ["hello"]
+
+
+def test_cached_receiver_costs_no_query_and_a_new_process_one_read_of_the_state(api: Api) -> None:
+    anna, bert = api.couple()
+    group = anna.write("hello", to=bert)["message_group_uuid"]
+    with api.variant() as cold:
+        sender = cold.sign_in(anna.user)
+        for operations, queries in ((["GetItem", "TransactWriteItems"], True), (["TransactWriteItems"], False)):
+            with cold.wire() as calls:
+                sender.reply("again", group=group)
+            assert [call.operation for call in calls] == operations
+            assert bool(cold.lines()[-1]["postgres_requests"]) == queries
+
+
+def test_message_to_a_group_needs_no_postgres(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    anna, bert = api.couple()
+    group = anna.write("hello", to=bert)["message_group_uuid"]
+
+    def fail(*_: object) -> None:
+        raise DatabaseUnavailable
+
+    monkeypatch.setattr(Database, "_run", fail)
+    assert refused(anna.post({"message": "by handle", "handle": bert.user.handle})) == (503, ["storage_unavailable"])
+    assert anna.reply("by group", group=group)["seq"] == 2
+
+
 def test_renamed_user_writes_under_the_new_name(api: Api) -> None:
     anna, bert = api.couple()
     anna.write("hello", to=bert)
@@ -112,6 +149,11 @@ def test_renamed_user_writes_under_the_new_name(api: Api) -> None:
     with api.variant() as later:
         assert later.sign_in(anna.user).write("it is me", to=bert)["display_name"] == "Annabel"
     assert bert.inbox()[0]["display_name"] == "Annabel"
+
+
+def remove_row(api: Api, person: Person) -> None:
+    with psycopg.connect(api.settings.database_url) as connection:
+        connection.execute("DELETE FROM users WHERE uuid = %s", (person.user.uuid,))
 
 
 def assert_refused(api: Api, sender: Person, receiver: dict[str, object], status: int, code: str) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from dataclasses import astuple
 from typing import Any
 
 import psycopg
@@ -200,10 +201,15 @@ def sql(data: list[str]) -> bytes:
 
 @pytest.mark.parametrize(("pattern", "mode"), [("A", "inline"), ("D", "inline"), ("D", "stream")])
 def test_conversation_of_an_older_backend_is_migrated_as_the_api_does(
-    pattern: str, mode: str, run: Run, seeded: MessageStore, dynamodb_client: Any, table: str,
+    pattern: str, mode: str, run: Run, seeded: MessageStore, dynamodb_client: Any, table: str, database: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("GROUP_UPDATES", mode)
+    with psycopg.connect(database) as postgres:
+        postgres.cursor().executemany(
+            "INSERT INTO users (uuid, handle, display_name, email) VALUES (%s, %s, %s, '-') ON CONFLICT DO NOTHING",
+            [astuple(user) for user in (ANNA, BERT)],
+        )
     group = GROUP.replace("5ae", "6ae")
     contents = TableContents(dynamodb_client, table)
     contents.put(*old_conversation(*TIMES, group=group))

@@ -28,7 +28,7 @@ def key(by: By, text: str) -> str:
     return f"cruddur:user:2:{by}:{sha256(text.encode()).hexdigest()}"
 
 
-@pytest.mark.parametrize("by", ["sub", "handle"])
+@pytest.mark.parametrize("by", ["sub", "handle", "uuid"])
 def test_processes_share_a_user_who_is_read_once(by: By, texts: LRUCache[str, str]) -> None:
     shared, clock = InMemoryCache(texts), FrozenTime()
     first, second = UserCache(shared, timer=clock.monotonic), UserCache(shared)
@@ -53,10 +53,11 @@ def test_misses_are_not_cached(texts: LRUCache[str, str]) -> None:
 @pytest.mark.parametrize("shares", [True, False])
 def test_forgotten_users_are_read_again(shares: bool, texts: LRUCache[str, str]) -> None:
     users = UserCache(InMemoryCache(texts) if shares else None)
-    for by, text in (("sub", "1"), ("handle", "anna")):
+    keys: list[tuple[By, str]] = [("sub", "1"), ("handle", "anna"), ("uuid", "a uuid")]
+    for by, text in keys:
         users.find(by, text, lambda: ANNA)
-    users.forget(cognito_user_ids=["1"], handles=["anna"])
-    assert users.find("sub", "1", lambda: RENAMED) == users.find("handle", "anna", lambda: RENAMED) == RENAMED
+    users.forget(cognito_user_ids=["1"], handles=["anna"], uuids=["a uuid"])
+    assert [users.find(by, text, lambda: RENAMED) for by, text in keys] == [RENAMED] * 3
 
 
 @pytest.mark.parametrize(
