@@ -5,6 +5,7 @@ lib/users/cache.py caches what the queries return. This module knows no HTTP and
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import astuple, dataclass

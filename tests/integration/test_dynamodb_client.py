@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from threading import Barrier
+from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import ClientError
@@ -207,6 +208,20 @@ def test_deadline_ends_tries(server: ScriptedServer, client: DynamoDBClient) -> 
     with deadline(0), pytest.raises(NoResponse):
         count(client, 1)
     assert len(server.requests) == requests <= 2
+
+
+@pytest.mark.parametrize(("left", "pauses"), [(0.26, 2), (0.25, 2), (0.24, 0)])
+def test_call_ends_before_a_pause_that_would_outlast_the_deadline(
+    server: ScriptedServer, client: DynamoDBClient, monkeypatch: pytest.MonkeyPatch, left: float, pauses: int
+) -> None:
+    server.respond = lambda body: refusal("ThrottlingException")
+    slept: list[float] = []
+    monkeypatch.setattr("lib.aws.dynamodb_client.time", SimpleNamespace(sleep=slept.append))
+    monkeypatch.setattr("lib.aws.dynamodb_client.random", SimpleNamespace(uniform=lambda low, high: 0.25))
+    monkeypatch.setattr("lib.aws.dynamodb_client.seconds_left", lambda: left)
+    with pytest.raises(ClientError):
+        count(client, 1)
+    assert (len(server.requests), slept) == (1 + pauses, [0.25] * pauses)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://nowhere.invalid:8000", "https://[::1]:1"])
