@@ -28,7 +28,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from asgi import Application
 from lib.config import Settings, SettingsError, load
-from lib.logs import configure
+from lib.logs import configure, log
+from lib.version import VERSION
 
 KEEP_ALIVE_SECONDS = 75  # longer than the usual 60 s of a load balancer, so that the load balancer closes first
 HEAD_SECONDS = 5  # to receive the headers, after the connection or the first byte of a later request
@@ -192,6 +193,9 @@ def supervise(settings: Settings, application: str, listeners: list[socket.socke
     # If one of the first workers cannot start, the server ends. If a later one cannot, the others still serve.
     first: set[int] = set()
     unserved, failed = listeners, False
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"http://{host}:{settings.port}"
+    log("started", version=VERSION, address=address, workers=len(listeners), mode=settings.group_updates)
     while not failed:
         for listener in unserved:
             workers[start(settings, application, listener, listeners, supervisor_pipe)] = listener
@@ -204,6 +208,7 @@ def supervise(settings: Settings, application: str, listeners: list[socket.socke
         unserved = [workers.pop(pid) for pid in codes]
         if signal.sigtimedwait(_STOP, FAILED_START_SECONDS if unable else RESTART_SECONDS):
             break
+    log("stopping", workers=len(workers))
     for listener in listeners:
         listener.close()
     for pid in workers:
@@ -215,6 +220,7 @@ def supervise(settings: Settings, application: str, listeners: list[socket.socke
             del workers[pid]
     for pid in workers:
         os.kill(pid, signal.SIGKILL)
+    log("stopped", killed_workers=len(workers), status=int(failed))
     return int(failed)
 
 

@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from lib.config import ROOT
+from lib.version import VERSION
 from tests.support.api_server import SETTINGS, ApiServer
 from tests.support.clocks import time_limit
 from tools.local_stack.processes import LOOPBACK, Child, EngineError, bare_environment, free_port, responds
@@ -93,6 +94,19 @@ def test_stop_does_not_wait_for_a_starting_worker(tmp_path: Path) -> None:
     )
     with server, time_limit(5):
         server.stop()
+
+
+def test_log_begins_with_the_server_and_ends_with_it(tmp_path: Path) -> None:
+    server = Server(tmp_path / "log", HOST="::1", WEB_CONCURRENCY="2", GROUP_UPDATES="stream")
+    address = f"http://[::1]:{server.port}"
+    server.ready = responds(f"{address}/api/health-check")
+    with server, socket.create_connection(("::1", server.port)) as connection:
+        assert connection.getpeername()[0] == "::1"
+    started, stopping, stopped = (line for line in lines(server) if line["event"] != "request")
+    facts = {"version": VERSION, "address": address, "workers": 2, "mode": "stream"}
+    assert started | facts | {"event": "started", "level": "info"} == started
+    assert (stopping["event"], stopping["workers"]) == ("stopping", 2)
+    assert (stopped["event"], stopped["killed_workers"], stopped["status"]) == ("stopped", 0, 0)
 
 
 def test_request_logs_one_line_with_the_time_of_its_body(server: Server) -> None:
@@ -256,7 +270,8 @@ def test_server_ends_if_the_application_cannot_be_created(tmp_path: Path) -> Non
     server = Server(tmp_path / "log", application="nothing:like_it")
     with pytest.raises(EngineError, match="ended with status 1"):
         server.start()
-    assert lines(server)[0]["error"] == "ImportFromStringError"
+    assert [line["error"] for line in lines(server) if "error" in line] == ["ImportFromStringError"]
+    assert (lines(server)[-1]["event"], lines(server)[-1]["status"]) == ("stopped", 1)
 
 
 def test_failed_restart_of_a_worker_is_repeated(tmp_path: Path) -> None:
@@ -363,10 +378,3 @@ def test_stop_is_quick_while_clients_connect_again(tmp_path: Path) -> None:
             finally:
                 is_over.set()
         assert [client.result() for client in clients] == [None] * 6
-
-
-def test_server_listens_at_its_host(tmp_path: Path) -> None:
-    server = Server(tmp_path / "log", HOST="::1")
-    server.ready = responds(f"http://[::1]:{server.port}/api/health-check")
-    with server, socket.create_connection(("::1", server.port)) as connection:
-        assert connection.getpeername()[0] == "::1"
