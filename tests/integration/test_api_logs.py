@@ -18,7 +18,7 @@ from tests.support.api import JSON, Api, Person, aws_error, refused, run_api
 
 TEXT = "a secret rendezvous at midnight"
 FIELDS = [
-    *("time", "level", "event", "method", "route", "status", "ms", "request_id", "user_uuid"),
+    *("time", "level", "event", "method", "route", "status", "ms", "request_id", "trace_id", "user_uuid"),
     *("dynamodb_requests", "dynamodb_read_units", "dynamodb_write_units", "postgres_requests"),
 ]
 
@@ -27,8 +27,8 @@ api = pytest.fixture(scope="module")(run_api)
 
 @pytest.fixture
 def debugged(api: Api) -> Iterator[Api]:
-    """An application at the log level `debug`, whose test clients accept a 500."""
-    with api.variant(log_level="debug") as verbose:
+    """An application whose test clients accept a 500."""
+    with api.variant() as verbose:
         verbose.app.test_client_class = FlaskClient
         yield verbose
 
@@ -36,7 +36,8 @@ def debugged(api: Api) -> Iterator[Api]:
 def logged(api: Api) -> JSON:
     """The last line, which must be the line of a request."""
     line = api.lines()[-1]
-    assert list(line) == FIELDS
+    assert [name for name in line if name not in ("path", "codes")] == FIELDS
+    assert ("codes" in line, "path" in line) == (line["status"] >= 400, line["status"] == 404)
     assert line["event"] == "request"
     return line
 
@@ -73,20 +74,24 @@ def test_request_logs_one_line(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "route", "status"),
+    ("method", "path", "route", "status", "codes"),
     [
-        ("GET", "/api/nothing", None, 404),
-        ("GET", "/api/messages", None, 405),
-        ("GET", "/api/message_groups", "/api/message_groups", 401),
-        ("OPTIONS", "/api/messages", "/api/messages", 200),
-        ("GET", "/api/users/@nobody/short", "/api/users/@<handle>/short", 404),
-        ("GET", "/api/health-check", "/api/health-check", 200),
+        ("GET", "/api/nothing", None, 404, ["not_found"]),
+        ("GET", "/api/messages", None, 405, ["method_not_allowed"]),
+        ("GET", "/api/message_groups", "/api/message_groups", 401, ["token_missing"]),
+        ("HEAD", "/api/message_groups", "/api/message_groups", 401, ["token_missing"]),
+        ("OPTIONS", "/api/messages", "/api/messages", 200, None),
+        ("GET", "/api/users/@nobody/short", "/api/users/@<handle>/short", 404, ["user_not_found"]),
+        ("GET", "/api/health-check", "/api/health-check", 200, None),
     ],
 )
-def test_request_without_a_user_logs_one_line(api: Api, method: str, path: str, route: str | None, status: int) -> None:
+def test_request_without_a_user_logs_one_line(
+    api: Api, method: str, path: str, route: str | None, status: int, codes: list[str] | None
+) -> None:
     api.app.test_client().open(path, method=method)
     line = logged(api)
     assert (line["method"], line["route"], line["status"], line["user_uuid"]) == (method, route, status, None)
+    assert (line.get("codes"), line.get("path")) == (codes, path if status == 404 else None)
     assert (line["dynamodb_requests"], line["dynamodb_read_units"], line["dynamodb_write_units"]) == (0, 0, 0)
 
 
@@ -100,6 +105,46 @@ def test_line_has_the_cost_of_its_own_request(api: Api) -> None:
     assert logged(api)["postgres_requests"] == 2
 
 
+def test_all_codes_of_a_refusal_are_logged(api: Api) -> None:
+    assert refused(api.sign_up().post({})) == (422, logged(api)["codes"])
+    assert len(logged(api)["codes"]) == 2
+
+
+def test_path_of_a_404_is_logged_without_its_query_and_cut(api: Api) -> None:
+    api.app.test_client().get(f"/{'%0a' * 150}{'é' * 150}?q={TEXT}")
+    assert logged(api)["path"] == f"/{chr(10) * 150}{'é' * 49}"
+
+
+PARENT = "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.mark.parametrize(
+    ("traceparent", "is_valid"),
+    [
+        *((f"00-{PARENT}", True), (f"cc-{PARENT}", True), (f"cc-{PARENT}-what-the-future-adds", True)),
+        *((f"00-{PARENT}-more", False), (f"ff-{PARENT}", False), (f"00-{PARENT.upper()}", False), (PARENT, False)),
+        *((f"00-{'0' * 32}{PARENT[32:]}", False), (f"00-{PARENT[:33]}{'0' * 16}-01", False), ("", False)),
+    ],
+)
+def test_trace_id_of_a_valid_traceparent_is_logged(api: Api, traceparent: str, is_valid: bool) -> None:
+    api.app.test_client().get("/api/message_groups", headers={"traceparent": traceparent})
+    assert logged(api)["trace_id"] == (PARENT[:32] if is_valid else None)
+
+
+def test_successful_health_checks_and_preflights_are_logged_at_debug(api: Api) -> None:
+    preflight = {"Access-Control-Request-Method": "GET", "Origin": api.settings.frontend_url}
+    client = api.app.test_client()
+    for method, path, level in (
+        *(("GET", "/api/health-check", "debug"), ("GET", "/api/ready", "debug"), ("POST", "/api/ready", "info")),
+        *(("OPTIONS", "/api/messages", "debug"), ("GET", "/api/docs", "info")),
+    ):
+        client.open(path, method=method, headers=preflight)
+        assert logged(api)["level"] == level
+    with api.wire(aws_error(400, "AccessDeniedException")):
+        client.get("/api/ready")
+    assert (logged(api)["level"], logged(api)["codes"]) == ("info", ["dynamodb_unavailable"])
+
+
 def test_log_has_no_text_of_users(debugged: Api) -> None:
     anna, bert = debugged.couple()
     group = anna.write(TEXT, to=bert)["message_group_uuid"]
@@ -110,7 +155,7 @@ def test_log_has_no_text_of_users(debugged: Api) -> None:
     anna.post({"message": "hello", "handle": TEXT})
     anna.post_bytes(TEXT.encode())
     anna.get(f"/api/messages/{TEXT}", cursor=TEXT, limit=TEXT)
-    anna.get(f"/{TEXT}", q=TEXT)
+    anna.get("/", q=TEXT)
     anna.client.get("/api/message_groups", headers={"Authorization": f"{anna.authorization} {TEXT}"})
     anna.client.get("/api/message_groups", headers={"Authorization": f"{anna.authorization}x", "X-Request-Id": TEXT})
     assert_discreet(debugged, anna, bert)

@@ -112,12 +112,14 @@ def test_log_begins_with_the_server_and_ends_with_it(tmp_path: Path) -> None:
 def test_request_logs_one_line_with_the_time_of_its_body(server: Server) -> None:
     before = len(lines(server))
     with server.connect() as connection:
-        connection.sendall(POST + SIZED + b"\r\n")
+        trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+        parent = f"traceparent: 00-{trace_id}-00f067aa0ba902b7-01\r\n"
+        connection.sendall(POST + SIZED + parent.encode() + b"\r\n")
         time.sleep(0.3)
         connection.sendall(b"hello")
         assert receive(connection).startswith(b"HTTP/1.1 401")
     [line] = lines(server)[before:]
-    assert line["event"] == "request"
+    assert (line["event"], line["codes"], line["trace_id"]) == ("request", ["token_missing"], trace_id)
     assert 300 <= line["ms"] < 5000
 
 
@@ -194,7 +196,7 @@ def test_pipelined_requests_are_ignored(server: Server) -> None:
     response = server.exchange(GET + b"\r\n" + HIDDEN * 1000)
     assert response.startswith(b"HTTP/1.1 200")
     assert b"connection: close" in response
-    assert [line["status"] for line in lines(server)[before:]] == [200]
+    assert lines(server)[before:] == []
 
 
 def test_connection_serves_requests_one_after_the_other(server: Server) -> None:
@@ -225,7 +227,7 @@ def test_expect_100_continue_is_refused_for_an_oversized_body(server: Server, si
     [
         (POST + b"Content-Length: 50\r\n\r\n{", b"HTTP/1.1 400", [400]),
         (POST + CHUNKED + b"\r\n32\r\n{", b"", []),
-        (GET + b"\r\n", b"HTTP/1.1 200", [200]),
+        (GET + b"\r\n", b"HTTP/1.1 200", []),
         (POST + SIZED + b"\r\nhello", b"HTTP/1.1 401", [401]),
     ],
 )

@@ -204,6 +204,7 @@ def run_api(dynamodb_client: Any, dynamodb_url: str, new_database: Callable[[], 
                 "COGNITO_JWKS_URL": issuer.jwks_url,
                 "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER": issuer.url,
                 "SECRET_KEY": "a secret of these tests",
+                "LOG_LEVEL": "debug",
             },
         )
         with serve(settings, issuer, dynamodb_client) as api:
