@@ -37,6 +37,7 @@ class Connections:
             message = f"{name} is set, but the API calls AWS without a proxy: add {parts.hostname} to NO_PROXY"
             raise SettingsError([message])
         self.host, self.path = parts.netloc, parts.path or "/"
+        self._target = f"{self.path}?{parts.query}" if parts.query else self.path
         self._name = parts.hostname or ""
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         try:
@@ -48,17 +49,26 @@ class Connections:
         self._pool_size = pool_size
         self._process = os.getpid()
 
+    def get(self, *, seconds: float) -> tuple[int, dict[str, str], bytes]:
+        """Send a GET; the rest is as for `post`."""
+        return self._send("GET", {}, None, seconds)
+
     def post(self, headers: dict[str, str], body: bytes, *, seconds: float) -> tuple[int, dict[str, str], bytes]:
         """Send a request; return the response's status, headers (names in lower case) and body.
 
         Raises NoResponse if the whole response does not arrive within `seconds`.
         """
+        return self._send("POST", headers, body, seconds)
+
+    def _send(
+        self, method: str, headers: dict[str, str], body: bytes | None, seconds: float
+    ) -> tuple[int, dict[str, str], bytes]:
         end = time.monotonic() + seconds
         connection = None
         try:
             connection = self._take() or self._open(end)
             connection.sock.end = end
-            connection.request("POST", self.path, body, {"Host": self.host} | headers)
+            connection.request(method, self._target, body, {"Host": self.host} | headers)
             response = connection.getresponse()
             content = response.read()
         except (OSError, HTTPException, ValueError) as error:

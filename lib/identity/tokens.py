@@ -16,21 +16,38 @@ from time import monotonic, time
 from typing import NamedTuple
 
 import jwt
+import orjson
+from botocore.session import get_session
 from cachetools import TLRUCache
+from jwt.types import Options
 
+from lib.aws.connections import Connections
+from lib.aws.endpoints import ca_bundle
 from lib.cache.base import InMemoryCache
 from lib.logs import log
 
 ALGORITHM = "RS256"
 REQUIRED_CLAIMS = ["exp", "iss", "sub", "token_use", "client_id"]
+_CLAIM_CHECKS: Options = {
+    "require": REQUIRED_CLAIMS,
+    "verify_aud": False,  # an access token has an `aud` only under resource binding; its audience is `client_id`
+    "verify_exp": True,
+    "verify_iat": True,
+    "verify_iss": True,
+    "verify_jti": True,
+    "verify_nbf": True,
+    "verify_sub": True,
+}
+CLOCK_SKEW_SECONDS = 30  # for `iat` and `nbf`: the issuer's clock may be ahead of this one
 
 MAX_CACHED_TOKENS = 4096
 MAX_CACHED_SECONDS = 60
 
-FETCH_TIMEOUT_SECONDS = 2
+FETCH_TIMEOUT_SECONDS = 2  # for the whole response
 KEYS_LIFESPAN_SECONDS = 300  # after this time the verifier fetches the keys again and drops retired ones
-UNKNOWN_KID_COOLDOWN_SECONDS = 10  # forged kids must not cause requests to the JWKS host
-FETCH_RETRY_SECONDS = 1  # in an outage, not every request waits for a timeout, and the verifier sees the end soon
+# Between two fetches: forged kids cause few requests to the JWKS host, and an outage causes few timeouts. It is as long
+# as the `Retry-After` of a 503, so that a client's next try can succeed.
+COOLDOWN_SECONDS = 1
 
 # RFC 6750 section 2.1; the scheme's case does not matter (RFC 9110 section 11.1).
 _BEARER = re.compile(r"bearer +([a-z0-9\-._~+/]+=*)", re.ASCII | re.IGNORECASE)
@@ -53,11 +70,11 @@ class TokenInvalid(TokenRejected):
 
 
 class TokenExpired(TokenRejected):
-    """The token was valid, but has expired."""
+    """The token has expired."""
 
 
 class KeysUnavailable(Exception):
-    """The verifier cannot fetch the key of a token, so it cannot verify the token."""
+    """The verifier cannot fetch the key of a token now, so it cannot verify the token."""
 
 
 class _Verified(NamedTuple):
@@ -101,26 +118,35 @@ class TokenVerifier:
             kid = header.get("kid")
             if header.get("alg") != ALGORITHM or kid is None:
                 raise TokenInvalid("no kid or another alg")
+            if kid not in self._keys:  # a token with wrong claims must not cause a fetch
+                self._decode(token, None)
             key = self._keys.get(kid)
             if key is None:
                 raise TokenInvalid("unknown kid")
-            claims = jwt.decode(
-                token,
-                key,
-                algorithms=[ALGORITHM],
-                issuer=self._issuer,
-                # An access token has an `aud` only under resource binding; its audience is `client_id`.
-                options={"require": REQUIRED_CLAIMS, "verify_aud": False, "enforce_minimum_key_length": True},
-            )
+            return self._decode(token, key)
         except jwt.ExpiredSignatureError:
             raise TokenExpired("exp is over") from None
         except jwt.PyJWTError as error:
             raise TokenInvalid(type(error).__name__) from None
+
+    def _decode(self, token: str, key: jwt.PyJWK | None) -> _Verified:
+        """Check the claims and, if there is a key, the signature. Raises TokenInvalid, jwt.PyJWTError."""
+        claims = jwt.decode(
+            token,
+            key or "",
+            algorithms=[ALGORITHM],
+            issuer=self._issuer,
+            leeway=CLOCK_SKEW_SECONDS,
+            options={**_CLAIM_CHECKS, "verify_signature": key is not None, "enforce_minimum_key_length": True},
+        )
         if claims["token_use"] != "access":  # noqa: S105
             raise TokenInvalid("not an access token")
         if claims["client_id"] != self._client_id:
             raise TokenInvalid("another client's token")
-        return _Verified(claims["sub"], int(claims["exp"]))
+        exp = int(claims["exp"])
+        if exp <= time():  # without the leeway
+            raise jwt.ExpiredSignatureError
+        return _Verified(claims["sub"], exp)
 
 
 class _PublicKeys:
@@ -130,44 +156,55 @@ class _PublicKeys:
     """
 
     def __init__(self, jwks_url: str) -> None:
-        self._client = jwt.PyJWKClient(jwks_url, cache_jwk_set=False, timeout=FETCH_TIMEOUT_SECONDS)
+        """Raises SettingsError if a proxy is set or the CA bundle is unreadable."""
+        self._connections = Connections(jwks_url, pool_size=0, ca_bundle=ca_bundle(get_session()))
         self._by_kid: dict[str, jwt.PyJWK] = {}
         self._fetched_at = self._attempted_at = float("-inf")  # monotonic
         self._fetching = threading.Lock()
 
-    def get(self, kid: str) -> jwt.PyJWK | None:
-        """The key of that id, or None if the pool has none.
+    def __contains__(self, kid: str) -> bool:
+        return kid in self._by_kid
 
-        One thread fetches at a time. Meanwhile, other threads use the cached keys; a thread waits only if its key is
-        not cached. Raises KeysUnavailable for an unknown kid if the last fetch failed: the pool may have a new key.
+    def get(self, kid: str) -> jwt.PyJWK | None:
+        """The key of that id, or None if a fetch for this call shows that the pool has none.
+
+        One thread fetches at a time. The others wait only while there is no key at all: forged kids must not occupy
+        the threads. Raises KeysUnavailable for an unknown kid without a fetch: the pool may have a new key.
         """
-        if self._is_due(kid) and self._fetching.acquire(blocking=kid not in self._by_kid):
+        has_fetched = False
+        if self._is_due(kid) and self._fetching.acquire(blocking=not self._by_kid):
             try:
                 if self._is_due(kid):  # no other thread has fetched the keys in the meantime
-                    self._fetch()
+                    has_fetched = self._fetch()
             finally:
                 self._fetching.release()
         key = self._by_kid.get(kid)
-        if key is None and self._attempted_at > self._fetched_at:
-            raise KeysUnavailable("the JWKS host is unavailable")
+        if key is None and not has_fetched:
+            raise KeysUnavailable("unknown kid, and no fetch")
         return key
 
     def _is_due(self, kid: str) -> bool:
-        max_age = KEYS_LIFESPAN_SECONDS if kid in self._by_kid else UNKNOWN_KID_COOLDOWN_SECONDS
         now = monotonic()
-        return now - self._fetched_at >= max_age and now - self._attempted_at >= FETCH_RETRY_SECONDS
+        is_outdated = kid not in self._by_kid or now - self._fetched_at >= KEYS_LIFESPAN_SECONDS
+        return is_outdated and now - self._attempted_at >= COOLDOWN_SECONDS
 
-    def _fetch(self) -> None:
+    def _fetch(self) -> bool:
+        """Replace the keys; return whether the host responded with keys."""
         try:
+            status, _, body = self._connections.get(seconds=FETCH_TIMEOUT_SECONDS)
+            keys = jwt.PyJWKSet.from_dict(orjson.loads(body)).keys if status == 200 else []
             # Keys for other algorithms do no harm: PyJWT uses a key for its own algorithm only.
-            by_kid = {str(key.key_id): key for key in self._client.get_signing_keys()}
+            by_kid = {str(key.key_id): key for key in keys if key.key_id and key.public_key_use in ("sig", None)}
+            if not by_kid:
+                raise ValueError(f"status {status} without a signing key")
         except Exception as error:  # a malformed response counts as an outage, too
             log("jwks_fetch_failed", level=logging.WARNING, cause=repr(error))
             self._attempted_at = monotonic()
-            return
+            return False
         # Keys before times, because `get` reads without the lock: when it sees a new time, it must see the new keys.
         self._by_kid = by_kid
         self._fetched_at = self._attempted_at = monotonic()
+        return True
 
 
 def bearer_token(authorization: str | None) -> str:

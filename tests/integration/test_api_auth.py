@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+from lib.identity.tokens import COOLDOWN_SECONDS
 from lib.users.directory import UserDirectory
 from tests.support.api import Api, ok, refused, run_api
+from tests.support.api_server import ApiServer
+from tests.support.clocks import time_limit
+from tests.support.scripted_server import ScriptedServer, response, send
+from tests.support.tokens import TokenIssuer
+from tools.local_stack.processes import LOOPBACK
 
 INBOX = "/api/message_groups"
 
@@ -72,6 +83,51 @@ def test_missing_keys_of_the_pool_are_a_503(api: Api) -> None:
         response = cut_off.sign_up().get(INBOX)
     assert refused(response) == (503, ["identity_provider_unavailable"])
     assert response.headers["Retry-After"] == "1"
+
+
+def test_rotation_signs_nobody_out_while_forgers_send_unknown_kids(api: Api, tmp_path: Path) -> None:
+    anna = api.sign_up()
+    sub = f"sub-{anna.user.uuid}"
+    with (
+        TokenIssuer() as issuer,
+        api_server(api, tmp_path, COGNITO_JWKS_URL=issuer.jwks_url) as status_of,
+    ):
+        forged = issuer.authorization(sub, headers={"kid": "forged"})
+        assert status_of(anna.authorization) == 200
+        time.sleep(COOLDOWN_SECONDS)
+        assert status_of(forged) == 401
+        issuer.rotate()
+        rotated = issuer.authorization(sub)
+        wrong = issuer.authorization(sub, token_use="id")
+        tokens = (rotated, forged, wrong, anna.authorization)
+        assert [status_of(token) for token in tokens] == [503, 503, 401, 200]
+        time.sleep(COOLDOWN_SECONDS)
+        assert [status_of(token) for token in (forged, rotated)] == [401, 200]
+
+
+def test_dripping_jwks_host_holds_no_request_past_two_seconds(api: Api, tmp_path: Path) -> None:
+    anna = api.sign_up()
+    drip = send(*(bytes([byte]) for byte in response(b"x" * 100)), pause=0.1)
+    with ScriptedServer() as host, api_server(api, tmp_path, COGNITO_JWKS_URL=host.url) as status_of:
+        host.script[:] = [drip]
+        with time_limit(2.8), ThreadPoolExecutor(8) as threads:
+            assert list(threads.map(status_of, [anna.authorization] * 8)) == [503] * 8
+        assert len(host.requests) == 1
+
+
+@contextmanager
+def api_server(api: Api, folder: Path, **variables: str) -> Iterator[Callable[[str], int]]:
+    """A server with one worker; a function that requests the inbox by an Authorization header."""
+    with ApiServer(folder / "log", **api.server_variables() | {"WEB_CONCURRENCY": "1"} | variables) as server:
+
+        def status_of(authorization: str) -> int:
+            with closing(HTTPConnection(LOOPBACK, server.port, timeout=10)) as connection:
+                connection.request("GET", INBOX, headers={"Authorization": authorization})
+                response = connection.getresponse()
+                assert response.headers["Retry-After"] == ("1" if response.status == 503 else None)
+                return response.status
+
+        yield status_of
 
 
 def test_short_profile_needs_no_token(api: Api) -> None:

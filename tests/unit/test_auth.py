@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lib.identity.tokens import (
+    CLOCK_SKEW_SECONDS,
     REQUIRED_CLAIMS,
     TokenExpired,
     TokenInvalid,
@@ -42,6 +43,17 @@ def test_valid_token_has_its_sub(pool: TokenIssuer, verifier: TokenVerifier, sch
 @pytest.mark.parametrize("aud", ["https://api.example.com", ["one", "two"]])
 def test_token_bound_to_a_resource_is_valid(pool: TokenIssuer, verifier: TokenVerifier, aud: Any) -> None:
     assert verifier.verify(pool.authorization(SUB, aud=aud)) == SUB
+
+
+@pytest.mark.parametrize("claim", ["iat", "nbf"])
+def test_token_of_an_issuer_whose_clock_is_ahead_is_valid(
+    pool: TokenIssuer, verifier: TokenVerifier, claim: str
+) -> None:
+    now = int(time.time())
+    for ahead in (1, CLOCK_SKEW_SECONDS):
+        assert verifier.verify(pool.authorization(SUB, **{claim: now + ahead})) == SUB
+    with pytest.raises(TokenInvalid):
+        verifier.verify(pool.authorization(SUB, **{claim: now + CLOCK_SKEW_SECONDS + 5}))
 
 
 def test_key_of_another_type_is_ignored(pool: TokenIssuer, verifier: TokenVerifier) -> None:

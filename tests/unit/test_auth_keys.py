@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import pytest
 from lib.identity import tokens
 from lib.identity.tokens import KeysUnavailable, TokenExpired, TokenInvalid, TokenVerifier
 from tests.support.clocks import FrozenTime, time_limit
+from tests.support.scripted_server import ScriptedServer, response, send
 from tests.support.tokens import TokenIssuer
 from tests.support.verifiers import SUB, clock, pool, verifier, verifier_of
 
@@ -26,21 +28,55 @@ def test_unknown_kids_cost_one_fetch_per_cooldown(
     pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime
 ) -> None:
     verifier.verify(pool.authorization(SUB))
-    for expected in (1, 2, 3):
+    for expected in (2, 3, 4):
+        clock.ahead += tokens.COOLDOWN_SECONDS
+        with pytest.raises(TokenInvalid):
+            verifier.verify(pool.authorization(SUB, headers={"kid": "fetched for this one"}))
         for number in range(5):
-            with pytest.raises(TokenInvalid):
+            with pytest.raises(KeysUnavailable):
                 verifier.verify(pool.authorization(SUB, headers={"kid": f"unknown {number}"}))
         assert pool.fetches == expected
-        clock.ahead += tokens.UNKNOWN_KID_COOLDOWN_SECONDS
+
+
+def test_token_with_wrong_claims_and_an_unknown_kid_is_rejected_without_a_fetch(
+    pool: TokenIssuer, verifier: TokenVerifier
+) -> None:
+    verifier.verify(pool.authorization(SUB))
+    now = int(time.time())
+    for overrides in ({"iss": "other"}, {"client_id": "other"}, {"token_use": "id"}, {"jti": 1}, {"iat": now + 60}):
+        with pytest.raises(TokenInvalid):
+            verifier.verify(pool.authorization(SUB, headers={"kid": "unknown"}, **overrides))
+    with pytest.raises(TokenExpired):
+        verifier.verify(pool.authorization(SUB, headers={"kid": "unknown"}, exp=now - 1))
+    assert pool.fetches == 1
+
+
+def test_user_of_a_new_key_waits_for_the_cooldown_whatever_forgers_do(
+    pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime
+) -> None:
+    verifier.verify(pool.authorization(SUB))
+    forged = pool.authorization(SUB, headers={"kid": "forged"})
+    clock.ahead += tokens.COOLDOWN_SECONDS
+    with pytest.raises(TokenInvalid):
+        verifier.verify(forged)
+    pool.rotate()
+    for authorization in (pool.authorization(SUB), forged):
+        with pytest.raises(KeysUnavailable):
+            verifier.verify(authorization)
+    clock.ahead += tokens.COOLDOWN_SECONDS
+    with pytest.raises(TokenInvalid):
+        verifier.verify(forged)
+    assert verifier.verify(pool.authorization(SUB)) == SUB
 
 
 def test_rotation_retires_the_old_key(pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime) -> None:
     old = pool.key
     verifier.verify(pool.authorization(SUB))
     pool.rotate()
-    clock.ahead += tokens.UNKNOWN_KID_COOLDOWN_SECONDS
+    clock.ahead += tokens.COOLDOWN_SECONDS
 
     assert verifier.verify(pool.authorization(SUB)) == SUB
+    clock.ahead += tokens.COOLDOWN_SECONDS
     with pytest.raises(TokenInvalid):
         verifier.verify(pool.authorization("of the old key", key=old))
 
@@ -72,7 +108,7 @@ def test_outage_rejects_unknown_keys_alone(pool: TokenIssuer, verifier: TokenVer
         with pytest.raises(KeysUnavailable):
             verifier.verify(f"Bearer {token}")
     pool.start()
-    clock.ahead += tokens.FETCH_RETRY_SECONDS
+    clock.ahead += tokens.COOLDOWN_SECONDS
     assert verifier.verify(f"Bearer {token}") == SUB
 
 
@@ -84,7 +120,7 @@ def test_late_host_is_found_at_the_next_try(pool: TokenIssuer, verifier: TokenVe
     with pytest.raises(KeysUnavailable):
         verifier.verify(pool.authorization(SUB))
     assert pool.fetches == 0, "a failed fetch is not repeated at once"
-    clock.ahead += tokens.FETCH_RETRY_SECONDS
+    clock.ahead += tokens.COOLDOWN_SECONDS
     assert verifier.verify(pool.authorization(SUB)) == SUB
 
 
@@ -107,7 +143,7 @@ def test_outage_costs_one_fetch_per_retry_interval(
         *(b"", b"<html>", b"\xff\xfe\xfd", b"[" * 100_000, b"[]", b"{}", {"keys": []}, {"keys": "none"}),
         *({"keys": [key]} for key in ({"kty": "RSA"}, {"kty": "RSA", "alg": ["RS256"], "kid": "first"})),
     ],
-    ids=lambda response: repr(response)[:20],
+    ids=lambda value: repr(value)[:20],
 )
 def test_malformed_response_is_an_outage(pool: TokenIssuer, verifier: TokenVerifier, response: Any) -> None:
     pool.jwks = response
@@ -125,8 +161,51 @@ def test_hanging_host_is_an_outage_after_the_timeout(
         verifier_of(pool).verify(pool.authorization(SUB))
 
 
-def verify_in_threads(pool: TokenIssuer, verifier: TokenVerifier) -> None:
-    """Verify the tokens of ten users in 16 threads while the JWKS host hangs for a while."""
+@pytest.mark.parametrize("dripping_part", ["head", "body"])
+def test_dripping_host_holds_no_thread_past_the_timeout(
+    pool: TokenIssuer, monkeypatch: pytest.MonkeyPatch, dripping_part: str
+) -> None:
+    monkeypatch.setattr(tokens, "FETCH_TIMEOUT_SECONDS", 0.3)
+    parts = response(json.dumps(pool.jwks).encode()).partition(b"\r\n\r\n")
+    head, body = (b"", b"".join(parts)) if dripping_part == "head" else (b"".join(parts[:2]), parts[2])
+    drip = send(head, *(bytes([byte]) for byte in body), pause=0.05)
+    with ScriptedServer() as host:
+        host.script[:] = [drip]
+        verifier = TokenVerifier(issuer=pool.issuer, client_id=pool.client_id, jwks_url=host.url)
+
+        def verify(number: int) -> None:
+            with time_limit(1), pytest.raises(KeysUnavailable):
+                verifier.verify(pool.authorization(f"user {number}"))
+
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(verify, range(16)))
+        assert len(host.requests) == 1
+
+
+def test_unknown_kids_occupy_one_thread_while_the_host_hangs(
+    pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime
+) -> None:
+    verifier.verify(pool.authorization(SUB))
+    clock.ahead += tokens.COOLDOWN_SECONDS
+    pool.responding.clear()
+    forged = [pool.authorization(SUB, headers={"kid": f"forged {number}"}) for number in range(9)]
+
+    def is_rejected_at_once(authorization: str) -> bool:
+        start = time.monotonic()
+        with pytest.raises((KeysUnavailable, TokenInvalid)):
+            verifier.verify(authorization)
+        return time.monotonic() - start < 0.3
+
+    with ThreadPoolExecutor(9) as threads:
+        rejected = threads.map(is_rejected_at_once, forged)
+        time.sleep(0.5)
+        assert verifier.verify(pool.authorization("another user")) == "another user"
+        pool.responding.set()
+        assert sorted(rejected) == [False] + [True] * 8
+    assert pool.fetches == 2
+
+
+def test_threads_share_the_first_fetch(pool: TokenIssuer, verifier: TokenVerifier) -> None:
     subs = [f"user {number % 10}" for number in range(200)]
     headers = [pool.authorization(sub) for sub in subs]
     pool.responding.clear()
@@ -135,16 +214,7 @@ def verify_in_threads(pool: TokenIssuer, verifier: TokenVerifier) -> None:
         time.sleep(0.05)
         pool.responding.set()
         assert list(verified) == subs
-
-
-def test_threads_that_need_a_key_share_one_fetch(pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime) -> None:
-    assert pool.fetches == 0
-    verify_in_threads(pool, verifier)
     assert pool.fetches == 1
-    clock.ahead += max(tokens.UNKNOWN_KID_COOLDOWN_SECONDS, tokens.MAX_CACHED_SECONDS)
-    pool.rotate()
-    verify_in_threads(pool, verifier)
-    assert pool.fetches == 2
 
 
 def test_threads_use_the_known_key_while_one_thread_refreshes(
@@ -181,6 +251,8 @@ def decode(monkeypatch: pytest.MonkeyPatch) -> Mock:
 def test_token_is_verified_once_a_minute(
     pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime, decode: Mock
 ) -> None:
+    verifier.verify(pool.authorization("another user"))  # fetches the keys
+    decode.reset_mock()
     token = pool.token(SUB)
     for _ in range(5):
         assert verifier.verify(f"Bearer {token}") == SUB
@@ -196,13 +268,16 @@ def test_token_is_verified_once_a_minute(
 def test_token_is_not_cached_past_its_exp(
     pool: TokenIssuer, verifier: TokenVerifier, clock: FrozenTime, decode: Mock, kind: Callable[[int], Any]
 ) -> None:
+    verifier.verify(pool.authorization("another user"))  # fetches the keys
+    decode.reset_mock()
     token = pool.token(SUB, exp=kind(int(clock.time()) + 30))
     verifier.verify(f"Bearer {token}")
     clock.ahead = 20
     verifier.verify(f"Bearer {token}")
     assert decode.call_count == 1
     clock.ahead = 30
-    verifier.verify(f"Bearer {token}")
+    with pytest.raises(TokenExpired):
+        verifier.verify(f"Bearer {token}")
     assert decode.call_count == 2
 
 
