@@ -63,7 +63,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.register_blueprint(blueprint)
     log_requests(app)
     handle_errors(app)
-    _allow_origins(app, settings.frontend_url, settings.backend_url)
+    _allow_origins(app, *settings.origins)
     return app
 
 
@@ -92,7 +92,7 @@ def _make_dependencies(settings: Settings) -> Dependencies:
     directory = UserDirectory(database, shared_cache(settings))
     window = timedelta(seconds=settings.feed_window_seconds)
     store_class = {"inline": MessageStore, "stream": StreamedMessageStore}[settings.group_updates]
-    store = store_class(table, CursorSigner(settings.secret_key), feed_window=window)
+    store = store_class(table, CursorSigner(*settings.secret_keys), feed_window=window)
     return Dependencies(
         settings=settings,
         store=store,

@@ -1,7 +1,8 @@
 """The settings: each variable that the system reads, with its type, default and meaning.
 
-Sections are dataclasses. A script loads the sections that it needs (`load(PostgresSettings)`); the API loads all of
-them (`load(Settings)`). A variable's name is its field's name in capitals. The module opens no connection.
+Sections are dataclasses. A script loads one section (`load(PostgresSettings)`), which may consist of others: so the
+script names all missing settings at once. The API loads all of them (`load(Settings)`). A variable's name is its
+field's name in capitals. The module opens no connection.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 from urllib.parse import urlsplit
@@ -24,6 +26,12 @@ _STACK_VARIABLES = ("DATABASE_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_COGNITO_US
 
 # URL parsers treat these characters differently: two parsers could see two hosts in one URL.
 _AMBIGUOUS = re.compile(r"[\\\s\x00-\x1f\x7f]")
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?", re.ASCII)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+EXAMPLE_SECRET_KEY = "signs-cursors-on-this-machine-alone"  # noqa: S105 - in .env.example, which everybody can read
+_NEW_SECRET_KEY = "make one with python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"  # noqa: S105
+_LOCAL_HTTP = "it takes https://, or http:// with localhost, 127.0.0.1, [::1] or a host name that ends in .test"
 
 
 class SettingsError(Exception):
@@ -38,14 +46,25 @@ def _setting(
     meaning: str,
     *,
     default: Any = MISSING,
-    kind: Literal["text", "url", "endpoint", "database_url", "secret"] = "text",
+    kind: Literal["text", "address", "url", "origins", "endpoint", "database_url", "secret", "secrets"] = "text",
     low: int = 1,
     high: int = 65_535,
     of_stack: bool = True,
 ) -> Any:
     metadata = {"meaning": meaning, "kind": kind, "low": low, "high": high, "of_stack": of_stack}
-    is_public = kind not in ("secret", "database_url")  # a database URL holds a password
+    is_public = kind not in ("secret", "secrets", "database_url")  # a database URL holds a password
     return field(default=default, metadata=metadata, repr=is_public)
+
+
+class _Section:
+    """The base of sections that have defaults or rules of several settings."""
+
+    def __post_init__(self) -> None:
+        """Fill in defaults that follow other settings. Raises SettingsError for settings that exclude each other."""
+
+    def _default(self, name: str, value: str) -> None:
+        if not getattr(self, name):
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +82,13 @@ class CacheSettings:
     """The shared cache: user data that processes share."""
 
     momento_api_key: str = _setting(
-        "API key of Momento; empty: processes share no cache", default="", kind="secret", of_stack=False
+        "API key of Momento; empty: processes share no cache", default="", kind="secret", low=16, of_stack=False
     )
     momento_auth_token: str = _setting(
         "older name of `MOMENTO_API_KEY`, which the system reads if that is empty",
         default="",
         kind="secret",
+        low=16,
         of_stack=False,
     )
     momento_cache_name: str = _setting(
@@ -86,13 +106,14 @@ class CacheSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AwsSettings:
+class AwsSettings(_Section):
     """AWS: the settings of every client. boto3's own chain finds the credentials."""
 
     aws_default_region: str = _setting("AWS region of the table and of the user pool")
     allowed_regions: str = _setting("AWS regions that may hold data, separated by commas; empty: all", default="")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._check_region("AWS_DEFAULT_REGION", self.aws_default_region)
 
     def _check_region(self, name: str, region: str) -> None:
@@ -130,20 +151,34 @@ class CognitoSettings(AwsSettings):
         # The pool's id begins with the pool's region, which need not be the table's.
         region = self.aws_cognito_user_pool_id.partition("_")[0]
         self._check_region("AWS_COGNITO_USER_POOL_ID", region)
-        issuer = self.cognito_issuer or (f"https://cognito-idp.{region}.amazonaws.com/{self.aws_cognito_user_pool_id}")
-        object.__setattr__(self, "cognito_issuer", issuer)
-        object.__setattr__(self, "cognito_jwks_url", self.cognito_jwks_url or f"{issuer}/.well-known/jwks.json")
+        self._default("cognito_issuer", f"https://cognito-idp.{region}.amazonaws.com/{self.aws_cognito_user_pool_id}")
+        self._default("cognito_jwks_url", f"{self.cognito_issuer}/.well-known/jwks.json")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ApiSettings:
+class ApiSettings(_Section):
     """The API and its server."""
 
-    secret_key: str = _setting("key that signs cursors; all processes of a deployment need the same key", kind="secret")
-    frontend_url: str = _setting("origin of the front end; CORS allows it", default="http://localhost:3000", kind="url")
+    secret_key: str = _setting(
+        "key of 32 characters or more that signs cursors; all processes of a deployment need the same key",
+        kind="secret",
+        low=32,
+    )
+    secret_key_fallbacks: str = _setting(
+        "other keys whose signatures are valid, separated by commas; needed to replace the key",
+        default="",
+        kind="secrets",
+        low=16,
+    )
+    frontend_url: str = _setting(
+        "origin of the front end, or several separated by commas; CORS allows them",
+        default="http://localhost:3000",
+        kind="origins",
+    )
     backend_url: str = _setting(
-        "origin at which clients reach the API; CORS allows it, and the URLs in `Link` begin with it",
-        default="http://localhost:4567",
+        "URL at which clients reach the API, with which the URLs in `Link` begin; CORS allows its origin; empty: "
+        "`http://localhost` with the `PORT`",
+        default="",
         kind="url",
     )
     messages_order: Literal["desc", "asc"] = _setting(
@@ -159,17 +194,52 @@ class ApiSettings:
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "lowest level of the server's log lines", default="info", of_stack=False
     )
-    host: str = _setting("address that the server listens on", default="127.0.0.1", of_stack=False)
+    host: str = _setting("IP address that the server listens on", default="127.0.0.1", kind="address", of_stack=False)
     port: int = _setting("port that the server listens on", default=4567, of_stack=False)
     web_concurrency: int = _setting("worker processes of the server", default=2, high=256, of_stack=False)
     web_threads: int = _setting(
         "request threads of a worker process; one client uses at most half of them", default=8, high=256, of_stack=False
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._default("backend_url", f"http://localhost:{self.port}")
+
+    @property
+    def secret_keys(self) -> list[str]:
+        """All keys whose signatures are valid. The last one signs."""
+        return [*filter(None, self.secret_key_fallbacks.split(",")), self.secret_key]
+
+    @property
+    def origins(self) -> list[str]:
+        """The origins of the pages that may read responses."""
+        return [*self.frontend_url.split(","), _origin(self.backend_url)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(CacheSettings, PostgresSettings, DynamoDBSettings, CognitoSettings, ApiSettings):
     """Everything that the API needs."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        endpoints = (self.aws_endpoint_url_dynamodb, self.aws_endpoint_url_cognito_identity_provider)
+        if EXAMPLE_SECRET_KEY in self.secret_keys and not all(map(is_local, endpoints)):
+            raise SettingsError([f"SECRET_KEY is the public one of .env.example; for AWS, {_NEW_SECRET_KEY}"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsersSettings(CacheSettings, PostgresSettings):
+    """What scripts need that change users: the shared cache may have old data of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolAndUsersSettings(CognitoSettings, UsersSettings):
+    """What scripts need that compare the user pool with the users."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableAndUsersSettings(DynamoDBSettings, PostgresSettings):
+    """What scripts need that read the conversations and the users."""
 
 
 S = TypeVar("S")
@@ -187,7 +257,7 @@ def load(section: type[S], environ: Mapping[str, str] | None = None) -> S:
     Raises SettingsError that names every missing or malformed variable.
     """
     if environ is None:
-        _export_files()
+        export_files()
         environ = os.environ
     hints = get_type_hints(section)
     values: dict[str, Any] = {}
@@ -204,7 +274,7 @@ def load(section: type[S], environ: Mapping[str, str] | None = None) -> S:
             problems.append(f"{name} is missing: {setting.metadata['meaning']}")
     endpoint = environ.get("AWS_ENDPOINT_URL", "")  # boto3 uses it for services without their own endpoint
     if issubclass(section, AwsSettings) and endpoint and not (endpoint.startswith("https://") or is_local(endpoint)):
-        problems.append("AWS_ENDPOINT_URL takes https:// for any host but this machine's own")
+        problems.append(f"AWS_ENDPOINT_URL is {endpoint!r}; {_LOCAL_HTTP}")
     if problems:
         raise SettingsError(problems)
     return section(**values)
@@ -215,7 +285,8 @@ def local_dir() -> Path:
     return Path(os.environ.get("LOCAL_DIR") or ROOT / ".local").absolute()
 
 
-def _export_files() -> None:
+def export_files() -> None:
+    """Bring `.env` and `stack.env` into the process's environment, by the rules of `load`."""
     if not os.environ.get("PYTHON_DOTENV_DISABLED"):
         _export(ROOT / ".env")
     if not any(os.environ.get(name) for name in _STACK_VARIABLES):
@@ -258,27 +329,73 @@ def _parse(text: str, hint: Any, setting: Field[Any]) -> Any:
         if text not in choices:
             raise ValueError(f"is {text!r}; it takes {' or '.join(choices)}")
         return text
+    low, high = setting.metadata["low"], setting.metadata["high"]
     if hint is int:
-        low, high = setting.metadata["low"], setting.metadata["high"]
         if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
             raise ValueError(f"is {text!r}; it takes a whole number from {low} to {high}")
         return int(text)
-    kind = setting.metadata["kind"]
+    return _parse_text(text, setting.metadata["kind"], low)
+
+
+def _parse_text(text: str, kind: str, low: int) -> str:
+    parts = [part.strip() for part in text.split(",")] if kind in ("origins", "secrets") else [text]
+    if kind == "address" and not _is_address(text):
+        raise ValueError(f"is {text!r}; it takes an IP address, such as 127.0.0.1, 0.0.0.0 or ::1")
+    if kind == "origins":
+        parts = [_parse_origin(part) for part in parts]
     if kind in ("url", "endpoint"):
         return _parse_url(text, allow_http=kind == "url")
+    # The messages about these have no value, because it holds a password or is one.
     if kind == "database_url" and not text.startswith(("postgresql://", "postgres://")):
-        raise ValueError("is not a postgresql:// URL")  # no value in the message: it holds a password
-    if kind == "secret" and len(text) < 16:
-        raise ValueError("is too short; it takes 16 characters or more")
-    return text
+        raise ValueError("is not a postgresql:// URL")
+    if kind in ("secret", "secrets") and len(min(parts, key=len)) < low:
+        raise ValueError(f"is too short; it takes {low} characters or more")
+    return ",".join(parts)
+
+
+def _parse_origin(text: str) -> str:
+    """An origin, which must have the form in which a browser sends it."""
+    url = _parse_url(text, allow_http=True).lower()
+    if url != _origin(url):
+        raise ValueError(f"is {text!r}; a browser sends {_origin(url)!r}")
+    return url
+
+
+def _origin(url: str) -> str:
+    """The origin of a URL, without a default port."""
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
+    port = "" if parts.port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{parts.port}"
+    return f"{parts.scheme}://{host}{port}"
 
 
 def _parse_url(text: str, *, allow_http: bool) -> str:
     """An http or https URL without a trailing slash. Unless `allow_http`, an http URL must lead to a local stack."""
-    parts = urlsplit(text)
-    is_absolute = parts.scheme in ("http", "https") and parts.hostname and parts.username is None
-    if not is_absolute or _AMBIGUOUS.search(text):
-        raise ValueError(f"is {text!r}; it takes a URL that begins with http:// or https://")
+    if not text.isascii():
+        raise ValueError(f"is {text!r}; it takes ASCII, so a host name such as xn--bcher-kva.example")
+    try:
+        parts = urlsplit(text)
+        is_valid = _is_host(parts.hostname or "") and parts.port != 0
+    except ValueError:
+        is_valid = False
+    if not is_valid or parts.scheme not in _DEFAULT_PORTS or parts.username is not None or _AMBIGUOUS.search(text):
+        raise ValueError(f"is {text!r}; it takes a URL that begins with http:// or https:// and a host")
+    if "?" in text or "#" in text:
+        raise ValueError(f"is {text!r}; it takes a URL without ? and #")
     if parts.scheme == "http" and not allow_http and not is_local(text):
-        raise ValueError(f"is {text!r}; it takes https:// for any host but this machine's own")
+        raise ValueError(f"is {text!r}; {_LOCAL_HTTP}")
     return text.rstrip("/")
+
+
+def _is_host(name: str) -> bool:
+    """Whether this is a host name or an IP address in its usual form. A name does not end in a number."""
+    is_name = ":" not in name and not name.rpartition(".")[2].isdigit()
+    return bool(_HOST.fullmatch(name)) if is_name else _is_address(name)
+
+
+def _is_address(text: str) -> bool:
+    """Whether this is an IP address in its usual form."""
+    try:
+        return str(ip_address(text)) == text
+    except ValueError:
+        return False

@@ -37,7 +37,6 @@ class Connections:
             message = f"{name} is set, but the API calls AWS without a proxy: add {parts.hostname} to NO_PROXY"
             raise SettingsError([message])
         self.host, self.path = parts.netloc, parts.path or "/"
-        self._target = f"{self.path}?{parts.query}" if parts.query else self.path
         self._name = parts.hostname or ""
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         try:
@@ -68,7 +67,7 @@ class Connections:
         try:
             connection = self._take() or self._open(end)
             connection.sock.end = end
-            connection.request(method, self._target, body, {"Host": self.host} | headers)
+            connection.request(method, self.path, body, {"Host": self.host} | headers)
             response = connection.getresponse()
             content = response.read()
         except (OSError, HTTPException, ValueError) as error:

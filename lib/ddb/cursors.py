@@ -21,10 +21,13 @@ _SHORT = 128  # bytes; zlib hardly shortens such a payload, and takes longer tha
 
 
 class CursorSigner:
-    """Signs cursors with the deployment's secret, so that every process of the deployment accepts them."""
+    """Signs cursors with the deployment's secret, so that every process of the deployment accepts them.
 
-    def __init__(self, secret_key: str) -> None:
-        self._serializer = _Serializer(secret_key)
+    The last key signs. A signature by any key is valid.
+    """
+
+    def __init__(self, *secret_keys: str) -> None:
+        self._serializer = _Serializer(secret_keys)
 
     def sign(self, purpose: Purpose, payload: object, *, pk: str) -> str:
         """A cursor that holds a JSON payload, as URL-safe text."""

@@ -1,8 +1,8 @@
 """The cache of users: for a minute in this process, and longer in the cache that several processes share.
 
-Users are cached by the `sub` of a Cognito token, by uuid and by their exact handle. Misses are not cached, so a new user is
-visible immediately. Other spellings of a handle are not cached, because `forget` could not list them. Code that changes
-a user in Postgres calls `forget` after its commit:
+Users are cached by the `sub` of a Cognito token, by uuid and by their exact handle. Misses are not cached, so a new
+user is visible immediately. Other spellings of a handle are not cached, because `forget` could not list them. Code that
+changes a user in Postgres calls `forget` after its commit:
 
 - This process and the shared cache drop the old user. No reader can put it back into the shared cache
   (lib/cache/momento.py).

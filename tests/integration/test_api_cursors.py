@@ -34,6 +34,20 @@ def test_cursor_works_for_both_members_at_every_process_of_a_deployment(api: Api
         assert_refused(foreign.sign_in(anna.user), INBOX, feed_cursor(anna), name="since")
 
 
+def test_cursor_of_a_fallback_key_is_valid_and_new_ones_have_the_key(api: Api) -> None:
+    anna, path, _ = conversation(api, 2)
+    cursor, since, old = cursor_of(anna, path), feed_cursor(anna), api.settings.secret_key
+    with api.variant(secret_key="n" * 32, secret_key_fallbacks=old) as rolled:
+        person = rolled.sign_in(anna.user)
+        assert texts(person.get(path, cursor=cursor)) == ["0"]
+        assert person.get(INBOX, since=since).status_code == 200
+        new_cursor, new_since = cursor_of(person, path), feed_cursor(person)
+    assert_refused(anna, path, new_cursor)
+    assert_refused(anna, INBOX, new_since, name="since")
+    with api.variant(secret_key_fallbacks=f"{'m' * 32},{'n' * 32}") as prepared:
+        assert texts(prepared.sign_in(anna.user).get(path, cursor=new_cursor)) == ["0"]
+
+
 @pytest.mark.parametrize("cursor", ["", "x", ".", "a.b", "%00", "\0", "\ud7ff.☃", "." * 200, "x" * 9000, "None", "{}"])
 def test_malformed_cursor_is_refused(api: Api, cursor: str) -> None:
     anna, path, _ = conversation(api, 1)

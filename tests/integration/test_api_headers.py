@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 
 from tests.support.api import Api, run_api
 
-FRONTEND, BACKEND = "https://cruddur.example", "https://api.cruddur.example"
+FRONTEND, STAGING, BACKEND = "https://cruddur.example", "http://localhost:5173", "https://api.cruddur.example"
 EXPOSED = {"etag", "feed-cursor", "idempotency-replayed", "link", "retry-after", "www-authenticate", "x-request-id"}
 CORS_HEADERS = {"Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "Access-Control-Allow-Headers"}
 
@@ -21,7 +21,7 @@ plain = pytest.fixture(scope="module")(run_api)
 
 @pytest.fixture(scope="module")
 def api(plain: Api) -> Iterator[Api]:
-    with plain.variant(frontend_url=FRONTEND, backend_url=BACKEND) as deployed:
+    with plain.variant(frontend_url=f"{FRONTEND},{STAGING}", backend_url=BACKEND) as deployed:
         yield deployed
 
 
@@ -38,7 +38,7 @@ def listed(value: str) -> set[str]:
     return {part.strip().lower() for part in value.split(",")}
 
 
-@pytest.mark.parametrize("origin", [FRONTEND, BACKEND])
+@pytest.mark.parametrize("origin", [FRONTEND, STAGING, BACKEND])
 def test_preflight_allows_calls_of_frontend_and_backend(api: Api, origin: str) -> None:
     for method, path in (
         ("POST", "/api/messages"),

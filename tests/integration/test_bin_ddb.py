@@ -24,7 +24,7 @@ from tests.support.ddb_scripts import (
 from tools.cli import tables
 from tools.seed.conversation import CONVERSATION_UUID
 
-SECRET = "0123456789abcdef"
+SECRET = "0123456789abcdef" * 2
 
 database = pytest.fixture(scope="module")(seeded_database)
 settings = pytest.fixture(autouse=True)(use_table)

@@ -51,7 +51,7 @@ seeded = pytest.fixture(seeded_store)
 
 @pytest.fixture(autouse=True)
 def secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SECRET_KEY", "0123456789abcdef")
+    monkeypatch.setenv("SECRET_KEY", "0123456789abcdef" * 2)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.support.ddb_scripts import HOSTILE, Run, run_in_process, seeded_datab
 from tools.seed.conversation import CONVERSATION_UUID
 
 AUGUSTSZ, BAYKO = "76d2f241-a860-4d8b-a8e3-6cd68db75ab9", "3f0c5b8e-92d1-4c47-9a6e-b1d8f7240c35"
-SECRET = "0123456789abcdef"
+SECRET = "0123456789abcdef" * 2
 CURSOR = re.compile(r"^Next page: --cursor (\S+)$", re.MULTILINE)
 
 database = pytest.fixture(scope="module")(seeded_database)

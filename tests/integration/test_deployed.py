@@ -151,6 +151,6 @@ def settings(deployed: Deployment) -> Settings:
             "AWS_COGNITO_USER_POOL_CLIENT_ID": deployed.outputs["UserPoolClientId"],
             "DATABASE_URL": deployed.database_url,
             "GROUP_UPDATES": "stream",
-            "SECRET_KEY": "a secret of these tests",
+            "SECRET_KEY": "a secret key of 32 characters or more",
         },
     )

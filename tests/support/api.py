@@ -203,7 +203,7 @@ def run_api(dynamodb_client: Any, dynamodb_url: str, new_database: Callable[[], 
                 "AWS_COGNITO_USER_POOL_CLIENT_ID": issuer.client_id,
                 "COGNITO_JWKS_URL": issuer.jwks_url,
                 "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER": issuer.url,
-                "SECRET_KEY": "a secret of these tests",
+                "SECRET_KEY": "a secret key of 32 characters or more",
                 "LOG_LEVEL": "debug",
             },
         )

@@ -10,7 +10,7 @@ from lib.config import ROOT
 from tools.local_stack.processes import LOOPBACK, Child, bare_environment, free_port, responds
 
 SETTINGS = {
-    "SECRET_KEY": "sixteen characters or more",
+    "SECRET_KEY": "a secret key of 32 characters or more",
     "DATABASE_URL": "postgresql://127.0.0.1:9/nowhere",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_COGNITO_USER_POOL_ID": "us-east-1_nowhere",

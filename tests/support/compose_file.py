@@ -9,10 +9,17 @@ import yaml
 
 from lib.config import ROOT
 
-SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+
+def services(**variables: str) -> dict[str, dict[str, Any]]:
+    """The services, if the caller of compose sets these variables."""
+    text = (ROOT / "docker-compose.yml").read_text()
+    text = re.sub(r"\$\{(\w+):-(.*?)\}", lambda match: variables.get(match[1]) or match[2], text)
+    return yaml.safe_load(text)["services"]  # type: ignore[no-any-return]
+
+
+SERVICES = services()
 
 
 def environment(service: str) -> dict[str, str]:
     """A service's variables, if the caller of compose sets none that the file refers to."""
-    variables: dict[str, str] = SERVICES[service].get("environment", {})
-    return {name: re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value) for name, value in variables.items()}
+    return {name: str(value) for name, value in SERVICES[service].get("environment", {}).items()}

@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import logging
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +21,7 @@ from app import create_app
 from lib.config import ROOT, Settings, SettingsError, load
 from routes.errors import STATUS_BY_ERROR
 from services.errors import Code, ServiceError
+from tools.local_stack.processes import bare_environment
 
 ENVIRON = {
     "DATABASE_URL": "postgresql:///users?host=/nowhere",
@@ -25,7 +29,7 @@ ENVIRON = {
     "AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:1",
     "AWS_COGNITO_USER_POOL_ID": "us-east-1_Test00001",
     "AWS_COGNITO_USER_POOL_CLIENT_ID": "client",
-    "SECRET_KEY": "a secret of these tests",
+    "SECRET_KEY": "a secret key of 32 characters or more",
 }
 
 
@@ -56,6 +60,15 @@ def test_settings_default_to_those_of_the_environment(monkeypatch: pytest.Monkey
         monkeypatch.setenv(name, value)
     with redirect_stdout(io.StringIO()):
         assert create_app().extensions["dependencies"].settings == load(Settings, ENVIRON)
+
+
+def test_flask_run_names_missing_settings_without_a_traceback(tmp_path: Path) -> None:
+    environment = bare_environment(PYTHON_DOTENV_DISABLED="1", LOCAL_DIR=str(tmp_path))
+    command = [sys.executable, "-m", "flask", "run", "--port", "1"]
+    process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stdout) == (2, "")
+    assert "Traceback" not in process.stderr
+    assert all(f"{name} is missing" in process.stderr for name in ("SECRET_KEY", "DATABASE_URL"))
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "HTTPS_PROXY"])

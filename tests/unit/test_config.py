@@ -23,6 +23,7 @@ from lib.config import (
     load,
     local_dir,
 )
+from tests.support import scripts
 from tools.local_stack.environment import write_stack_env
 
 MINIMUM = {
@@ -30,13 +31,14 @@ MINIMUM = {
     "AWS_DEFAULT_REGION": "eu-central-1",
     "AWS_COGNITO_USER_POOL_ID": "us-east-1_AbCdEfGhI",
     "AWS_COGNITO_USER_POOL_CLIENT_ID": "3n4b5urk1ft4fl3mg5e62d9ado",
-    "SECRET_KEY": "sixteen characters or more",
+    "SECRET_KEY": "a secret key of 32 characters or more",
 }
 AWS_URLS = (
     *("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER"),
     *("COGNITO_ISSUER", "COGNITO_JWKS_URL"),
 )
 POOL = "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_AbCdEfGhI"
+LOCAL_HTTP = "it takes https://, or http:// with localhost, 127.0.0.1, [::1] or a host name that ends in .test"
 DECLARED = {setting.name.upper(): setting for setting in fields(Settings)}
 
 Files = Callable[..., None]
@@ -88,7 +90,7 @@ def test_all_problems_are_named_at_once() -> None:
     ("name", "value"),
     [
         ("DATABASE_URL", "mysql://cruddur:hunter2@db.example.com/cruddur"),
-        ("SECRET_KEY", "hunter2 letters"),
+        *(("SECRET_KEY", "hunter2" + "x" * 24), ("SECRET_KEY_FALLBACKS", "x" * 32 + ",hunter2")),
         *(("MESSAGES_ORDER", "newest"), ("MESSAGES_ORDER", "DESC"), ("GROUP_UPDATES", "both"), ("LOG_LEVEL", "INFO")),
         *((name, value) for name in ("PORT", "WEB_THREADS") for value in ("0", "-1", "+1", "1.5", "1_000", "٣", "x")),
         *(("PORT", "65536"), ("WEB_CONCURRENCY", "257"), ("WEB_THREADS", "257"), ("DATABASE_POOL_SIZE", "501")),
@@ -106,6 +108,58 @@ def test_malformed_setting_is_named_without_its_secret(name: str, value: str) ->
     assert "hunter2" not in problem
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "correction"),
+    [
+        ("FRONTEND_URL", "https://cruddur.example:443", "a browser sends 'https://cruddur.example'"),
+        ("FRONTEND_URL", "http://localhost:80", "a browser sends 'http://localhost'"),
+        ("FRONTEND_URL", "https://cruddur.example/app", "a browser sends 'https://cruddur.example'"),
+        ("FRONTEND_URL", "http://localhost:03000", "a browser sends 'http://localhost:3000'"),
+        ("FRONTEND_URL", "https://b\u00fccher.example", "xn--bcher-kva.example"),
+        ("FRONTEND_URL", "http://[0:0:0:0:0:0:0:1]:3000", "and a host"),
+        ("FRONTEND_URL", "http://127.1:3000", "and a host"),
+        *(("FRONTEND_URL", f"http://localhost:3000,{other}", "begins with http") for other in ("", "*", "null", "a.b")),
+        *(("FRONTEND_URL", f"https://{host}", "and a host") for host in ("*.example", "a b", "user@a.b", "-a", "a:0")),
+        ("BACKEND_URL", "https://a.example,https://b.example", "and a host"),
+        ("BACKEND_URL", "https://api.example?stage=1", "without ? and #"),
+        ("BACKEND_URL", "https://api.example:99999", "and a host"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", "http://[::1", "and a host"),
+        *(("HOST", host, "an IP address, such as 127.0.0.1") for host in ("localhost", "*", "127.1", "[::1]", "a.b")),
+    ],
+)
+def test_value_that_cannot_work_is_named_with_what_does(name: str, value: str, correction: str) -> None:
+    [problem] = problems({**MINIMUM, name: value})
+    assert problem.startswith(f"{name} is ")
+    assert problem.endswith(correction) or correction in problem
+
+
+def test_several_origins_are_allowed_and_that_of_the_api() -> None:
+    variables = {
+        "FRONTEND_URL": "https://cruddur.example/, http://LocalHost:3000,http://[::1]:3000",
+        "BACKEND_URL": "https://api.example:443/stage",
+    }
+    settings = load(Settings, MINIMUM | variables)
+    assert settings.backend_url == "https://api.example:443/stage"
+    assert settings.origins == [
+        *("https://cruddur.example", "http://localhost:3000", "http://[::1]:3000", "https://api.example")
+    ]
+
+
+def test_backend_url_follows_the_port() -> None:
+    assert load(Settings, MINIMUM).backend_url == "http://localhost:4567"
+    assert load(Settings, MINIMUM | {"PORT": "4650"}).backend_url == "http://localhost:4650"
+    fixed = {"PORT": "4650", "BACKEND_URL": "https://api.example"}
+    assert load(Settings, MINIMUM | fixed).backend_url == "https://api.example"
+
+
+def test_key_signs_and_fallbacks_are_valid_too() -> None:
+    old, older = "o" * 16, "p" * 16
+    settings = load(Settings, MINIMUM | {"SECRET_KEY_FALLBACKS": f"{older}, {old}"})
+    assert settings.secret_keys == [older, old, MINIMUM["SECRET_KEY"]]
+    assert load(Settings, MINIMUM).secret_keys == [MINIMUM["SECRET_KEY"]]
+    assert old not in repr(settings)
+
+
 def test_values_are_typed_and_urls_lose_their_last_slash() -> None:
     variables = {"PORT": " 8080 ", "BACKEND_URL": "http://api.example.com/", "MESSAGES_ORDER": "asc"}
     settings = load(Settings, {**MINIMUM, **variables})
@@ -116,7 +170,7 @@ def test_values_are_typed_and_urls_lose_their_last_slash() -> None:
 def test_section_needs_no_setting_of_another() -> None:
     assert load(PostgresSettings, {"DATABASE_URL": "postgres:///cruddur"}).database_url == "postgres:///cruddur"
     assert load(DynamoDBSettings, {"AWS_DEFAULT_REGION": "eu-central-1"}).ddb_table == "cruddur-messages"
-    assert load(ApiSettings, {"SECRET_KEY": "0123456789abcdef"}).web_threads == 8
+    assert load(ApiSettings, {"SECRET_KEY": MINIMUM["SECRET_KEY"]}).web_threads == 8
 
 
 @pytest.mark.parametrize(
@@ -136,10 +190,12 @@ def test_issuer_and_key_url_default_to_those_of_the_pool(variables: dict[str, st
 def test_http_url_of_an_aws_service_leads_to_a_local_stack(name: str) -> None:
     for url in ("http://127.0.0.1:8000", "http://localhost", "http://[::1]:8000", "http://dynamodb.test:8000"):
         assert getattr(load(Settings, {**MINIMUM, name: url}), name.lower()) == url
-    for url in ("http://dynamodb.us-east-1.amazonaws.com", "http://127.0.0.1.example.com", "http://10.0.0.1:8000"):
-        assert problems({**MINIMUM, name: url}) == [
-            f"{name} is {url!r}; it takes https:// for any host but this machine's own"
-        ]
+    for url in (
+        "http://dynamodb.us-east-1.amazonaws.com",
+        "http://127.0.0.1.example.com",
+        "http://dynamodb-local:8000",
+    ):
+        assert problems({**MINIMUM, name: url}) == [f"{name} is {url!r}; {LOCAL_HTTP}"]
         load(Settings, {**MINIMUM, name: url.replace("http:", "https:")})
 
 
@@ -148,7 +204,7 @@ def test_http_url_of_other_aws_services_leads_to_a_local_stack() -> None:
     for section in (Settings, DynamoDBSettings, CognitoSettings):
         with pytest.raises(SettingsError) as raised:
             load(section, {**MINIMUM, name: url})
-        assert raised.value.problems == [f"{name} takes https:// for any host but this machine's own"]
+        assert raised.value.problems == [f"{name} is {url!r}; {LOCAL_HTTP}"]
         for other in ("http://127.0.0.1:4566", url.replace("http:", "https:")):
             load(section, {**MINIMUM, name: other})
     load(PostgresSettings, {**MINIMUM, name: url})
@@ -225,6 +281,27 @@ def test_setting_of_another_stack_excludes_the_running_stack(
         load(Settings)
     assert {problem.split()[0] for problem in raised.value.problems} == MINIMUM.keys() - {anchor}
     assert "DDB_TABLE" not in os.environ
+
+
+AWS = {"AWS_DEFAULT_REGION", "DATABASE_URL"}
+POOL = {"AWS_COGNITO_USER_POOL_ID", "AWS_COGNITO_USER_POOL_CLIENT_ID"}
+
+
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        *(("ddb/seed", AWS), ("ddb/doctor", AWS), ("ddb/patterns/list-conversations", AWS), ("ddb/explain B", AWS)),
+        ("ddb/explain C", AWS | {"SECRET_KEY"}),
+        ("ddb/patterns/get-conversation --cursor x", {"AWS_DEFAULT_REGION", "SECRET_KEY"}),
+        *(("cognito/setup", AWS), ("db/update_cognito_user_ids", AWS | POOL)),
+    ],
+)
+def test_script_names_all_its_missing_settings_at_once(
+    command: str, names: set[str], files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, *arguments = command.split()
+    assert scripts.load(name)(arguments) == 2
+    assert {line.split()[0] for line in capsys.readouterr().err.splitlines()[:-1]} == names
 
 
 def test_explicit_variables_replace_all_sources(files: Files) -> None:

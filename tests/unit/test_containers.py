@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from lib.config import ROOT, Settings, SettingsError, is_local, load
+from lib.config import EXAMPLE_SECRET_KEY, ROOT, Settings, SettingsError, is_local, load
 from lib.postgres import database_url
-from tests.support.compose_file import SERVICES, environment
+from tests.support.compose_file import SERVICES, environment, services
 from tools.local_stack.environment import CREDENTIALS
 
 VARIABLES = {"LOCAL_DIR", *CREDENTIALS, *(field.name.upper() for field in fields(Settings))}
@@ -134,8 +134,18 @@ def test_api_and_worker_read_settings_from_folder_that_setup_fills() -> None:
     assert os.access(ROOT / script, os.X_OK)
 
 
+def test_variables_of_the_caller_reach_the_api() -> None:
+    caller = {"FRONTEND_URL": "http://localhost:5173", "PORT": "4650", "MESSAGES_ORDER": "asc"}
+    called = services(**caller)
+    assert called["api"]["ports"] == ["127.0.0.1:4650:4567"]
+    variables = {name: str(value) for name, value in called["setup"]["environment"].items()}
+    settings = load(Settings, variables | dict.fromkeys(POOL_IDS, "us-east-1_x") | {"SECRET_KEY": "x" * 32})
+    assert (settings.frontend_url, settings.backend_url) == ("http://localhost:5173", "http://localhost:4650")
+    assert settings.messages_order == "asc"
+
+
 def test_urls_in_compose_are_local_and_name_services() -> None:
-    urls = {name: value for name, value in environment("setup").items() if "URL" in name}
+    urls = {name: value for name, value in environment("setup").items() if "URL" in name and name != "FRONTEND_URL"}
     assert database_url.is_local(urls["DATABASE_URL"])
     assert all(is_local(url) for url in urls.values())
     addresses = {
@@ -179,6 +189,17 @@ def test_example_lacks_only_the_ids_that_setup_prints() -> None:
     assert EXAMPLE.keys() <= VARIABLES
     assert {name for name, value in EXAMPLE.items() if not value} == POOL_IDS | {"COGNITO_JWKS_URL"}
     assert problem_names(EXAMPLE) == POOL_IDS
+
+
+def test_key_of_example_is_refused_with_aws() -> None:
+    local = EXAMPLE | dict.fromkeys(POOL_IDS, "us-east-1_x")
+    assert load(Settings, local).secret_key == EXAMPLE_SECRET_KEY
+    for name in ("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER"):
+        assert problem_names(local | {name: ""}) == {"SECRET_KEY"}
+        assert problem_names(local | {name: "https://emulator.example.com"}) == {"SECRET_KEY"}
+        old = {"SECRET_KEY": "x" * 32, "SECRET_KEY_FALLBACKS": EXAMPLE_SECRET_KEY}
+        assert problem_names(local | {name: ""} | old) == {"SECRET_KEY"}
+        load(Settings, local | {name: "", "SECRET_KEY": "x" * 32})
 
 
 def test_example_leads_to_engines_of_compose_stack() -> None:

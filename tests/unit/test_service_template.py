@@ -23,8 +23,8 @@ LEFT_OUT = {  # for emulators, and an older name
 TASKS = resources("service", "AWS::ECS::TaskDefinition")
 (CONTAINER,) = TASKS["Task"]["ContainerDefinitions"]
 ENVIRONMENT = {variable["Name"]: variable["Value"] for variable in CONTAINER["Environment"]}
-*ALWAYS, MOMENTO = CONTAINER["Secrets"]
-SECRETS = {secret["Name"] for secret in (*ALWAYS, MOMENTO["Fn::If"][1])}
+MOMENTO = CONTAINER["Secrets"][-1]
+SECRETS = {secret.get("Fn::If", [None, secret])[1]["Name"] for secret in CONTAINER["Secrets"]}
 SERVICE = resources("service", "AWS::ECS::Service")["Service"]
 BALANCER = resources("service", "AWS::ElasticLoadBalancingV2::LoadBalancer")["LoadBalancer"]
 TARGETS = resources("service", "AWS::ElasticLoadBalancingV2::TargetGroup")["TargetGroup"]
@@ -33,7 +33,7 @@ TARGETS = resources("service", "AWS::ElasticLoadBalancingV2::TargetGroup")["Targ
 def test_container_has_every_setting_and_secrets_come_from_secrets_manager() -> None:
     kinds = {field.name.upper(): field.metadata["kind"] for field in fields(Settings)}
     assert ENVIRONMENT.keys() | SECRETS == kinds.keys() - LEFT_OUT
-    assert {name for name, kind in kinds.items() if kind in ("secret", "database_url")} - LEFT_OUT == SECRETS
+    assert {name for name, kind in kinds.items() if kind in ("secret", "secrets", "database_url")} - LEFT_OUT == SECRETS
 
 
 def test_parameter_has_the_values_of_its_setting() -> None:

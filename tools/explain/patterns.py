@@ -5,7 +5,8 @@ The rows come from the API's own services, so that a script lists what the API l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from secrets import token_hex
 from typing import TypeVar
 
@@ -25,16 +26,21 @@ from tools.explain.recorder import describe_query, record
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, kw_only=True)
+class _SigningSettings(ApiSettings, DynamoDBSettings):
+    """What a page after a cursor needs."""
+
+
 class RecordedStore:
     """A store on the configured table, the calls that it sends, and the items that they change."""
 
-    def __init__(self, store_type: type[MessageStore] = MessageStore, *, secret: str = "") -> None:
+    def __init__(self, store_type: type[MessageStore] = MessageStore, *, secret_keys: Sequence[str] = ()) -> None:
         """Raises SettingsError, StoreUnavailable."""
         settings = load(DynamoDBSettings)
         client = connect(settings)
         self.table = open_table(client, settings)
         # Within one run any key can sign cursors.
-        self.store = store_type(self.table, CursorSigner(secret or token_hex()))
+        self.store = store_type(self.table, CursorSigner(*secret_keys or [token_hex()]))
         self.diff = ItemDiff(connect(settings), settings.ddb_table)
         self.calls = record(client, before_write=self.diff.remember)
 
@@ -45,12 +51,12 @@ class RowLister(RecordedStore):
     def __init__(self, limit: int, cursor: str | None, every_page: bool) -> None:
         """Raises SettingsError, StoreUnavailable."""
         try:
-            self._secret = load(ApiSettings).secret_key
+            self._secret_keys = load(_SigningSettings).secret_keys
         except SettingsError:
             if cursor:
                 raise
-            self._secret = ""
-        super().__init__(secret=self._secret)
+            self._secret_keys = []
+        super().__init__(secret_keys=self._secret_keys)
         self.limit = f"{limit}"
         self._cursor = cursor
         self._every_page = every_page
@@ -70,8 +76,8 @@ class RowLister(RecordedStore):
         console.print_table(columns, ([value(row) for value in columns.values()] for row in rows))
         console.print_status(f"Rows: {len(rows)}, requests: {usage.requests}, capacity units: {usage.capacity_units:g}")
         if page.next_cursor:
-            next_page = f"Next page: --cursor {page.next_cursor}" if self._secret else "More follow: --all shows them"
-            console.print_status(next_page)
+            command = f"Next page: --cursor {page.next_cursor}"
+            console.print_status(command if self._secret_keys else "More follow: --all shows them")
 
 
 def page_options(function: console.Function) -> console.Function:

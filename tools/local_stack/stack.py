@@ -25,7 +25,8 @@ from tools.local_stack.processes import LOOPBACK, Child, EngineError, bare_envir
 DATABASE = "cruddur"
 _SETTINGS = {field.name.upper() for field in fields(Settings)}
 # The settings of Momento stay out: local users do not belong in a shared cache.
-_PASSED_ON = {field.name.upper() for field in fields(ApiSettings)} - {"HOST", "SECRET_KEY"} | {"DATABASE_POOL_SIZE"}
+_OWN = {"HOST", "SECRET_KEY", "SECRET_KEY_FALLBACKS"}
+_PASSED_ON = {field.name.upper() for field in fields(ApiSettings)} - _OWN | {"DATABASE_POOL_SIZE"}
 
 
 class Signals:
