@@ -33,12 +33,20 @@ def from_timestamp(text: str) -> datetime:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
+def normalized(text: str) -> str:
+    """A time of any form that `from_timestamp` knows, in the table's format.
+
+    Raises ValueError if the text is no ISO 8601 time, OverflowError if its year in UTC is not from 1 to 9999.
+    """
+    return to_timestamp(from_timestamp(text))
+
+
 def sortable(timestamp: str) -> str:
     """A stored timestamp in the current format; as a string, it never sorts before the original.
 
     Raises ValueError if the text is no ISO 8601 time, OverflowError if the result is after the year 9999.
     """
-    canonical = to_timestamp(from_timestamp(timestamp))
+    canonical = normalized(timestamp)
     if canonical == timestamp:
         return timestamp
     # The local time, taken as UTC, and the least unit that the text shows of it.

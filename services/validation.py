@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
 
+from lib.clock import normalized
 from lib.users.names import shows_nothing
 from services.errors import Code, Invalid, NotFound
 
@@ -17,8 +17,11 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _IDEMPOTENCY_KEY = re.compile("[ -~]{1,255}")
 # A string of RFC 8941 section 3.3.3, which the Idempotency-Key draft of the IETF requires.
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
-# ISO 8601, in the format of the current sort keys and in those of old ones. The second group is the offset.
-_TIME = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)(Z|[ +-]\d\d:?\d\d)?", re.ASCII)
+# A date (of a month or of a week) with a time of day in ISO 8601; the second group is the offset. `datetime` does the
+# rest, but takes the fraction of an hour or a minute for one of a second.
+_TIME = re.compile(
+    r"([\dW-]{8,10}[T ]\d\d(?::?\d\d(?::?\d\d(?:[.,]\d{1,9})?)?)?)(Z|[ +-]\d\d(?::?\d\d)?)?", re.ASCII | re.IGNORECASE
+)
 # Control characters other than tab and newline (C0, DEL, C1), and halves of surrogate pairs, which are no text.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -97,15 +100,18 @@ def check_one_position(**positions: str | None) -> None:
 
 
 def check_created_at(text: str) -> str:
-    """A client's time. Restores a `+` that the decoding of the URL turned into a space. Raises Invalid."""
+    """A client's time, in its own form of ISO 8601. Raises Invalid.
+
+    Restores a `+` that the decoding of the URL turned into a space.
+    """
     match = _TIME.fullmatch(text)
     if not match:
         raise Invalid(Code.CREATED_AT_INVALID)
     local, offset = match.groups(default="")
-    position = local + offset.replace(" ", "+")
+    position = (local + offset.replace(" ", "+")).upper()
     try:
-        datetime.fromisoformat(position)
-    except ValueError as error:
+        normalized(position)
+    except (ValueError, OverflowError) as error:
         raise Invalid(Code.CREATED_AT_INVALID) from error
     return position
 

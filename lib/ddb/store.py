@@ -17,7 +17,7 @@ from typing import Any
 from cachetools import LRUCache
 
 from lib.cache.base import InMemoryCache
-from lib.clock import Clock, now, tick_after, to_timestamp
+from lib.clock import Clock, normalized, now, tick_after, to_timestamp
 from lib.config import ApiSettings
 from lib.ddb import feed, keys
 from lib.ddb.conversations import Conversations
@@ -98,7 +98,7 @@ class MessageStore:
         """Pattern A: a page of a conversation, newest first.
 
         At most one of `cursor`, `before`, `after` and `around` chooses the page; without one, it is the newest page.
-        The last three are times, as sort keys; `Z` stands for `+00:00`. Raises ConversationNotFound, CursorInvalid.
+        The last three are times of ISO 8601, in UTC if they have no offset. Raises ConversationNotFound, CursorInvalid.
         """
         self.conversations.cached(group_uuid=group_uuid, user=user)
         now, pk = self._clock(), keys.message_pk(group_uuid)
@@ -273,10 +273,11 @@ class MessageStore:
         return proposal.message
 
     def _sort_key(self, group_uuid: str, time: str) -> str:
-        """A time as a sort key: `+00:00` replaces `Z`, unless an old message of the conversation has this key."""
-        if not time.endswith("Z") or self.message_at(group_uuid=group_uuid, created_at=time):
+        """A time as a sort key: in the table's format, unless an old message of the conversation has this very key."""
+        key = normalized(time)
+        if time != key and self.message_at(group_uuid=group_uuid, created_at=time):
             return time
-        return time.removesuffix("Z") + "+00:00"
+        return key
 
     def _feed_cursor(self, user_uuid: str, position: FeedPosition) -> str:
         return self._cursors.sign("feed", position.to_payload(), pk=keys.inbox_pk(user_uuid))

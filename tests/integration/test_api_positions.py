@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime, timedelta, timezone
 from itertools import combinations
 from urllib.parse import parse_qs, urlsplit
 
@@ -80,12 +81,18 @@ def test_ascending_page_has_the_same_messages(api: Api) -> None:
     assert pages == [["3"], ["4"]]
 
 
-def test_position_may_have_any_encoding_of_its_offset(api: Api) -> None:
+def test_position_may_have_any_form_of_iso_8601(api: Api) -> None:
     anna, path, sent = conversation(api, 3)
     middle = sent[1]["created_at"]
-    for time in (middle, middle.replace("+", "%2B"), middle.replace("+00:00", "Z"), middle.replace("+", "%20")):
+    local, utc = middle.removesuffix("+00:00"), datetime.fromisoformat(middle)
+    times = [middle, f"{local}%2B00:00", f"{local}Z", f"{local}z", f"{local}%2000:00", f"{local}-0000", local]
+    times += [time.replace("T", separator) for time in times for separator in ("%20", "t")]
+    times += [f"{utc:%G-W%V-%uT%H:%M:%S,%fZ}", f"{utc:%Y%m%dT%H%M%S.%fZ}", f"{local}999Z"]
+    for hours in (-12, 5.5, 14):
+        times.append(utc.astimezone(timezone(timedelta(hours=hours))).isoformat().replace("+", "%2B"))
+    for time in times:
         for name, page in (("before", ["0"]), ("after", ["2"]), ("around", ["2", "1", "0"])):
-            assert texts(visit(anna, f"{path}?{name}={time}")) == page
+            assert texts(visit(anna, f"{path}?{name}={time}")) == page, time
 
 
 @pytest.mark.parametrize(
