@@ -9,7 +9,7 @@ import re
 from datetime import timedelta
 from functools import partial
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from flask_cors import CORS
 
 from lib.aws.dynamodb_client import DynamoDBClient
@@ -33,6 +33,7 @@ from routes.json_provider import OrjsonProvider
 from routes.messages import messages
 from routes.request_body import MAX_BODY_BYTES
 from routes.request_log import log_requests
+from routes.security_headers import protect_responses
 from routes.users import users
 from services.errors import Code
 from services.provisioning import Newcomers
@@ -63,6 +64,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.register_blueprint(blueprint)
     log_requests(app)
     handle_errors(app)
+    protect_responses(app, hsts=settings.backend_url.startswith("https://"))
     _allow_origins(app, *settings.origins)
     return app
 
@@ -70,9 +72,15 @@ def create_app(settings: Settings | None = None) -> Flask:
 def _allow_origins(app: Flask, *origins: str) -> None:
     """Let pages of these origins, and of no other, read the responses (CORS)."""
 
+    @app.before_request
+    def respond_to_preflight() -> Response | None:
+        """Let the browser send its request even to a path that is not served, so that the page sees the 404."""
+        is_preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+        return Response() if is_preflight else None
+
     @app.after_request
     def vary_by_origin(response: Response) -> Response:
-        response.headers["Vary"] = "Origin"  # flask-cors omits it if a request has no Origin
+        response.vary.add("Origin")  # flask-cors omits it if a request has no Origin
         return response
 
     CORS(

@@ -26,7 +26,7 @@ def get_message_groups(user: User) -> ResponseReturnValue:
     page = list_message_groups(
         dependencies().store, user=user, limit=args.get("limit"), cursor=args.get("cursor"), since=args.get("since")
     )
-    return page_response([_message_group(row) for row in page.items], page)
+    return page_response([_message_group(row) for row in page.items], page, limit=args.get("limit"))
 
 
 @conversations.get("/message_groups/<message_group_uuid>")

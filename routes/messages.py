@@ -34,7 +34,8 @@ def get_messages(user: User, message_group_uuid: str) -> ResponseReturnValue:
         after=args.get("after"),
         around=args.get("around"),
     )
-    return page_response([_message(message) for message in page.items[::step]], page)
+    rows = [_message(message) for message in page.items[::step]]
+    return page_response(rows, page, limit=args.get("limit"), order=args.get("order"))
 
 
 @messages.post("/messages")

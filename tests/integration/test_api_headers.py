@@ -1,14 +1,16 @@
-"""The headers of every response: CORS, and the id of the request."""
+"""The headers of every response: CORS, caching, and the id of the request."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from werkzeug.test import TestResponse
 
 from tests.support.api import Api, run_api
+from tests.support.lists import links
 
 FRONTEND, STAGING, BACKEND = "https://cruddur.example", "http://localhost:5173", "https://api.cruddur.example"
 EXPOSED = {"etag", "feed-cursor", "idempotency-replayed", "link", "retry-after", "www-authenticate", "x-request-id"}
@@ -53,6 +55,15 @@ def test_preflight_allows_calls_of_frontend_and_backend(api: Api, origin: str) -
         assert "Access-Control-Allow-Credentials" not in response.headers
 
 
+@pytest.mark.parametrize("path", ["/api/nothing", "/api/messages/a/b", "/", "/api//ready"])
+def test_page_learns_that_a_path_is_not_served(api: Api, path: str) -> None:
+    response = preflight(api, FRONTEND, method="GET", path=path)
+    assert (response.status_code, response.headers["Access-Control-Allow-Origin"]) == (200, FRONTEND)
+    response = api.app.test_client().get(path, headers={"Origin": FRONTEND})
+    assert (response.status_code, response.headers["Access-Control-Allow-Origin"]) == (404, FRONTEND)
+    assert "Access-Control-Allow-Origin" not in preflight(api, "https://evil.example", path=path).headers
+
+
 @pytest.mark.parametrize("origin", [FRONTEND, BACKEND.upper()])
 def test_frontend_and_backend_may_read_responses_and_refusals(api: Api, origin: str) -> None:
     anna = api.sign_up()
@@ -90,6 +101,28 @@ def test_configured_origin_is_a_literal_and_no_pattern(plain: Api) -> None:
             assert ("Access-Control-Allow-Origin" in response.headers) == ("[" in origin)
 
 
+def test_no_cache_keeps_a_response_to_a_user(api: Api) -> None:
+    anna, bert = api.couple()
+    sent = anna.post({"message": "Hi", "handle": bert.user.handle})
+    group = sent.json["message_group_uuid"]
+    responses = [sent, anna.post({}), anna.client.get("/api/unread")]
+    paths = (f"/api/message_groups/{group}", "/api/unread", "/api/messages/x", "/api/x")
+    responses += [anna.get(path) for path in paths]
+    responses.append(anna.client.delete(f"/api/message_groups/{group}/read", headers=anna.headers))
+    assert [response.status_code for response in responses] == [200, 422, 401, 200, 200, 404, 404, 200]
+    assert {response.headers["Cache-Control"] for response in responses} == {"private, no-store"}
+    pages = [anna.get(path) for path in ("/api/message_groups", f"/api/messages/{group}")]
+    assert {page.headers["Cache-Control"] for page in pages} == {"private, no-cache"}
+
+
+def test_browser_keeps_to_https_and_to_the_content_type(api: Api, plain: Api) -> None:
+    for path in ("/api/health-check", "/api/nothing", "/api/unread", "/api/docs"):
+        response = api.app.test_client().get(path)
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Strict-Transport-Security"] == "max-age=31536000"
+        assert "Strict-Transport-Security" not in plain.app.test_client().get(path).headers
+
+
 @pytest.mark.parametrize("request_id", ["x", "a1B2-c3._", "5ae290ed-55d1-47a0-bc6d-fe2bc2700399", "x" * 64])
 def test_valid_request_id_is_kept(api: Api, request_id: str) -> None:
     response = api.app.test_client().get("/api/health-check", headers={"X-Request-Id": request_id})
@@ -118,6 +151,19 @@ def test_links_begin_with_the_backend_url(api: Api) -> None:
     group = anna.write("2", to=bert)["message_group_uuid"]
     response = anna.get(f"/api/messages/{group}", limit=1)
     assert response.headers["Link"].startswith(f"<{BACKEND}/api/messages/{group}?")
+
+
+def test_links_have_only_the_arguments_of_the_list(plain: Api) -> None:
+    anna, bert = plain.couple()
+    anna.write("1", to=bert)
+    group = anna.write("2", to=bert)["message_group_uuid"]
+    anna.write("3", to=plain.sign_up())
+    junk = "y" * 9000
+    for path, kept in ((f"/api/messages/{group}", {"limit", "order"}), ("/api/message_groups", {"limit"})):
+        order = "asc" if "order" in kept else junk
+        link = links(anna.get(path, limit=1, order=order, x=junk))["next"]
+        assert parse_qs(urlsplit(link).query).keys() == kept | {"cursor"}
+        assert anna.client.get(link, headers=anna.headers).status_code == 200
 
 
 def test_response_is_json_in_utf_8(api: Api) -> None:
