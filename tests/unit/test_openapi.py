@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 
 from app import EXPOSED_HEADERS
 from services.errors import Code
+from services.validation import DEFAULT_LIMIT, MAX_LIMIT, MESSAGE_MAX_CHARS
 from tests.support.openapi import DOCUMENT, OPERATIONS, Node, resolve
 from tests.unit import test_app, test_docs
 
@@ -52,9 +53,9 @@ def test_route_needs_a_token_unless_it_is_public(client: FlaskClient, operation:
 
 
 def test_document_has_the_codes_of_the_application() -> None:
-    described = DOCUMENT["components"]["schemas"]["Code"]["oneOf"]
-    assert sorted(code["const"] for code in described) == sorted(Code)
-    assert all(code["description"] for code in described)
+    schema = DOCUMENT["components"]["schemas"]["Code"]
+    assert sorted(schema["enum"]) == sorted(Code)
+    assert re.findall(r"^- `(\w+)`: .", schema["description"], re.MULTILINE) == schema["enum"]
     refusals = {
         (int(status), code)
         for operation in OPERATIONS
@@ -104,6 +105,19 @@ def test_every_example_is_valid() -> None:
     assert len(pairs) > 20
     for schema, value in pairs:
         validator(schema).validate(value)
+
+
+def test_page_has_the_limits_of_the_application() -> None:
+    limit = DOCUMENT["components"]["parameters"]["Limit"]["schema"]
+    assert (limit["default"], limit["maximum"]) == (DEFAULT_LIMIT, MAX_LIMIT)
+    lists = [schema for node in nodes(DOCUMENT) for schema in [node.get("schema", {})] if "maxItems" in schema]
+    assert [schema["maxItems"] for schema in lists] == [MAX_LIMIT] * 2
+    assert f"`limit` is not a number from 1 to {MAX_LIMIT}." in DOCUMENT["components"]["schemas"]["Code"]["description"]
+
+
+def test_text_has_the_limit_of_the_application() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    assert {schemas[name]["maxLength"] for name in ("NewText", "Text")} == {MESSAGE_MAX_CHARS}
 
 
 def test_new_message_has_text_and_one_receiver() -> None:
