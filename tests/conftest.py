@@ -2,7 +2,7 @@
 
 `--engine` chooses the DynamoDB engine: `ministack` (the default), `dynamodb-local`, or the URL of a running one.
 Cognito is always ministack, Postgres always the embedded one. An engine starts when a test first needs it.
-Without `--engine`, `-m bench` and `-m browser`, PATH holds only Python and coreutils.
+Without `--engine` and `-m`, PATH holds only Python and coreutils.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(number, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(without_developer(saved), LOCAL_DIR=folder)
-    if engine == "ministack" and config.getoption("markexpr") not in ("bench", "browser"):
+    if engine == "ministack" and config.getoption("markexpr") not in ("bench", "browser", "typescript"):
         os.environ["PATH"] = search_path(Path(folder) / "path")
 
 

@@ -18,6 +18,7 @@ from lib.config import ROOT
 from tests.support.api import Api, Person, run_api
 from tests.support.api_server import ApiServer
 from tests.support.openapi import OPERATIONS
+from tools.local_stack.processes import LOOPBACK
 
 PACKAGE = "generated_client"
 TAGS = {operation["operationId"]: operation["tags"][0] for operation in OPERATIONS}
@@ -73,7 +74,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
 def url(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the real server."""
     with ApiServer(tmp_path_factory.mktemp("server") / "log", **api.server_variables()) as server:
-        yield f"http://127.0.0.1:{server.port}"
+        yield f"http://{LOOPBACK}:{server.port}"
 
 
 def test_client_calls_every_operation(api: Api, package: ModuleType, url: str) -> None:
