@@ -37,6 +37,7 @@ GRACE_SECONDS = 10  # for requests in flight to finish when the server stops
 RESTART_SECONDS = 0.2  # before the server replaces a worker that ended
 FAILED_START_SECONDS = 1  # before the server replaces a worker that could not start
 HELP_SECONDS = 0.2  # until another worker accepts a stuck worker's connections
+SEND_BUFFER_BYTES = 64 * 1024  # of a response that the client does not read; the kernel takes up to 4 MB by default
 UNREAD_SECONDS = 30  # the longest that a client may leave a response unread
 CONNECTIONS = 2500  # for each worker; most of them wait for their next request
 MAX_HEAD_BYTES, MAX_HEADERS = 32 * 1024, 100
@@ -179,6 +180,7 @@ def listen(host: str, port: int, count: int) -> list[socket.socket]:
         sys.exit(f"cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}")
     for listener in listeners:
         listener.setblocking(False)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # its connections inherit it
         if sys.platform == "linux":
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
     return listeners
