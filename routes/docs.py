@@ -1,25 +1,29 @@
 """The API's reference: `openapi.yaml` as JSON for programs, and a page of Swagger UI for people.
 
-The page sends its requests to the host that serves it. The server reads the files at the first request.
+The page sends its requests to the host that serves it. The server reads and compresses each file at its first request.
+All responses share the file's bytes, so clients that do not read cost no memory of the process.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from flask import Blueprint, Response, abort
+from flask import Blueprint, Response, abort, request
 from flask.typing import ResponseReturnValue
 
 from lib.config import ROOT
-from routes.etags import with_etag
+from routes.etags import make_etag, with_etag
 
 docs = Blueprint("docs", __name__, url_prefix="/api")
 
 OWN_FOLDER = Path(__file__).parent / "static"
 OWN_FILES = {"docs.js": "text/javascript"}
+OPENAPI_JSON = "openapi.json"
 SWAGGER_UI_FILES = {
     "favicon-32x32.png": "image/png",
     "index.css": "text/css",
@@ -40,14 +44,23 @@ CONTENT_SECURITY_POLICY = "; ".join(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The bytes of a file in one content coding, with their ETag."""
+
+    data: bytes
+    etag: str
+    coding: str = "identity"
+
+
 @docs.get("/openapi.json")
 def get_openapi() -> ResponseReturnValue:
-    return with_etag(Response(_openapi_json(), mimetype="application/json"), cache_control="no-cache")
+    return _serve_file(OPENAPI_JSON, "application/json")
 
 
 @docs.get("/docs")
 def get_docs() -> ResponseReturnValue:
-    response = _serve_file(OWN_FOLDER / "docs.html", "text/html")
+    response = _serve_file("docs.html", "text/html")
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     return response
 
@@ -55,28 +68,38 @@ def get_docs() -> ResponseReturnValue:
 @docs.get("/docs/<name>")
 def get_docs_file(name: str) -> ResponseReturnValue:
     """A script, a style or an image of the page."""
-    if name in OWN_FILES:
-        return _serve_file(OWN_FOLDER / name, OWN_FILES[name])
-    if name not in SWAGGER_UI_FILES:
-        abort(404)
-    return _serve_file(_swagger_ui_folder() / name, SWAGGER_UI_FILES[name])
+    mimetype = OWN_FILES.get(name) or SWAGGER_UI_FILES.get(name) or abort(404)
+    return _serve_file(name, mimetype)
 
 
-def _serve_file(path: Path, mimetype: str) -> Response:
-    response = Response(path.read_bytes(), mimetype=mimetype)
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    return with_etag(response, cache_control="no-cache")
-
-
-@cache
-def _openapi_json() -> str:
-    import yaml  # only processes that serve the document need it
-
-    document = yaml.safe_load((ROOT / "openapi.yaml").read_text(encoding="utf-8"))
-    return json.dumps(document, ensure_ascii=False)
+def _serve_file(name: str, mimetype: str) -> Response:
+    plain, compressed = _contents(name)
+    content = compressed if request.accept_encodings.best_match(["gzip", "identity"]) == "gzip" else plain
+    response = Response(content.data, mimetype=mimetype)
+    response.vary.add("Accept-Encoding")
+    if content.coding != "identity":
+        response.content_encoding = content.coding
+    return with_etag(response, cache_control="no-cache", etag=content.etag)
 
 
 @cache
+def _contents(name: str) -> tuple[Content, Content]:
+    """A file as it is, and compressed."""
+    data = _read(name)
+    compressed = gzip.compress(data, mtime=0)
+    return Content(data, make_etag(data)), Content(compressed, make_etag(compressed), "gzip")
+
+
+def _read(name: str) -> bytes:
+    if name == OPENAPI_JSON:
+        import yaml  # only processes that serve the document need it
+
+        document = yaml.safe_load((ROOT / "openapi.yaml").read_text(encoding="utf-8"))
+        return json.dumps(document, ensure_ascii=False).encode()
+    folder = _swagger_ui_folder() if name in SWAGGER_UI_FILES else OWN_FOLDER
+    return (folder / name).read_bytes()
+
+
 def _swagger_ui_folder() -> Path:
     """The package's folder of static files; does not import the package."""
     package = find_spec("flask_swagger_ui")

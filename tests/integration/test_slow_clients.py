@@ -168,3 +168,15 @@ def test_idle_connections_delay_no_other_client(server: ApiServer) -> None:
     with Others(server) as others, clients(server, 2000, (b"GET /api/health-check HTTP/1.1\r\nHost: x\r\n\r\n", b"")):
         time.sleep(2)
     others.assert_nothing_is_left()
+
+
+def test_clients_that_do_not_read_share_the_bytes_of_a_file(server: ApiServer) -> None:
+    request = b"GET /api/docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    workers = psutil.Process(server.pid).children()
+    with clients(server, 10, (request,)) as readers:  # each worker reads the file
+        assert all(response.startswith(b"HTTP/1.1 200") for response in responses(readers))
+    before = sum(worker.memory_info().rss for worker in workers)
+    with Others(server), clients(server, 80, (request,)) as idle:
+        for client in idle:
+            assert client.recv(16).startswith(b"HTTP/1.1 200")
+        assert sum(worker.memory_info().rss for worker in workers) < before + 24 * 2**20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -37,6 +38,28 @@ def test_client_revalidates_by_etag(client: FlaskClient, path: str) -> None:
     assert (first.status_code, second.status_code, second.data) == (200, 304, b"")
     assert (first.headers["Cache-Control"], second.headers["ETag"]) == ("no-cache", first.headers["ETag"])
     assert client.get(path, headers={"If-None-Match": '"another"'}).data == first.data
+
+
+@pytest.mark.parametrize(
+    ("accepted", "coding"),
+    [
+        *((None, None), ("gzip, deflate, br, zstd", "gzip"), ("*", "gzip"), ("gzip;q=0.5", "gzip"), ("br", None)),
+        *(("gzip;q=0", None), ("gzip;q=0, *", None), ("identity, gzip;q=0.5", None), ("", None)),
+    ],
+)
+def test_file_is_compressed_for_a_client_that_wants_it(
+    client: FlaskClient, accepted: str | None, coding: str | None
+) -> None:
+    headers = {} if accepted is None else {"Accept-Encoding": accepted}
+    for path in ("/api/openapi.json", "/api/docs", *FILES):
+        response = client.get(path, headers=headers)
+        plain = client.get(path)
+        assert response.headers.get("Content-Encoding") == coding
+        assert response.vary.as_set() == {"origin", "accept-encoding"}
+        assert (gzip.decompress(response.data) if coding else response.data) == plain.data
+        assert (response.headers["ETag"] == plain.headers["ETag"]) == (coding is None)
+        again = client.get(path, headers={**headers, "If-None-Match": response.headers["ETag"]})
+        assert (again.status_code, again.vary.as_set()) == (304, {"origin", "accept-encoding"})
 
 
 def test_page_loads_its_own_files_and_runs_nothing_inline(client: FlaskClient) -> None:
