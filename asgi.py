@@ -161,6 +161,7 @@ def _build_environ(scope: Scope) -> Environ:
         if key := _environ_key(name):
             text = value.decode("latin-1")
             environ[key] = f"{environ[key]},{text}" if key in environ else text
+    environ.pop("HTTP_UPGRADE", None)  # a server may ignore it (RFC 9110, section 7.8); werkzeug refuses a WebSocket
     return environ
 
 

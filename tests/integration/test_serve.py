@@ -191,6 +191,16 @@ def test_request_of_ambiguous_length_is_refused_and_smuggles_no_other(server: Se
     assert [line for line in lines(server)[before:] if line["status"] != 400] == []
 
 
+@pytest.mark.parametrize("protocol", [b"websocket", b"h2c", b"TLS/1.0"])
+def test_request_for_another_protocol_gets_its_response_over_http(server: Server, protocol: bytes) -> None:
+    before = len(lines(server))
+    upgrade = b"Connection: Upgrade\r\nUpgrade: " + protocol + b"\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    response = server.exchange(GET + upgrade + HIDDEN)
+    assert response.startswith(b"HTTP/1.1 200")
+    assert b"connection: close" in response
+    assert [line["status"] for line in lines(server)[before:]] == [200]
+
+
 def test_pipelined_requests_are_ignored(server: Server) -> None:
     before = len(lines(server))
     response = server.exchange(GET + b"\r\n" + HIDDEN * 1000)
