@@ -95,8 +95,10 @@ def _allow_origins(app: Flask, *origins: str) -> None:
 
 
 def _make_dependencies(settings: Settings) -> Dependencies:
-    database = Database(settings.database_url, pool_size=settings.database_pool_size)
-    table = Table(DynamoDBClient(settings, pool_size=settings.web_threads), settings.ddb_table)
+    # Threads that wait for one dependency leave a quarter of the threads to requests that do not need it.
+    threads = max(1, settings.web_threads * 3 // 4)
+    database = Database(settings.database_url, pool_size=min(settings.database_pool_size, threads))
+    table = Table(DynamoDBClient(settings, pool_size=threads), settings.ddb_table)
     directory = UserDirectory(database, shared_cache(settings))
     window = timedelta(seconds=settings.feed_window_seconds)
     store_class = {"inline": MessageStore, "stream": StreamedMessageStore}[settings.group_updates]

@@ -21,9 +21,8 @@ from weakref import WeakValueDictionary
 from routes.request_body import MAX_BODY_BYTES, REFUSED_STATUS, STARTED_AT
 
 BODY_SECONDS = 5.0  # for the whole body
-LIVENESS_PATH = (
-    "/api/health-check"  # has its own thread, because the orchestrator restarts a process that does not respond
-)
+# Liveness has its own thread, because an orchestrator restarts a process that does not respond.
+LIVENESS_PATH = "/api/health-check"
 MAX_READ_BYTES = 1024 * 1024  # of a body that is too large: an earlier end of the connection could drop the response
 
 Environ = dict[str, Any]
@@ -63,11 +62,11 @@ class Application:
                 environ[REFUSED_STATUS], is_whole = 408, False
             except ConnectionError:
                 return
-        async with self._semaphore(environ):
-            queue = self._liveness_queue if environ["PATH_INFO"] == LIVENESS_PATH else self._queue
-            future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-            queue.put((future, environ))
-            status, headers, body = await future
+        if environ["PATH_INFO"] == LIVENESS_PATH:
+            status, headers, body = await _run(environ, self._liveness_queue)
+        else:
+            async with self._semaphore(environ):
+                status, headers, body = await _run(environ, self._queue)
         if not is_whole:
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -107,6 +106,12 @@ class Application:
             headers.append(("Content-Length", str(sum(map(len, body)))))
         encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         return int(status[:3]), encoded, b"".join(body)
+
+
+async def _run(environ: Environ, queue: Queue) -> Response:
+    future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+    queue.put((future, environ))
+    return await future
 
 
 def _settle(future: asyncio.Future[Response], outcome: Response | BaseException) -> None:

@@ -23,6 +23,7 @@ from lib.aws.connections import Connections
 from lib.aws.endpoints import ca_bundle, endpoint_url
 from lib.aws.errors import THROTTLING, NoResponse
 from lib.aws.sigv4 import authorization
+from lib.circuit_breaker import CircuitBreaker, CircuitOpen
 from lib.config import DynamoDBSettings
 from lib.deadline import seconds_left
 
@@ -39,15 +40,19 @@ class DynamoDBClient:
 
     A call has three tries of two seconds each, within the current deadline. The client retries after a missing
     response, a 5xx, short capacity or TransactionInProgress. The tries of a transaction share a ClientRequestToken.
-    Calls raise ClientError, NoResponse, BotoCoreError.
+    A circuit breaker refuses tries while DynamoDB does not respond. Calls raise ClientError, NoResponse, BotoCoreError.
     """
 
     def __init__(self, settings: DynamoDBSettings, *, pool_size: int = 10) -> None:
-        """Raises SettingsError if a proxy is set or the CA bundle is unreadable."""
+        """At most `pool_size` threads wait for DynamoDB at a time.
+
+        Raises SettingsError if a proxy is set or the CA bundle is unreadable.
+        """
         self._session = get_session()
         self._region = settings.aws_default_region
         url = endpoint_url(self._session, "dynamodb", self._region, configured=settings.aws_endpoint_url_dynamodb)
         self.connections = Connections(url, pool_size=pool_size, ca_bundle=ca_bundle(self._session))
+        self._breaker = CircuitBreaker("dynamodb", lambda error: isinstance(error, NoResponse), limit=pool_size)
 
     def _call(self, operation: str, **request: Any) -> dict[str, Any]:
         body = orjson.dumps(request)
@@ -55,6 +60,8 @@ class DynamoDBClient:
         while True:
             try:
                 return self._send(operation, body, retries=retries)
+            except CircuitOpen as refusal:  # an earlier try may have been executed
+                raise NoResponse(str(refusal)) from refusal
             except (NoResponse, ClientError) as error:
                 pause = random.uniform(0, _FIRST_PAUSE_SECONDS * 2**retries)  # noqa: S311
                 retries += 1
@@ -75,9 +82,10 @@ class DynamoDBClient:
         self.connections.close()
 
     def _send(self, operation: str, body: bytes, *, retries: int) -> dict[str, Any]:
-        metering.count_request()
-        seconds = max(0.0, min(TRY_SECONDS, seconds_left()))
-        status, headers, content = self.connections.post(self._headers(operation, body), body, seconds=seconds)
+        with self._breaker.call():
+            metering.count_request()
+            seconds = max(0.0, min(TRY_SECONDS, seconds_left()))
+            status, headers, content = self.connections.post(self._headers(operation, body), body, seconds=seconds)
         if headers.get("x-amz-crc32") not in (None, str(zlib.crc32(content))):
             raise NoResponse("wrong checksum")
         try:

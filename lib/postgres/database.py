@@ -7,6 +7,7 @@ bug and stays psycopg's own. Knows no table; a row is a dict.
 from __future__ import annotations
 
 import logging
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,8 +21,9 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
+from lib.circuit_breaker import CircuitBreaker, CircuitOpen
 from lib.config import ROOT
 from lib.postgres.database_url import database_name, describe
 from lib.postgres.errors import DatabaseUnavailable, NotUnique
@@ -29,7 +31,8 @@ from lib.postgres.errors import DatabaseUnavailable, NotUnique
 Row = dict[str, Any]
 
 _SECONDS = 2  # the most for a connection attempt, for a wait for a free connection, and for a statement
-_CLIENT_FACTOR = 1.25  # times the statement timeout: then the client closes the connection to a silent server
+_CANCEL_SECONDS = 0.5  # for Postgres to cancel a statement; a server that does not is frozen or unreachable
+_POLL_SECONDS = 0.02
 _PING_SECONDS = 1
 _APPLICATION = "cruddur-messages"
 
@@ -55,7 +58,10 @@ def start_counting() -> QueryCount:
 
 
 class _Connection(psycopg.Connection[Row]):
-    """A connection whose waits are limited, and which reports why an attempt to connect failed."""
+    """A connection whose waits are limited, and which reports why an attempt to connect failed.
+
+    It works through a pooler in transaction mode: it prepares no statement and changes no setting of the session.
+    """
 
     seconds: float = _SECONDS
 
@@ -73,9 +79,18 @@ class _Connection(psycopg.Connection[Row]):
         return super().execute(*args, **kwargs)
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        # A frozen server or a dead network ignores statement_timeout, so the client needs a timeout of its own.
+        # The setting statement_timeout does not fit: a pooler in transaction mode gives one session to several clients,
+        # and a frozen server or a dead network does not obey it.
         try:
-            return super().wait(gen, interval, timeout or self.seconds * _CLIENT_FACTOR)
+            return super().wait(gen, interval, timeout or self.seconds)
+        except psycopg.OperationalError:
+            if self.pgconn.transaction_status != psycopg.pq.TransactionStatus.ACTIVE:
+                raise
+        try:
+            self.cancel_safe(timeout=_CANCEL_SECONDS)
+            return super().wait(gen, interval, _CANCEL_SECONDS)
+        except psycopg.errors.QueryCanceled as error:
+            raise psycopg.errors.QueryCanceled(f"a statement took more than {self.seconds} s") from error
         except psycopg.OperationalError:
             if self.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
                 self.close()
@@ -117,13 +132,16 @@ class _Transaction(Queries):
 class Database(Queries):
     """A pool of connections. The first query opens it. Safe to share between threads, not between processes.
 
-    `seconds` limits each step: the wait for a connection, which may be a new one, and a statement.
+    `seconds` limits each step: the wait for a connection, which may be a new one, and a statement. At most `pool_size`
+    threads wait for Postgres at a time, and a circuit breaker refuses queries while Postgres does not respond.
     """
 
     def __init__(self, url: str, *, pool_size: int = 8, seconds: float = _SECONDS) -> None:
         self._address = describe(url)
         self._seconds = seconds
         self._failure: Exception | None = None
+        self._failures = 0
+        self._breaker = CircuitBreaker("postgres", _is_silence, limit=pool_size)
         logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # its warnings repeat our exceptions
         self._pool = ConnectionPool(
             url,
@@ -133,9 +151,10 @@ class Database(Queries):
                 "row_factory": dict_row,
                 "application_name": _APPLICATION,
                 "connect_timeout": _SECONDS,
+                "prepare_threshold": None,
                 "on_failure": self._keep_failure,
             },
-            configure=self._set_timeouts,
+            configure=self._set_timeout,
             check=self._check,
             min_size=0,
             max_size=pool_size,
@@ -174,18 +193,37 @@ class Database(Queries):
     @contextmanager
     def _connection(self, timeout: float) -> Iterator[psycopg.Connection[Row]]:
         try:
-            self._pool.open()
-            with self._pool.connection(timeout) as connection:
-                self._failure = None
-                yield connection
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            with self._breaker.call():
+                self._pool.open()
+                connection = self._take(timeout)
+                try:
+                    yield connection
+                finally:
+                    self._pool.putconn(connection)
+        except CircuitOpen as error:
             raise _unavailable(self._address, self._failure or error) from error
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise _unavailable(self._address, error) from error
         except psycopg.errors.UniqueViolation as error:
             raise NotUnique(error.diag.message_primary) from error
 
-    def _set_timeouts(self, connection: _Connection) -> None:
+    def _take(self, seconds: float) -> _Connection:
+        """A connection of the pool, or the error of the attempt to open one.
+
+        The pool opens connections in the background and lets its callers wait for the whole time after a failure.
+        """
+        end, failures = time.monotonic() + seconds, self._failures
+        while True:
+            try:
+                return self._pool.getconn(min(_POLL_SECONDS, end - time.monotonic()))
+            except PoolTimeout:
+                if self._failure and self._failures > failures:
+                    raise self._failure from None
+                if time.monotonic() >= end:
+                    raise
+
+    def _set_timeout(self, connection: _Connection) -> None:
         connection.seconds = self._seconds
-        connection.execute(f"SET statement_timeout = '{self._seconds}s'")
 
     def _check(self, connection: psycopg.Connection[Row]) -> None:
         try:
@@ -198,6 +236,7 @@ class Database(Queries):
 
     def _keep_failure(self, error: Exception) -> None:
         self._failure = error
+        self._failures += 1
 
 
 def create_database(url: str) -> bool:
@@ -226,6 +265,11 @@ def _maintain(url: str, statement: LiteralString, *, unless: type[psycopg.Error]
     except unless:
         return False
     return True
+
+
+def _is_silence(error: Exception) -> bool:
+    """Whether Postgres did not respond. An error that Postgres itself sent has an SQLSTATE."""
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and error.sqlstate is None
 
 
 def _unavailable(address: str, error: Exception) -> DatabaseUnavailable:

@@ -24,7 +24,7 @@ from typing import Literal
 from cachetools import TTLCache
 
 from lib.cache.base import Cache, InMemoryCache
-from lib.cache.shared import CircuitBreaker
+from lib.cache.shared import OptionalCache
 from lib.config import CacheSettings
 
 CACHED_SECONDS = 60
@@ -76,7 +76,7 @@ class UserCache:
         return _decode(text) if text else None
 
 
-def stale_data_warnings(cache: CircuitBreaker | None, settings: CacheSettings) -> list[str]:
+def stale_data_warnings(cache: OptionalCache | None, settings: CacheSettings) -> list[str]:
     """A sentence for people if the cache missed a change, else none."""
     if cache is None or cache.last_failure is None:
         return []

@@ -1,4 +1,4 @@
-"""The circuit breaker of the shared cache: the application works on when the cache fails."""
+"""The shared cache behind its circuit breaker: the application works on when the cache fails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from lib.cache.base import Cache, CacheUnavailable
 from lib.cache.momento import Momento
-from lib.cache.shared import LONG_PAUSE_SECONDS, PAUSE_SECONDS, CircuitBreaker, shared_cache
+from lib.cache.shared import LONG_PAUSE_SECONDS, PAUSE_SECONDS, OptionalCache, shared_cache
 from lib.config import ROOT, CacheSettings
 from tests.support.clocks import FrozenTime
 
@@ -43,12 +43,12 @@ def clock() -> FrozenTime:
 
 
 @pytest.fixture
-def cache(backend: Any, clock: FrozenTime, caplog: pytest.LogCaptureFixture) -> CircuitBreaker:
+def cache(backend: Any, clock: FrozenTime, caplog: pytest.LogCaptureFixture) -> OptionalCache:
     caplog.set_level(logging.INFO, logger="cruddur")
-    return CircuitBreaker(backend, timer=clock.monotonic)
+    return OptionalCache(backend, timer=clock.monotonic)
 
 
-def test_calls_reach_the_cache(cache: CircuitBreaker, backend: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_calls_reach_the_cache(cache: OptionalCache, backend: Any, caplog: pytest.LogCaptureFixture) -> None:
     cache.put("key", "value")
     assert cache.get("key") == "text"
     cache.forget("key")
@@ -58,7 +58,7 @@ def test_calls_reach_the_cache(cache: CircuitBreaker, backend: Any, caplog: pyte
 
 @pytest.mark.parametrize("first", ["get", "put", "forget"])
 def test_outage_costs_one_call_a_pause_and_one_warning(
-    first: str, cache: CircuitBreaker, backend: Any, clock: FrozenTime, caplog: pytest.LogCaptureFixture
+    first: str, cache: OptionalCache, backend: Any, clock: FrozenTime, caplog: pytest.LogCaptureFixture
 ) -> None:
     calls = {
         "get": lambda: cache.get("key"),
@@ -78,7 +78,7 @@ def test_outage_costs_one_call_a_pause_and_one_warning(
 
 
 def test_recovery_is_logged_and_the_next_outage_warns_again(
-    cache: CircuitBreaker, backend: Any, clock: FrozenTime, caplog: pytest.LogCaptureFixture
+    cache: OptionalCache, backend: Any, clock: FrozenTime, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(2):
         respond(backend, OUTAGE)
@@ -90,7 +90,7 @@ def test_recovery_is_logged_and_the_next_outage_warns_again(
     assert caplog.messages == ["cache_unavailable", "cache_back"] * 2
 
 
-def test_permanent_failure_has_a_longer_pause(cache: CircuitBreaker, backend: Any, clock: FrozenTime) -> None:
+def test_permanent_failure_has_a_longer_pause(cache: OptionalCache, backend: Any, clock: FrozenTime) -> None:
     respond(backend, REFUSAL)
     cache.get("key")
     clock.ahead += LONG_PAUSE_SECONDS - 1
@@ -102,7 +102,7 @@ def test_permanent_failure_has_a_longer_pause(cache: CircuitBreaker, backend: An
 
 
 def test_one_caller_tries_after_a_pause_and_the_others_do_not_wait(
-    cache: CircuitBreaker, backend: Any, clock: FrozenTime
+    cache: OptionalCache, backend: Any, clock: FrozenTime
 ) -> None:
     respond(backend, OUTAGE)
     cache.get("key")
@@ -125,7 +125,7 @@ def test_one_caller_tries_after_a_pause_and_the_others_do_not_wait(
 
 
 def test_simultaneous_failures_are_one_warning(
-    cache: CircuitBreaker, backend: Any, caplog: pytest.LogCaptureFixture
+    cache: OptionalCache, backend: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     barrier = Barrier(8)
 
@@ -140,7 +140,7 @@ def test_simultaneous_failures_are_one_warning(
 
 
 def test_response_to_an_earlier_call_does_not_end_an_outage(
-    cache: CircuitBreaker, backend: Any, caplog: pytest.LogCaptureFixture
+    cache: OptionalCache, backend: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail_meanwhile(key: str) -> str:
         respond(backend, OUTAGE)
@@ -152,7 +152,7 @@ def test_response_to_an_earlier_call_does_not_end_an_outage(
     assert (cache.get("key"), caplog.messages) == (None, ["cache_unavailable"])
 
 
-def test_bug_is_no_outage(cache: CircuitBreaker, backend: Any) -> None:
+def test_bug_is_no_outage(cache: OptionalCache, backend: Any) -> None:
     respond(backend, lambda key: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         cache.get("key")
@@ -161,7 +161,7 @@ def test_bug_is_no_outage(cache: CircuitBreaker, backend: Any) -> None:
 def test_quiet_breaker_logs_no_outage_and_keeps_its_last_failure(
     backend: Any, clock: FrozenTime, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cache = CircuitBreaker(backend, quiet=True, timer=clock.monotonic)
+    cache = OptionalCache(backend, quiet=True, timer=clock.monotonic)
     respond(backend, OUTAGE)
     cache.forget("key")
     respond(backend, lambda key: None)
@@ -175,7 +175,7 @@ def test_request_waits_50_ms_for_momento_and_a_script_5_seconds(for_script: bool
     cache = shared_cache(CacheSettings(momento_api_key="any"), for_script=for_script)
     assert cache
     assert isinstance(cache._cache, Momento)
-    assert (cache._cache._seconds, cache._quiet) == (seconds, for_script)
+    assert (cache._cache._seconds, cache._breaker._quiet) == (seconds, for_script)
 
 
 @pytest.mark.parametrize(
