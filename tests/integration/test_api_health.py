@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from werkzeug.test import TestResponse
@@ -69,9 +70,26 @@ def test_hanging_dynamodb_is_named_within_a_second(api: Api, silent_url: str) ->
 
 
 @pytest.mark.usefixtures("short_deadline")
-def test_hanging_dynamodb_does_not_delay_other_checks(api: Api, silent_url: str) -> None:
+def test_hanging_dynamodb_does_not_delay_other_checks(
+    api: Api, silent_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.readiness._REMEMBERED_SECONDS", 0.0)
     with api.variant(aws_endpoint_url_dynamodb=silent_url) as waiting:
         assert [refused(get_ready(waiting)) for _ in range(5)] == [DYNAMODB] * 5
+
+
+def test_result_is_remembered_for_a_second_and_simultaneous_checks_share_one(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with api.variant() as fresh:
+        with ThreadPoolExecutor(6) as threads:
+            assert [ok(response) for response in threads.map(get_ready, [fresh] * 6)] == [{"success": True}] * 6
+        lines = [line for line in fresh.lines() if line["event"] == "request"]
+        costs = [(line["dynamodb_requests"], line["postgres_requests"]) for line in lines]
+        assert sorted(costs) == [(0, 0)] * 5 + [(1, 2)]
+        monkeypatch.setattr("services.readiness._REMEMBERED_SECONDS", 0.0)
+        get_ready(fresh)
+        assert fresh.lines()[-1]["dynamodb_requests"] == 1
 
 
 def test_readiness_and_requests_recover_with_postgres(api: Api, postgres_server: Postgres) -> None:
@@ -88,5 +106,6 @@ def test_readiness_and_requests_recover_with_postgres(api: Api, postgres_server:
     finally:
         postgres_server.start()
     assert newcomer.inbox() == []
+    time.sleep(1)  # for so long, the server remembers the last result
     assert ok(get_ready(api)) == {"success": True}
     assert api.lines()[-1]["dynamodb_requests"] == 1
