@@ -1,7 +1,11 @@
 """Serves the API with uvicorn and the application's settings: `python serve.py`, locally and in production.
 
-One process starts the workers and restarts a worker that ends. uvicorn's own supervisor does not fit: at a stop, it
-waits for workers that are still importing the application; and if it is killed, its workers live on.
+One process, the supervisor, starts the workers and replaces a worker that ends. uvicorn's own supervisor does not fit:
+at a stop, it waits for workers that are still importing the application; and if it is killed, its workers live on.
+
+    SIGTERM, SIGINT   finish the requests in flight, then end
+    SIGUSR2           restart with new settings and code; the sockets stay open, so no connection is refused or reset
+    any other         end; the workers finish the requests in flight and end, even after SIGKILL
 """
 
 from __future__ import annotations
@@ -13,11 +17,14 @@ import os
 import resource
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
+from pathlib import Path
+from threading import Thread
 
 import uvicorn
 import uvloop
@@ -34,6 +41,7 @@ from lib.version import VERSION
 KEEP_ALIVE_SECONDS = 75  # longer than the usual 60 s of a load balancer, so that the load balancer closes first
 HEAD_SECONDS = 5  # to receive the headers, after the connection or the first byte of a later request
 GRACE_SECONDS = 10  # for requests in flight to finish when the server stops
+DRAIN_SECONDS = 1  # for the next request of an idle connection when the server stops; it may be on its way
 RESTART_SECONDS = 0.2  # before the server replaces a worker that ended
 FAILED_START_SECONDS = 1  # before the server replaces a worker that could not start
 HELP_SECONDS = 0.2  # until another worker accepts a stuck worker's connections
@@ -44,6 +52,11 @@ MAX_HEAD_BYTES, MAX_HEADERS = 32 * 1024, 100
 MAX_REQUEST_BYTES = 2 * 1024 * 1024  # chunk framing included; asgi.py reads less
 
 _STOP = {signal.SIGTERM, signal.SIGINT}
+_RESTART = signal.SIGUSR2
+_CHECK_SECONDS = 60  # for the new application to start
+_DESCRIPTORS = "CRUDDUR_SERVER_DESCRIPTORS"
+"""Variable of a restarted server: the end of a pipe that ends the old workers, then the listening sockets."""
+
 _logger = logging.getLogger("uvicorn.error")
 
 
@@ -55,6 +68,7 @@ class Connection(HttpToolsProtocol):
     """
 
     limit = CONNECTIONS
+    is_stopping = False
     idle: OrderedDict[Connection, None] = OrderedDict()  # connections without a complete request, the oldest first
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -122,7 +136,7 @@ class Connection(HttpToolsProtocol):
             self.refuse(431)
             raise HttpParserError
         super().on_headers_complete()
-        if self.parser.should_upgrade():  # the parser treats the body as the new protocol
+        if self.is_stopping or self.parser.should_upgrade():  # the parser treats the body as the new protocol
             self.cycle.keep_alive = False
         self.headers = []  # uvicorn appends trailers, which nobody reads
 
@@ -134,6 +148,22 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self.idle[self] = None
+
+    def shutdown(self) -> None:
+        """Close after the next response, or a moment later if no request comes."""
+        Connection.is_stopping = True
+        if self.is_idle():
+            self.loop.call_later(DRAIN_SECONDS, self.close_if_idle)
+        else:
+            self.cycle.keep_alive = False
+
+    def close_if_idle(self) -> None:
+        if self.is_idle():
+            self.transport.close()
+
+    def is_idle(self) -> bool:
+        """Whether no request has begun since the last response."""
+        return self.cycle is None or self.cycle.response_complete
 
     def is_responding(self) -> bool:
         """Whether a complete request still waits for its response."""
@@ -157,6 +187,8 @@ class Connection(HttpToolsProtocol):
 
 def main(application: str = "app:create_app") -> None:
     """Serve until SIGTERM or SIGINT. `application` is a factory of a WSGI application, as `module:name`."""
+    descriptors = [int(number) for number in os.environ.pop(_DESCRIPTORS, "").split()]
+    environment = dict(os.environ)  # without the variables of `.env`, which a restart reads again
     try:
         settings = load(Settings)
     except SettingsError as error:
@@ -167,7 +199,12 @@ def main(application: str = "app:create_app") -> None:
     files = 2 * CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, 2 * CONNECTIONS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
     Connection.limit = files // 2
-    sys.exit(supervise(settings, application, listen(settings.host, settings.port, settings.web_concurrency)))
+    if descriptors:
+        old_workers, *numbers = descriptors
+        listeners = [socket.socket(fileno=number) for number in numbers]
+    else:
+        old_workers, listeners = None, listen(settings.host, settings.port, settings.web_concurrency)
+    sys.exit(supervise(settings, application, listeners, old_workers, partial(restart, application, environment)))
 
 
 def listen(host: str, port: int, count: int) -> list[socket.socket]:
@@ -186,9 +223,19 @@ def listen(host: str, port: int, count: int) -> list[socket.socket]:
     return listeners
 
 
-def supervise(settings: Settings, application: str, listeners: list[socket.socket]) -> int:
-    """Keep a worker at each socket until SIGTERM or SIGINT, and return the exit status."""
-    signals = {*_STOP, signal.SIGCHLD}
+def supervise(
+    settings: Settings,
+    application: str,
+    listeners: list[socket.socket],
+    old_workers: int | None,
+    restart: Callable[[list[int]], None],
+) -> int:
+    """Keep a worker at each socket until SIGTERM or SIGINT, and return the exit status.
+
+    `old_workers` is a pipe that ends the workers of before a restart. It closes when the new workers serve. `restart`
+    gets the descriptors that the restarted server needs.
+    """
+    signals = {*_STOP, _RESTART, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # sigwait returns them
     supervisor_pipe = os.pipe()  # its write end closes when this process ends, even by SIGKILL
     workers: dict[int, socket.socket] = {}
@@ -200,10 +247,15 @@ def supervise(settings: Settings, application: str, listeners: list[socket.socke
     log("started", version=VERSION, address=address, workers=len(listeners), mode=settings.group_updates)
     while not failed:
         for listener in unserved:
-            workers[start(settings, application, listener, listeners, supervisor_pipe)] = listener
-        first = first or set(workers)
-        if signal.sigwait(signals) in _STOP:
+            workers[start(settings, application, listener, listeners, supervisor_pipe, old_workers)] = listener
+        if not first and old_workers is not None:
+            os.close(old_workers)
+        first, old_workers = first or set(workers), None
+        number = signal.sigwait(signals)
+        if number in _STOP:
             break
+        if number == _RESTART:
+            restart([supervisor_pipe[1], *(listener.fileno() for listener in listeners)])
         codes = ended(workers)
         unable = {pid for pid, code in codes.items() if code == STARTUP_FAILURE}
         failed = bool(unable & first)
@@ -213,6 +265,12 @@ def supervise(settings: Settings, application: str, listeners: list[socket.socke
     log("stopping", workers=len(workers))
     for listener in listeners:
         listener.close()
+    log("stopped", killed_workers=stop(workers), status=int(failed))
+    return int(failed)
+
+
+def stop(workers: dict[int, socket.socket]) -> int:
+    """End the workers; return how many of them needed SIGKILL."""
     for pid in workers:
         os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + GRACE_SECONDS + 2
@@ -222,8 +280,30 @@ def supervise(settings: Settings, application: str, listeners: list[socket.socke
             del workers[pid]
     for pid in workers:
         os.kill(pid, signal.SIGKILL)
-    log("stopped", killed_workers=len(workers), status=int(failed))
-    return int(failed)
+    return len(workers)
+
+
+def restart(application: str, environment: dict[str, str], descriptors: list[int]) -> None:
+    """Replace the program of this process by a new server with the same sockets. Return if that one cannot start."""
+    command = [sys.executable, "-c", "import sys, serve; serve.check(*sys.argv[1:])", application]
+    try:
+        subprocess.run(command, env=environment, cwd=Path(__file__).parent, check=True, timeout=_CHECK_SECONDS)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        log("restart_failed", level=logging.ERROR)
+        return
+    for number in descriptors:
+        os.set_inheritable(number, True)
+    variables = {**environment, _DESCRIPTORS: " ".join(map(str, descriptors))}
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], variables)  # noqa: S606
+
+
+def check(application: str) -> None:
+    """Exit with an error unless a worker with the current settings can start."""
+    try:
+        configure(load(Settings).log_level)
+        import_from_string(application)()
+    except SettingsError as error:
+        sys.exit(str(error))
 
 
 def ended(workers: Collection[int]) -> dict[int, int]:
@@ -244,6 +324,7 @@ def start(
     listener: socket.socket,
     listeners: list[socket.socket],
     supervisor_pipe: tuple[int, int],
+    old_workers: int | None,
 ) -> int:
     """Start a worker and return its process id."""
     if pid := os.fork():
@@ -251,24 +332,34 @@ def start(
     code = STARTUP_FAILURE
     try:
         os.close(supervisor_pipe[1])
+        Thread(target=end_with_supervisor, args=[supervisor_pipe[0]], daemon=True).start()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the supervisor sends SIGTERM
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         asgi_application = Application(import_from_string(application)(), threads=settings.web_threads)
         code = 1
         other_listeners = [other for other in listeners if other is not listener]
-        uvloop.run(serve(asgi_application, listener, other_listeners, supervisor_pipe[0]))
+        uvloop.run(serve(asgi_application, listener, other_listeners, old_workers))
     except SettingsError as error:
-        _logger.error(str(error))
+        if listener is listeners[0]:  # every worker has the same settings
+            _logger.error(str(error))
     except BaseException:
         _logger.exception("the worker failed")
     finally:
         os._exit(code)  # does not wait for requests that hang
 
 
+def end_with_supervisor(supervisor_pipe: int) -> None:
+    """End this worker after the supervisor: finish the requests in flight if it serves, else end at once."""
+    os.read(supervisor_pipe, 1)  # returns when the write end closes
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_SECONDS + 2)
+    os._exit(1)
+
+
 async def serve(
-    application: Application, listener: socket.socket, other_listeners: list[socket.socket], supervisor_pipe: int
+    application: Application, listener: socket.socket, other_listeners: list[socket.socket], old_workers: int | None
 ) -> None:
-    """Serve as one of the workers until SIGTERM or the end of the supervisor."""
+    """Serve as one of the workers until SIGTERM. End the old workers of a restarted server."""
     config = uvicorn.Config(
         application,
         http=Connection,
@@ -287,10 +378,6 @@ async def serve(
     loop = asyncio.get_running_loop()
     connection = partial(Connection, config, server.server_state, {})
 
-    def stop() -> None:
-        loop.remove_reader(supervisor_pipe)
-        server.should_exit = True
-
     async def help_others() -> None:
         """Accept connections that wait for a stuck or missing worker."""
         while not server.should_exit:
@@ -302,7 +389,8 @@ async def serve(
         for other in other_listeners:
             other.close()
 
-    loop.add_reader(supervisor_pipe, stop)
+    if old_workers is not None:
+        os.close(old_workers)
     help_task = loop.create_task(help_others())
     await server.serve([listener])
     await help_task

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -82,17 +83,21 @@ def lines(server: Server) -> list[dict[str, Any]]:
     return [json.loads(line) for line in server.log.read_text().splitlines()]
 
 
-def test_stop_does_not_wait_for_a_starting_worker(tmp_path: Path) -> None:
+def starting_server(tmp_path: Path) -> Child:
+    """A server whose worker has begun to import an application and never ends it."""
     (tmp_path / "slow.py").write_text("import pathlib, time\npathlib.Path('begun').touch()\ntime.sleep(60)\n")
-    server = Child(
+    return Child(
         "a slow server",
         [sys.executable, ROOT / "serve.py", "slow:create_app"],
-        env=bare_environment(**SETTINGS, PORT=str(free_port()), PYTHONPATH=str(tmp_path)),
+        env=bare_environment(**SETTINGS, PORT=str(free_port()), PYTHONPATH=str(tmp_path), WEB_CONCURRENCY="1"),
         ready=(tmp_path / "begun").exists,
         log=tmp_path / "log",
         cwd=tmp_path,
     )
-    with server, time_limit(5):
+
+
+def test_stop_does_not_wait_for_a_starting_worker(tmp_path: Path) -> None:
+    with starting_server(tmp_path) as server, time_limit(5):
         server.stop()
 
 
@@ -303,7 +308,10 @@ def test_failed_restart_of_a_worker_is_repeated(tmp_path: Path) -> None:
         assert server.exchange(GET + b"Connection: close\r\n\r\n").endswith(b"done")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+ENDS = [signal.SIGKILL, signal.SIGHUP, signal.SIGQUIT, signal.SIGABRT, signal.SIGTERM, signal.SIGINT]
+
+
+@pytest.mark.parametrize("number", ENDS)
 def test_workers_end_with_their_supervisor(tmp_path: Path, number: signal.Signals) -> None:
     with server_of(tmp_path) as server:
         worker = server.worker()
@@ -312,6 +320,90 @@ def test_workers_end_with_their_supervisor(tmp_path: Path, number: signal.Signal
         worker.wait(3)
         with pytest.raises(ConnectionRefusedError):
             server.connect()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGQUIT])
+def test_starting_worker_ends_with_its_supervisor(tmp_path: Path, number: signal.Signals) -> None:
+    with starting_server(tmp_path) as server:
+        assert server.pid is not None
+        [worker] = psutil.Process(server.pid).children()
+        os.kill(server.pid, number)
+        worker.wait(3)
+
+
+def test_request_in_flight_ends_before_the_worker_of_a_killed_supervisor(tmp_path: Path) -> None:
+    with server_of(tmp_path, "time.sleep(1)") as server, server.connect() as connection:
+        assert server.pid is not None
+        connection.sendall(GET_OTHER + b"\r\n")
+        time.sleep(0.2)
+        os.kill(server.pid, signal.SIGKILL)
+        assert receive(connection).endswith(b"done")
+
+
+def test_restart_refuses_and_resets_no_request_and_has_the_new_settings(tmp_path: Path) -> None:
+    """Half of the clients open a connection for each request, the others keep theirs while the server does."""
+    with server_of(tmp_path, "time.sleep(0.01)", WEB_CONCURRENCY="2", WEB_THREADS="8") as server:
+        assert server.pid is not None
+        is_over = threading.Event()
+
+        def send_requests(head: bytes) -> Counter[bytes]:
+            bodies: Counter[bytes] = Counter()
+            while not is_over.is_set():
+                with server.connect() as connection:
+                    response = b""
+                    while not is_over.is_set() and b"connection: close" not in response.lower():
+                        connection.sendall(head + b"\r\n")
+                        response = receive(connection)
+                        assert response.startswith(b"HTTP/1.1 200"), response
+                        bodies[response.rpartition(b"\r\n")[2]] += 1
+            return bodies
+
+        with ThreadPoolExecutor(8) as threads:
+            clients = [threads.submit(send_requests, GET_OTHER + b"Connection: close\r\n") for _ in range(4)]
+            clients += [threads.submit(send_requests, GET_OTHER) for _ in range(4)]
+            try:
+                old = psutil.Process(server.pid).children()
+                program = tmp_path / "application.py"
+                for body in ("second", "third"):
+                    program.write_text(program.read_text().replace("done", "second").replace("second", body))
+                    os.kill(server.pid, signal.SIGUSR2)
+                    psutil.wait_procs(old, timeout=8)
+                    assert not any(worker.is_running() for worker in old)
+                    old = psutil.Process(server.pid).children()
+            finally:
+                is_over.set()
+            for client in clients:
+                assert set(client.result()) == {b"done", b"second", b"third"}
+        assert len(old) == 2
+
+
+def test_restart_reads_the_files_of_settings_again(tmp_path: Path) -> None:
+    file = tmp_path / "stack.env"
+    stack = "DATABASE_URL={DATABASE_URL}\nAWS_COGNITO_USER_POOL_ID={AWS_COGNITO_USER_POOL_ID}\nFRONTEND_URL={url}\n"
+    file.write_text(stack.format(**SETTINGS, url="https://old.example.com"))
+    variables = {"LOCAL_DIR": str(tmp_path), "DATABASE_URL": "", "AWS_COGNITO_USER_POOL_ID": ""}
+    get = GET + b"Origin: https://new.example.com\r\nConnection: close\r\n\r\n"
+    with Server(tmp_path / "log", **variables) as server:
+        assert server.pid is not None
+        assert b"https://new.example.com" not in server.exchange(get)
+        file.write_text(stack.format(**SETTINGS, url="https://new.example.com"))
+        worker = server.worker()
+        os.kill(server.pid, signal.SIGUSR2)
+        worker.wait(8)
+        assert b"Access-Control-Allow-Origin: https://new.example.com" in server.exchange(get)
+
+
+def test_restart_to_a_program_that_cannot_start_keeps_the_server(tmp_path: Path) -> None:
+    with server_of(tmp_path) as server:
+        assert server.pid is not None
+        (tmp_path / "application.py").write_text("raise RuntimeError")
+        worker = server.worker()
+        os.kill(server.pid, signal.SIGUSR2)
+        deadline = time.monotonic() + 5
+        while "restart_failed" not in server.log.read_text() and time.monotonic() < deadline:  # type: ignore[union-attr]
+            time.sleep(0.05)
+        assert server.worker() == worker
+        assert server.exchange(GET + b"Connection: close\r\n\r\n").endswith(b"done")
 
 
 def test_connections_of_a_stuck_worker_reach_another_worker(tmp_path: Path) -> None:
