@@ -390,7 +390,7 @@ def test_restart_reads_the_files_of_settings_again(tmp_path: Path) -> None:
         worker = server.worker()
         os.kill(server.pid, signal.SIGUSR2)
         worker.wait(8)
-        assert b"Access-Control-Allow-Origin: https://new.example.com" in server.exchange(get)
+        assert b"access-control-allow-origin: https://new.example.com" in server.exchange(get).lower()
 
 
 def test_restart_to_a_program_that_cannot_start_keeps_the_server(tmp_path: Path) -> None:
