@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from inspect import signature
 
-import psutil
 import psycopg
 import pytest
 
@@ -19,6 +16,7 @@ from lib.postgres.errors import DatabaseUnavailable, NotUnique
 from lib.users.directory import User, UserDirectory
 from tests.support.clocks import time_limit
 from tests.support.cognito_ids import write_cognito_ids
+from tests.support.frozen_postgres import frozen
 from tools.local_stack.postgres import Postgres
 from tools.postgres.migrations import migrate
 from tools.seed.conversation import seed_users
@@ -127,20 +125,6 @@ def test_pool_connects_to_a_late_postgres(new_database: Callable[[], str], postg
         database.ping()
 
 
-@contextmanager
-def frozen(server: Postgres) -> Iterator[None]:
-    assert server.pid is not None
-    main = psutil.Process(server.pid)
-    processes = [main, *main.children(recursive=True)]
-    for process in processes:
-        os.kill(process.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for process in processes:
-            os.kill(process.pid, signal.SIGCONT)
-
-
 def test_uniqueness_error_does_not_quote_the_value(database: Database) -> None:
     with pytest.raises(NotUnique, match="users_cognito_user_id_key") as caught:
         write_cognito_ids(database, Augustsz="the-sub", bayko="the-sub")
@@ -158,9 +142,24 @@ def test_slow_statement_and_frozen_postgres_time_out(
             patched.setattr("lib.postgres.database._read", lambda path: "SELECT pg_sleep(30)")
             with time_limit(1), pytest.raises(DatabaseUnavailable, match=r"took more than 0\.2 s"):
                 hurried.one("users/all")
+            query = "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%%pg_sleep(30)'"
+            patched.setattr("lib.postgres.database._read", lambda path: query)
+            assert hurried.all("users/all", any="") == []  # Postgres has cancelled the statement
         with frozen(postgres_server):
             fail(hurried, seconds=1)
         assert find(hurried) is None
+
+
+def test_session_prepares_no_statement_and_has_no_setting_of_its_own(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pooler in transaction mode gives one session to several clients."""
+    for _ in range(20):
+        assert find(database) == AUGUSTSZ
+    statement = "SELECT count(*) AS own FROM pg_settings WHERE source = 'session' AND name <> 'application_name'"
+    for query in ("SELECT count(*) AS own FROM pg_prepared_statements", statement):
+        monkeypatch.setattr("lib.postgres.database._read", lambda path, query=query: query)
+        assert database.one("users/all") == {"own": 0}
 
 
 def test_closed_database_is_unavailable(database: Database) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lib.cache.shared import CircuitBreaker, shared_cache
+from lib.cache.shared import OptionalCache, shared_cache
 from lib.config import CacheSettings, is_local, load
 from lib.identity.cognito import UserPool
 from lib.postgres import database_url
@@ -49,7 +49,7 @@ def link_users(database: Database, pool: UserPool) -> int:
     return print_warnings(shared, settings)
 
 
-def print_warnings(shared: CircuitBreaker | None, settings: CacheSettings) -> int:
+def print_warnings(shared: OptionalCache | None, settings: CacheSettings) -> int:
     """Print a warning if the shared cache may still have old users; return the exit status."""
     warnings = stale_data_warnings(shared, settings)
     for warning in warnings:

@@ -1,0 +1,152 @@
+"""An outage of one dependency, at the real server with two workers and forty clients that poll.
+
+Health checks and requests that need only the other dependency keep their speed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from tests.support.api import Api, Person, run_api
+from tests.support.api_server import ApiServer
+from tests.support.frozen_postgres import frozen
+from tests.support.proxy import LossyProxy, Stall
+from tools.local_stack.postgres import Postgres
+from tools.local_stack.processes import LOOPBACK
+
+OUTAGE_SECONDS = 4
+FIRST_SECONDS = 0.7  # of an outage, until all the threads that may wait for the dependency hang
+FAST_SECONDS = 0.5  # on a busy machine; without a circuit breaker, the requests take 4 to 12 s
+
+api = pytest.fixture(scope="module")(run_api)
+
+
+@pytest.fixture
+def proxy(api: Api) -> Iterator[LossyProxy]:
+    with LossyProxy(api.settings.aws_endpoint_url_dynamodb or "") as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def server(api: Api, proxy: LossyProxy, tmp_path: Path) -> Iterator[ApiServer]:
+    variables = api.server_variables() | {"AWS_ENDPOINT_URL_DYNAMODB": proxy.url}
+    with ApiServer(tmp_path / "log", **variables) as server:
+        yield server
+
+
+@pytest.fixture
+def people(api: Api) -> list[Person]:
+    return [api.sign_up() for _ in range(40)]
+
+
+def get(server: ApiServer, path: str, headers: dict[str, str]) -> int:
+    with closing(HTTPConnection(LOOPBACK, server.port, timeout=30)) as connection:
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        response.read()
+        return response.status
+
+
+class Clients:
+    """Threads that send requests. `responses` has the status of each, with its begin and duration in seconds."""
+
+    def __init__(self, server: ApiServer) -> None:
+        self._server = server
+        self._is_over = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def start(self, path: Callable[[int], str], headers: dict[str, str]) -> list[tuple[int, float, float]]:
+        responses: list[tuple[int, float, float]] = []
+
+        def poll() -> None:
+            while not self._is_over.is_set():
+                began = time.monotonic()
+                status = get(self._server, path(len(responses)), headers)
+                responses.append((status, began, time.monotonic() - began))
+                self._is_over.wait(0.1)
+
+        self._threads.append(threading.Thread(target=poll))
+        self._threads[-1].start()
+        return responses
+
+    def stop(self) -> None:
+        self._is_over.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def warm(server: ApiServer, people: list[Person]) -> None:
+    """Let both workers cache the users."""
+    for person in people:
+        assert [get(server, "/api/message_groups", person.headers) for _ in range(8)] == [200] * 8
+
+
+def check_speed(
+    server: ApiServer, pollers: list[Person], path: Callable[[int], str], other: Person, status: int
+) -> None:
+    """While the pollers get a 503, health checks and the requests to `path` are fast."""
+    clients, began = Clients(server), time.monotonic()
+    inboxes = [clients.start(lambda n: "/api/message_groups", person.headers) for person in pollers]
+    health = clients.start(lambda n: "/api/health-check", pollers[0].headers)
+    others = clients.start(path, other.headers)
+    time.sleep(OUTAGE_SECONDS)
+    clients.stop()
+    assert max(seconds for *_, seconds in health) < FAST_SECONDS
+    assert {code for code, *_ in others} == {status}
+    slow = [seconds for _, at, seconds in others if at - began > FIRST_SECONDS and seconds > FAST_SECONDS]
+    assert not slow
+    assert len(others) > 10
+    assert Counter(code for inbox in inboxes for code, at, _ in inbox if at - began > FIRST_SECONDS).keys() == {503}
+
+
+def wait_for_recovery(server: ApiServer, person: Person) -> None:
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        if [get(server, "/api/message_groups", person.headers) for _ in range(8)] == [200] * 8:
+            return
+        time.sleep(0.1)
+    raise AssertionError
+
+
+def test_profiles_are_shown_while_dynamodb_hangs(
+    api: Api, server: ApiServer, proxy: LossyProxy, people: list[Person]
+) -> None:
+    warm(server, people[:2])
+    proxy.choose = lambda operation: Stall.SILENT
+    check_speed(server, people, lambda n: f"/api/users/@nobody-{n}/short", api.sign_up(), 404)
+    proxy.choose = lambda operation: None
+    wait_for_recovery(server, people[0])
+
+
+def test_cached_users_read_their_inbox_while_postgres_refuses_connections(
+    api: Api, server: ApiServer, people: list[Person], postgres_server: Postgres
+) -> None:
+    known, newcomer = api.sign_up(), api.sign_up()
+    warm(server, [known])
+    postgres_server.stop()
+    try:
+        began = time.monotonic()
+        assert get(server, "/api/message_groups", newcomer.headers) == 503
+        assert time.monotonic() - began < FAST_SECONDS
+        check_speed(server, people, lambda n: "/api/message_groups", known, 200)
+    finally:
+        postgres_server.start()
+    wait_for_recovery(server, newcomer)
+
+
+def test_cached_users_read_their_inbox_while_postgres_hangs(
+    api: Api, server: ApiServer, people: list[Person], postgres_server: Postgres
+) -> None:
+    known = api.sign_up()
+    warm(server, [known])
+    with frozen(postgres_server):
+        check_speed(server, people, lambda n: "/api/message_groups", known, 200)
+    wait_for_recovery(server, people[0])
