@@ -73,7 +73,10 @@ class PostgresSettings:
 
     database_url: str = _setting("`postgresql://` URL of the database with the users", kind="database_url")
     database_pool_size: int = _setting(
-        "maximum number of Postgres connections of a process", default=8, high=500, of_stack=False
+        "maximum number of Postgres connections of a process; three quarters of `WEB_THREADS` suffice",
+        default=8,
+        high=500,
+        of_stack=False,
     )
 
 
@@ -198,7 +201,10 @@ class ApiSettings(_Section):
     port: int = _setting("port that the server listens on", default=4567, of_stack=False)
     web_concurrency: int = _setting("worker processes of the server", default=2, high=256, of_stack=False)
     web_threads: int = _setting(
-        "request threads of a worker process; one client uses at most half of them", default=8, high=256, of_stack=False
+        "request threads of a worker process; at most half work for one client, three quarters wait for one dependency",
+        default=8,
+        high=256,
+        of_stack=False,
     )
 
     def __post_init__(self) -> None:
