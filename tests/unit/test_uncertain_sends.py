@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from lib.aws.dynamodb_client import DynamoDBClient
+from lib.aws.errors import NoResponse
+from lib.circuit_breaker import CircuitBreaker
+from lib.config import DynamoDBSettings
 from lib.ddb.cursors import CursorSigner
 from lib.ddb.errors import StoreError, StoreUnavailable, WriteConflict
 from lib.ddb.items import Conversation, Item, Member, conversation_key
@@ -77,3 +81,22 @@ def test_write_with_an_unknown_outcome_is_retried_under_its_token() -> None:
         Table(client, "messages").transact(writes, retry_conflicts=False)
     assert len(client.tokens) > 2
     assert len(set(client.tokens)) == 1
+
+
+def test_outcome_stays_unknown_if_the_breaker_refuses_the_retry_of_a_lost_write(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = DynamoDBSettings(aws_default_region="us-east-1", aws_endpoint_url_dynamodb="http://127.0.0.1:9")
+    client = DynamoDBClient(settings)
+    client._breaker = CircuitBreaker("dynamodb", lambda error: isinstance(error, NoResponse), failures=1, seconds=0)
+    sends: list[bytes] = []
+
+    def lose(headers: dict[str, str], body: bytes, *, seconds: float) -> None:
+        sends.append(body)
+        raise NoResponse("lost")
+
+    monkeypatch.setattr(client.connections, "post", lose)
+    for _ in range(2):  # the second write is not sent at all, which the same error covers
+        with pytest.raises(StoreUnavailable):
+            Table(client, "messages").transact([put(STATE.to_item(), KeyTaken)])
+    assert len(sends) == 1
