@@ -30,7 +30,7 @@ from lib.postgres.database import create_database
 from tests.support.fresh_machine import search_path
 from tools.cli import tables
 from tools.local_stack.environment import without_developer
-from tools.local_stack.ministack import Ministack
+from tools.local_stack.ministack import SERVICES, Ministack
 from tools.local_stack.npm_engines import DynamoDBLocal
 from tools.local_stack.postgres import Postgres
 from tools.local_stack.processes import responds
@@ -140,7 +140,8 @@ def engine_folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def ministack_url(engine_folder: Path) -> Iterator[str]:
     """A ministack in memory."""
-    with Ministack(engine_folder / "ministack", log=engine_folder / "ministack.log", persistent=False) as engine:
+    folder, services = engine_folder / "ministack", (*SERVICES, "secretsmanager")
+    with Ministack(folder, log=engine_folder / "ministack.log", persistent=False, services=services) as engine:
         yield engine.url
 
 

@@ -7,20 +7,36 @@ import re
 import signal
 import socket
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psutil
 import pytest
 
 from lib.config import ROOT
 from tests.support import scripts
 from tests.support.dev import SECONDS, Dev, authorization, call, cognito, eventually, once, paste, processes_of, running
+from tools.local_stack.environment import REGION
 from tools.local_stack.processes import LOOPBACK, Child, bare_environment, free_port, responds
 
 GREETING = "The jump gate is open \N{ROCKET}"
+
+# Requests to services that run code, or that lead to one; a web page can send those without a signature.
+OTHER_SERVICES = [
+    ("lambda", "POST", "/2015-03-31/functions"),
+    ("lambda", "POST", "/2015-03-31/functions/name/invocations"),
+    ("cloudformation", "POST", "/?Action=CreateStack&StackName=name"),
+    ("states", "POST", "/"),
+    ("ecs", "POST", "/"),
+    ("s3", "PUT", "/bucket"),
+    ("iam", "POST", "/?Action=CreateRole&RoleName=name"),
+    ("secretsmanager", "POST", "/"),
+]
 DELENN = {"username": "delenn@example.com", "password": "Minbar-1234"}
 
 
@@ -155,6 +171,28 @@ class TestSecondRun:
             user["cognito_user_id"] for user in first_run.description["users"]
         }
 
+    def test_second_start_takes_the_same_port(self, dev: Dev, first_run: FirstRun) -> None:
+        for name in ("dynamodb_endpoint", "cognito"):
+            assert dev.description[name] == first_run.description[name]
+
+    @pytest.mark.parametrize(("service", "method", "path"), OTHER_SERVICES)
+    @pytest.mark.parametrize("is_signed", [True, False])
+    def test_stack_refuses_services_that_it_does_not_need(
+        self, service: str, method: str, path: str, is_signed: bool, dev: Dev
+    ) -> None:
+        scope = f"Credential=test/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=0"
+        headers = {"Authorization": f"AWS4-HMAC-SHA256 {scope}"} if is_signed else {"Content-Type": "text/plain"}
+        url = f"{dev.description['dynamodb_endpoint']}{path}"
+        request = urllib.request.Request(url, b"{}", headers, method=method)  # noqa: S310
+        with pytest.raises(urllib.error.HTTPError) as error:
+            urllib.request.urlopen(request, timeout=5)  # noqa: S310
+        assert b"Unsupported service" in error.value.read()
+
+    def test_other_users_of_the_machine_cannot_read_the_data(self, dev: Dev) -> None:
+        readable = [path for path in (dev.folder / "ministack").rglob("*") if path.stat().st_mode & 0o077]
+        assert (dev.folder / "ministack").stat().st_mode & 0o777 == 0o700
+        assert [path for path in readable if path.parent.name == "state"] == []
+
     def test_users_and_messages_survive_restart(self, dev: Dev, first_run: FirstRun) -> None:
         search = {
             "UserPoolId": first_run.description["cognito"]["user_pool_id"],
@@ -199,7 +237,19 @@ class TestSecondRun:
             bearer = authorization(dev.description, dev.description["users"][0])
             assert call(f"http://{LOOPBACK}:{port}/api/message_groups", Authorization=bearer)
 
-    def test_stack_ends_with_its_stream_worker(self, dev: Dev) -> None:
+    def test_state_that_ministack_cannot_save_is_named_and_the_older_one_stays(
+        self, dev: Dev, first_run: FirstRun
+    ) -> None:
+        before = (dev.folder / "ministack/state/dynamodb.json").read_bytes()
+        User(dev, DELENN).send("lost", message_group_uuid=first_run.conversation)
+        dev.part("ministack").rlimit(psutil.RLIMIT_FSIZE, (4096, 4096))  # a write beyond it fails, as on a full disk
+        assert dev.stop(signal.SIGINT) == 1
+        assert "DynamoDB and Cognito: the changes since the last stop were not saved" in dev.output
+        assert (dev.folder / "ministack/state/dynamodb.json").read_bytes() == before
+
+
+def test_stack_ends_with_its_stream_worker(folder: Path) -> None:
+    with running(folder, GROUP_UPDATES="stream") as dev:
         dev.part("stream-worker").kill()
         assert dev.process.wait(SECONDS) == 1
         assert "the stream worker ended with status -9" in dev.output

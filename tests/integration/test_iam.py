@@ -28,7 +28,7 @@ from tests.support.streamed import streamed_stores_on
 from tools.deploy.templates import template
 from tools.explain.recorder import Call, record
 from tools.local_stack.environment import REGION
-from tools.local_stack.ministack import Ministack
+from tools.local_stack.ministack import ALL_SERVICES, Ministack
 
 ROLES = ["AppRole", "MessageStreamRole", "MaintenanceRole"]
 PARTS = [*ROLES, "Table", "TableAccess", "FunctionInVpc", "DeadLetterQueue", "MessageStreamLogGroup"]
@@ -92,7 +92,9 @@ class Account:
 
 @pytest.fixture(scope="module")
 def account(engine_folder: Path) -> Iterator[Account]:
-    with Ministack(engine_folder / "iam", log=engine_folder / "iam.log", persistent=False, AUTH="true") as engine:
+    with Ministack(
+        engine_folder / "iam", log=engine_folder / "iam.log", persistent=False, services=ALL_SERVICES, AUTH="true"
+    ) as engine:
         declared = {name: parameter for name, parameter in PARAMETERS.items() if "Default" in parameter}
         declared["TableArn"] = {"Type": "String", "Default": TABLE_ARN}
         body = json.dumps({"Parameters": declared, "Resources": {name: RESOURCES[name] for name in PARTS}})

@@ -13,7 +13,7 @@ import boto3
 import pytest
 
 from tools.deploy.templates import template
-from tools.local_stack.ministack import Ministack
+from tools.local_stack.ministack import ALL_SERVICES, Ministack
 
 UNKNOWN = {"AWS::EC2::FlowLog", "AWS::EC2::SecurityGroupIngress"}
 PREFIX_LISTS = {"DynamoDBPrefixListId": "pl-00000001", "S3PrefixListId": "pl-00000002"}
@@ -22,7 +22,9 @@ PREFIX_LISTS = {"DynamoDBPrefixListId": "pl-00000001", "S3PrefixListId": "pl-000
 @pytest.fixture
 def client(engine_folder: Path) -> Iterator[Callable[[str], Any]]:
     """Makes clients of an AWS account for the test."""
-    with Ministack(engine_folder / "network", log=engine_folder / "network.log", persistent=False) as engine:
+    with Ministack(
+        engine_folder / "network", log=engine_folder / "network.log", persistent=False, services=ALL_SERVICES
+    ) as engine:
         yield lambda service: boto3.client(service, endpoint_url=engine.url)
 
 

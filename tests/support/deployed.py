@@ -18,7 +18,7 @@ import boto3
 
 from tests.support.scripts import load, run
 from tools.deploy.packages import FUNCTIONS, Package, upload
-from tools.local_stack.ministack import Ministack
+from tools.local_stack.ministack import ALL_SERVICES, Ministack
 
 BUCKET = "packages-of-the-tests"
 NETWORK = {
@@ -83,7 +83,7 @@ def shared_packages(folder: Path) -> dict[str, Package]:
 @contextmanager
 def open_account(folder: Path, packages: Iterable[Package], database_url: str) -> Iterator[Account]:
     """A new account with these packages in its bucket."""
-    with Ministack(folder / "account", log=folder / "account.log", persistent=False) as engine:
+    with Ministack(folder / "account", log=folder / "account.log", persistent=False, services=ALL_SERVICES) as engine:
         with closing(boto3.client("s3", endpoint_url=engine.url)) as storage:
             storage.create_bucket(Bucket=BUCKET)
             assert all(upload(storage, package, BUCKET) for package in packages)

@@ -175,6 +175,7 @@ class Child:
                 **identity(self.user),
                 pass_fds=self.keep_open,
                 start_new_session=True,
+                umask=0o077,  # no other user reads the data, whatever the mode of the folders above
                 preexec_fn=self._die_with_parent if _prctl else None,
             )
 

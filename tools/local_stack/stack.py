@@ -75,6 +75,7 @@ class LocalStack:
         self._signals = signals
         self._log_to_files = log_to_files
         self._running = contextlib.ExitStack()
+        self._is_filled = False
         self._children: list[Child] = []
         self._passed_on = {name: environ[name] for name in _PASSED_ON if environ.get(name)} | {"HOST": LOOPBACK}
         self.port = load(ApiSettings, self._passed_on | {"SECRET_KEY": secrets.token_hex()}).port
@@ -93,15 +94,19 @@ class LocalStack:
         self._withdraw()  # a stack that was killed leaves its files
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._running.close()
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """Stop all parts. Raises EngineError if ministack did not save its state."""
+        try:
+            self._running.close()
+        except EngineError as unsaved:
+            raise EngineError(f"{error}\n{unsaved}" if isinstance(error, Exception) else f"{unsaved}") from error
 
     def start_engines(self) -> None:
         """Start Postgres and ministack, and wait until they are ready."""
         self.postgres = Postgres(self.folder / "postgres", log=self._log("postgres"))
         self._start(self.postgres)
         self.ministack = Ministack(self.folder / "ministack", log=self._log("ministack"), persistent=True)
-        self._start(self.ministack)
+        self._start(self.ministack, stop=lambda: self.ministack.stop_and_save(has_data=self._is_filled))
 
     def configure(self, pool: LocalPool) -> list[str]:
         """Set `variables` to all settings; return the names of settings in the environment that the stack ignores.
@@ -141,6 +146,7 @@ class LocalStack:
 
     def publish(self, users: Sequence[Mapping[str, str]]) -> None:
         """Write `stack.json`, for people and front ends, and `stack.env`; remove both when the stack stops."""
+        self._is_filled = True
         variables = self.variables
         description = {
             "api_url": self.api_url,
@@ -163,12 +169,12 @@ class LocalStack:
         for child in self._children:
             child.raise_if_dead()
 
-    def _start(self, child: Child) -> None:
+    def _start(self, child: Child, stop: Callable[[], None] | None = None) -> None:
         self._signals.check()
         child.keep_open = (self._lock,)  # an engine that saves its data after a kill of this process keeps the lock
         child.start(self._signals.check)
         self._children.append(child)
-        self._running.callback(child.stop)
+        self._running.callback(stop or child.stop)
 
     def _start_python(self, name: str, command: list[str], *, log: str, ready: Callable[[], bool]) -> None:
         path = self._log(log) if self._log_to_files else None
