@@ -133,6 +133,7 @@ def engines() -> Path:
 def engine_folder() -> Iterator[Path]:
     """The folder of this run's engine data."""
     folder = Path(tempfile.mkdtemp(prefix="cruddur-test-"))
+    folder.chmod(0o711)  # for the user of Postgres, if this one is root
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 

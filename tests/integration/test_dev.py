@@ -20,7 +20,19 @@ import pytest
 
 from lib.config import ROOT
 from tests.support import scripts
-from tests.support.dev import SECONDS, Dev, authorization, call, cognito, eventually, once, paste, processes_of, running
+from tests.support.dev import (
+    SECONDS,
+    Dev,
+    authorization,
+    call,
+    cognito,
+    eventually,
+    once,
+    paste,
+    postgres_data,
+    processes_of,
+    running,
+)
 from tools.local_stack.environment import REGION
 from tools.local_stack.processes import LOOPBACK, Child, bare_environment, free_port, responds
 
@@ -66,14 +78,14 @@ def test_failed_start_leaves_no_process(folder: Path) -> None:
     (folder / "ministack").unlink()
     assert status == 1
     assert "ministack" in output
-    assert (folder / "postgres/data/PG_VERSION").exists()
+    assert (postgres_data(folder) / "PG_VERSION").exists()
     assert processes_of(folder) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_start_leaves_no_process(folder: Path, number: signal.Signals) -> None:
     with Dev(folder) as dev:
-        assert eventually((folder / "postgres/data/postmaster.pid").exists, or_ended=dev.process), dev.output
+        assert eventually(lambda: (postgres_data(folder) / "postmaster.pid").exists(), or_ended=dev.process), dev.output
         assert dev.stop(number) == 128 + number, dev.output
     assert processes_of(folder) == []
     assert not (folder / "stack.json").exists()
@@ -110,7 +122,7 @@ class FirstRun:
 
 
 def initdb_time(folder: Path) -> int:
-    return (folder / "postgres/data/PG_VERSION").stat().st_mtime_ns
+    return (postgres_data(folder) / "PG_VERSION").stat().st_mtime_ns
 
 
 def sign_up(description: dict[str, Any]) -> None:

@@ -99,6 +99,12 @@ def once(folder: Path, *command: str, **variables: str) -> tuple[int, str]:
     return status, dev.output
 
 
+def postgres_data(folder: Path) -> Path:
+    """The data of Postgres of the stack in this folder. For root, they may be elsewhere."""
+    elsewhere = folder / "postgres/elsewhere"
+    return (elsewhere if elsewhere.exists() else folder / "postgres") / "data"
+
+
 def eventually(condition: Callable[[], bool], *, or_ended: subprocess.Popen[bytes] | None = None) -> bool:
     deadline = time.monotonic() + SECONDS
     while not condition() and time.monotonic() < deadline and (or_ended is None or or_ended.poll() is None):

