@@ -14,6 +14,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from lib import config
 from lib.config import SettingsError
 
+_PUBLIC_PASSWORD = "local-only"  # noqa: S105
+
 
 def describe(url: str) -> str:
     """`host:port/database`, without user and password."""
@@ -28,13 +30,19 @@ def database_name(url: str) -> str:
 
 
 def is_local(url: str) -> bool:
-    """Whether every host of the URL belongs to a local stack."""
+    """Whether every host of the URL belongs to a local stack.
+
+    A tunnel to another system begins at a port of this machine, too. So a port counts only with the public password of
+    docker-compose.yml.
+    """
     parts = _parse(url)
     if parts.get("service"):
         return False  # a file elsewhere names the host
     hosts = f"{parts.get('host') or ''},{parts.get('hostaddr') or ''}".split(",")
     names = [host for host in hosts if host and not host.startswith("/")]
-    return all(config.is_local(f"postgresql://[{name}]" if ":" in name else f"postgresql://{name}") for name in names)
+    urls = [f"postgresql://[{name}]" if ":" in name else f"postgresql://{name}" for name in names]
+    is_public = parts.get("password") == _PUBLIC_PASSWORD
+    return all(config.is_local(url) for url in urls) and (is_public or not names)
 
 
 def split_password(url: str) -> tuple[str, str | None]:

@@ -186,7 +186,9 @@ def arguments_of(name: str) -> list[str]:
     return ["bayko", "--handle", "bay"] if name == "rename-user" else []
 
 
-@pytest.mark.parametrize("name", ["drop", "seed", "setup", "update_cognito_user_ids", "rename-user"])
+@pytest.mark.parametrize(
+    "name", ["create", "drop", "seed", "setup", "schema-load", "update_cognito_user_ids", "rename-user"]
+)
 def test_database_outside_a_local_stack_needs_prod(
     name: str, filled: str, pool: LocalPool, run: scripts.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,10 +213,10 @@ def test_script_process_reports_errors_without_a_traceback(url: str) -> None:
 def test_unreachable_postgres_is_reported_in_one_line(
     name: str, run: scripts.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgresql://me:pa55word@127.0.0.1:9/cruddur")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me:local-only@127.0.0.1:9/cruddur")
     status, _, printed = run(name, *arguments_of(name))
     assert (status, printed.startswith("Postgres at 127.0.0.1:9/"), printed.count("\n")) == (1, True, 1)
-    assert "pa55word" not in printed
+    assert "local-only" not in printed
 
 
 def test_sessions_lists_connections(url: str, run: scripts.Run) -> None:

@@ -12,7 +12,6 @@ from botocore.stub import Stubber
 
 from lib.ddb.store import MessageStore
 from tests.support.ddb_scripts import (
-    AWS,
     HOSTILE,
     Run,
     run_in_process,
@@ -66,24 +65,6 @@ def test_table_with_other_keys_is_reported_in_one_line(
     assert re.fullmatch(f"table {other} has [^\n]+\n", printed)
 
 
-STATEMENTS = ["DELETE FROM t", "SELEC", "EXISTS(SELECT * FROM t)"]
-GUARDED = [["seed"], ["drop"], ["explain", "C"], ["explain", "D"], *(["partiql", text] for text in STATEMENTS)]
-
-
-@pytest.mark.parametrize("arguments", GUARDED, ids=" ".join)
-def test_table_outside_a_local_stack_is_refused_without_prod(
-    arguments: list[str], run: Run, table: str, database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", database)
-    monkeypatch.setenv("SECRET_KEY", SECRET)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", AWS)
-    monkeypatch.setattr("boto3.client", lambda *_, **__: pytest.fail("the script connected"))
-    status, data, printed = run(*arguments, "--yes")
-    word = "--prod" if arguments[0] == "partiql" else "prod"
-    end = f": {table} at {AWS} is no local stack. If you mean it, add `{word}`.\n"
-    assert (status, data, printed.startswith("Refused to "), printed.endswith(end)) == (1, [], True, True)
-
-
 def test_prod_and_yes_allow_writes_and_reads_need_neither(
     run: Run, seeded: MessageStore, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,7 +77,7 @@ def test_prod_and_yes_allow_writes_and_reads_need_neither(
         prod = "--prod" if arguments == insert else "prod"
         assert [run(*arguments)[0], run(*arguments, prod, "--yes")[0]] == [1, 0]
         if arguments == ["drop"]:
-            assert run("schema-load")[0] == 0
+            assert [run("schema-load")[0], run("schema-load", "prod", "--yes")[0]] == [1, 0]
     assert run("partiql", f"SELECT * FROM \"{table}\" WHERE pk = 'a'")[1] == ["pk sk", "a prod"]
 
 

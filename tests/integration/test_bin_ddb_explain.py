@@ -20,7 +20,14 @@ from lib.ddb.conversations import Conversations
 from lib.ddb.items import key_of
 from lib.ddb.store import MessageStore
 from lib.users.directory import User
-from tests.support.ddb_scripts import Run, run_in_process, seeded_database, seeded_store, use_table
+from tests.support.ddb_scripts import (
+    Run,
+    run_in_process,
+    seeded_database,
+    seeded_store,
+    take_for_foreign,
+    use_table,
+)
 from tests.support.old_data import GROUP, TIMES, old_conversation
 from tests.support.stores import ANNA, BERT, TableContents
 from tools.cli import console
@@ -225,6 +232,26 @@ def test_conversation_of_an_older_backend_is_migrated_as_the_api_does(
     assert {user.uuid for user in (ANNA, BERT)} == contents.conversation(group).members.keys()
 
 
+@pytest.mark.parametrize(
+    ("command", "prod"), [("explain A --group", "prod"), ("patterns/get-conversation", "--prod")], ids=str
+)
+def test_read_that_would_migrate_a_foreign_conversation_needs_prod(
+    command: str, prod: str, run: Run, seeded: MessageStore, dynamodb_client: Any, table: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    take_for_foreign(monkeypatch)
+    group = GROUP.replace("5ae", "7ae")
+    contents = TableContents(dynamodb_client, table)
+    contents.put(*old_conversation(*TIMES, group=group))
+    before = contents.items()
+    arguments = [*command.split(), group]
+    status, data, printed = run(*arguments)
+    assert (status, data, printed.endswith(f"If you mean it, add `{prod} --yes`.\n")) == (1, [], True)
+    assert contents.items() == before
+    assert run(*arguments, prod, "--yes")[0] == 0
+    assert contents.items() != before
+
+
 def test_refused_call_is_printed_with_its_code(run: Run, seeded: MessageStore, monkeypatch: pytest.MonkeyPatch) -> None:
     first = iter([True])
     read_for_write = Conversations.read_for_write
@@ -250,8 +277,8 @@ def test_refused_call_is_printed_with_its_code(run: Run, seeded: MessageStore, m
         (["A", "--user", "londo"], "londo is no member of "),
         (["C", "--user", "nobody"], "No user has the handle nobody"),
         (["D", "--user", "londo"], "londo is no member of "),
-        (["C", "--to", "nobody"], "NotFound: receiver_not_found"),
-        (["C", "--text", " "], "Invalid: message_blank"),
+        (["C", "--to", "nobody"], "No user has the handle nobody"),
+        (["C", "--text", " "], "The API refuses the message: message_blank"),
     ],
 )
 def test_refusal_is_reported_in_one_line(arguments: list[str], message: str, run: Run, seeded: MessageStore) -> None:

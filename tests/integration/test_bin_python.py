@@ -63,7 +63,7 @@ def test_script_on_search_path_keeps_its_arguments_and_imports_nothing_of_the_fo
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").write_text("raise AssertionError")
     process = subprocess.run(
-        ["create", "two words", "*"],  # noqa: S607 - the search path is under test
+        ["sessions", "two words", "*"],  # noqa: S607 - the search path is under test
         cwd=tmp_path,
         env={**os.environ, "PATH": f"{ROOT}/bin/db:{os.environ['PATH']}"},
         capture_output=True,

@@ -19,7 +19,6 @@ from tests.support.cognito_ids import write_cognito_ids
 from tools.postgres.migrations import migrate
 from tools.seed.conversation import seed_conversation, seed_users
 
-AWS = "https://dynamodb.us-east-1.amazonaws.com"
 HOSTILE = "[red]not red[/red] :smile: \N{ROCKET}\n\tنعم"
 """Text that a terminal library would like to interpret."""
 
@@ -44,7 +43,7 @@ def use_table(dynamodb_url: str, table: str, monkeypatch: pytest.MonkeyPatch) ->
 
 def take_for_foreign(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the scripts see no local stack in the engine under test."""
-    monkeypatch.setattr("tools.cli.tables.is_local", lambda url: False)
+    monkeypatch.setattr("tools.cli.tables.is_emulator", lambda url: False)
 
 
 def run_in_process(capsys: pytest.CaptureFixture[str]) -> Run:

@@ -25,9 +25,12 @@ def test_description_has_no_user_and_no_password(url: str, shown: str) -> None:
 @pytest.mark.parametrize(
     ("url", "local"),
     [
-        ("postgresql://localhost/cruddur", True),
-        ("postgresql://[::1]:5432/cruddur", True),
-        ("postgresql://postgres.test/cruddur", True),
+        ("postgresql://postgres:local-only@localhost/cruddur", True),
+        ("postgresql://postgres:local-only@[::1]:5432/cruddur", True),
+        ("postgresql://postgres:local-only@postgres.test/cruddur", True),
+        ("postgresql://localhost/cruddur", False),
+        ("postgresql://postgres:pa55word@127.0.0.1:5433/cruddur", False),
+        ("postgresql://postgres:local-only@db.example.com/cruddur", False),
         ("postgresql:///cruddur", True),
         ("postgresql://me@/cruddur?host=/run/postgres", True),
         ("postgresql://me@/cruddur?host=%2Frun%2Fpostgres", True),

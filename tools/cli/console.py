@@ -209,11 +209,13 @@ def destructive(word: Literal["prod", "--prod"] = "prod") -> Callable[[Function]
 def confirm(action: str, target: Target) -> None:
     """Return if the command line allows the action, such as "drop the database", else raise Refused."""
     context = click.get_current_context()
+    yes = context.meta["yes"]
     if context.meta["prod"]:
-        confirm_by_name(action, target, yes=context.meta["yes"])
+        confirm_by_name(action, target, yes=yes)
     elif not target.is_local:
         [word] = [parameter.opts[0] for parameter in context.command.params if parameter.name == "prod"]
-        raise Refused(f"Refused to {action}: {target.place} is no local stack. If you mean it, add `{word}`.")
+        missing = word if yes or sys.stdin.isatty() else f"{word} --yes"
+        raise Refused(f"Refused to {action}: {target.place} is no local stack. If you mean it, add `{missing}`.")
 
 
 def confirm_by_name(action: str, target: Target, *, yes: bool) -> None:

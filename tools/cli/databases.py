@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from lib.cache.shared import OptionalCache, shared_cache
-from lib.config import CacheSettings, is_local, load
+from lib.config import CacheSettings, load
 from lib.identity.cognito import UserPool
 from lib.postgres import database_url
 from lib.postgres.database import Database
 from lib.users.cache import stale_data_warnings
 from lib.users.linking import link_cognito_users
 from tools.cli.console import Refused, Target, one_line, print_status, stderr
+from tools.local_stack.environment import is_emulator
 from tools.postgres.migrations import migrate
 
 
@@ -20,7 +21,7 @@ def database_target(url: str) -> Target:
 
 def refuse_unless_local(cognito_endpoint: str | None, url: str) -> None:
     """Raise Refused outside a local stack, for scripts that create Cognito users. There is no `prod` for them."""
-    if not is_local(cognito_endpoint):
+    if not is_emulator(cognito_endpoint):
         raise Refused("Refused: AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER names no local stack's Cognito")
     target = database_target(url)
     if not target.is_local:

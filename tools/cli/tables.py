@@ -19,11 +19,12 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedErro
 from lib.aws.connections import CONNECT_SECONDS
 from lib.aws.dynamodb_client import TRIES, TRY_SECONDS
 from lib.aws.metering import meter
-from lib.config import DynamoDBSettings, is_local
+from lib.config import DynamoDBSettings
 from lib.ddb.errors import StoreError, StoreUnavailable, translate_errors
 from lib.ddb.items import Item
 from lib.ddb.table import Table
 from tools.cli.console import Target, one_line
+from tools.local_stack.environment import is_emulator
 
 FAILURES = (StoreError, BotoCoreError, ClientError)
 """The errors that a script reports in one line."""
@@ -66,7 +67,7 @@ def where(settings: DynamoDBSettings) -> str:
 
 def table_target(settings: DynamoDBSettings) -> Target:
     """The table as a target of destructive actions."""
-    return Target(where(settings), settings.ddb_table, is_local(settings.aws_endpoint_url_dynamodb))
+    return Target(where(settings), settings.ddb_table, is_emulator(settings.aws_endpoint_url_dynamodb))
 
 
 @contextmanager

@@ -15,11 +15,12 @@ import click
 from lib.aws.metering import start_metering
 from lib.config import ApiSettings, DynamoDBSettings, SettingsError, load
 from lib.ddb.cursors import CursorSigner
+from lib.ddb.items import Key
 from lib.ddb.queries import Page
 from lib.ddb.store import MessageStore
 from services.validation import MAX_LIMIT
 from tools.cli import console
-from tools.cli.tables import connect, open_table
+from tools.cli.tables import connect, open_table, table_target
 from tools.explain.item_diff import ItemDiff
 from tools.explain.recorder import describe_query, record
 
@@ -32,9 +33,18 @@ class _SigningSettings(ApiSettings, DynamoDBSettings):
 
 
 class RecordedStore:
-    """A store on the configured table, the calls that it sends, and the items that they change."""
+    """A store on the configured table, the calls that it sends, and the items that they change.
 
-    def __init__(self, store_type: type[MessageStore] = MessageStore, *, secret_keys: Sequence[str] = ()) -> None:
+    A read writes if it migrates a conversation of an older backend. Its command confirms that, unless `is_confirmed`.
+    """
+
+    def __init__(
+        self,
+        store_type: type[MessageStore] = MessageStore,
+        *,
+        secret_keys: Sequence[str] = (),
+        is_confirmed: bool = False,
+    ) -> None:
         """Raises SettingsError, StoreUnavailable."""
         settings = load(DynamoDBSettings)
         client = connect(settings)
@@ -42,7 +52,14 @@ class RecordedStore:
         # Within one run any key can sign cursors.
         self.store = store_type(self.table, CursorSigner(*secret_keys or [token_hex()]))
         self.diff = ItemDiff(connect(settings), settings.ddb_table)
-        self.calls = record(client, before_write=self.diff.remember)
+        self.calls = record(client, before_write=self._before_write)
+        self._target, self._is_confirmed = table_target(settings), is_confirmed
+
+    def _before_write(self, keys: Sequence[Key]) -> None:
+        if not self._is_confirmed:
+            console.confirm("migrate the conversation", self._target)
+            self._is_confirmed = True
+        self.diff.remember(keys)
 
 
 class RowLister(RecordedStore):

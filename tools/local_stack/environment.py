@@ -7,14 +7,22 @@ from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
-from lib.config import Settings
+from lib.config import Settings, is_local
 from tools.local_stack.processes import LOOPBACK
 
 REGION = "us-east-1"
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}  # emulators take any; not secret
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}  # emulators take any, AWS refuses them
 
 _SETTINGS = {field.name.upper(): field for field in fields(Settings)}
 _LOCAL_HOSTS = f"{LOOPBACK},localhost"
+
+
+def is_emulator(url: str | None) -> bool:
+    """Whether a URL of DynamoDB or Cognito leads to an emulator of a local stack.
+
+    A tunnel to AWS begins at this machine, too. So the process must have the credentials that only emulators accept.
+    """
+    return is_local(url) and os.environ.get("AWS_ACCESS_KEY_ID") == CREDENTIALS["AWS_ACCESS_KEY_ID"]
 
 
 def without_developer(environ: Mapping[str, str]) -> dict[str, str]:
