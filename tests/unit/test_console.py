@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from uuid import uuid4
 
 import click
 import pytest
@@ -67,20 +68,38 @@ def test_table_in_a_pipe_keeps_every_character(capsys: pytest.CaptureFixture[str
     assert lines == [["name", "text"], ["[bold]a[/bold]", ":smile:"], ["-", long]]
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """The output for a terminal of 40 columns."""
+def use_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """The output for a terminal with so many columns."""
     out = io.StringIO()
-    stdout = console.PrintableConsole(file=out, width=40, force_terminal=True, color_system=None)
+    stdout = console.PrintableConsole(file=out, width=width, force_terminal=True, color_system=None)
     monkeypatch.setattr(console, "stdout", stdout)
     return out
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    return use_terminal(40, monkeypatch)
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 100, 120, 200])
+def test_ids_stay_whole_on_every_width(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = use_terminal(width, monkeypatch)
+    ids = [str(uuid4()), f"MSG#{uuid4()}", "2026-01-04T19:06:42.584705+00:00"]
+    console.print_table(["uuid", "key", "created_at", "message"], [[*ids, "some words " * 20], [*ids, None]])
+    lines = out.getvalue().splitlines()
+    for id_ in ids:
+        assert sum(id_ in line for line in lines) == 2
+    assert max(map(len, lines)) <= max(width, 60)
+    out.truncate(0)
+    console.print_folded(f"words before {ids[0]} and after", lead="  lead ")
+    assert ids[0] in out.getvalue()
 
 
 @pytest.mark.parametrize(
     ("length", "lines"),
     [
         (50, [["name", "text"], ["a", "x" * 31], ["x" * 19], ["b", "y"]]),
-        (100, [["name", "a"], ["text", "x" * 31], ["x" * 31], ["x" * 31], ["x" * 7], ["name", "b"], ["text", "y"]]),
+        (100, [["name", "a"], ["text", "x" * 34], ["x" * 34], ["x" * 32], ["name", "b"], ["text", "y"]]),
     ],
 )
 def test_very_wide_row_becomes_a_block_of_lines(length: int, lines: list[list[str]], terminal: io.StringIO) -> None:

@@ -9,6 +9,7 @@ Handles, names, messages and errors may hold terminal escapes. The consoles prin
 from __future__ import annotations
 
 import json
+import re
 import sys
 import traceback
 import unicodedata
@@ -32,6 +33,9 @@ from lib.config import ROOT, SettingsError
 Function = Callable[..., Any]
 
 _LEAST_WIDTH = 20
+_LEAST_COLUMN = 12
+# A uuid, a key with one, or a time, which is a sort key.
+_ID = re.compile(r"\S*(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT\d)\S*")
 _UNLIMITED = 10_000  # columns, for a pipe or a file
 
 # Control and formatting characters, surrogates, and separators of lines and paragraphs. Zero-width joiners are text.
@@ -77,8 +81,9 @@ def print_data(text: str) -> None:
 
 
 def print_folded(text: str, *, lead: str = "", style: str = "") -> None:
-    """Print a line of data after `lead`. In a terminal, long lines fold to the right of the lead."""
-    for part in Text(one_line(text)).wrap(stdout, max(stdout.width - cell_len(lead), _LEAST_WIDTH)) or [Text()]:
+    """Print a line of data after `lead`. In a terminal, long lines fold to the right of the lead, but not in an id."""
+    width = max(stdout.width - cell_len(lead), _LEAST_WIDTH, _id_width(text))
+    for part in Text(one_line(text)).wrap(stdout, width) or [Text()]:
         stdout.print(Text(lead, style).append(part.plain.rstrip()), soft_wrap=True)
         lead = " " * cell_len(lead)
 
@@ -101,25 +106,50 @@ def print_traceback(kind: type[BaseException], error: BaseException, trace: Trac
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, upright: bool = False) -> None:
     """Print rows of data under headings, in a pipe one line per row; None becomes `-`.
 
-    A terminal that is too narrow folds the values. With `upright`, a table of more than twice the terminal's width
-    becomes a block of lines for each row.
+    A terminal that is too narrow folds the values, but no id. A table that is too wide even so becomes a block of lines
+    for each row. With `upright`, so does a table of more than twice the terminal's width.
     """
-    columns = list(columns)
+    headings = [one_line(column) for column in columns]
     cells = [["-" if value is None else one_line(str(value)) for value in row] for row in rows]
     table = Table(box=box.SIMPLE_HEAD if stdout.is_terminal else None, pad_edge=False)
-    for column in columns:
-        table.add_column(one_line(column), overflow="fold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
     for row in cells:
         table.add_row(*row)
-    width = stdout.measure(table, options=stdout.options.update(max_width=_UNLIMITED)).maximum
-    if upright and width > 2 * stdout.width:
-        table = Table(box=box.SIMPLE, pad_edge=False, show_header=False)
-        table.add_column(style="dim")
-        table.add_column(overflow="fold")
-        for row in cells:
-            for column, value in zip(columns, row, strict=True):
-                table.add_row(one_line(column), value, end_section=column == columns[-1])
-    stdout.print(table)
+    full = stdout.measure(table, options=stdout.options.update(max_width=_UNLIMITED)).maximum
+    texts = list(zip(headings, *cells, strict=True))
+    naturals = [max(map(cell_len, column)) for column in texts]
+    leasts = [max(_LEAST_COLUMN, *map(_id_width, column)) for column in texts]
+    widths = _fit(naturals, leasts, room=stdout.width - (full - sum(naturals)))
+    if widths and not (upright and full > 2 * stdout.width):
+        for column, width in zip(table.columns, widths, strict=True):
+            column.width = width
+        stdout.print(table)
+        return
+    margin = max(map(cell_len, headings)) + 2
+    for row in cells:
+        for heading, value in zip(headings, row, strict=True):
+            print_folded(value, lead=heading.ljust(margin), style="dim")
+        print_data("")
+
+
+def _fit(naturals: list[int], leasts: list[int], *, room: int) -> list[int]:
+    """The widths of columns in a room; empty if the least widths of the columns do not fit."""
+    widths = [min(pair) for pair in zip(naturals, leasts, strict=True)]
+    spare = room - sum(widths)
+    if spare < 0:
+        return []
+    by_need = sorted(range(len(widths)), key=lambda position: naturals[position] - widths[position])
+    for index, position in enumerate(by_need):
+        extra = min(naturals[position] - widths[position], spare // (len(widths) - index))
+        widths[position] += extra
+        spare -= extra
+    return widths
+
+
+def _id_width(text: str) -> int:
+    """The columns of the longest id in a text; 0 without an id."""
+    return max(map(cell_len, _ID.findall(text)), default=0)
 
 
 class Refused(click.ClickException):
