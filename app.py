@@ -114,5 +114,5 @@ def _make_dependencies(settings: Settings) -> Dependencies:
             client_id=settings.aws_cognito_user_pool_client_id,
             jwks_url=settings.cognito_jwks_url,
         ),
-        readiness=Readiness({Code.POSTGRES_UNAVAILABLE: database.ping, Code.DYNAMODB_UNAVAILABLE: table.ping}),
+        readiness=Readiness({Code.POSTGRES_UNAVAILABLE: database.check_schema, Code.DYNAMODB_UNAVAILABLE: table.ping}),
     )

@@ -1,12 +1,13 @@
 """Postgres: the connection pool, and the queries in `db/sql/<entity>/<name>.sql`.
 
-Translates failures: an outage becomes DatabaseUnavailable, a violated UNIQUE becomes NotUnique. Any other error is a
-bug and stays psycopg's own. Knows no table; a row is a dict.
+Translates failures: an outage or a database without the schema becomes DatabaseUnavailable, a violated UNIQUE becomes
+NotUnique. Any other error is a bug and stays psycopg's own. Knows no table; a row is a dict.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -33,11 +34,16 @@ Row = dict[str, Any]
 _SECONDS = 2  # the most for a connection attempt, for a wait for a free connection, and for a statement
 _CANCEL_SECONDS = 0.5  # for Postgres to cancel a statement; a server that does not is frozen or unreachable
 _POLL_SECONDS = 0.02
-_PING_SECONDS = 1
+_CHECK_SECONDS = 1
+_MIGRATE = "run ./bin/db/migrate first"
 _APPLICATION = "cruddur-messages"
 
 # Scripts report these errors in one line. A psycopg.Error is a mistake in a query.
 FAILURES = (DatabaseUnavailable, NotUnique, psycopg.Error)
+
+
+# A missing table, a missing column, and a missing constraint for ON CONFLICT.
+_OTHER_SCHEMA = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidColumnReference)
 
 
 @dataclass(slots=True)
@@ -171,10 +177,12 @@ class Database(Queries):
         with self._connection(self._seconds) as connection, connection.transaction():
             yield _Transaction(connection)
 
-    def ping(self) -> None:
-        """Raise DatabaseUnavailable unless Postgres responds within about a second."""
-        with self._connection(_PING_SECONDS) as connection:
-            connection.execute("SELECT 1")
+    def check_schema(self) -> None:
+        """Raise DatabaseUnavailable unless Postgres responds within about a second and has the whole schema."""
+        with self._connection(_CHECK_SECONDS) as connection:
+            missing = [row["name"] for row in _Transaction(connection).all("database/missing")]
+        if missing:
+            raise DatabaseUnavailable(f"Postgres at {self._address} has no {', no '.join(missing)}: {_MIGRATE}")
 
     def close(self) -> None:
         """Close every connection; later queries raise DatabaseUnavailable."""
@@ -206,6 +214,10 @@ class Database(Queries):
             raise _unavailable(self._address, error) from error
         except psycopg.errors.UniqueViolation as error:
             raise NotUnique(error.diag.message_primary) from error
+        except _OTHER_SCHEMA as error:
+            raise DatabaseUnavailable(
+                f"Postgres at {self._address}: {error.diag.message_primary}: {_MIGRATE}"
+            ) from error
 
     def _take(self, seconds: float) -> _Connection:
         """A connection of the pool, or the error of the attempt to open one.
@@ -274,7 +286,9 @@ def _is_silence(error: Exception) -> bool:
 
 def _unavailable(address: str, error: Exception) -> DatabaseUnavailable:
     reason = str(error).partition("\n")[0] or type(error).__name__
-    return DatabaseUnavailable(f"Postgres at {address} is unavailable: {reason}")
+    # A failed attempt to connect has no SQLSTATE.
+    advice = ": run ./bin/db/create first" if re.search(r'database ".*" does not exist$', reason) else ""
+    return DatabaseUnavailable(f"Postgres at {address} is unavailable: {reason}{advice}")
 
 
 @cache

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 
 class DatabaseUnavailable(Exception):
-    """Postgres does not respond, or refuses the connection; the message has the address and the reason."""
+    """Postgres does not respond, refuses the connection, or lacks a part of the schema.
+
+    The message has the address, the reason, and the script that mends it.
+    """
 
 
 class NotUnique(Exception):

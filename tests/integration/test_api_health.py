@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 from werkzeug.test import TestResponse
 
 from lib.version import VERSION
 from tests.support.api import Api, ok, refused, run_api
 from tools.local_stack.postgres import Postgres
+from tools.postgres.migrations import migrate
 
 POSTGRES = (503, ["postgres_unavailable"])
 DYNAMODB = (503, ["dynamodb_unavailable"])
@@ -90,6 +92,38 @@ def test_result_is_remembered_for_a_second_and_simultaneous_checks_share_one(
         monkeypatch.setattr("services.readiness._REMEMBERED_SECONDS", 0.0)
         get_ready(fresh)
         assert fresh.lines()[-1]["dynamodb_requests"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        ("RENAME TO people", "table users"),
+        ("DROP COLUMN cognito_user_id", "column cognito_user_id of users"),
+        ("DROP CONSTRAINT users_handle_key", "constraint users_handle_key of users"),
+        ("DROP CONSTRAINT users_display_name_check", "constraint users_display_name_check of users"),
+    ],
+)
+def test_missing_part_of_the_schema_is_named_in_the_log(
+    api: Api, new_database: Callable[[], str], change: str, missing: str
+) -> None:
+    url = new_database()
+    migrate(url)
+    with psycopg.connect(url) as connection:
+        connection.execute(f"ALTER TABLE users {change}".encode())
+    with api.variant(database_url=url) as other:
+        assert refused(get_ready(other)) == POSTGRES
+        [line] = [line for line in other.lines() if line["event"] == "unavailable"]
+        assert f"no {missing}" in line["cause"]
+        assert "run ./bin/db/migrate" in line["cause"]
+
+
+def test_request_without_the_schema_is_unavailable(api: Api, new_database: Callable[[], str]) -> None:
+    anna = api.sign_up()
+    with api.variant(database_url=new_database()) as other:
+        response = other.sign_in(anna.user).get("/api/message_groups")
+        assert refused(response) == (503, ["storage_unavailable"])
+        [line] = [line for line in other.lines() if line["event"] == "unavailable"]
+        assert 'relation "users" does not exist: run ./bin/db/migrate' in line["cause"]
 
 
 def test_readiness_and_requests_recover_with_postgres(api: Api, postgres_server: Postgres) -> None:

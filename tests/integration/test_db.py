@@ -71,7 +71,7 @@ def test_second_create_or_drop_changes_nothing(postgres_server: Postgres) -> Non
     url = postgres_server.url('a "strange" näme')
     assert [create_database(url), create_database(url)] == [True, False]
     with Database(url) as database:
-        database.ping()  # an open session does not prevent the drop
+        database.all("database/sessions")  # an open session does not prevent the drop
         assert [drop_database(url), drop_database(url)] == [True, False]
 
 
@@ -114,15 +114,14 @@ def fail(database: Database, *, seconds: float) -> None:
         find(database)
 
 
-def test_pool_connects_to_a_late_postgres(new_database: Callable[[], str], postgres_server: Postgres) -> None:
-    with Database(new_database()) as database:
-        postgres_server.stop()
-        try:
-            with time_limit(1.5), pytest.raises(DatabaseUnavailable):
-                database.ping()
-        finally:
-            postgres_server.start()
-        database.ping()
+def test_pool_connects_to_a_late_postgres(database: Database, postgres_server: Postgres) -> None:
+    postgres_server.stop()
+    try:
+        with time_limit(1.5), pytest.raises(DatabaseUnavailable):
+            database.check_schema()
+    finally:
+        postgres_server.start()
+    database.check_schema()
 
 
 def test_uniqueness_error_does_not_quote_the_value(database: Database) -> None:
@@ -163,14 +162,14 @@ def test_session_prepares_no_statement_and_has_no_setting_of_its_own(
 
 
 def test_closed_database_is_unavailable(database: Database) -> None:
-    database.ping()
+    find(database)
     database.close()
     with pytest.raises(DatabaseUnavailable, match="closed"):
-        database.ping()
+        find(database)
 
 
 def test_reason_of_an_outage_does_not_quote_the_password(postgres_server: Postgres) -> None:
     url = postgres_server.url("absent").replace("postgres@", "postgres:pa55word@")
-    with Database(url) as database, pytest.raises(DatabaseUnavailable, match='"absent" does not exist') as caught:
-        database.ping()
+    with Database(url) as database, pytest.raises(DatabaseUnavailable, match='"absent" does not exist: run') as caught:
+        find(database)
     assert "pa55word" not in str(caught.value)

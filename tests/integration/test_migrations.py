@@ -50,6 +50,23 @@ def test_migrations_are_numbered_without_gaps() -> None:
     assert all(re.fullmatch(r"\d{4}_[a-z0-9_]+", name) for name in NAMES)
 
 
+def test_readiness_checks_every_column_and_constraint(url: str) -> None:
+    migrate(url)
+    parts = rows(
+        url,
+        """
+        SELECT 'column', relname, attname FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND attnum > 0 AND NOT attisdropped
+        UNION ALL
+        SELECT 'constraint', relname, conname FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
+        WHERE relnamespace = 'public'::regnamespace AND contype <> 'n'
+        """,
+    )
+    query = (ROOT / "db/sql/database/missing.sql").read_text()
+    checked = re.findall(r"\('(column|constraint)', '(\w+)', '(\w+)'\)", query)
+    assert sorted(checked) == sorted(part for part in parts if part[1] != "schema_migrations")
+
+
 def test_each_migration_is_applied_once_and_in_order(url: str, folder: Path) -> None:
     assert migrate(url, folder) == ["0001_colours", "0002_upper"]
     (folder / "0003_lower.sql").write_text("UPDATE colours SET name = lower(name)")
