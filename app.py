@@ -16,6 +16,7 @@ from lib.aws.dynamodb_client import DynamoDBClient
 from lib.cache.shared import shared_cache
 from lib.config import Settings, load
 from lib.ddb.cursors import CursorSigner
+from lib.ddb.migration import check_index
 from lib.ddb.read_positions import ReadPositions
 from lib.ddb.store import MessageStore, StreamedMessageStore
 from lib.ddb.table import Table
@@ -114,5 +115,7 @@ def _make_dependencies(settings: Settings) -> Dependencies:
             client_id=settings.aws_cognito_user_pool_client_id,
             jwks_url=settings.cognito_jwks_url,
         ),
-        readiness=Readiness({Code.POSTGRES_UNAVAILABLE: database.check_schema, Code.DYNAMODB_UNAVAILABLE: table.ping}),
+        readiness=Readiness(
+            {Code.POSTGRES_UNAVAILABLE: database.check_schema, Code.DYNAMODB_UNAVAILABLE: partial(check_index, table)}
+        ),
     )

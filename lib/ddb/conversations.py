@@ -16,7 +16,7 @@ from cachetools import LRUCache, TTLCache
 from lib.cache.base import InMemoryCache
 from lib.ddb.errors import ConversationNotFound, WriteConflict
 from lib.ddb.items import Conversation, Item, conversation_key, pair_key
-from lib.ddb.migration import indexed_rows, migrate_conversation, old_groups
+from lib.ddb.migration import migrate_conversation, old_groups, old_rows
 from lib.ddb.table import WRITE_SECONDS, Table
 from lib.deadline import deadline, seconds_left
 from lib.users.directory import User
@@ -103,7 +103,7 @@ class Conversations:
         """
         item = self._table.get(conversation_key(group_uuid))
         if item is None:
-            return [row.other for row in indexed_rows(self._table, group_uuid)]
+            return [row.other for row in old_rows(self._table, group_uuid)]
         state = Conversation.from_item(item, group_uuid=group_uuid)
         self.put_read(state)
         return [member.user for member in state.members.values()]

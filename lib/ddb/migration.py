@@ -65,10 +65,10 @@ def migrate_conversation(
     as read only by their senders.
     Raises WriteConflict, StoreUnavailable.
     """
-    members = {uuid for row in indexed_rows(table, group_uuid) for uuid in (row.owner_uuid, row.other.uuid)}
-    rows = [row for uuid in sorted(members) for row in rows_of_member(table, uuid, group_uuid)]
+    rows = old_rows(table, group_uuid)
     if not rows:
         return None
+    members = {uuid for row in rows for uuid in (row.owner_uuid, row.other.uuid)}
     users = {requesting_user.uuid: requesting_user, **{row.other.uuid: row.other for row in rows}}
     old = _OldData(rows, users)
     try:
@@ -91,19 +91,23 @@ def old_groups(table: Table, *, user_uuid: str) -> dict[str, str]:
     return {row.other.uuid: row.group_uuid for row in rows}  # oldest first, so the newest overwrites the others
 
 
-def indexed_rows(table: Table, group_uuid: str) -> Iterator[InboxRow]:
-    """A conversation's inbox rows, from the index, which lags behind the table."""
-    return parse_all(indexed(table, group_uuid), InboxRow.from_item)
+def old_rows(table: Table, group_uuid: str) -> list[InboxRow]:
+    """A conversation's inbox rows, from the inboxes of its members. The index, which lags, names the members."""
+    owners = {keys.inbox_owner(item["pk"]["S"]) for item in indexed(table, group_uuid)}
+    rows = [row for uuid in sorted(owners) for row in rows_of_member(table, uuid, group_uuid)]
+    others = {row.other.uuid for row in rows} - owners
+    return rows + [row for uuid in sorted(others) for row in rows_of_member(table, uuid, group_uuid)]
 
 
 def indexed(table: Table, group_uuid: str) -> Iterator[Item]:
-    """A conversation's inbox rows in the index, in wire format, without items of other kinds."""
-    items = table.all(
-        IndexName=MESSAGE_GROUP_INDEX,
-        KeyConditionExpression="message_group_uuid = :group",
-        ExpressionAttributeValues={":group": {"S": group_uuid}},
-    )
+    """A conversation's inbox rows in the index: their keys, and what else the index holds."""
+    items = table.index_partition(MESSAGE_GROUP_INDEX, {"message_group_uuid": {"S": group_uuid}})
     return (item for item in items if keys.kind(item["pk"]["S"]) is keys.Kind.ROW)
+
+
+def check_index(table: Table) -> None:
+    """Raise StoreUnavailable unless the table and its index respond."""
+    next(indexed(table, "no group"), None)
 
 
 def _number_messages(table: Table, group_uuid: str, old: _OldData, unread_from: str | None) -> None:

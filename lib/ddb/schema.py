@@ -38,18 +38,37 @@ def table_definition(table: str) -> dict[str, Any]:
 def create_table(client: Any, table: str) -> bool:
     """Create the table and wait until it is active; False if it exists. Turns its TTL on in both cases.
 
-    Raises SchemaMismatch if a table of that name has other keys, lacks the index, or has another TTL attribute.
+    Raises SchemaMismatch if a table of that name has another schema.
     """
-    definition = table_definition(table)
     try:
-        client.create_table(**definition)
+        client.create_table(**table_definition(table))
         created = True
     except client.exceptions.ResourceInUseException:
         created = False
     client.get_waiter("table_exists").wait(TableName=table, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
-    _check(client.describe_table(TableName=table)["Table"], definition)
-    _enable_ttl(client, table)
+    if mismatches := schema_mismatches(client, table):
+        raise SchemaMismatch(f"The table {table} has another schema: {'; '.join(mismatches)}")
+    if _ttl(client, table)["TimeToLiveStatus"] == "DISABLED":
+        specification = {"AttributeName": EXPIRES_AT, "Enabled": True}
+        client.update_time_to_live(TableName=table, TimeToLiveSpecification=specification)
     return created
+
+
+def schema_mismatches(client: Any, table: str) -> list[str]:
+    """The differences of an existing table from its schema, each as a clause; a TTL that is off is none."""
+    definition, description = table_definition(table), client.describe_table(TableName=table)["Table"]
+    indexes = {index["IndexName"]: index for index in description.get("GlobalSecondaryIndexes", [])}
+    [expected_index] = definition["GlobalSecondaryIndexes"]
+    index = indexes.get(MESSAGE_GROUP_INDEX)
+    view = description.get("StreamSpecification", {}).get("StreamViewType")
+    pairs = [
+        ("the keys", _describe_key(description), _describe_key(definition)),
+        (f"the index {MESSAGE_GROUP_INDEX}", _describe_key(index), _describe_key(expected_index)),
+        ("the index's projection", index["Projection"]["ProjectionType"] if index else "ALL", "ALL"),
+        ("the stream's view", view or "off", definition["StreamSpecification"]["StreamViewType"]),
+        ("the TTL attribute", _ttl(client, table).get("AttributeName", EXPIRES_AT), EXPIRES_AT),
+    ]
+    return [f"{name}: {actual} instead of {expected}" for name, actual, expected in pairs if actual != expected]
 
 
 def _key(partition_key: str, sort_key: str) -> list[dict[str, str]]:
@@ -59,19 +78,12 @@ def _key(partition_key: str, sort_key: str) -> list[dict[str, str]]:
     ]
 
 
-def _check(description: dict[str, Any], definition: dict[str, Any]) -> None:
-    indexes = {index["IndexName"]: index["KeySchema"] for index in description.get("GlobalSecondaryIndexes", [])}
-    for index in definition["GlobalSecondaryIndexes"]:
-        if indexes.get(index["IndexName"]) != index["KeySchema"]:
-            raise SchemaMismatch(f"table {definition['TableName']} has no index {index['IndexName']} as expected")
-    if description["KeySchema"] != definition["KeySchema"]:
-        raise SchemaMismatch(f"table {definition['TableName']} has other keys than pk and sk")
+def _describe_key(description: dict[str, Any] | None) -> str:
+    if description is None:
+        return "missing"
+    return ", ".join(f"{element['AttributeName']} ({element['KeyType']})" for element in description["KeySchema"])
 
 
-def _enable_ttl(client: Any, table: str) -> None:
-    description = client.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
-    if description.get("AttributeName", EXPIRES_AT) != EXPIRES_AT:
-        raise SchemaMismatch(f"table {table} has another TTL attribute than {EXPIRES_AT}")
-    if description["TimeToLiveStatus"] == "DISABLED":
-        specification = {"AttributeName": EXPIRES_AT, "Enabled": True}
-        client.update_time_to_live(TableName=table, TimeToLiveSpecification=specification)
+def _ttl(client: Any, table: str) -> dict[str, str]:
+    description: dict[str, str] = client.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
+    return description

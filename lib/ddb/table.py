@@ -111,6 +111,19 @@ class Table:
             **arguments,
         )
 
+    def index_partition(self, index: str, key: Item) -> Iterator[Item]:
+        """Every item of a partition of an index, eventually consistent; `key` has the partition key alone.
+
+        Raises StoreUnavailable if the table lacks this index.
+        """
+        [(name, value)] = key.items()
+        try:
+            yield from self.all(
+                IndexName=index, KeyConditionExpression=f"{name} = :key", ExpressionAttributeValues={":key": value}
+            )
+        except RequestRejected as error:
+            raise StoreUnavailable(f"the table {self.name} has no index {index} on {name}") from error
+
     def transact(self, writes: Sequence[Write], *, retry_conflicts: bool = True) -> None:
         """Make all writes or none. Every try has the same token, so DynamoDB applies the writes once.
 

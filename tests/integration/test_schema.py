@@ -8,8 +8,13 @@ from typing import Any
 
 import pytest
 
-from lib.ddb.errors import SchemaMismatch
+from lib.clock import now
+from lib.ddb.errors import SchemaMismatch, StoreUnavailable
 from lib.ddb.schema import create_table, table_definition
+from tests.support.doctor_fixtures import run_doctor
+from tests.support.old_data import GROUP, TIMES, old_conversation
+from tests.support.stores import ANNA, TableContents, stores_on
+from tools.doctor.findings import Code
 
 
 @pytest.fixture
@@ -40,5 +45,59 @@ def test_table_with_another_ttl_attribute_is_refused(dynamodb_client: Any, name:
     dynamodb_client.create_table(**table_definition(name))
     other = {"AttributeName": "gone_at", "Enabled": True}
     dynamodb_client.update_time_to_live(TableName=name, TimeToLiveSpecification=other)
-    with pytest.raises(SchemaMismatch, match="another TTL attribute than expires_at"):
+    with pytest.raises(SchemaMismatch, match="TTL attribute: gone_at instead of expires_at"):
         create_table(dynamodb_client, name)
+
+
+def create_differing_table(client: Any, name: str, *, projection: str = "ALL", view: str = "NEW_IMAGE") -> None:
+    """Create a table with another projection of its index or another view of its stream; "" leaves the part out."""
+    definition = table_definition(name)
+    definition["GlobalSecondaryIndexes"][0]["Projection"]["ProjectionType"] = projection
+    definition["StreamSpecification"]["StreamViewType"] = view
+    if not projection:
+        del definition["GlobalSecondaryIndexes"], definition["AttributeDefinitions"][2]
+    if not view:
+        del definition["StreamSpecification"]
+    client.create_table(**definition)
+
+
+def test_every_difference_from_the_schema_is_named(dynamodb_client: Any, name: str) -> None:
+    create_differing_table(dynamodb_client, name, projection="KEYS_ONLY", view="KEYS_ONLY")
+    with pytest.raises(SchemaMismatch) as raised:
+        create_table(dynamodb_client, name)
+    assert str(raised.value) == (
+        f"The table {name} has another schema: the index's projection: KEYS_ONLY instead of ALL; "
+        "the stream's view: KEYS_ONLY instead of NEW_IMAGE"
+    )
+
+
+def test_missing_index_and_stream_are_named(dynamodb_client: Any, name: str) -> None:
+    create_differing_table(dynamodb_client, name, projection="", view="")
+    with pytest.raises(SchemaMismatch) as raised:
+        create_table(dynamodb_client, name)
+    assert str(raised.value) == (
+        f"The table {name} has another schema: the index message-group-sk-index: missing instead of "
+        "message_group_uuid (HASH), sk (RANGE); the stream's view: off instead of NEW_IMAGE"
+    )
+
+
+def test_index_of_keys_alone_suffices_for_old_data(dynamodb_client: Any, name: str) -> None:
+    create_differing_table(dynamodb_client, name, projection="KEYS_ONLY")
+    contents = TableContents(dynamodb_client, name)
+    contents.put(*old_conversation(*TIMES))
+    assert run_doctor(dynamodb_client, name, clock=now).codes == [Code.TABLE_SCHEMA, Code.NOT_MIGRATED]
+    messages = stores_on(dynamodb_client, name)().list_messages(group_uuid=GROUP, user=ANNA, limit=20).items
+    assert [message.text for message in messages] == ["old 2", "old 1", "old 0"]
+
+
+def test_missing_index_is_unavailability_and_stops_the_doctor(dynamodb_client: Any, name: str) -> None:
+    create_differing_table(dynamodb_client, name, projection="")
+    contents = TableContents(dynamodb_client, name)
+    contents.put(*old_conversation(*TIMES))
+    missing = "has no index message-group-sk-index on message_group_uuid"
+    store = stores_on(dynamodb_client, name)()
+    with pytest.raises(StoreUnavailable, match=missing):
+        store.list_messages(group_uuid=GROUP, user=ANNA, limit=20)
+    assert len(store.list_inbox(user_uuid=ANNA.uuid, limit=20).items) == 1
+    with pytest.raises(StoreUnavailable, match=missing):
+        run_doctor(dynamodb_client, name, clock=now)

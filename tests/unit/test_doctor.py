@@ -22,7 +22,8 @@ def corruption(request: pytest.FixtureRequest) -> Corruption:
 
 
 def test_every_code_has_a_corruption() -> None:
-    assert set().union(*(corruption.codes for corruption in corruptions.values())) == set(Code)
+    codes = set().union(*(corruption.codes for corruption in corruptions.values()))
+    assert codes == set(Code) - {Code.TABLE_SCHEMA}  # a finding on no item: tests/integration/test_schema.py
 
 
 def test_corruption_is_found_and_repaired(

@@ -13,6 +13,8 @@ from rich.progress import Progress
 
 from lib.ddb.errors import ConversationNotFound, WriteConflict, WriteRefused
 from lib.ddb.items import conversation_key, key_of
+from lib.ddb.migration import check_index
+from lib.ddb.schema import schema_mismatches
 from lib.deadline import pause
 from tools.doctor.conversation_check import check_conversation, findings_of
 from tools.doctor.findings import Code, Finding, Result
@@ -36,9 +38,12 @@ class Doctor:
     def check(self, group_uuid: str | None = None) -> int:
         """Check the whole table by a scan, or one conversation by queries; return the number of items read.
 
-        Raises StoreUnavailable, WriteConflict, DatabaseUnavailable.
+        Raises StoreUnavailable, also if the table lacks its index; WriteConflict, DatabaseUnavailable.
         """
         reader, survey, track = self._reader, self._survey, self._progress.track
+        check_index(reader.table)
+        for mismatch in schema_mismatches(reader.client, reader.table.name):
+            survey.report(Finding.of(Code.TABLE_SCHEMA, detail=mismatch), repaired=False)
         survey.add_users(track(reader.private_values(), description="Reading users"))
         items = reader.group(group_uuid) if group_uuid else reader.scan()
         total = None if group_uuid else reader.item_count()

@@ -27,6 +27,7 @@ class Code(StrEnum):
         code.fix = fix
         return code
 
+    TABLE_SCHEMA = "table_schema", "the table's index, stream or TTL differs from lib/ddb/schema.py"
     ITEM_MALFORMED = "item_malformed", "an item's key or attributes do not have the form of its kind"
     ITEM_ATTRIBUTES = (
         "item_attributes",
