@@ -102,6 +102,14 @@ def test_unreachable_dynamodb_is_reported_in_one_line(run: Run, monkeypatch: pyt
     assert re.fullmatch(r"Could not connect [^\n]+http://127.0.0.1:9[^\n]+\n", printed)
 
 
+@pytest.mark.parametrize("name", ["schema-load", "drop"])
+def test_unreachable_table_is_named(name: str, run: Run, table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:9")
+    status, data, printed = run(name)
+    assert (status, data, printed.count("\n")) == (1, [], 1)
+    assert printed.startswith(f"{table} at http://127.0.0.1:9 is unavailable: ")
+
+
 def test_list_tables_marks_the_configured_table(run: Run, table: str, monkeypatch: pytest.MonkeyPatch) -> None:
     status, data, printed = run("list-tables")
     assert (status, printed) == (0, "")

@@ -97,7 +97,7 @@ def check_calls(data: list[str], requests: list[Request]) -> None:
         consumed = response["ConsumedCapacity"]
         units = sum(part["CapacityUnits"] for part in (consumed if isinstance(consumed, list) else [consumed]))
         total += units
-        assert re.search(rf"^{number} {operation}\b.*: {units:g} (RCU|WCU)$", text, re.MULTILINE), text
+        assert re.search(rf"^{number} {operation}\b.*: [\d.]+ (RCU|WCU), {units:g} reported$", text, re.MULTILINE), text
         writes = [next(iter(write.items())) for write in sent.get("TransactItems", [])]
         for action, arguments in writes or [("", sent)]:
             if key := arguments.get("Key") or arguments.get("Item"):
@@ -105,7 +105,10 @@ def check_calls(data: list[str], requests: list[Request]) -> None:
             for name in EXPRESSIONS:
                 assert filled(arguments.get(name, ""), arguments) in text
     assert len(re.findall(r"^\d+ [A-Z]\w+.*: ", text, re.MULTILINE)) == len(requests)
-    assert section(data, "Cost") == [f"calls: {len(requests)}, capacity units: {total:g}"]
+    calls, reported = section(data, "Cost")
+    priced = sum(float(number) for number in re.findall(r"^\d+ [A-Z].*: ([\d.]+) [RW]CU, ", text, re.MULTILINE))
+    assert calls == f"calls: {len(requests)}, capacity units by AWS's rules: {priced:g}"
+    assert reported.startswith(f"The engine reports {total:g};")
 
 
 @pytest.mark.parametrize(
@@ -121,6 +124,7 @@ def test_list_prints_its_calls_and_the_rows_of_the_api(
     assert (status, printed) == (0, "")
     assert [operation for operation, _, _ in wire] == operations
     check_calls(data, wire)
+    assert f"{len(operations)} Query: 1 RCU, 1 reported" in data
     assert "ScanIndexForward=False, ConsistentRead=True, Limit=4" in data
     rows = section(data, "Rows")
     listed = run(script, "--limit", "3")[1]
@@ -265,8 +269,8 @@ def test_refused_call_is_printed_with_its_code(run: Run, seeded: MessageStore, m
     monkeypatch.setattr(Conversations, "read_for_write", read_and_overtake)
     status, data, _ = run("explain", "D")
     assert status == 0
-    assert "2 TransactWriteItems, 6 writes, all or none: refused, TransactionCanceledException" in data
-    assert any(line.startswith("3 TransactWriteItems, 6 writes, all or none: ") for line in data)
+    assert "2 TransactWriteItems, 6 writes, all or none: 12 WCU, refused, TransactionCanceledException" in data
+    assert any(line.startswith("3 TransactWriteItems, 6 writes, all or none: 16 WCU, ") for line in data)
     counts = [line.split(" × ")[0] for line in section(data, "PartiQL") if " × " in line]
     assert set(counts) == {"2"}  # both members' rows, without the refused call's
 

@@ -97,7 +97,7 @@ def test_statements_insert_update_and_delete_an_item(run: Run, table: str, dynam
         ("SELEC * FROM t", [], r"DynamoDB refuses the statement: .+"),
         ("SELECT * FROM TABLE WHERE pk = ?", [], r"DynamoDB refuses the statement: Number of parameters .+"),
         ("UPDATE TABLE SET n = 1 WHERE pk = 'a'", [], r"DynamoDB refuses the statement: .+"),
-        ("SELECT * FROM \"no-such-table\" WHERE pk = 'a'", [], r"There is no such table or index"),
+        ("SELECT * FROM \"no-such-table\" WHERE pk = 'a'", [], r"There is no table or index no-such-table"),
     ],
 )
 def test_refused_statement_is_reported_in_one_line(

@@ -1,9 +1,8 @@
-"""The example items of the documents, made by the code that writes items, and their sizes by AWS's rules."""
+"""The example items of the documents, made by the code that writes items."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from lib.ddb.idempotency import Idempotency, Receipt
 from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, PairGuard
@@ -53,19 +52,3 @@ def rows(message: Message) -> list[InboxRow]:
 def message(text: str, *, seq: int) -> Message:
     """The example message with another text and number."""
     return replace(MESSAGE, text=text, seq=seq, created_at=f"2026-01-02T08:15:00.{seq:06}+00:00")
-
-
-def size(value: dict[str, Any]) -> int:
-    """The bytes of an item, or of the elements of a map, by the rules of AWS's page on item sizes."""
-    return sum(len(name.encode()) + value_size(attribute) for name, attribute in value.items())
-
-
-def value_size(value: dict[str, Any]) -> int:
-    """The bytes of an attribute's value in DynamoDB's wire form."""
-    ((kind, content),) = value.items()
-    if kind == "S":
-        return len(content.encode())
-    if kind == "N":
-        return (len(content) + 1) // 2 + 1
-    assert kind == "M"
-    return 3 + len(content) + size(content)

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from lib.ddb.items import Item
-from tools.explain.item_diff import ItemChange, ItemDiff, item_changes
+from tools.explain.item_diff import ItemChange, ItemDiff, ItemReader, item_changes
 from tools.explain.recorder import describe_query, filled, record
 
 KEY = {"pk": {"S": "a"}, "sk": {"S": "1"}}
@@ -47,7 +47,7 @@ def test_call_has_its_units_and_its_refusal(client: Any) -> None:
 
 
 def test_items_are_read_before_the_first_write_to_them(client: Any) -> None:
-    diff = ItemDiff(reader := boto3.client("dynamodb"), "messages")
+    diff = ItemDiff(ItemReader(reader := boto3.client("dynamodb"), "messages"))
     record(client, before_write=diff.remember)
     read = {"TableName": "messages", "Key": KEY, "ConsistentRead": True}
     with Stubber(client) as stub, Stubber(reader) as reads:

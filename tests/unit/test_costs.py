@@ -12,7 +12,8 @@ from lib.ddb.items import InboxRow, Item, Message
 from lib.ddb.table import Write, put
 from lib.ddb.transactions import KeyTaken, append_writes, apply_message, number_writes, read_writes, start_writes
 from tests.support.documents import PERFORMANCE, table
-from tests.support.examples import BAYKO, IDEMPOTENCY, STATE, message, rows, size
+from tests.support.examples import BAYKO, IDEMPOTENCY, STATE, message, rows
+from tools.explain.pricing import item_size, round_up
 
 WRITE_UNIT, READ_UNIT, CALL, GB_SECOND = 0.625e-6, 0.125e-6, 0.20e-6, 0.0000166667
 
@@ -27,7 +28,7 @@ def test_costs_follow_from_the_documented_rules() -> None:
         start, append, keyed, mark = write_costs(text)
         assert costs[f"C+D, in a conversation, {characters}"] == append
         if characters == "100 characters":
-            read = units(size(STATE.to_item()), 4)
+            read = round_up(item_size(STATE.to_item()), 4)
             assert costs["C+D, in a conversation that others write to, 100 characters"] == f"{read} + {append}"
             assert costs["C+D, the first message, 100 characters"] == f"1 + 1 + 1 + {start}"
             assert costs["C+D, in a conversation, 100 characters, with a key"] == keyed
@@ -36,7 +37,7 @@ def test_costs_follow_from_the_documented_rules() -> None:
         many = f"{count} message{'s' if count > 1 else ''}"
         assert costs[f"D, in stream mode, {many} of 100 characters"] == count_cost(count)
     lone = replace(message("x" * 100, seq=1), seq=None)
-    assert costs["C, in stream mode, 100 characters"] == str(units(size(lone.to_item()), 1))
+    assert costs["C, in stream mode, 100 characters"] == str(round_up(item_size(lone.to_item()), 1))
     keyed = write_cost([receipt_write(IDEMPOTENCY, lone, now=1767341700), put(lone.to_item(), KeyTaken)], {})
     assert f"{costs['C, in stream mode, 100 characters, with a key']} + 0" == keyed
     # One item more than the limit is read.
@@ -44,7 +45,7 @@ def test_costs_follow_from_the_documented_rules() -> None:
     assert costs["A, 100 messages of 1024 letters"] == read_cost(message("x" * 1024, seq=1234), 101)
     inbox = read_cost(rows(message("x" * 100, seq=1234))[0], 20)
     assert costs["the total of unread, 20 conversations, 100 characters"] == inbox
-    assert costs["a conversation by itself"] == str(units(size(STATE.to_item()), 4))
+    assert costs["a conversation by itself"] == str(round_up(item_size(STATE.to_item()), 4))
     assert costs["B, 20 conversations, 100 characters"] == read_cost(rows(message("x" * 100, seq=1234))[0], 21)
 
 
@@ -64,12 +65,8 @@ def test_prices_follow_from_the_capacity_units() -> None:
     assert prices == expected
 
 
-def units(size: int, kilobytes: int) -> int:
-    return -(-size // (1024 * kilobytes))
-
-
 def read_cost(item: Message | InboxRow, count: int) -> str:
-    return str(units(size(item.to_item()) * count, 4))
+    return str(round_up(item_size(item.to_item()) * count, 4))
 
 
 def write_costs(text: str) -> tuple[str, str, str, str]:
@@ -94,7 +91,7 @@ def count_cost(count: int) -> str:
     items = [before.to_item(), *(row.to_item() for row in rows(last)), *(message.to_item() for message in messages)]
     stored = {place(item): item for item in items}
     writes = number_writes(before, reduce(apply_message, new, before), new, last=messages[-1])
-    return f"{units(size(before.to_item()), 4)} + {read_cost(new[0], count)} + {write_cost(writes, stored)}"
+    return f"{round_up(item_size(before.to_item()), 4)} + {read_cost(new[0], count)} + {write_cost(writes, stored)}"
 
 
 def place(item: Item) -> str:
@@ -109,8 +106,8 @@ def write_cost(writes: Sequence[Write], stored: dict[str, Item]) -> str:
         if action == "Put":
             stored[key] = arguments["Item"]
         item = stored.pop(key) if action == "Delete" else stored[key]
-        at_table += 2 * units(size(item), 1)
-        at_index += units(size(item), 1) if "message_group_uuid" in item else 0
+        at_table += 2 * round_up(item_size(item), 1)
+        at_index += round_up(item_size(item), 1) if "message_group_uuid" in item else 0
     return f"{at_table} + {at_index}"
 
 

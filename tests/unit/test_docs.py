@@ -21,7 +21,8 @@ from services import errors
 from services.errors import Code
 from tests.support import scripts
 from tests.support.documents import CONFIGURATION, DATA_MODEL, DOCUMENTS, EACH_DOCUMENT, anchors, blocks
-from tests.support.examples import examples, size
+from tests.support.examples import examples
+from tools.explain.pricing import item_size
 
 
 @EACH_DOCUMENT
@@ -86,7 +87,7 @@ def test_example_items_equal_the_items_of_the_code() -> None:
 
 def test_sizes_of_the_example_items_follow_the_rules_of_aws() -> None:
     sizes = [int(size) for size in re.findall(r"\((\d+) bytes\)", DATA_MODEL.read_text())]
-    assert sizes == [size(item) for item in examples()]
+    assert sizes == [item_size(item) for item in examples()]
 
 
 def _raised_codes() -> Iterator[tuple[int, str]]:

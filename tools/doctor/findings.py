@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from lib.ddb.items import Item, Key, key_of
 
-PERSON = "nothing: a person must decide"
+PERSON = "changes nothing: a person must decide"
 
 
 class Code(StrEnum):
@@ -39,7 +39,7 @@ class Code(StrEnum):
     NOT_MIGRATED = (
         "not_migrated",
         "a conversation has the form of an older backend",
-        "migrates it: numbers, state, guard, one row for each member",
+        "migrates it, with numbers, state, guard and one row for each member",
     )
     STATE_MISSING = "state_missing", "a conversation has no state, and its other items do not suffice to rebuild one"
     SENDER_NOT_MEMBER = "sender_not_member", "the sender of a message is not a member of its conversation"

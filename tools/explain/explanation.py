@@ -14,7 +14,7 @@ from typing import Any
 from lib.ddb import keys
 from lib.ddb.items import Item, key_of
 from tools.cli.console import one_line, print_data, print_folded, print_table
-from tools.explain import partiql
+from tools.explain import partiql, pricing
 from tools.explain.item_diff import ItemChange
 from tools.explain.recorder import Call, filled, read_options
 from tools.explain.sql_equivalents import Explanation
@@ -54,8 +54,14 @@ def print_explanation(
     if columns:
         _print_section("Rows")
         print_table(columns, rows)
-    units = sum(call.units or 0 for call in all_calls)
-    _print_section("Cost", [f"calls: {len(all_calls)}, capacity units: {units:g}"])
+    priced, reported = sum(map(pricing.units, all_calls)), sum(call.units or 0 for call in all_calls)
+    _print_section(
+        "Cost",
+        [
+            f"calls: {len(all_calls)}, capacity units by AWS's rules: {priced:g}",
+            f"The engine reports {reported:g}; emulators do not count by AWS's rules.",
+        ],
+    )
     _print_section("Takeaway", [explanation.takeaway])
 
 
@@ -81,12 +87,12 @@ def _statements(calls: Sequence[Call]) -> list[str]:
 
 
 def _print_call(number: int, call: Call) -> None:
-    """A call with its conditions, expressions and values, and what it consumed."""
+    """A call with its conditions, expressions and values, and its units by AWS's rules and by the engine."""
     title = f"{call.operation}, {len(call.writes)} writes, all or none" if len(call.writes) > 1 else call.operation
     kind = "WCU" if call.writes else "RCU"
-    units = f"{kind} not reported" if call.units is None else f"{call.units:g} {kind}"
-    outcome = f"refused, {call.refusal}" if call.refusal else units
-    print_folded(f"{title}: {outcome}", lead=f"  {number} ", style="bold")
+    reported = "not reported" if call.units is None else f"{call.units:g} reported"
+    outcome = f"refused, {call.refusal}" if call.refusal else reported
+    print_folded(f"{title}: {pricing.units(call):g} {kind}, {outcome}", lead=f"  {number} ", style="bold")
     for action, arguments in call.writes:
         print_folded(_name(arguments.get("Key") or arguments["Item"]), lead=f"      {action:<7}", style="cyan")
         _print_expressions(arguments, ConditionExpression="         if ", UpdateExpression="         ")

@@ -23,7 +23,7 @@ _REFUSALS = {
     "ConditionalCheckFailedException": "No item has this key and meets the conditions: nothing was changed",
     "DuplicateItem": _TAKEN,
     "DuplicateItemException": _TAKEN,
-    "ResourceNotFoundException": "There is no such table or index",
+    "ResourceNotFoundException": "There is no table or index {source}",
     "ValidationException": "DynamoDB refuses the statement: {}",
 }
 
@@ -109,12 +109,20 @@ def _items(client: Any, arguments: dict[str, Any]) -> Iterator[Item]:
                 response = client.execute_statement(**arguments)
             except ClientError as error:
                 if sentence := _REFUSALS.get(error.response["Error"]["Code"]):
-                    raise StatementRefused(sentence.format(error.response["Error"]["Message"])) from error
+                    message, source = error.response["Error"]["Message"], _source(arguments["Statement"])
+                    raise StatementRefused(sentence.format(message, source=source)) from error
                 raise
         yield from response.get("Items", [])
         if "NextToken" not in response:
             return
         arguments["NextToken"] = response["NextToken"]
+
+
+def _source(text: str) -> str:
+    """The table of a statement, or its table and index."""
+    name = r'(?:"[^"]*"|[\w.-]+)'
+    match = re.search(rf"\b(?:FROM|INTO|UPDATE)\s+({name}(?:\s*\.\s*{name})?)", _STRING.sub("?", text), re.IGNORECASE)
+    return match[1].replace('"', "") if match else "of that name"
 
 
 def _literal(value: Mapping[str, Any]) -> str:

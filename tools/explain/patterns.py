@@ -21,7 +21,7 @@ from lib.ddb.store import MessageStore
 from services.validation import MAX_LIMIT
 from tools.cli import console
 from tools.cli.tables import connect, open_table, table_target
-from tools.explain.item_diff import ItemDiff
+from tools.explain.item_diff import ItemDiff, ItemReader
 from tools.explain.recorder import describe_query, record
 
 T = TypeVar("T")
@@ -51,8 +51,9 @@ class RecordedStore:
         self.table = open_table(client, settings)
         # Within one run any key can sign cursors.
         self.store = store_type(self.table, CursorSigner(*secret_keys or [token_hex()]))
-        self.diff = ItemDiff(connect(settings), settings.ddb_table)
-        self.calls = record(client, before_write=self._before_write)
+        reader = ItemReader(connect(settings), settings.ddb_table)
+        self.diff = ItemDiff(reader)
+        self.calls = record(client, before_write=self._before_write, reader=reader)
         self._target, self._is_confirmed = table_target(settings), is_confirmed
 
     def _before_write(self, keys: Sequence[Key]) -> None:

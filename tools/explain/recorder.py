@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from lib.ddb.items import Key, key_of
+from lib.ddb.items import Item, Key, key_of
 from tools.cli.tables import to_json, value_to_json
+from tools.explain.item_diff import ItemReader
 
 PLACEHOLDER = re.compile(r":\w+")
 
@@ -21,13 +22,16 @@ class Call:
     """A call with its arguments.
 
     `units` are the capacity units that it consumed, None if the engine reports none. `refusal` is the code of
-    DynamoDB's error.
+    DynamoDB's error. `items` are those that a read returned, `before` and `after` the written ones, if they are read.
     """
 
     operation: str
     arguments: dict[str, Any]
     units: float | None = None
     refusal: str | None = None
+    items: list[Item] = field(default_factory=list)
+    before: dict[Key, Item | None] = field(default_factory=dict)
+    after: dict[Key, Item | None] = field(default_factory=dict)
 
     @property
     def writes(self) -> list[tuple[str, dict[str, Any]]]:
@@ -37,22 +41,34 @@ class Call:
         return [(_WRITES[self.operation], self.arguments)] if self.operation in _WRITES else []
 
 
-def record(client: Any, *, before_write: Callable[[Sequence[Key]], None] | None = None) -> list[Call]:
+def record(
+    client: Any,
+    *,
+    before_write: Callable[[Sequence[Key]], None] = lambda keys: None,
+    reader: ItemReader | None = None,
+) -> list[Call]:
     """A list that grows with every call of the client.
 
-    `before_write` gets the keys of the items that a call writes, before DynamoDB gets the call.
+    `before_write` gets the keys of the items that a call writes, before DynamoDB gets the call. `reader` reads these
+    items, then and after the call, and the items that a filter drops.
     """
     calls: list[Call] = []
 
     def begin(params: dict[str, Any], model: Any, context: dict[str, Any], **_: Any) -> None:
         context["recorded"] = call = Call(model.name, dict(params))
         calls.append(call)
-        if before_write and call.writes:
-            before_write([key_of(arguments.get("Key") or arguments["Item"]) for _, arguments in call.writes])
+        if keys := [key_of(arguments.get("Key") or arguments["Item"]) for _, arguments in call.writes]:
+            before_write(keys)
+            call.before = reader.read(keys) if reader else {}
 
     def end(parsed: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
         call: Call = context["recorded"]
         call.refusal = parsed.get("Error", {}).get("Code")
+        call.items = parsed.get("Items") or [item for item in [parsed.get("Item")] if item]
+        if reader:
+            call.after = reader.read(call.before)
+            if parsed.get("ScannedCount", 0) > len(call.items):
+                call.items = reader.query(unfiltered(call.arguments))
         consumed = parsed.get("ConsumedCapacity")  # of one table, or of a list of them
         if consumed:
             parts = consumed if isinstance(consumed, list) else [consumed]
@@ -61,6 +77,15 @@ def record(client: Any, *, before_write: Callable[[Sequence[Key]], None] | None 
     client.meta.events.register("provide-client-params.dynamodb", begin)
     client.meta.events.register("after-call.dynamodb", end)
     return calls
+
+
+def unfiltered(query: Mapping[str, Any]) -> dict[str, Any]:
+    """A Query without its filter, and without a report of its units."""
+    left_out = ("FilterExpression", "ReturnConsumedCapacity")
+    arguments = {name: value for name, value in query.items() if name not in left_out}
+    values = query["ExpressionAttributeValues"]
+    used = PLACEHOLDER.findall(query["KeyConditionExpression"])
+    return arguments | {"ExpressionAttributeValues": {name: values[name] for name in used}}
 
 
 def filled(expression: str, arguments: Mapping[str, Any]) -> str:
