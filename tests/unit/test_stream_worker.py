@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -33,12 +34,18 @@ class FakeStream:
         self.unavailable = False
         self.empty_pages = 0  # the number of responses that have no records although some follow
         self.discoveries = 0
+        self.created_at = datetime(2026, 1, 2, tzinfo=UTC)
         self._last_number = 0
 
     def put(self, shard_id: str, text: str) -> None:
         self._last_number += 1
         keys = {"pk": {"S": "MSG#g"}, "sk": {"S": f"{self._last_number:03}"}}
-        change = {"Keys": keys, "NewImage": {"message": {"S": text}}, "SequenceNumber": f"{self._last_number:021}"}
+        change = {
+            "ApproximateCreationDateTime": self.created_at,
+            "Keys": keys,
+            "NewImage": {"message": {"S": text}},
+            "SequenceNumber": f"{self._last_number:021}",
+        }
         shard = self.shards.setdefault(shard_id, FakeShard())
         shard.records.append({"eventName": "INSERT", "dynamodb": change})
 
@@ -148,6 +155,14 @@ def test_every_start_reads_all_shards_from_their_oldest_record_to_the_tip(bench:
 def test_empty_response_is_not_the_tip(bench: Bench) -> None:
     bench.stream.empty_pages = 2
     assert bench.work(once=True) == "1 2 3 | 4"
+
+
+def test_once_ends_although_writers_never_pause(bench: Bench) -> None:
+    bench.stream.created_at = datetime.now(UTC) + timedelta(hours=1)
+    bench.after_batch = lambda texts: bench.stream.put("a", "later")
+    batches = bench.work(once=True)
+    assert batches.startswith("1 2 3 | 4 later")
+    assert batches.count("|") <= 5
 
 
 def test_running_worker_reads_new_records_and_new_shards(bench: Bench) -> None:

@@ -141,8 +141,8 @@ class LocalStack:
         """
         if self.variables["GROUP_UPDATES"] == "stream":
             command = ["-Pm", "tools.cli", "bin/ddb/stream-worker"]
-            self._start_python("the stream worker", command, log="stream-worker", ready=lambda: True)
-        self._start_python("the API", ["serve.py"], log="api", ready=responds(f"{self.api_url}/api/ready"))
+            self._start_python("the stream worker", command, ready=lambda: True, log="stream-worker", stop_seconds=120)
+        self._start_python("the API", ["serve.py"], ready=responds(f"{self.api_url}/api/ready"), log="api")
 
     def publish(self, users: Sequence[Mapping[str, str]]) -> None:
         """Write `stack.json`, for people and front ends, and `stack.env`; remove both when the stack stops."""
@@ -176,10 +176,13 @@ class LocalStack:
         self._children.append(child)
         self._running.callback(stop or child.stop)
 
-    def _start_python(self, name: str, command: list[str], *, log: str, ready: Callable[[], bool]) -> None:
+    def _start_python(
+        self, name: str, command: list[str], *, ready: Callable[[], bool], log: str, stop_seconds: float = 15
+    ) -> None:
         path = self._log(log) if self._log_to_files else None
         environment = bare_environment(**self.variables, LOCAL_DIR=str(self.folder), PYTHONPATH=str(ROOT))
-        self._start(Child(name, [sys.executable, *command], env=environment, ready=ready, log=path, cwd=ROOT))
+        program = [sys.executable, *command]
+        self._start(Child(name, program, env=environment, ready=ready, log=path, cwd=ROOT, stop_seconds=stop_seconds))
 
     def _log(self, name: str) -> Path:
         return self.folder / "logs" / f"{name}.log"

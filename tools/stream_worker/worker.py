@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from lib.ddb.errors import StoreError, StoreUnavailable, translate_errors
@@ -27,6 +28,7 @@ _POLL_SECONDS = 0.25  # as often as Lambda does; AWS allows five reads of a shar
 _POLLS_PER_DISCOVERY = 40
 _UNAVAILABLE_SECONDS = 1.0
 _RETRY_SECONDS = (0, 0.2, 0.4, 0.8, 1.6)  # the pause before each retry
+_NEVER = datetime.max.replace(tzinfo=UTC)
 _EMPTY_POLLS_AT_TIP = 3  # AWS may return no records although some follow, and does not say so
 
 
@@ -60,13 +62,14 @@ class StreamWorker:
                 self._sleep(_UNAVAILABLE_SECONDS)
 
     def run_once(self) -> None:
-        """Read all shards to their tips. Raises StoreError."""
+        """Read all records that the shards have now, even if writers never pause. Raises StoreError."""
+        started_at = datetime.now(UTC)
         self._polls = empty_polls = 0
         while empty_polls < _EMPTY_POLLS_AT_TIP:
-            empty_polls = 0 if self._poll() else empty_polls + 1
+            empty_polls = 0 if self._poll(until=started_at) else empty_polls + 1
 
-    def _poll(self) -> bool:
-        """Read every open shard once; return whether more records may follow at once. Raises StoreError."""
+    def _poll(self, until: datetime = _NEVER) -> bool:
+        """Read every open shard once; return whether more records from before `until` may follow. Raises StoreError."""
         more = False
         with translate_errors():
             if self._polls % _POLLS_PER_DISCOVERY == 0:
@@ -79,7 +82,11 @@ class StreamWorker:
                     self._iterators[shard] = response.get("NextShardIterator")
                     if self._iterators[shard] is None:
                         more, self._polls = True, 0  # other shards take over
-                    more |= bool(response["Records"])
+                    # A change's time is rounded down to a second. A malformed record has none.
+                    times = (
+                        _change(record).get("ApproximateCreationDateTime", until) for record in response["Records"]
+                    )
+                    more |= any(created_at <= until for created_at in times)
         return more
 
     def _discover(self) -> None:
