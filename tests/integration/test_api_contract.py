@@ -47,6 +47,7 @@ class Served:
     app: Flask
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
+        environ.pop("HTTP_ACCEPT_ENCODING", None)  # schemathesis decompresses no response
         return self.app(environ, start_response)
 
 

@@ -200,10 +200,10 @@ def test_request_of_ambiguous_length_is_refused_and_smuggles_no_other(server: Se
 def test_request_for_another_protocol_gets_its_response_over_http(server: Server, protocol: bytes) -> None:
     before = len(lines(server))
     upgrade = b"Connection: Upgrade\r\nUpgrade: " + protocol + b"\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    response = server.exchange(GET + upgrade + HIDDEN)
-    assert response.startswith(b"HTTP/1.1 200")
+    response = server.exchange(GET_OTHER + upgrade + HIDDEN)
+    assert response.startswith(b"HTTP/1.1 404")
     assert b"connection: close" in response
-    assert [line["status"] for line in lines(server)[before:]] == [200]
+    assert [line["path"] for line in lines(server)[before:]] == ["/other"]
 
 
 def test_pipelined_requests_are_ignored(server: Server) -> None:

@@ -82,11 +82,7 @@ class StreamWorker:
                     self._iterators[shard] = response.get("NextShardIterator")
                     if self._iterators[shard] is None:
                         more, self._polls = True, 0  # other shards take over
-                    # A change's time is rounded down to a second. A malformed record has none.
-                    times = (
-                        _change(record).get("ApproximateCreationDateTime", until) for record in response["Records"]
-                    )
-                    more |= any(created_at <= until for created_at in times)
+                    more |= any(_may_precede(record, until) for record in response["Records"])
         return more
 
     def _discover(self) -> None:
@@ -147,6 +143,11 @@ class StreamWorker:
 def _sequence_number(record: Record) -> str | None:
     """The number by which the handler names a failed record; None if the record is malformed."""
     return _change(record).get("SequenceNumber")
+
+
+def _may_precede(record: Record, until: datetime) -> bool:
+    """Whether the change is not later. Its time is rounded down to a second; a malformed record has none."""
+    return bool(_change(record).get("ApproximateCreationDateTime", until) <= until)
 
 
 def _change(record: Record) -> Record:
