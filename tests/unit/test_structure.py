@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lib.config import ROOT
+from tests.support import scripts
 
 LAYERS = ("app", "routes", "services", "lib")  # each may import itself and those after it
 TOOLS = {"tools", "bin", "aws", "bench", "tests"}  # the API imports none of them
@@ -150,3 +151,12 @@ def test_every_module_has_a_docstring() -> None:
         str(path) for path in programs() if not ast.get_docstring(parse(path)) and (ROOT / path).read_text()
     ]
     assert undocumented == []
+
+
+# Scripts of two folders may have the same name, which mypy takes for the same module. So each folder is a run.
+@pytest.mark.parametrize("folder", sorted({str(Path(name).parent) for name in scripts.names()}))
+def test_scripts_have_no_type_errors(folder: str) -> None:
+    paths = [f"bin/{name}" for name in scripts.names() if str(Path(name).parent) == folder]
+    mypy = [sys.executable, "-m", "mypy", "--scripts-are-modules", *paths]
+    process = subprocess.run(mypy, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout
