@@ -131,9 +131,7 @@ def test_trace_id_of_a_valid_traceparent_is_logged(api: Api, traceparent: str, i
     assert logged(api)["trace_id"] == (PARENT[:32] if is_valid else None)
 
 
-def test_successful_health_checks_and_preflights_are_logged_at_debug(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_successful_health_checks_and_preflights_are_logged_at_debug(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.readiness._REMEMBERED_SECONDS", 0.0)
     preflight = {"Access-Control-Request-Method": "GET", "Origin": api.settings.frontend_url}
     client = api.app.test_client()

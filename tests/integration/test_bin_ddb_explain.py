@@ -164,7 +164,8 @@ def test_send_prints_its_calls_and_every_item_that_it_changes(
     assert re.fullmatch(rf'Writing to {table} at \S+, as (Augustsz|bayko): "It\'s me."\n', printed)
     [message] = [item for key, item in after.items() if key not in before and key[0].startswith("MSG#")]
     assert message["message"] == {"S": "It's me."}
-    # As in docs/performance.md: the first message, and one in a conversation that others write to. A handle is looked up.
+    # As in docs/performance.md: the first message, and one in a conversation that others write to.
+    # A handle is looked up.
     if mode == "inline":
         priced = 15 if "first message" in title else 17 + ("--to" in arguments)
         assert section(data, "Cost")[0].endswith(f"by AWS's rules: {priced}")
