@@ -62,7 +62,7 @@ def test_table_with_other_keys_is_reported_in_one_line(
     status, _, printed = run("schema-load")
     dynamodb_client.delete_table(TableName=other)
     assert status == 1
-    assert re.fullmatch(f"table {other} has [^\n]+\n", printed)
+    assert re.fullmatch(f"The table {other} has another schema: [^\n]+\n", printed)
 
 
 def test_prod_and_yes_allow_writes_and_reads_need_neither(
