@@ -31,6 +31,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 EXAMPLE_SECRET_KEY = "signs-cursors-on-this-machine-alone"  # noqa: S105 - in .env.example, which everybody can read
 _NEW_SECRET_KEY = "make one with python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"  # noqa: S105
+_BOOTCAMP_NAMES = {"DATABASE_URL": "CONNECTION_URL"}
 _LOCAL_HTTP = "it takes https://, or http:// with localhost, 127.0.0.1, [::1] or a host name that ends in .test"
 
 
@@ -277,7 +278,9 @@ def load(section: type[S], environ: Mapping[str, str] | None = None) -> S:
             except ValueError as error:
                 problems.append(f"{name} {error}")
         elif setting.default is MISSING:
-            problems.append(f"{name} is missing: {setting.metadata['meaning']}")
+            old_name = _BOOTCAMP_NAMES.get(name, "")
+            advice = f" (the value of {old_name})" if environ.get(old_name) else ""
+            problems.append(f"{name} is missing: {setting.metadata['meaning']}{advice}")
     endpoint = environ.get("AWS_ENDPOINT_URL", "")  # boto3 uses it for services without their own endpoint
     if issubclass(section, AwsSettings) and endpoint and not (endpoint.startswith("https://") or is_local(endpoint)):
         problems.append(f"AWS_ENDPOINT_URL is {endpoint!r}; {_LOCAL_HTTP}")

@@ -114,6 +114,11 @@ def remove_second_message(contents: TableContents, group: str) -> None:
     contents.remove(wire_key(contents.partition(keys.message_pk(group))[1]))
 
 
+def repeat_a_uuid(contents: TableContents, group: str) -> None:
+    first, second, *_ = contents.partition(keys.message_pk(group))
+    contents.put({**second, "message_uuid": first["message_uuid"]})
+
+
 def name_a_third_member(item: Item) -> None:
     members = item["members"]["M"]
     members[CARL.uuid] = members[ANNA.uuid]
@@ -122,6 +127,18 @@ def name_a_third_member(item: Item) -> None:
 def put_doubled_rows(contents: TableContents, group: str) -> None:
     sort_keys = (f"2022-01-01T00:00:00.{number:06}+00:00" for number in range(120))
     contents.put(*(old_row(ANNA, sk, BERT, "a double", group=group) for sk in sort_keys))
+
+
+def run_bootcamp_function(contents: TableContents, group: str) -> None:
+    """Replace the rows as the bootcamp's stream function does, for the last message and once more for an older one."""
+    *_, older, last = contents.partition(keys.message_pk(group))
+    for message in (last, older):
+        for row in contents.indexed():
+            if row["message_group_uuid"]["S"] == group:
+                if message is last:
+                    contents.remove(wire_key(row))
+                kept = ("pk", "message_group_uuid", "user_uuid", "user_handle", "user_display_name")
+                contents.put({**{name: row[name] for name in kept}, "sk": message["sk"], "message": message["message"]})
 
 
 def put_into_index(item: Item) -> None:
@@ -164,6 +181,7 @@ lost: dict[Code, dict[str, Corrupt]] = {
         "rows alone": added(*rows(BERT, CARL, text="last words", seq="7", read_seq="7")),
     },
     Code.SENDER_NOT_MEMBER: {"a message of a non-member": message(attributes(user_uuid={"S": CARL.uuid}))},
+    Code.MESSAGE_TWINS: {"two messages of one uuid": repeat_a_uuid},
     Code.MESSAGE_NUMBERS: {
         "a message that was never counted": added_to(lambda group: old_message(time(9), ANNA, "six", group=group)),
     },
@@ -193,15 +211,18 @@ restored: dict[Code, dict[str, Corrupt]] = {
     },
     Code.INBOX_ROW: {
         "a member without a row": lambda contents, _: contents.remove(contents.inbox(BERT)[0].key()),
-        "a member with 120 rows": put_doubled_rows,
         "a row that was left behind": row_of_anna(attributes(sk={"S": time(1)})),
         "a row left ahead": row_of_anna(attributes(sk={"S": time(9)})),
         "a row with another text": row_of_anna(attributes(message={"S": "a filler"})),
         "a row with another sender": row_of_anna(attributes(sender_uuid={"S": ANNA.uuid})),
         "a row that counts wrong": row_of_anna(attributes(seq={"N": "6"})),
         "a row with another name": row_of_anna(attributes(user_handle={"S": "bertram"})),
-        "a row of a non-member": added_to(lambda group: old_row(CARL, time(4), BERT, "five", group=group)),
         "a row with another position": row_of_anna(attributes(read_seq={"N": "1"})),
+    },
+    Code.ROW_WITHOUT_NUMBERS: {
+        "a member with 120 rows": put_doubled_rows,
+        "a row of a non-member": added_to(lambda group: old_row(CARL, time(4), BERT, "five", group=group)),
+        "rows by the stream function of the bootcamp": run_bootcamp_function,
     },
     Code.PAIR_GUARD: {
         "no guard": lambda contents, _: contents.remove(pair_key(ANNA.uuid, BERT.uuid)),

@@ -223,6 +223,17 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return attempts
 
 
+def test_load_that_another_one_completes_adds_nothing(client: Any, contents: TableContents) -> None:
+    other = iter([lambda: load(client, plan(30))])
+
+    def complete(name: str) -> None:  # after this load has found neither a guard nor old rows
+        if name == "query" and (complete_other := next(other, None)):
+            complete_other()
+
+    assert load(HookedClient(client, lambda name: None, complete), plan(30)) == 0
+    contents.check(GROUP, texts(30))
+
+
 def test_loader_sends_unprocessed_items_again_after_a_pause(
     client: Any, contents: TableContents, pauses: list[int]
 ) -> None:

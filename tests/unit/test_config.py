@@ -75,6 +75,11 @@ def test_minimum_is_every_setting_without_a_default() -> None:
     assert set(MINIMUM) == {name for name, setting in DECLARED.items() if setting.default is MISSING}
 
 
+def test_missing_database_url_is_named_with_its_name_in_the_bootcamp() -> None:
+    with pytest.raises(SettingsError, match=r"^DATABASE_URL is missing: .* \(the value of CONNECTION_URL\)$"):
+        load(PostgresSettings, {"CONNECTION_URL": "postgresql://127.0.0.1/cruddur"})
+
+
 @pytest.mark.parametrize("name", MINIMUM)
 @pytest.mark.parametrize("blank", ["", "  "])
 def test_missing_setting_is_named_with_its_meaning(name: str, blank: str) -> None:

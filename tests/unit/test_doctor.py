@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from lib.ddb.items import key_of
+from lib.ddb.keys import message_pk
 from tests.support.corruptions import OTHER, Corruption, attributes, corruptions, state
 from tests.support.doctor_fixtures import run_doctor, sound_table, without_versions
 from tests.support.stores import ANNA, BERT, NewStore, TableContents
@@ -24,6 +25,23 @@ def corruption(request: pytest.FixtureRequest) -> Corruption:
 def test_every_code_has_a_corruption() -> None:
     codes = set().union(*(corruption.codes for corruption in corruptions.values()))
     assert codes == set(Code) - {Code.TABLE_SCHEMA}  # a finding on no item: tests/integration/test_schema.py
+
+
+@pytest.mark.parametrize("place", ["above", "between"])
+def test_copies_of_a_message_are_removed_and_the_rest_renumbered(
+    place: str, new_store: NewStore, contents: TableContents, client: Any
+) -> None:
+    group = sound_table(new_store)
+    first, second, *others = contents.partition(message_pk(group))
+    replaced = new_store().send(group_uuid=group, sender=ANNA, text="six").created_at if place == "above" else None
+    contents.put({**first, "sk": {"S": replaced} if replaced else second["sk"], "seq": {"N": "6" if replaced else "2"}})
+
+    codes = run_doctor(client, TABLE).codes
+    assert Code.MESSAGE_TWINS in codes
+    assert run_doctor(client, TABLE, fix=True).left == []
+    assert run_doctor(client, TABLE).codes == []
+    kept = [first, second, *others] if replaced else [first, *others]
+    assert [item["sk"] for item in contents.partition(message_pk(group))] == [item["sk"] for item in kept]
 
 
 def test_corruption_is_found_and_repaired(

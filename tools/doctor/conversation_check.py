@@ -80,12 +80,17 @@ class Expected:
             yield Finding.of(Code.MESSAGE_NUMBERS, *places, detail=detail, repairable=repairable)
         if self.non_members:
             yield Finding.of(Code.SENDER_NOT_MEMBER, *self.non_members)
-        for (pk, sk), detail in self.differences.items():
+        unnumbered = {key_of(row) for row in self._reading.rows if "seq" not in row}
+        for key, detail in self.differences.items():
             if detail:
-                code = Code.CONVERSATION_STATE if sk == STATE else Code.INBOX_ROW
-                yield Finding(code, ((pk, sk),), detail)
-        if self.surplus:
-            yield Finding.of(Code.INBOX_ROW, *self.surplus, detail="surplus")
+                row_code = Code.ROW_WITHOUT_NUMBERS if key in unnumbered else Code.INBOX_ROW
+                yield Finding(Code.CONVERSATION_STATE if key[1] == STATE else row_code, (key,), detail)
+        for code, rows in (
+            (Code.ROW_WITHOUT_NUMBERS, [row for row in self.surplus if key_of(row) in unnumbered]),
+            (Code.INBOX_ROW, [row for row in self.surplus if key_of(row) not in unnumbered]),
+        ):
+            if rows:
+                yield Finding.of(code, *rows, detail="surplus")
 
     def _difference(self, actual: Item | None, expected: Item) -> str:
         if actual is None:

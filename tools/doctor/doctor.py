@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 
 from rich.progress import Progress
 
@@ -22,6 +24,7 @@ from tools.doctor.item_check import check_item
 from tools.doctor.pair_check import Pair, check_pair, is_sound, pair_of
 from tools.doctor.reading import Reader
 from tools.doctor.survey import Survey
+from tools.doctor.twin_check import check_twins
 
 _ATTEMPTS = 24
 
@@ -51,6 +54,7 @@ class Doctor:
         if self._fix:  # first, because a conversation can migrate only if its items have their users' names
             for key in track(survey.candidate_items(), description="Repairing items"):
                 self._examine(partial(check_item, reader, survey, key), report_left=False)
+        self._check_twins()
         for group in track(survey.groups(), description="Checking conversations"):
             self._check_conversation(group)
         for pair in track(survey.pairs(), description="Checking pairs"):
@@ -62,9 +66,17 @@ class Doctor:
                 survey.report(Finding.of(Code.USER_UNKNOWN, item, detail=f"the user {uuid}"), repaired=False)
         return count
 
-    def _check_conversation(self, group_uuid: str) -> None:
+    def _check_twins(self) -> None:
+        twins = self._progress.track(self._survey.twins(), description="Checking the uuids of messages")
+        for group, twins_of_group in groupby(twins, key=itemgetter(0)):
+            repaired = [self._examine(partial(check_twins, self._reader, *places)) for places in twins_of_group]
+            if any(repaired):
+                self._check_conversation(group, is_changed=True)
+
+    def _check_conversation(self, group_uuid: str, *, is_changed: bool = False) -> None:
+        """Check a conversation if the scan has a difference, or if it `is_changed` since."""
         scanned = self._survey.conversation(group_uuid, now=self._reader.clock())
-        if findings_of(scanned):
+        if is_changed or findings_of(scanned):
             keys = [key_of(row) for row in scanned.rows]
             repaired = self._examine(partial(check_conversation, self._reader, group_uuid, scanned=keys))
             state = self._reader.table.get(conversation_key(group_uuid))

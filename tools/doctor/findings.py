@@ -43,6 +43,11 @@ class Code(StrEnum):
     )
     STATE_MISSING = "state_missing", "a conversation has no state, and its other items do not suffice to rebuild one"
     SENDER_NOT_MEMBER = "sender_not_member", "the sender of a message is not a member of its conversation"
+    MESSAGE_TWINS = (
+        "message_twins",
+        "several messages of a conversation have one uuid",
+        "keeps the first one, and removes the others with its text and sender",
+    )
     MESSAGE_NUMBERS = (
         "message_numbers",
         "the numbers of a conversation's messages are not 1, 2, 3 and so on, each once",
@@ -57,6 +62,11 @@ class Code(StrEnum):
         "inbox_row",
         "a member's row is missing, or differs from the state and the newest message, or a row is surplus",
         "rewrites both rows, and removes the surplus ones",
+    )
+    ROW_WITHOUT_NUMBERS = (
+        "row_without_numbers",
+        "an inbox row of a conversation state has no `seq`: an older backend's stream function still writes",
+        "repairs the rows as for inbox_row; first take that function off the table's stream (docs/bootcamp.md)",
     )
     PAIR_GUARD = (
         "pair_guard",

@@ -80,6 +80,16 @@ class Survey:
         for (group,) in self._file.execute(query, (STATE,)):
             yield group
 
+    def twins(self) -> Iterator[tuple[str, str, list[str]]]:
+        """The message uuids that occur several times in a conversation: its uuid, the message's, and the sort keys."""
+        query = """
+        SELECT grp, uuid, json_group_array(sk)
+        FROM (SELECT grp, json_extract(content, '$.message_uuid.S') AS uuid, sk FROM item WHERE kind = ?)
+        WHERE uuid IS NOT NULL GROUP BY grp, uuid HAVING count(*) > 1
+        """
+        for group, uuid, sort_keys in self._file.execute(query, (Kind.MESSAGE,)):
+            yield group, uuid, sorted(json.loads(sort_keys))
+
     def conversation(self, group_uuid: str, *, now: datetime) -> Reading:
         """A conversation in the scan; hashes replace its message texts."""
         state = next(self._items(group_uuid, Kind.STATE), None)

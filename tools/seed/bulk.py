@@ -74,6 +74,8 @@ class BulkLoader:
                 if self._is_complete(conversation):
                     continue
                 existing = self._existing(conversation)
+                if existing is None:
+                    continue
                 done, skipped = done + existing, skipped + existing
                 for count in self._load(conversation, existing, threads):
                     done += count
@@ -111,17 +113,20 @@ class BulkLoader:
             )
         return group_uuid is not None
 
-    def _existing(self, conversation: NewConversation) -> int:
-        """The number of first messages that an interrupted load has certainly written.
+    def _existing(self, conversation: NewConversation) -> int | None:
+        """The number of first messages that an interrupted load has certainly written; None if another has ended now.
 
-        Raises ConversationRefused if the newest message is not one of a load, or if the conversation has a state: the
-        caller knows that this pair has no guard, so the state belongs to others.
+        Raises ConversationRefused if the newest message is not one of a load, or if the conversation has a state and
+        this pair no guard: then the state belongs to others.
         """
         group_uuid, uuids = conversation.group_uuid, {user.uuid for user in conversation.members}
         items, _ = self._table.newest(keys.message_pk(group_uuid), limit=1, before=None)
         newest = parse_message(items[0], group_uuid=group_uuid) if items else None
         seq = newest.seq if newest and newest.sender.uuid in uuids else None
-        if (items and seq is None) or self._table.get(conversation_key(group_uuid)):
+        has_state = self._table.get(conversation_key(group_uuid)) is not None
+        if has_state and self._is_complete(conversation):
+            return None
+        if has_state or (items and seq is None):
             raise ConversationRefused(f"The conversation {group_uuid} belongs to other users: nothing was added")
         # All windows before the newest message's are written.
         return max(0, (seq or 0) - _WINDOW * _BATCH)
