@@ -1,4 +1,4 @@
-"""Readiness: whether every dependency responds within a second."""
+"""Readiness: whether every dependency responds within a second, and has its schema."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class Readiness:
         self._causes: dict[Code, Exception] = {}
 
     def check(self) -> None:
-        """Raise Unavailable with the code of each dependency that does not respond."""
+        """Raise Unavailable with the code of each dependency that is not ready. Its cause has the reason of each."""
         with self._lock:
             if time.monotonic() - self._checked_at >= _REMEMBERED_SECONDS:
                 self._causes = self._failures()
                 self._checked_at = time.monotonic()
             causes = self._causes
         if causes:
-            raise Unavailable(*causes) from next(iter(causes.values()))
+            raise Unavailable(*causes) from ExceptionGroup("not ready", list(causes.values()))
 
     def _failures(self) -> dict[Code, Exception]:
-        """The cause for each dependency that does not respond."""
+        """The reason for each dependency that is not ready."""
         # The checks run in the caller's context, so that the request's log line counts their requests.
         futures = {code: self._threads[code].submit(copy_context().run, check) for code, check in self._checks.items()}
         wait(futures.values(), timeout=_DEADLINE_SECONDS)

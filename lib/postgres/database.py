@@ -215,9 +215,8 @@ class Database(Queries):
         except psycopg.errors.UniqueViolation as error:
             raise NotUnique(error.diag.message_primary) from error
         except _OTHER_SCHEMA as error:
-            raise DatabaseUnavailable(
-                f"Postgres at {self._address}: {error.diag.message_primary}: {_MIGRATE}"
-            ) from error
+            reason = f"{error.diag.message_primary}: {_MIGRATE}"
+            raise DatabaseUnavailable(f"Postgres at {self._address}: {reason}") from error
 
     def _take(self, seconds: float) -> _Connection:
         """A connection of the pool, or the error of the attempt to open one.
@@ -264,7 +263,9 @@ def drop_database(url: str) -> bool:
 def connect(url: str) -> psycopg.Connection:
     """A connection for maintenance: its statements may take any time. Raises DatabaseUnavailable."""
     try:
-        return psycopg.connect(url, autocommit=True, connect_timeout=_SECONDS, application_name=_APPLICATION)
+        return psycopg.connect(
+            url, autocommit=True, connect_timeout=_SECONDS, application_name=_APPLICATION, prepare_threshold=None
+        )
     except psycopg.OperationalError as error:
         raise _unavailable(describe(url), error) from error
 

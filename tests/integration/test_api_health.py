@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -115,6 +116,13 @@ def test_missing_part_of_the_schema_is_named_in_the_log(
         [line] = [line for line in other.lines() if line["event"] == "unavailable"]
         assert f"no {missing}" in line["cause"]
         assert "run ./bin/db/migrate" in line["cause"]
+
+
+def test_log_names_what_both_dependencies_lack(api: Api, new_database: Callable[[], str]) -> None:
+    with api.variant(database_url=new_database(), ddb_table="not-there") as other:
+        assert refused(get_ready(other)) == (503, [*POSTGRES[1], *DYNAMODB[1]])
+        [line] = [line for line in other.lines() if line["event"] == "unavailable"]
+        assert re.search("no table users.*ResourceNotFoundException", line["cause"])
 
 
 def test_request_without_the_schema_is_unavailable(api: Api, new_database: Callable[[], str]) -> None:

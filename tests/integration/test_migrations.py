@@ -120,7 +120,7 @@ def test_owner_of_the_database_needs_no_other_right(url: str) -> None:
         name = connection.info.dbname
         connection.execute(f'CREATE ROLE "{name}" LOGIN')
         connection.execute(f'ALTER DATABASE "{name}" OWNER TO "{name}"')
-    assert migrate(url.replace("postgres@", f"{name}@"), ROOT / "db/migrations") == NAMES
+    assert migrate(url.replace("postgres@", f"{name}@") + "&sslmode=prefer") == NAMES
 
 
 def test_script_reports_unreachable_postgres_and_failed_migration_in_one_line(
@@ -134,6 +134,27 @@ def test_script_reports_unreachable_postgres_and_failed_migration_in_one_line(
     assert (status, printed.count("\n"), "was not applied" in printed) == (1, 1, True)
     with pytest.raises(DatabaseUnavailable):
         migrate("postgresql://127.0.0.1:9/cruddur")
+
+
+# Every column, and every constraint but NOT NULL.
+PARTS = """
+SELECT relname, format('column %s of %s', attname, relname)
+FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND attnum > 0 AND NOT attisdropped
+UNION ALL
+SELECT relname, format('constraint %s of %s', conname, relname)
+FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
+WHERE relnamespace = 'public'::regnamespace AND contype <> 'n'
+"""
+
+
+def test_readiness_needs_every_column_and_constraint(url: str, new_database: Callable[[], str]) -> None:
+    migrate(url)
+    parts = [(table, part) for table, part in rows(url, PARTS) if table != "schema_migrations"]
+    empty = new_database()
+    execute(empty, "".join(f"CREATE TABLE {table} ();" for table in {table for table, _ in parts}))
+    with Database(empty) as database:
+        assert {row["name"] for row in database.all("database/missing")} == {part for _, part in parts}
 
 
 ANDREW, BAYKO, LONDO = (f"0a4e7c1d-0000-4000-8000-00000000000{n}" for n in (1, 2, 3))
