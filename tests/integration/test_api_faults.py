@@ -25,6 +25,13 @@ Play = Callable[[Call], Response | None]
 api = pytest.fixture(scope="module")(run_api)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def first_write(api: Api) -> None:
+    """A send before all tests: the first transaction of DynamoDB Local may take longer than half a second."""
+    anna, bert = api.couple()
+    anna.write("hello", to=bert)
+
+
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retry without pauses, and write for at most half a second."""
