@@ -81,7 +81,7 @@ class ForcedLink:
     row: Row
     pool_user: PoolUser
     old_pool_user: PoolUser | None
-    """The Cognito user who has the row."""
+    """The present Cognito user of the row."""
     other_row: Row | None
     """Another row that has the Cognito user."""
 

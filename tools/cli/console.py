@@ -34,7 +34,7 @@ Function = Callable[..., Any]
 
 _LEAST_WIDTH = 20
 _LEAST_COLUMN = 12
-# A uuid, a key with one, or a time, which is a sort key.
+# A uuid, a key with a uuid, or a sort key.
 _ID = re.compile(r"\S*(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT\d)\S*")
 _UNLIMITED = 10_000  # columns, for a pipe or a file
 
