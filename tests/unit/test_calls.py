@@ -11,8 +11,8 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from lib.ddb.items import Item
-from tools.explain.item_diff import ItemChange, ItemDiff, ItemReader, item_changes
-from tools.explain.recorder import describe_query, filled, record
+from tools.explain.item_diff import ItemChange, ItemReader, item_changes
+from tools.explain.recorder import changes, describe_query, filled, record
 
 KEY = {"pk": {"S": "a"}, "sk": {"S": "1"}}
 
@@ -46,19 +46,17 @@ def test_call_has_its_units_and_its_refusal(client: Any) -> None:
     assert [[action for action, _ in call.writes] for call in calls] == [["Delete"], [], [], ["Put"]]
 
 
-def test_items_are_read_before_the_first_write_to_them(client: Any) -> None:
-    diff = ItemDiff(ItemReader(reader := boto3.client("dynamodb"), "messages"))
-    record(client, before_write=diff.remember)
+def test_change_begins_before_the_first_write_and_ends_after_the_last(client: Any) -> None:
+    calls = record(client, reader=ItemReader(reader := boto3.client("dynamodb"), "messages"))
     read = {"TableName": "messages", "Key": KEY, "ConsistentRead": True}
     with Stubber(client) as stub, Stubber(reader) as reads:
-        reads.add_response("get_item", {"Item": item("a", "1", n={"N": "0"})}, read)
-        for _ in range(2):
+        for before, after in (("0", "1"), ("1", "2")):
+            for number in (before, after):
+                reads.add_response("get_item", {"Item": item("a", "1", n={"N": number})}, read)
             stub.add_response("update_item", {})
             client.update_item(TableName="messages", Key=KEY)
-        reads.assert_no_pending_responses()
-        reads.add_response("get_item", {"Item": item("a", "1", n={"N": "2"})}, read)
-        [change] = diff.changes()
     reader.close()
+    [change] = changes(calls)
     assert change.attributes == [("n", "0", "2")]
 
 

@@ -16,7 +16,7 @@ from lib.ddb.items import Item, key_of
 from tools.cli.console import one_line, print_data, print_folded, print_table
 from tools.explain import partiql, pricing
 from tools.explain.item_diff import ItemChange
-from tools.explain.recorder import Call, filled, read_options
+from tools.explain.recorder import Call, changes, filled, read_options
 from tools.explain.sql_equivalents import Explanation
 
 
@@ -24,7 +24,6 @@ def print_explanation(
     explanation: Explanation,
     values: Mapping[str, str | int],
     calls: Sequence[Call],
-    changes: Sequence[ItemChange],
     *,
     function_calls: Sequence[Call] = (),
     columns: Sequence[str] = (),
@@ -32,8 +31,8 @@ def print_explanation(
 ) -> None:
     """Print an explanation; `values` fill the placeholders of its SQL.
 
-    `calls` are those of the request, `function_calls` those of the function on the table's stream, and `changes` the
-    changes of all. A list also has `columns` and `rows`.
+    `calls` are those of the request, `function_calls` those of the function on the table's stream. A list also has
+    `columns` and `rows`.
     """
     all_calls = [*calls, *function_calls]
     _print_section(explanation.title, [explanation.question])
@@ -47,9 +46,10 @@ def print_explanation(
             _print_section(heading)
         for call in part:
             _print_call(next(number), call)
-    if changes:
+    item_changes = changes(all_calls)
+    if item_changes:
         _print_section("Items before and after")
-    for change in changes:
+    for change in item_changes:
         _print_change(change)
     if columns:
         _print_section("Rows")

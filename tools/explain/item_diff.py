@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,22 +49,6 @@ class ItemReader:
         attributes = {"pk": {"S": key[0]}, "sk": {"S": key[1]}}
         response: dict[str, Item] = self._client.get_item(TableName=self._table, Key=attributes, ConsistentRead=True)
         return response.get("Item")
-
-
-class ItemDiff:
-    """Compares the items of one table before the first write to them with the same items later."""
-
-    def __init__(self, reader: ItemReader) -> None:
-        self._reader = reader
-        self._before: dict[Key, Item | None] = {}
-
-    def remember(self, keys: Sequence[Key]) -> None:
-        """Read the items of these keys, unless an earlier call has read them."""
-        self._before = self._reader.read(key for key in keys if key not in self._before) | self._before
-
-    def changes(self) -> list[ItemChange]:
-        """The differences now."""
-        return item_changes(self._before, self._reader.read(self._before))
 
 
 def item_changes(before: Items, after: Items) -> list[ItemChange]:

@@ -15,13 +15,12 @@ import click
 from lib.aws.metering import start_metering
 from lib.config import ApiSettings, DynamoDBSettings, SettingsError, load
 from lib.ddb.cursors import CursorSigner
-from lib.ddb.items import Key
 from lib.ddb.queries import Page
 from lib.ddb.store import MessageStore
 from services.validation import MAX_LIMIT
 from tools.cli import console
 from tools.cli.tables import connect, open_table, table_target
-from tools.explain.item_diff import ItemDiff, ItemReader
+from tools.explain.item_diff import ItemReader
 from tools.explain.recorder import describe_query, record
 
 T = TypeVar("T")
@@ -33,7 +32,7 @@ class _SigningSettings(ApiSettings, DynamoDBSettings):
 
 
 class RecordedStore:
-    """A store on the configured table, the calls that it sends, and the items that they change.
+    """A store on the configured table, and the calls that it sends.
 
     A read writes if it migrates a conversation of an older backend. Its command confirms that, unless `is_confirmed`.
     """
@@ -52,15 +51,13 @@ class RecordedStore:
         # Within one run any key can sign cursors.
         self.store = store_type(self.table, CursorSigner(*secret_keys or [token_hex()]))
         reader = ItemReader(connect(settings), settings.ddb_table)
-        self.diff = ItemDiff(reader)
         self.calls = record(client, before_write=self._before_write, reader=reader)
         self._target, self._is_confirmed = table_target(settings), is_confirmed
 
-    def _before_write(self, keys: Sequence[Key]) -> None:
+    def _before_write(self) -> None:
         if not self._is_confirmed:
             console.confirm("migrate the conversation", self._target)
             self._is_confirmed = True
-        self.diff.remember(keys)
 
 
 class RowLister(RecordedStore):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from lib.ddb.items import Item, Key, key_of
 from tools.cli.tables import to_json, value_to_json
-from tools.explain.item_diff import ItemReader
+from tools.explain.item_diff import ItemChange, ItemReader, item_changes
 
 PLACEHOLDER = re.compile(r":\w+")
 
@@ -44,13 +44,13 @@ class Call:
 def record(
     client: Any,
     *,
-    before_write: Callable[[Sequence[Key]], None] = lambda keys: None,
+    before_write: Callable[[], None] = lambda: None,
     reader: ItemReader | None = None,
 ) -> list[Call]:
     """A list that grows with every call of the client.
 
-    `before_write` gets the keys of the items that a call writes, before DynamoDB gets the call. `reader` reads these
-    items, then and after the call, and the items that a filter drops.
+    It calls `before_write` before DynamoDB gets a call that writes. `reader` reads the written items before and after
+    the call, and the items that a filter drops.
     """
     calls: list[Call] = []
 
@@ -58,7 +58,7 @@ def record(
         context["recorded"] = call = Call(model.name, dict(params))
         calls.append(call)
         if keys := [key_of(arguments.get("Key") or arguments["Item"]) for _, arguments in call.writes]:
-            before_write(keys)
+            before_write()
             call.before = reader.read(keys) if reader else {}
 
     def end(parsed: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
@@ -77,6 +77,16 @@ def record(
     client.meta.events.register("provide-client-params.dynamodb", begin)
     client.meta.events.register("after-call.dynamodb", end)
     return calls
+
+
+def changes(calls: Iterable[Call]) -> list[ItemChange]:
+    """The items that these calls, recorded with a reader, changed together."""
+    before: dict[Key, Item | None] = {}
+    after: dict[Key, Item | None] = {}
+    for call in calls:
+        before = call.before | before
+        after |= call.after
+    return item_changes(before, after)
 
 
 def unfiltered(query: Mapping[str, Any]) -> dict[str, Any]:
