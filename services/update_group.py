@@ -69,7 +69,7 @@ def _new_messages(records: Sequence[StreamRecord]) -> dict[str, list[StreamRecor
 def _update(sequence_numbers: SequenceNumbers, group_uuid: str, records: Sequence[StreamRecord]) -> list[str]:
     messages: list[Message] = []
     for record in records:
-        message = parse_message(record.item, group_uuid=group_uuid)
+        message = parse_message(record.item)
         if message is None:
             log("message_malformed", level=logging.ERROR, group_uuid=group_uuid, record_id=record.id)
             break

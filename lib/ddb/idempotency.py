@@ -50,11 +50,10 @@ class Receipt:
 
     @classmethod
     def from_item(cls, item: Item) -> Receipt:
-        message_item = item["answer"]["M"]
         return cls(
             key=keys.idempotency_key(item["pk"]["S"]),
             request_hash=item["request_hash"]["S"],
-            message=Message.from_item(message_item, group_uuid=keys.message_group(message_item["pk"]["S"])),
+            message=Message.from_item(item["answer"]["M"]),
             expires_at=int(item[EXPIRES_AT]["N"]),
         )
 

@@ -28,8 +28,7 @@ def last_message(table: Table, state: Conversation) -> Message | None:
     """The message that the rows show: the newest one up to the state's time."""
     end = state.last_message_at + "\0"
     items, _ = table.newest(keys.message_pk(state.group_uuid), limit=_LAST_ITEMS, before=end)
-    messages = (parse_message(item, group_uuid=state.group_uuid) for item in items)
-    return next((message for message in messages if message), None)
+    return next(filter(None, map(parse_message, items)), None)
 
 
 def repair_rows(table: Table, before: Conversation, after: Conversation) -> Conversation:

@@ -54,9 +54,9 @@ class Message:
         }
 
     @classmethod
-    def from_item(cls, item: Item, *, group_uuid: str) -> Message:
+    def from_item(cls, item: Item) -> Message:
         return cls(  # by position: keyword arguments take 1.5 times as long
-            group_uuid,
+            keys.message_group(item["pk"]["S"]),
             _time(item),
             item["message_uuid"]["S"],
             item["message"]["S"],
@@ -186,10 +186,10 @@ class PairGuard:
         return {**pair_key(*self.user_uuids), "group_uuid": {"S": self.group_uuid}}
 
 
-def parse_message(item: Item, *, group_uuid: str) -> Message | None:
+def parse_message(item: Item) -> Message | None:
     """The message that an item holds; None if an attribute is missing or malformed, or the sort key is no time."""
     try:
-        return Message.from_item(item, group_uuid=group_uuid)
+        return Message.from_item(item)
     except _MALFORMED:
         return None
 

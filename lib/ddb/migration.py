@@ -116,7 +116,7 @@ def _number_messages(table: Table, group_uuid: str, old: _OldData, unread_from: 
     Two processes that migrate at once give the same numbers.
     """
     items = table.partition(keys.message_pk(group_uuid))
-    messages = filter(None, (parse_message(item, group_uuid=group_uuid) for item in items))
+    messages = filter(None, map(parse_message, items))
     while batch := list(islice(messages, MAX_WRITES)):
         numbered = list(zip(batch, count(old.seq + 1)))
         if writes := [_set_seq(message, seq) for message, seq in numbered if message.seq is None]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 
 from lib.ddb import keys
 from lib.ddb.conversations import Conversations
@@ -114,7 +113,7 @@ class ReadPositions:
         pk, before, limit, more = keys.message_pk(state.group_uuid), None, _FIRST_PAGE, True
         while more:
             items, more = self._table.newest(pk, limit=limit, before=before)
-            for message in parse_all(items, partial(Message.from_item, group_uuid=state.group_uuid)):
+            for message in parse_all(items, Message.from_item):
                 if message.seq is None:
                     continue
                 if message.seq <= above:

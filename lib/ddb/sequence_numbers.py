@@ -81,10 +81,8 @@ class SequenceNumbers:
             },
             ConsistentRead=True,
         )
-        for item in items:
-            message = parse_message(item, group_uuid=state.group_uuid)
-            if message and message.sender.uuid in state.members:
-                yield message
+        messages = filter(None, map(parse_message, items))
+        return (message for message in messages if message.sender.uuid in state.members)
 
     def _transact(self, before: Conversation, messages: Sequence[Message]) -> Conversation:
         """Number messages, in the order of their keys, and return the state after them."""

@@ -42,10 +42,6 @@ def _require_first(state: Conversation) -> None:
         raise PairTaken({"group_uuid": {"S": state.pair_group_uuid}})
 
 
-def _parse_message(item: Item) -> Message:
-    return Message.from_item(item, group_uuid=keys.message_group(item["pk"]["S"]))
-
-
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """A message, the writes that store it, and the conversation state after them.
@@ -75,7 +71,7 @@ class MessageStore:
         feed_window: timedelta = timedelta(seconds=ApiSettings.feed_window_seconds),
     ) -> None:
         self._table = table
-        self._messages = PageReader(table, cursors, _parse_message)
+        self._messages = PageReader(table, cursors, Message.from_item)
         self._rows = PageReader(table, cursors, InboxRow.from_item)
         self._cursors = cursors
         self._clock = clock
@@ -135,7 +131,7 @@ class MessageStore:
     def message_at(self, *, group_uuid: str, created_at: str) -> Message | None:
         """The message with exactly this time."""
         item = self._table.get(message_key(group_uuid, created_at))
-        return parse_message(item, group_uuid=group_uuid) if item else None
+        return parse_message(item) if item else None
 
     def send(
         self,

@@ -25,7 +25,7 @@ def api(inline_api: Api) -> Iterator[Api]:
 def count(api: Api, group: str) -> None:
     """Do the function's work for all messages of a conversation."""
     items = [item for item in api.items() if item["pk"]["S"] == keys.message_pk(group)]
-    messages = [Message.from_item(item, group_uuid=group) for item in items]
+    messages = [Message.from_item(item) for item in items]
     SequenceNumbers(Table(api.dynamodb, api.settings.ddb_table)).update(group, messages)
 
 

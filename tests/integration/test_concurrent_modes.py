@@ -101,7 +101,7 @@ def test_simultaneous_migrations_of_both_modes_leave_a_consistent_conversation(
             *(f"2023-01-01T00:{number:02}:00.{microsecond:06}" for microsecond in range(120)), group=group
         )
         contents.put(*items)
-        written = [Message.from_item(item, group_uuid=group) for item in items[:-2]]
+        written = [Message.from_item(item) for item in items[:-2]]
         new = written[-20:]  # the stream still has these
 
         def send(store: MessageStore, sender: User, *, group: str = group, start: Barrier = start) -> Message:

@@ -220,8 +220,8 @@ def couple() -> tuple[User, User]:
 
 
 def messages_in(client: Any, table: str) -> list[Message]:
-    items = [(item["pk"]["S"].partition("MSG#")[2], item) for item in TableContents(client, table).items()]
-    return [Message.from_item(item, group_uuid=group) for group, item in items if group]
+    items = TableContents(client, table).items()
+    return [Message.from_item(item) for item in items if item["pk"]["S"].startswith("MSG#")]
 
 
 def attempt(send: Callable[[], Message]) -> Message | Exception:

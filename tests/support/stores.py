@@ -66,7 +66,7 @@ class TableContents:
         )
 
     def messages(self, group_uuid: str) -> list[Message]:
-        return [Message.from_item(item, group_uuid=group_uuid) for item in self.partition(keys.message_pk(group_uuid))]
+        return [Message.from_item(item) for item in self.partition(keys.message_pk(group_uuid))]
 
     def inbox(self, user: User) -> list[InboxRow]:
         return [InboxRow.from_item(item) for item in self.partition(keys.inbox_pk(user.uuid))]

@@ -127,8 +127,7 @@ def _next_step(reader: Reader, reading: Reading) -> Repair | None:
     if expected.surplus:
         return partial(_remove, table, expected.surplus)
     if expected.only_late:
-        ends = (expected.messages.late[0], expected.messages.late[-1])
-        new = [Message.from_item(item, group_uuid=reading.group_uuid) for item in ends]
+        new = [Message.from_item(expected.messages.late[index]) for index in (0, -1)]
         return partial(SequenceNumbers(table).update, reading.group_uuid, new)
     return partial(_renumber, reader, reading)
 

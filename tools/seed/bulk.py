@@ -121,7 +121,7 @@ class BulkLoader:
         """
         group_uuid, uuids = conversation.group_uuid, {user.uuid for user in conversation.members}
         items, _ = self._table.newest(keys.message_pk(group_uuid), limit=1, before=None)
-        newest = parse_message(items[0], group_uuid=group_uuid) if items else None
+        newest = parse_message(items[0]) if items else None
         seq = newest.seq if newest and newest.sender.uuid in uuids else None
         has_state = self._table.get(conversation_key(group_uuid)) is not None
         if has_state and self._is_complete(conversation):
