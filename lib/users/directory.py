@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -121,12 +121,13 @@ class UserDirectory:
         Raises HandleTaken, and NameRefused if the user needs a new row.
         """
         key, name = handle_key(sign_up.handle), names.display_name(sign_up.display_name)
+        values = asdict(sign_up) | {"handle_key": key, "display_name": name}
         row, outcome = None, Outcome.CREATED
         try:
             if key and name:
-                row = self._create(sign_up, key, name)
+                row = self._database.one("users/create", **values)
             if row is None and sign_up.email_verified:
-                row, outcome = self._link(sign_up, key), Outcome.LINKED
+                row, outcome = self._database.one("users/link", **values), Outcome.LINKED
         except NotUnique:  # the Cognito id has a row with another handle, or another user gave up this one
             row = None
         if row:
@@ -137,25 +138,6 @@ class UserDirectory:
         if user is None:
             raise HandleTaken if key and name else NameRefused
         return user, Outcome.KNOWN
-
-    def _create(self, sign_up: SignUp, key: str, name: str) -> Row | None:
-        return self._database.one(
-            "users/create",
-            handle=sign_up.handle,
-            handle_key=key,
-            display_name=name,
-            email=sign_up.email,
-            cognito_user_id=sign_up.cognito_user_id,
-        )
-
-    def _link(self, sign_up: SignUp, key: str | None) -> Row | None:
-        return self._database.one(
-            "users/link",
-            handle=sign_up.handle,
-            handle_key=key,
-            email=sign_up.email,
-            cognito_user_id=sign_up.cognito_user_id,
-        )
 
     def rename(self, old_handle: str, *, handle: str | None, display_name: str | None) -> User | None:
         """Rename the user with this handle, in any spelling, and return them; None if there is no such user.
