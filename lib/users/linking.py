@@ -53,10 +53,16 @@ def link_cognito_users(
     same moment.
     """
     rows = database.all("users/all")  # before the pool, so that a user who signs up meanwhile does not seem to be gone
-    state = _State(rows, list(pool_users))
+    users = list(pool_users)
+    live = {row["cognito_user_id"] for row in rows} & {user.sub for user in users}
+    waiting = [row for row in rows if row["cognito_user_id"] not in live]
+    free = [user for user in users if user.sub not in live]
+    claimants: dict[str | None, list[PoolUser]] = {}
+    for user in free:
+        claimants.setdefault(user.preferred_username, []).append(user)
     links = []
-    for row in state.waiting:
-        rightful = [user for user in state.claimants(row["handle"]) if user.has_confirmed(row["email"])]
+    for row in waiting:
+        rightful = [user for user in claimants.get(row["handle"], []) if user.has_confirmed(row["email"])]
         if len(rightful) == 1:
             links.append((row, rightful[0]))
     with database.transaction() as queries:
@@ -64,12 +70,12 @@ def link_cognito_users(
     _forget(shared, links)
     handles = {row["handle"] for row in rows}
     subs = {user.sub for _, user in links}
-    strangers = [user for user in state.free if user.sub not in subs]
+    strangers = [user for user in free if user.sub not in subs]
     return LinkResult(
         changed=changed,
-        unchanged=len(rows) - len(state.waiting),
+        unchanged=len(rows) - len(waiting),
         unproven=sorted({str(user.preferred_username) for user in strangers if user.preferred_username in handles}),
-        without_cognito_user=sorted({row["handle"] for row in state.waiting} - {row["handle"] for row, _ in links}),
+        without_cognito_user=sorted({row["handle"] for row in waiting} - {row["handle"] for row, _ in links}),
         without_row=sorted(user.label for user in strangers if user.preferred_username not in handles),
     )
 
@@ -119,22 +125,6 @@ class ForcedLink:
         _forget(shared, links)
 
 
-class _State:
-    """The waiting rows and the free Cognito users."""
-
-    def __init__(self, rows: Sequence[Row], pool_users: Sequence[PoolUser]) -> None:
-        live = {row["cognito_user_id"] for row in rows} & {user.sub for user in pool_users}
-        self.waiting = [row for row in rows if row["cognito_user_id"] not in live]
-        self.free = [user for user in pool_users if user.sub not in live]
-        self._by_handle: dict[str | None, list[PoolUser]] = {}
-        for user in self.free:
-            self._by_handle.setdefault(user.preferred_username, []).append(user)
-
-    def claimants(self, handle: str) -> list[PoolUser]:
-        """The free Cognito users with this handle."""
-        return self._by_handle.get(handle, [])
-
-
 _Links = Sequence[tuple["Row", "PoolUser"]]
 
 
@@ -150,4 +140,4 @@ def _write(queries: Queries, links: _Links) -> int:
 
 def _forget(shared: Cache[str, str] | None, links: _Links) -> None:
     ids = {user.sub for _, user in links} | {row["cognito_user_id"] for row, _ in links}
-    UserCache(shared).forget(cognito_user_ids=ids - {None}, handles=())
+    UserCache(shared).forget(cognito_user_ids=ids - {None})
