@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,15 +43,6 @@ CONTENT_SECURITY_POLICY = "; ".join(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
-    """The bytes of a file in one content coding, with their ETag."""
-
-    data: bytes
-    etag: str
-    coding: str = "identity"
-
-
 @docs.get("/openapi.json")
 def get_openapi() -> ResponseReturnValue:
     return _serve_file(OPENAPI_JSON, "application/json")
@@ -73,23 +63,23 @@ def get_docs_file(name: str) -> ResponseReturnValue:
 
 
 def _serve_file(name: str, mimetype: str) -> Response:
-    plain, compressed = _contents(name)
-    content = compressed if request.accept_encodings.best_match(["gzip", "identity"]) == "gzip" else plain
-    response = Response(content.data, mimetype=mimetype)
+    is_compressed = request.accept_encodings.best_match(["gzip", "identity"]) == "gzip"
+    content, etag = _content(name, is_compressed)
+    response = Response(content, mimetype=mimetype)
     response.vary.add("Accept-Encoding")
-    if content.coding != "identity":
-        response.content_encoding = content.coding
-    return with_etag(response, cache_control="no-cache", etag=content.etag)
+    if is_compressed:
+        response.content_encoding = "gzip"
+    return with_etag(response, cache_control="no-cache", etag=etag)
 
 
 @cache
-def _contents(name: str) -> tuple[Content, Content]:
-    """A file as it is, and compressed."""
-    data = _read(name)
-    compressed = gzip.compress(data, mtime=0)
-    return Content(data, make_etag(data)), Content(compressed, make_etag(compressed), "gzip")
+def _content(name: str, is_compressed: bool) -> tuple[bytes, str]:
+    """The bytes of a file, and their ETag."""
+    content = gzip.compress(_read(name), mtime=0) if is_compressed else _read(name)
+    return content, make_etag(content)
 
 
+@cache
 def _read(name: str) -> bytes:
     if name == OPENAPI_JSON:
         import yaml  # only processes that serve the document need it
