@@ -16,6 +16,7 @@ from tests.support.doctor_fixtures import before, run_doctor, sound_table
 from tests.support.old_data import GROUP, TIMES, old_conversation, old_row
 from tests.support.stores import ANNA, BERT, CARL, NewStore, TableContents, positions_of
 from tests.unit.conftest import TABLE
+from tools.cli import tables
 from tools.doctor import reading, survey
 from tools.doctor.findings import Code
 
@@ -104,7 +105,7 @@ def test_read_is_repeated_after_a_conflict(new_store: NewStore, contents: TableC
 def test_small_pages_give_the_same_findings(
     size: int, new_store: NewStore, contents: TableContents, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "_ITEMS_PER_PAGE", size)
+    monkeypatch.setattr(tables, "_ITEMS_PER_PAGE", size)
     monkeypatch.setattr(reading, "_USERS_PER_PAGE", size)
     monkeypatch.setattr(survey, "_ITEMS_PER_PAGE", size)
     group = sound_table(new_store)

@@ -22,13 +22,13 @@ from lib.ddb.table import WRITE_SECONDS, Table
 from lib.deadline import pause, tries
 from lib.postgres.database import Database
 from lib.users.directory import User
+from tools.cli import tables
 from tools.doctor.shapes import GROUP, is_uuid, parts, readable, text, users, whole
 
 PENDING = timedelta(minutes=1)
 """The longest that a message of stream mode may wait for its number."""
 
 _USERS_PER_PAGE = 10_000
-_ITEMS_PER_PAGE = 1_000
 _READS = 3
 _KEYS_PER_TRANSACTION = 25  # AWS takes 100, emulators 25
 _EXAMPLES = 10  # the most messages that a finding names
@@ -114,10 +114,8 @@ class Reader:
 
     def scan(self) -> Iterator[Item]:
         """Every item of the table, eventually consistent, in no order."""
-        scan, limit = self.client.get_paginator("scan").paginate, {"PageSize": _ITEMS_PER_PAGE}
         with translate_errors():
-            for page in scan(TableName=self.table.name, PaginationConfig=limit, ReturnConsumedCapacity="TOTAL"):
-                yield from page["Items"]
+            yield from tables.scan(self.client, self.table.name)
 
     def group(self, group_uuid: str) -> Iterator[Item]:
         """Every item of one conversation: its state, guard, rows and messages."""
