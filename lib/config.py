@@ -269,8 +269,7 @@ def load(section: type[S], environ: Mapping[str, str] | None = None) -> S:
     hints = get_type_hints(section)
     values: dict[str, Any] = {}
     problems: list[str] = []
-    for setting in fields(section):  # type: ignore[arg-type]
-        name = setting.name.upper()
+    for name, setting in declarations(section).items():
         text = environ.get(name, "").strip()
         if text:
             try:
@@ -289,6 +288,11 @@ def load(section: type[S], environ: Mapping[str, str] | None = None) -> S:
     return section(**values)
 
 
+def declarations(section: type) -> dict[str, Field[Any]]:
+    """The settings of a section, by the names of their variables."""
+    return {setting.name.upper(): setting for setting in fields(section)}
+
+
 def local_dir() -> Path:
     """The local stack's folder (`LOCAL_DIR`, by default `.local` in the checkout)."""
     return Path(os.environ.get("LOCAL_DIR") or ROOT / ".local").absolute()
@@ -303,8 +307,7 @@ def export_files() -> None:
 
 
 def _export(path: Path, *, override: bool = False) -> None:
-    settings = {setting.name.upper() for setting in fields(Settings)}
-    ignored = []
+    settings, ignored = declarations(Settings), []
     for name, value in dotenv_values(path).items():
         if value and override and name in settings and os.environ.get(name, "") not in ("", value):
             ignored.append(name)

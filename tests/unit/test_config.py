@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import MISSING, fields
+from dataclasses import MISSING
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from lib.config import (
     PostgresSettings,
     Settings,
     SettingsError,
+    declarations,
     is_local,
     load,
     local_dir,
@@ -39,7 +40,7 @@ AWS_URLS = (
 )
 POOL = "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_AbCdEfGhI"
 LOCAL_HTTP = "it takes https://, or http:// with localhost, 127.0.0.1, [::1] or a host name that ends in .test"
-DECLARED = {setting.name.upper(): setting for setting in fields(Settings)}
+DECLARED = declarations(Settings)
 
 Files = Callable[..., None]
 

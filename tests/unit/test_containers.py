@@ -7,19 +7,18 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import fields
 from importlib.metadata import distribution, version
 from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
 
-from lib.config import EXAMPLE_SECRET_KEY, ROOT, Settings, SettingsError, is_local, load
+from lib.config import EXAMPLE_SECRET_KEY, ROOT, Settings, SettingsError, declarations, is_local, load
 from lib.postgres import database_url
 from tests.support.compose_file import SERVICES, environment, services
 from tools.local_stack.environment import CREDENTIALS
 
-VARIABLES = {"LOCAL_DIR", *CREDENTIALS, *(field.name.upper() for field in fields(Settings))}
+VARIABLES = {"LOCAL_DIR", *CREDENTIALS, *declarations(Settings)}
 POOL_IDS = {"AWS_COGNITO_USER_POOL_ID", "AWS_COGNITO_USER_POOL_CLIENT_ID"}
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import get_args, get_type_hints
 
 import yaml
 
-from lib.config import ROOT, Settings
+from lib.config import ROOT, Settings, declarations
 from serve import GRACE_SECONDS, KEEP_ALIVE_SECONDS
 from tests.support.policies import resources
 from tools.deploy.templates import template
@@ -31,15 +30,15 @@ TARGETS = resources("service", "AWS::ElasticLoadBalancingV2::TargetGroup")["Targ
 
 
 def test_container_has_every_setting_and_secrets_come_from_secrets_manager() -> None:
-    kinds = {field.name.upper(): field.metadata["kind"] for field in fields(Settings)}
+    kinds = {name: setting.metadata["kind"] for name, setting in declarations(Settings).items()}
     assert ENVIRONMENT.keys() | SECRETS == kinds.keys() - LEFT_OUT
     assert {name for name, kind in kinds.items() if kind in ("secret", "secrets", "database_url")} - LEFT_OUT == SECRETS
 
 
 def test_parameter_has_the_values_of_its_setting() -> None:
     hints, parameters = get_type_hints(Settings), template("service")["Parameters"]
-    for field in fields(Settings):
-        value = ENVIRONMENT.get(field.name.upper())
+    for name, field in declarations(Settings).items():
+        value = ENVIRONMENT.get(name)
         parameter = parameters.get(value["Ref"], {}) if isinstance(value, dict) else {}
         if "AllowedValues" in parameter:
             assert parameter["AllowedValues"] == list(get_args(hints[field.name]))

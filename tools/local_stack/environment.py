@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 
-from lib.config import Settings, is_local
+from lib.config import Settings, declarations, is_local
 from tools.local_stack.processes import LOOPBACK
 
 REGION = "us-east-1"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}  # emulators take any, AWS refuses them
 
-_SETTINGS = {field.name.upper(): field for field in fields(Settings)}
+_SETTINGS = declarations(Settings)
 _LOCAL_HOSTS = f"{LOOPBACK},localhost"
 
 
@@ -39,6 +38,11 @@ def without_developer(environ: Mapping[str, str]) -> dict[str, str]:
     no_files = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
     switches = {"AWS_DEFAULT_REGION": REGION, "AWS_EC2_METADATA_DISABLED": "true", "PYTHON_DOTENV_DISABLED": "1"}
     return rest | no_proxy | no_files | CREDENTIALS | switches
+
+
+def variables_of(settings: Settings) -> dict[str, str]:
+    """A stack's variables, defaults included, so that no setting of another system fills a gap."""
+    return CREDENTIALS | {name: str(getattr(settings, setting.name)) for name, setting in _SETTINGS.items()}
 
 
 def write_stack_env(folder: Path, variables: Mapping[str, str]) -> None:

@@ -10,23 +10,21 @@ import secrets
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from types import FrameType
 from typing import Self
 
-from lib.config import ROOT, ApiSettings, Settings, load
+from lib.config import ROOT, ApiSettings, Settings, declarations, load
 from tools.local_stack.cognito import LocalPool
-from tools.local_stack.environment import CREDENTIALS, REGION, write_private, write_stack_env
+from tools.local_stack.environment import REGION, variables_of, write_private, write_stack_env
 from tools.local_stack.ministack import Ministack
 from tools.local_stack.postgres import Postgres
 from tools.local_stack.processes import LOOPBACK, Child, EngineError, bare_environment, is_port_taken, responds
 
 DATABASE = "cruddur"
-_SETTINGS = {field.name.upper() for field in fields(Settings)}
 # The settings of Momento stay out: local users do not belong in a shared cache.
 _OWN = {"HOST", "SECRET_KEY", "SECRET_KEY_FALLBACKS"}
-_PASSED_ON = {field.name.upper() for field in fields(ApiSettings)} - _OWN | {"DATABASE_POOL_SIZE"}
+_PASSED_ON = declarations(ApiSettings).keys() - _OWN | {"DATABASE_POOL_SIZE"}
 
 
 class Signals:
@@ -109,10 +107,7 @@ class LocalStack:
         self._start(self.ministack, stop=lambda: self.ministack.stop_and_save(has_data=self._is_filled))
 
     def configure(self, pool: LocalPool) -> list[str]:
-        """Set `variables` to all settings; return the names of settings in the environment that the stack ignores.
-
-        `variables` has the defaults, too, so that no setting of another system fills a gap.
-        """
+        """Set `variables` to all settings; return the names of settings in the environment that the stack ignores."""
         endpoint = self.ministack.url
         chosen = {
             "BACKEND_URL": self.api_url,
@@ -126,12 +121,9 @@ class LocalStack:
             "COGNITO_JWKS_URL": f"{endpoint}/{pool.user_pool_id}/.well-known/jwks.json",
             "SECRET_KEY": self._secret_key(),
         }
-        settings = load(Settings, chosen)
-        values = {name: str(getattr(settings, name.lower())) for name in _SETTINGS}
-        self.variables = CREDENTIALS | values
-        return sorted(
-            name for name in _SETTINGS - _PASSED_ON if self._environ.get(name) not in (None, "", values[name])
-        )
+        self.variables = variables_of(load(Settings, chosen))
+        fixed = declarations(Settings).keys() - _PASSED_ON
+        return sorted(name for name in fixed if self._environ.get(name) not in (None, "", self.variables[name]))
 
     def start_api(self) -> None:
         """Start the API and wait until it is ready; in stream mode, start the stream worker first.
