@@ -15,11 +15,11 @@ from itertools import islice
 from lib.clock import tick_after
 from lib.ddb import keys
 from lib.ddb.errors import ConversationNotFound, WriteConflict
-from lib.ddb.inbox_rows import last_message
+from lib.ddb.inbox_rows import last_message, repair_rows
 from lib.ddb.items import Conversation, Message, conversation_key, parse_message
 from lib.ddb.migration import migrate_conversation
 from lib.ddb.table import MAX_WRITES, WRITE_SECONDS, Table
-from lib.ddb.transactions import KeyTaken, MessageChanged, StateChanged, apply_message, number_writes
+from lib.ddb.transactions import KeyTaken, MessageChanged, RowChanged, StateChanged, apply_message, number_writes
 from lib.deadline import tries
 from lib.users.directory import User
 
@@ -95,6 +95,9 @@ class SequenceNumbers:
                 self._table.transact(number_writes(before, after, messages, last=last))
             except KeyTaken:  # a member has a row of another conversation at the same microsecond
                 after = replace(after, last_message_at=tick_after(after.last_message_at))
+            except RowChanged:
+                before = repair_rows(self._table, before, replace(before, version=before.version + 1))
+                after = reduce(apply_message, messages, before)
             else:
                 return after
         raise WriteConflict

@@ -25,10 +25,19 @@ from lib.ddb.cursors import CursorSigner
 from lib.ddb.errors import ConversationNotFound, StoreError, StoreUnavailable, Throttled, WriteConflict, WriteRefused
 from lib.ddb.feed import FeedPosition
 from lib.ddb.idempotency import Idempotency, Receipt, receipt_key, receipt_write
+from lib.ddb.inbox_rows import repair_rows
 from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, message_key, parse_message
 from lib.ddb.queries import Page, PageReader
 from lib.ddb.table import WRITE_SECONDS, Table, Write, put
-from lib.ddb.transactions import KeyTaken, PairTaken, StateChanged, append_writes, apply_message, start_writes
+from lib.ddb.transactions import (
+    KeyTaken,
+    PairTaken,
+    RowChanged,
+    StateChanged,
+    append_writes,
+    apply_message,
+    start_writes,
+)
 from lib.deadline import deadline, pause, tries
 from lib.users.directory import User
 
@@ -151,10 +160,12 @@ class MessageStore:
             state = self.conversations.read_for_write(group_uuid=group_uuid, user=sender)
             message_uuid = self._new_uuid()
 
-            def propose(earliest: str, current: Item | None) -> Proposal:
+            def propose(earliest: str, refused: WriteRefused | None) -> Proposal:
                 nonlocal state
-                if current is not None:
-                    state = self.conversations.from_item(current, group_uuid=group_uuid, user=sender)
+                if isinstance(refused, StateChanged):
+                    state = self.conversations.from_item(refused.item, group_uuid=group_uuid, user=sender)
+                elif isinstance(refused, RowChanged):
+                    state = repair_rows(self._table, state, replace(state, version=state.version + 1))
                 if of_pair:
                     _require_first(state)
                 message = self._next_message(state, sender, text, message_uuid, earliest)
@@ -214,30 +225,32 @@ class MessageStore:
         empty = Conversation(self._new_uuid(), members, last_message_at=_BEGINNING, seq=0, version=0, created_at="")
         message_uuid = self._new_uuid()
 
-        def propose(earliest: str, _: Item | None) -> Proposal:
+        def propose(earliest: str, _: WriteRefused | None) -> Proposal:
             message = self._next_message(empty, sender, text, message_uuid, earliest)
             state = replace(apply_message(empty, message), created_at=message.created_at)
             return Proposal(message, start_writes(state, message), state)
 
         return self._write(propose, idempotency)
 
-    def _write(self, propose: Callable[[str, Item | None], Proposal], idempotency: Idempotency | None) -> Message:
+    def _write(
+        self, propose: Callable[[str, WriteRefused | None], Proposal], idempotency: Idempotency | None
+    ) -> Message:
         """Write the proposal of `propose`, and a receipt if there is an idempotency key; return the message.
 
-        Calls `propose(earliest, current)` before each try. `earliest` is the earliest `created_at` that the message may
-        have. `current` is the current conversation state if another write refused the last try, else None. When the
-        time is over, raises WriteConflict or Throttled, with nothing written, or StoreUnavailable.
+        Calls `propose(earliest, refused)` before each try. `earliest` is the earliest `created_at` that the message may
+        have. `refused` is StateChanged or RowChanged if that refused the last try, else None. When the time is over,
+        raises WriteConflict or Throttled, with nothing written, or StoreUnavailable.
         """
-        earliest, current = "", None
+        earliest, refused = "", None
         uncertain: list[Message] = []
         refusal: StoreError
         for attempt in tries(WRITE_SECONDS):
-            proposal = propose(earliest, current)
-            current = None
             try:
+                proposal = propose(earliest, refused)
+                refused = None
                 return self._apply(proposal, idempotency, uncertain)
-            except StateChanged as changed:
-                current, refusal = changed.item, WriteConflict()
+            except (StateChanged, RowChanged) as changed:
+                refused, refusal = changed, WriteConflict()
             except KeyTaken:
                 earliest, refusal = tick_after(proposal.message.created_at), WriteConflict()
             except (WriteConflict, Throttled) as error:
@@ -308,7 +321,7 @@ class StreamedMessageStore(MessageStore):
         """Pattern C in an existing conversation: the message alone, without `seq`. Raises the errors of inline mode."""
         message_uuid, own_earliest = self._new_uuid(), self._earliest.get(group_uuid) or ""
 
-        def propose(earliest: str, _: Item | None) -> Proposal:
+        def propose(earliest: str, _: WriteRefused | None) -> Proposal:
             message = self._next_message(state, sender, text, message_uuid, max(own_earliest, earliest))
             message.seq = None
             self._earliest.put(group_uuid, tick_after(message.created_at))

@@ -191,9 +191,9 @@ def update(key: Item, changes: Item, on_failure: OnFailure, *, when: str, values
     return Write({"Update": {"Key": key, "UpdateExpression": f"SET {assignments}", **arguments}}, on_failure)
 
 
-def delete(key: Item) -> Write:
-    """Delete an item, if it exists."""
-    return Write({"Delete": {"Key": key}})
+def delete(key: Item, on_failure: OnFailure, *, when: str, values: Item | None = None) -> Write:
+    """Delete an item on a condition."""
+    return Write({"Delete": {"Key": key, **_conditional(when, values or {})}}, on_failure)
 
 
 def check(key: Item, on_failure: OnFailure, *, when: str, values: Item | None = None) -> Write:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lib.clock import sortable
-from lib.ddb.errors import StoreError, WriteRefused
+from lib.ddb.errors import WriteRefused
 from lib.ddb.items import (
     Conversation,
     InboxRow,
@@ -28,6 +28,10 @@ from lib.ddb.table import ABSENT, MAX_WRITES, OnFailure, Write, delete, put, upd
 
 _MAX_SURPLUS = MAX_WRITES - 10
 """The surplus rows that one transaction deletes, beside its other writes. The doctor removes the others."""
+
+_OWN = "message_group_uuid = :group"
+_OWN_OR_ABSENT = f"{ABSENT} OR {_OWN}"
+"""Conditions of writes to a row: its place has no row of another conversation."""
 
 
 class StateChanged(WriteRefused):
@@ -48,7 +52,7 @@ class KeyTaken(WriteRefused):
 
 
 class RowChanged(WriteRefused):
-    """A member's inbox row is missing, is elsewhere, or lacks the conversation's `seq`."""
+    """A member's inbox row is missing or elsewhere, or lacks the conversation's `seq`: `repair_rows` helps."""
 
 
 class MessageChanged(WriteRefused):
@@ -120,8 +124,8 @@ def read_writes(before: Conversation, after: Conversation, *, owner_uuid: str) -
         inbox_row_key(owner_uuid, after.last_message_at),
         {"read_seq": {"N": str(after.members[owner_uuid].read_seq)}},
         RowChanged,
-        when="message_group_uuid = :group AND seq = :seq",
-        values={":group": {"S": after.group_uuid}, ":seq": {"N": str(after.seq)}},
+        when=f"{_OWN} AND seq = :seq",
+        values={**_group(after.group_uuid), ":seq": {"N": str(after.seq)}},
     )
     return [update_state(before, after), row]
 
@@ -170,18 +174,9 @@ def set_seq(key: Item, *, old_seq: int | None, seq: int) -> Write:
     return update(key, changes, MessageChanged, when="seq = :old_seq", values={":old_seq": {"N": str(old_seq)}})
 
 
-def _taken_place(_: Item) -> StoreError:
-    return StoreError("another conversation's row has the place of a member's row")
-
-
-def upsert_row(row: InboxRow, on_failure: OnFailure = _taken_place) -> Write:
+def upsert_row(row: InboxRow, on_failure: OnFailure) -> Write:
     """Put a row in its place, on condition that no other conversation's row has this place."""
-    return put(
-        row.to_item(),
-        on_failure,
-        when=f"{ABSENT} OR message_group_uuid = :group",
-        values={":group": {"S": row.group_uuid}},
-    )
+    return put(row.to_item(), on_failure, when=_OWN_OR_ABSENT, values=_group(row.group_uuid))
 
 
 def replace_rows(state: Conversation, rows: Sequence[InboxRow], *, last: Message | None) -> list[Write]:
@@ -194,15 +189,26 @@ def replace_rows(state: Conversation, rows: Sequence[InboxRow], *, last: Message
     new_rows = inbox_rows(state, text=shown.text if shown else "", sender_uuid=sender_uuid)
     places = [row.key() for row in new_rows]
     surplus = [row.key() for row in rows if row.key() not in places]
-    return [*(upsert_row(row, KeyTaken) for row in new_rows), *map(delete, surplus[:_MAX_SURPLUS])]
+    return [
+        *(upsert_row(row, KeyTaken) for row in new_rows),
+        *(
+            delete(key, KeyTaken, when=_OWN_OR_ABSENT, values=_group(state.group_uuid))
+            for key in surplus[:_MAX_SURPLUS]
+        ),
+    ]
 
 
 def _row_writes(before: Conversation, after: Conversation, last: Message) -> list[Write]:
     """Put both rows at their new place. No write can change a sort key, so a row moves by a Delete and a Put."""
     rows = inbox_rows(after, text=last.text, sender_uuid=last.sender.uuid)
     if after.last_message_at == before.last_message_at:
-        return [upsert_row(row) for row in rows]
+        return [upsert_row(row, RowChanged) for row in rows]
+    places, group = [inbox_row_key(uuid, before.last_message_at) for uuid in after.members], _group(after.group_uuid)
     return [
-        *(delete(inbox_row_key(uuid, before.last_message_at)) for uuid in after.members),
+        *(delete(place, RowChanged, when=_OWN, values=group) for place in places),
         *(put(row.to_item(), KeyTaken) for row in rows),
     ]
+
+
+def _group(group_uuid: str) -> Item:
+    return {":group": {"S": group_uuid}}

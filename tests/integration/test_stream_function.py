@@ -13,7 +13,7 @@ from lib.ddb.store import StreamedMessageStore
 from lib.ddb.table import Table
 from lib.users.directory import User
 from tests.support import streamed
-from tests.support.old_data import GROUP, old_conversation, old_message
+from tests.support.old_data import GROUP, old_conversation, old_message, old_row
 from tests.support.stores import ANNA, BERT, CARL, TableContents, stores_on
 from tests.support.streamed import Handler, event, failures, numbers, record, streamed_stores_on
 
@@ -163,6 +163,21 @@ def test_late_message_is_numbered_and_moves_no_row(
     state = contents.conversation(group)
     assert state.last_message_at == contents.messages(group)[-1].created_at
     assert [state.members[user.uuid].last_seq for user in (ANNA, BERT)] == [2, None]
+
+
+def test_late_message_leaves_the_row_that_another_conversation_has_in_the_place(
+    handle: Handler, dynamodb_client: Any, table: str, store: StreamedMessageStore, contents: TableContents
+) -> None:
+    group = store.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
+    [late] = sent(store, group, BERT, "late")
+    inline = stores_on(dynamodb_client, table)().send(group_uuid=group, sender=ANNA, text="inline")
+    other_row = old_row(ANNA, inline.created_at, CARL, "of another conversation")
+    contents.put(other_row)
+
+    assert handle(event(late)) == {"batchItemFailures": []}
+    assert other_row in contents.items()
+    assert [row.text for row in contents.inbox(ANNA)] == ["of another conversation", "inline"]
+    assert [message.seq for message in contents.messages(group)] == [1, 3, 2]
 
 
 def test_inline_send_during_an_update_repeats_the_update(

@@ -7,11 +7,12 @@ from datetime import timedelta
 
 import pytest
 
+from lib.clock import from_timestamp, to_timestamp
 from lib.ddb.conversations import Conversations
 from lib.ddb.errors import ConversationNotFound
 from lib.ddb.items import Message
 from lib.users.directory import User
-from tests.support.old_data import GROUP, TIMES, name_in_guard, old_conversation
+from tests.support.old_data import GROUP, TIMES, name_in_guard, old_conversation, old_row
 from tests.support.stores import ANNA, BERT, CARL, NOON, NewStore, SteppingClock, TableContents, all_pages, positions_of
 
 OTHER_GROUP = "00000000-55d1-47a0-bc6d-fe2bc2700399"
@@ -71,6 +72,34 @@ class StoreContract:
         contents.check(group, ["one", "two", "three", "four"])
         assert {row.read_seq for row in contents.inbox(ANNA)} == {4}
         assert {row.read_seq for row in contents.inbox(BERT)} == {3}
+
+    @pytest.mark.parametrize("moved_by", [0, -1, 1])
+    def test_message_replaces_rows_that_are_missing_or_that_an_older_backend_moved(
+        self, new_store: NewStore, contents: TableContents, moved_by: int
+    ) -> None:
+        store = new_store()
+        group = store.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
+        for owner in (ANNA, BERT):
+            [row] = contents.inbox(owner)
+            contents.remove(row.key())
+            if moved_by:
+                created_at = to_timestamp(from_timestamp(row.last_message_at) + timedelta(seconds=moved_by))
+                contents.put(old_row(owner, created_at, row.other, "by the old function", group=group))
+
+        store.send(group_uuid=group, sender=BERT, text="two")
+        contents.check(group, ["one", "two"])
+
+    def test_message_leaves_the_row_that_another_conversation_has_in_the_place_of_its_own(
+        self, new_store: NewStore, contents: TableContents
+    ) -> None:
+        store = new_store()
+        first = store.send_to_user(sender=ANNA, receiver=BERT, text="one")
+        other_row = old_row(BERT, first.created_at, CARL, "of another conversation")
+        contents.put(other_row)
+
+        store.send(group_uuid=first.group_uuid, sender=ANNA, text="two")
+        assert other_row in contents.items()
+        contents.check(first.group_uuid, ["one", "two"])
 
     def test_simultaneous_first_messages_share_one_conversation(
         self, new_store: NewStore, contents: TableContents, monkeypatch: pytest.MonkeyPatch
