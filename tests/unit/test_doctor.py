@@ -10,7 +10,7 @@ import pytest
 
 from lib.ddb.items import key_of
 from lib.ddb.keys import message_pk
-from tests.support.corruptions import OTHER, Corruption, attributes, corruptions, state
+from tests.support.corruptions import OTHER, Corruption, attributes, corruptions, state, time
 from tests.support.doctor_fixtures import run_doctor, sound_table, without_versions
 from tests.support.stores import ANNA, BERT, NewStore, TableContents
 from tests.unit.conftest import TABLE
@@ -42,6 +42,17 @@ def test_copies_of_a_message_are_removed_and_the_rest_renumbered(
     assert run_doctor(client, TABLE).codes == []
     kept = [first, second, *others] if replaced else [first, *others]
     assert [item["sk"] for item in contents.partition(message_pk(group))] == [item["sk"] for item in kept]
+
+
+def test_of_twins_one_of_each_text_is_kept(new_store: NewStore, contents: TableContents, client: Any) -> None:
+    group = sound_table(new_store)
+    _, second, *_ = contents.partition(message_pk(group))
+    for number, text in enumerate(("other", "two", "other"), start=6):
+        contents.put({**second, "sk": {"S": time(number)}, "message": {"S": text}})
+
+    assert run_doctor(client, TABLE, fix=True).left == [Code.MESSAGE_TWINS]
+    assert [message.text for message in contents.messages(group)] == ["one", "two", "three", "four", "five", "other"]
+    assert run_doctor(client, TABLE).codes == [Code.MESSAGE_TWINS]
 
 
 def test_corruption_is_found_and_repaired(

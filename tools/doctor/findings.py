@@ -46,7 +46,7 @@ class Code(StrEnum):
     MESSAGE_TWINS = (
         "message_twins",
         "several messages of a conversation have one uuid",
-        "keeps the first one, and removes the others with its text and sender",
+        "keeps the first of those with the same text and sender, and removes its copies",
     )
     MESSAGE_NUMBERS = (
         "message_numbers",
