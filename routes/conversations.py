@@ -66,7 +66,7 @@ def _message_group(row: InboxRow) -> dict[str, Any]:
         "message": row.text,
         "created_at": row.last_message_at,
         # A row of an older backend has no numbers until its conversation is migrated.
-        "seq": row.seq or 0,
+        "seq": max(0, row.seq or 0),
         "unread_count": row.unread_count,
     }
 
@@ -90,5 +90,5 @@ def _read_state(state: Conversation, user: User) -> dict[str, Any]:
         "uuid": state.group_uuid,
         "seq": state.seq,
         "read_seq": read_seq,
-        "unread_count": state.seq - read_seq,
+        "unread_count": max(0, state.seq - read_seq),
     }

@@ -29,6 +29,8 @@ Key = tuple[str, str]
 EXPIRES_AT = "expires_at"
 """The TTL attribute, in epoch seconds: DynamoDB removes the item after that time, up to some days late."""
 
+_LARGEST = 10**18 - 1  # JSON responses hold 64 bits
+
 _MALFORMED = (AttributeError, KeyError, TypeError, ValueError)
 """What a conversion raises if an attribute is missing, malformed or of another type, or if the sort key is no time."""
 
@@ -290,4 +292,7 @@ def _number(name: str, value: int | None) -> Item:
 
 
 def _optional_number(item: Item, name: str) -> int | None:
-    return int(item[name]["N"]) if name in item else None
+    number = int(item[name]["N"]) if name in item else None
+    if number and abs(number) > _LARGEST:
+        raise ValueError("the number is too large")
+    return number

@@ -6,12 +6,14 @@ import re
 from datetime import datetime
 from enum import StrEnum
 
+from lib.clock import normalized
+
 STATE = "STATE"
 """Sort key of items that are alone in their partition."""
 
-# ISO 8601, in the current format or in one of an older backend.
+# ISO 8601, in the current format or in one of an older backend. Clients may write more forms: check_created_at.
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
-_FIRST_DAY, _LAST_DAY = "0001-01-02", "9999-12-31"
+_FIRST_DAY, _LAST_DAY, _LAST_SECOND = "0001-01-02", "9999-12-31", "9999-12-31T23:59:59"
 
 _MESSAGE = "MSG#"
 _INBOX = "GRP#"
@@ -47,15 +49,16 @@ def kind(pk: str) -> Kind | None:
 def is_time(sk: str) -> bool:
     """Whether a sort key is that of a message or an inbox row: a time, with room for later keys.
 
-    An item with another sort key is neither: lists, migration, sequence numbers and the doctor leave it out.
+    On the last day, only keys in the current format are: such keys follow those of the day before. An item with another
+    sort key is neither: lists, migration, sequence numbers and the doctor leave it out.
     """
-    if not _TIME.fullmatch(sk) or not _FIRST_DAY <= sk < _LAST_DAY:
+    if not _TIME.fullmatch(sk) or not _FIRST_DAY <= sk < _LAST_SECOND:
         return False
     try:
         datetime.fromisoformat(sk)
-    except ValueError:
+        return sk < _LAST_DAY or normalized(sk) == sk
+    except (ValueError, OverflowError):
         return False
-    return True
 
 
 def message_pk(group_uuid: str) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from werkzeug.test import TestResponse
 
+from lib.ddb.items import Member
 from tests.support.api import Api, Person, ok, refused, run_api
+from tests.support.stores import TableContents
 
 api = pytest.fixture(scope="module")(run_api)
 
@@ -56,6 +59,30 @@ def test_mark_unread_begins_at_the_others_last_message(api: Api) -> None:
     assert ok(unread(bert, group)) == {"uuid": group, "seq": 4, "read_seq": 2, "unread_count": 2}
     assert (counts(bert), total(bert)) == ([2], 2)
     assert counts(anna) == [1]
+
+
+@pytest.mark.parametrize(("seq", "seqs"), [("-3", [0]), ("9" * 38, [])])
+def test_impossible_number_in_a_row_reaches_no_client(api: Api, seq: str, seqs: list[int]) -> None:
+    anna, bert = api.couple()
+    group = write_messages(anna, bert, 2)
+    contents = TableContents(api.boto3, api.settings.ddb_table)
+    [row] = contents.inbox(bert.user)
+    contents.put({**row.to_item(), "seq": {"N": seq}})
+    assert [row["seq"] for row in bert.inbox()] == seqs
+    assert (counts(bert), total(bert)) == ([0] * len(seqs), 0)
+
+    ok(read(bert, group, {"seq": 1}))
+    assert [(row["seq"], row["unread_count"]) for row in bert.inbox()] == [(2, 1)]
+
+
+def test_position_past_the_last_message_gives_no_negative_count(api: Api) -> None:
+    anna, bert = api.couple()
+    group = write_messages(anna, bert, 1)
+    contents = TableContents(api.boto3, api.settings.ddb_table)
+    state = contents.conversation(group)
+    members = {**state.members, bert.user.uuid: Member(bert.user, read_seq=9)}
+    contents.put(replace(state, members=members).to_item())
+    assert ok(read(bert, group, {"seq": 1}))["unread_count"] == 0
 
 
 def test_conversation_has_the_read_positions_of_both_members(api: Api) -> None:

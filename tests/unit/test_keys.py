@@ -19,6 +19,10 @@ def test_later_key_follows_every_time_and_clients_may_ask_for_it(time: str, seco
     assert check_created_at(sk)
 
 
+def test_keys_in_the_current_format_follow_those_of_the_last_day_but_one() -> None:
+    assert is_time(tick_after(sortable("9999-12-30T23:59:59.999999-23:59")))
+
+
 @pytest.mark.parametrize(
     "sk",
     [
@@ -35,7 +39,8 @@ def test_later_key_follows_every_time_and_clients_may_ask_for_it(time: str, seco
         "2026-01-02T03:04:05\n",
         "٢٠٢٦-01-02T03:04:05",
         "0001-01-01T00:00:00+05:00",
-        "9999-12-31T23:59:59.999999+00:00",
+        "9999-12-31T00:00:00",
+        "9999-12-31T23:59:59.000000+00:00",
     ],
 )
 def test_other_keys_are_no_times(sk: str) -> None:

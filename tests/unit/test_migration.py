@@ -103,6 +103,7 @@ def test_created_at_is_the_time_of_the_first_message_in_any_format(
         "2999-01-01T00:00:00.5-08:00",
         "2999-01-01T00:00:00.5+08:00",
         "2999-01-01T00:00:00Z",
+        "9999-12-30T23:59:59.999999+00:00",
     ],
 )
 def test_new_message_sorts_after_old_ones_in_any_time_format(
