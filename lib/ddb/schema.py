@@ -8,6 +8,7 @@ from lib.ddb.errors import SchemaMismatch
 from lib.ddb.items import EXPIRES_AT
 
 MESSAGE_GROUP_INDEX = "message-group-sk-index"
+_TTL_OFF = f"the TTL attribute: off instead of {EXPIRES_AT}"
 
 
 def table_definition(table: str) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def table_definition(table: str) -> dict[str, Any]:
 
 
 def create_table(client: Any, table: str) -> bool:
-    """Create the table and wait until it is active; False if it exists. Turns its TTL on in both cases.
+    """Create the table and wait until it is active; False if it exists. Turns its TTL on if nothing else differs.
 
     Raises SchemaMismatch if a table of that name has another schema.
     """
@@ -46,16 +47,17 @@ def create_table(client: Any, table: str) -> bool:
     except client.exceptions.ResourceInUseException:
         created = False
     client.get_waiter("table_exists").wait(TableName=table, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
-    if mismatches := schema_mismatches(client, table):
-        raise SchemaMismatch(f"The table {table} has another schema: {'; '.join(mismatches)}")
-    if _ttl(client, table)["TimeToLiveStatus"] == "DISABLED":
+    mismatches = schema_mismatches(client, table)
+    if mismatches == [_TTL_OFF]:
         specification = {"AttributeName": EXPIRES_AT, "Enabled": True}
         client.update_time_to_live(TableName=table, TimeToLiveSpecification=specification)
+    elif mismatches:
+        raise SchemaMismatch(f"The table {table} has another schema: {'; '.join(mismatches)}")
     return created
 
 
 def schema_mismatches(client: Any, table: str) -> list[str]:
-    """The differences of an existing table from its schema, each as a clause; a TTL that is off is none."""
+    """The differences of an existing table from its schema, each as a clause."""
     definition, description = table_definition(table), client.describe_table(TableName=table)["Table"]
     indexes = {index["IndexName"]: index for index in description.get("GlobalSecondaryIndexes", [])}
     [expected_index] = definition["GlobalSecondaryIndexes"]
@@ -66,7 +68,7 @@ def schema_mismatches(client: Any, table: str) -> list[str]:
         (f"the index {MESSAGE_GROUP_INDEX}", _describe_key(index), _describe_key(expected_index)),
         ("the index's projection", index["Projection"]["ProjectionType"] if index else "ALL", "ALL"),
         ("the stream's view", view or "off", definition["StreamSpecification"]["StreamViewType"]),
-        ("the TTL attribute", _ttl(client, table).get("AttributeName", EXPIRES_AT), EXPIRES_AT),
+        ("the TTL attribute", _ttl_attribute(client, table), EXPIRES_AT),
     ]
     return [f"{name}: {actual} instead of {expected}" for name, actual, expected in pairs if actual != expected]
 
@@ -84,6 +86,7 @@ def _describe_key(description: dict[str, Any] | None) -> str:
     return ", ".join(f"{element['AttributeName']} ({element['KeyType']})" for element in description["KeySchema"])
 
 
-def _ttl(client: Any, table: str) -> dict[str, str]:
-    description: dict[str, str] = client.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
-    return description
+def _ttl_attribute(client: Any, table: str) -> str:
+    description = client.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
+    is_on = description["TimeToLiveStatus"] in ("ENABLING", "ENABLED")
+    return str(description["AttributeName"]) if is_on else "off"

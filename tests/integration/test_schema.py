@@ -35,7 +35,7 @@ def test_new_table_expires_items_by_expires_at(dynamodb_client: Any, name: str) 
 
 def test_table_without_ttl_gets_it(dynamodb_client: Any, name: str) -> None:
     dynamodb_client.create_table(**table_definition(name))
-    assert ttl(dynamodb_client, name)["TimeToLiveStatus"] == "DISABLED"
+    assert run_doctor(dynamodb_client, name).codes == [Code.TABLE_SCHEMA]
     for _ in range(2):
         assert not create_table(dynamodb_client, name)
         assert ttl(dynamodb_client, name)["TimeToLiveStatus"] == "ENABLED"
@@ -66,12 +66,13 @@ def create_differing_table(client: Any, name: str, *, projection: str = "ALL", v
     [
         (
             *("KEYS_ONLY", "KEYS_ONLY"),
-            "the index's projection: KEYS_ONLY instead of ALL; the stream's view: KEYS_ONLY instead of NEW_IMAGE",
+            "the index's projection: KEYS_ONLY instead of ALL; the stream's view: KEYS_ONLY instead of NEW_IMAGE; "
+            "the TTL attribute: off instead of expires_at",
         ),
         (
             *("", ""),
             "the index message-group-sk-index: missing instead of message_group_uuid (HASH), sk (RANGE); "
-            "the stream's view: off instead of NEW_IMAGE",
+            "the stream's view: off instead of NEW_IMAGE; the TTL attribute: off instead of expires_at",
         ),
     ],
 )
@@ -88,7 +89,7 @@ def test_index_of_keys_alone_suffices_for_old_data(dynamodb_client: Any, name: s
     create_differing_table(dynamodb_client, name, projection="KEYS_ONLY")
     contents = TableContents(dynamodb_client, name)
     contents.put(*old_conversation(*TIMES))
-    assert run_doctor(dynamodb_client, name, clock=now).codes == [Code.TABLE_SCHEMA, Code.NOT_MIGRATED]
+    assert run_doctor(dynamodb_client, name, clock=now).codes == [Code.TABLE_SCHEMA] * 2 + [Code.NOT_MIGRATED]
     messages = stores_on(dynamodb_client, name)().list_messages(group_uuid=GROUP, user=ANNA, limit=20).items
     assert [message.text for message in messages] == ["old 2", "old 1", "old 0"]
 

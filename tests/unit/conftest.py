@@ -11,7 +11,7 @@ import pytest
 
 from lib.aws.dynamodb_client import DynamoDBClient
 from lib.config import DynamoDBSettings
-from lib.ddb.schema import table_definition
+from lib.ddb.schema import create_table
 from tests.support.stores import NewStore, TableContents, stores_on
 from tools.cli.tables import connect
 
@@ -44,7 +44,7 @@ def boto3_client(dynamodb_settings: DynamoDBSettings) -> Iterator[Any]:
 @contextmanager
 def empty_table(boto3_client: Any) -> Iterator[TableContents]:
     """A table of the project's schema, for as long as the block runs."""
-    boto3_client.create_table(**table_definition(TABLE))
+    create_table(boto3_client, TABLE)
     try:
         yield TableContents(boto3_client, TABLE)
     finally:
