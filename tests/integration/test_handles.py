@@ -25,6 +25,7 @@ from tests.integration import test_users
 from tests.integration.test_users import AUGUSTSZ
 from tests.support import scripts
 from tools.postgres.migrations import migrate
+from tools.seed.conversation import seed_users
 
 database = test_users.database
 
@@ -178,10 +179,22 @@ def test_older_handles_are_found_by_their_exact_form(old_database: str) -> None:
         users.rename("bayko", handle="bay", display_name=None)
         assert users.by_handle("bayko") is None  # and not Bayko, who would get the other's mail
         assert handle_of(users.by_handle("BayKo")) == "Bayko"
+        renamed = users.rename("Bayko", handle=None, display_name="B")
+        assert renamed is not None
+        assert renamed.display_name == "B"
 
 
 def handle_of(user: User | None) -> str | None:
     return user and user.handle
+
+
+def test_seeding_names_the_handle_that_another_user_gave_up(database: Database, users: UserDirectory) -> None:
+    execute(database, "DELETE FROM users WHERE handle = 'londo'")
+    pass_days(database, 30)
+    users.provision(replace(BERT, handle="londo"))
+    users.rename("londo", handle="lando", display_name=None)
+    with pytest.raises(NotUnique, match="another user gave up the handle londo within 30 days"):
+        seed_users(database)
 
 
 def test_check_lists_the_handles_without_a_key(
