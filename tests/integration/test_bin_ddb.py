@@ -148,6 +148,13 @@ def test_scan_prints_every_item_over_all_pages(
     assert re.fullmatch(r"Items: 49, requests: 5, capacity units: [\d.]+\n", printed)
 
 
+def test_scan_prints_the_attributes_of_other_systems(run: Run, dynamodb_client: Any, table: str) -> None:
+    values = {"bytes": {"B": b"\x1b"}, "set": {"BS": [b"b", b"a"]}, "numbers": {"NS": ["10", "9"]}}
+    dynamodb_client.put_item(TableName=table, Item={"pk": {"S": "OTHER#"}, "sk": {"S": "1"}, **values})
+    [line] = run("scan")[1]
+    assert json.loads(line).items() >= {"bytes": "Gw==", "set": ["YQ==", "Yg=="], "numbers": [9, 10]}.items()
+
+
 def test_scan_stops_at_its_limit(run: Run, seeded: MessageStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "_ITEMS_PER_PAGE", 5)
     status, data, printed = run("scan", "--limit", "7")

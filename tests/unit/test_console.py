@@ -134,8 +134,11 @@ def test_script_prints_data_as_printable_text(capsys: pytest.CaptureFixture[str]
 
 
 def test_wrong_argument_is_printed_as_printable_text(capsys: pytest.CaptureFixture[str]) -> None:
-    assert exit_status(console.script("Exit.")(lambda: None), ["a\x1b[8mb"]) == 2
-    assert r"a\u001b[8mb" in capsys.readouterr().err
+    group = console.script("Exit.", cls=console.ScriptGroup)(lambda: None)
+    group.command("sub")(lambda: None)
+    for command, words in ((console.script("Exit.")(lambda: None), []), (group, ["sub"])):
+        assert exit_status(command, [*words, "a\x1b[8mb"]) == 2
+        assert r"a\u001b[8mb" in capsys.readouterr().err
 
 
 def test_colors_of_a_script_reach_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

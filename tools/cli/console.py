@@ -14,6 +14,7 @@ import sys
 import traceback
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -175,14 +176,13 @@ class Script(click.Command):
     ) -> click.Context:
         program = Path(sys.argv[0]).resolve()
         name = str(program.relative_to(ROOT)) if program.is_relative_to(ROOT) else program.name
-        try:
+        with _printable_usage_errors():
             return super().make_context(name, args, parent, **extra)
-        except click.UsageError as error:
-            raise click.UsageError(one_line(error.format_message()), error.ctx) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            status = super().invoke(ctx)
+            with _printable_usage_errors():  # those of a subcommand
+                status = super().invoke(ctx)
         except SettingsError as error:
             for problem in error.problems:
                 print_status(problem)
@@ -277,6 +277,14 @@ def _escape(char: str) -> str:
     if unicodedata.category(char) not in _UNPRINTABLE or char in _JOINERS or char == "\n":
         return char
     return json.dumps(char)[1:-1]
+
+
+@contextmanager
+def _printable_usage_errors() -> Iterator[None]:
+    try:
+        yield
+    except click.UsageError as error:
+        raise click.UsageError(one_line(error.format_message()), error.ctx) from error
 
 
 def _help(doc: str | None) -> str:

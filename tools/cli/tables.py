@@ -6,13 +6,14 @@ lib/ddb/schema.py creates the table. This module asks for no confirmation.
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
 import boto3
-from boto3.dynamodb.types import TypeDeserializer
+from boto3.dynamodb.types import Binary, TypeDeserializer
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
 
@@ -133,10 +134,10 @@ def key_first(name: str) -> tuple[bool, str]:
     return name not in ("pk", "sk"), name
 
 
-def _plain(value: object) -> object:
+def _plain(value: Any) -> object:
     """Values that JSON lacks: DynamoDB's numbers, and the sets and bytes of other systems' items."""
     if isinstance(value, Decimal):
         return int(value) if value == int(value) else float(value)
     if isinstance(value, set):
-        return sorted(value)
-    return str(value)
+        return sorted(bytes(member) if isinstance(member, Binary) else member for member in value)
+    return b64encode(bytes(value)).decode()
