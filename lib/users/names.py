@@ -32,10 +32,10 @@ _HEX_OF_UUID = re.compile("[0-9a-f]{32}")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _EMOJI_STYLE = re.compile("[\ufe0e\ufe0f]")
 
-# White space, Unicode's Default_Ignorable_Code_Point, and two symbols that are blank.
+# White space, Unicode's Default_Ignorable_Code_Point, and other characters that are blank or that control a layout.
 _INVISIBLE = re.compile(
     "[\\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164"
-    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff]*"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\U00013430-\U00013442\U00016fe4\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff]*"
 )
 
 

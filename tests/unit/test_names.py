@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lib.users.names import display_name, handle_key, shows_nothing
 
 INVISIBLE = "\u034f\u061c\u115f\u1160\u17b4\u180e\u200b\u200c\u200d\u200e\u2060\u2066\u2800\u3164\ufe0f\ufeff\uffa0"
+INVISIBLE += "\ufff9\ufffb\uffff\U00013430\U00013441\U00016fe4\U0001d159\U000e0100"
 FULLWIDTH_BAYKO = "".join(chr(ord(char) + 0xFEE0) for char in "Bayko")
 HANDLES = ["bayko", "a", "7", "anna.ann-2_b", "änna", "анна", "أحمد", "नमस्ते", "สมชาย", "山田", "たろう", "김철수"]
 
