@@ -91,9 +91,15 @@ def test_function_has_variables_that_its_code_reads_and_libraries_of_the_tested_
     assert set() < pins(HANDLERS / name / "requirements.txt") <= pins(ROOT / "requirements-runtime.txt")
 
 
-def test_alarm_on_a_log_event_names_an_event_of_the_code() -> None:
-    folders = (ROOT / "services", ROOT / "aws/lambdas")
-    sources = "".join(path.read_text() for folder in folders for path in folder.rglob("*.py"))
-    for metric_filter in resources("messaging", "AWS::Logs::MetricFilter").values():
-        (event,) = re.findall(r'\$\.event = "(\w+)"', metric_filter["FilterPattern"])
-        assert f'log("{event}"' in sources
+@pytest.mark.parametrize(
+    ("name", "source", "level"),
+    [
+        ("GroupUpdatesFailed", "services/update_group.py", "ERROR"),
+        ("UsersNotProvisioned", "aws/lambdas/post_confirmation/handler.py", "WARNING"),
+    ],
+)
+def test_alarm_counts_every_failure_that_a_function_logs(name: str, source: str, level: str) -> None:
+    pattern = MESSAGING[name]["Properties"]["FilterPattern"]
+    logged = re.findall(rf'log\("(\w+)", level=logging.{level}', (ROOT / source).read_text())
+    assert logged
+    assert re.findall(r'\$\.event = "(\w+)"', pattern) == sorted(logged)
