@@ -297,7 +297,7 @@ def test_rename_changes_the_given_names_of_one_user(
 ) -> None:
     others = users(filled)[1:]
     status, _, printed = run("rename-user", "Augustsz", *arguments)
-    assert (status, printed.splitlines()[0]) == (0, f"{AUGUSTSZ.uuid} is {handle}, {display_name}")
+    assert (status, printed.splitlines()[0]) == (0, f"{AUGUSTSZ.uuid}: handle {handle}, display name {display_name}")
     assert users(filled) == sorted([(handle, display_name, "sub-a"), *others])
 
 
@@ -318,7 +318,7 @@ def test_added_user_signs_in_and_has_a_row(
         monkeypatch.setattr("sys.stdin", io.StringIO(f"{password}\n"))
         arguments.append("--password")
     status, data, printed = run("add-user", *arguments)
-    assert (status, "is delenn, Delenn of Mir" in printed, len(data)) == (0, True, int(source == "generated"))
+    assert (status, "display name Delenn of Mir" in printed, len(data)) == (0, True, int(source == "generated"))
     tokens = srp.sign_in(cognito_client, *astuple(local_pool), email, data[0] if data else password)
     sub = jwt.decode(tokens["AccessToken"], options={"verify_signature": False})["sub"]
     assert ("delenn", "Delenn of Mir", sub) in users(filled)
@@ -333,7 +333,7 @@ def test_added_user_gets_the_waiting_row_of_their_address(
     filled: str, local_pool: LocalPool, cognito_client: Any, run: scripts.Run
 ) -> None:
     status, _, printed = run("add-user", "londo", email_of("londo"))
-    assert (status, " is londo, Londo Mollari" in printed) == (0, True)
+    assert (status, ": handle londo, display name Londo Mollari" in printed) == (0, True)
     assert cognito_ids(filled)["londo"]
     cognito_client.admin_delete_user(UserPoolId=local_pool.user_pool_id, Username=email_of("londo"))
 
@@ -441,7 +441,7 @@ def test_rename_succeeds_with_a_warning_if_the_cache_fails(
     shared.fault = grpc.StatusCode.UNAVAILABLE
     status, _, printed = run("rename-user", "Augustsz", "--handle", "august")
     renamed, warning, _ = printed.splitlines()
-    assert (status, renamed) == (1, f"{AUGUSTSZ.uuid} is august, Augustsz")
+    assert (status, renamed) == (1, f"{AUGUSTSZ.uuid}: handle august, display name Augustsz")
     assert warning.startswith(
         "Could not invalidate the shared cache; some processes may use the old data for up to 660 seconds. "
     )

@@ -231,7 +231,7 @@ class TestSecondRun:
             assert (dev.folder / name).stat().st_mode & 0o777 == 0o600
 
     def test_pasted_curl_command_works(self, dev: Dev, tmp_path: Path) -> None:
-        assert eventually(lambda: "Ctrl-C stops everything" in dev.output)
+        assert eventually(lambda: "Ctrl-C stops the local stack" in dev.output)
         [curl] = re.findall(r"^curl .*$", dev.output, re.MULTILINE)
         assert isinstance(json.loads(paste(curl, tmp_path))[0]["message"], str)
 

@@ -86,7 +86,8 @@ class LocalStack:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise EngineError(f"{self.folder} is in use by another ./bin/dev: a second needs LOCAL_DIR, PORT") from None
+            problem = f"{self.folder} is in use by another ./bin/dev: a second stack needs its own LOCAL_DIR and PORT"
+            raise EngineError(problem) from None
         if is_port_taken(self.port):
             raise EngineError(f"port {self.port} is in use: stop that program, or choose another port with PORT=…")
         self._withdraw()  # a stack that was killed leaves its files
