@@ -109,11 +109,12 @@ def _make_dependencies(settings: Settings) -> Dependencies:
         store=store,
         read_positions=ReadPositions(table, store.conversations),
         users=directory,
-        newcomers=Newcomers(partial(cognito_attributes, UserInfo(settings)), directory),
+        newcomers=Newcomers(partial(cognito_attributes, UserInfo(settings, pool_size=threads)), directory),
         verifier=TokenVerifier(
             issuer=settings.cognito_issuer,
             client_id=settings.aws_cognito_user_pool_client_id,
             jwks_url=settings.cognito_jwks_url,
+            waiting=threads,
         ),
         readiness=Readiness(
             {Code.POSTGRES_UNAVAILABLE: database.check_schema, Code.DYNAMODB_UNAVAILABLE: partial(check_index, table)}

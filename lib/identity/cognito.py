@@ -19,6 +19,7 @@ from botocore.session import get_session
 from lib.aws.connections import Connections
 from lib.aws.endpoints import ca_bundle, endpoint_url
 from lib.aws.errors import NoResponse
+from lib.circuit_breaker import CircuitBreaker, CircuitOpen
 from lib.config import CognitoSettings
 from lib.deadline import pause
 
@@ -127,25 +128,34 @@ class UserPool:
 
 
 class UserInfo:
-    """Reads a user's attributes from Cognito by an access token that has USER_INFO_SCOPE among its scopes."""
+    """Reads a user's attributes from Cognito by an access token that has USER_INFO_SCOPE among its scopes.
 
-    def __init__(self, settings: CognitoSettings) -> None:
+    A circuit breaker refuses requests while Cognito does not respond.
+    """
+
+    def __init__(self, settings: CognitoSettings, *, pool_size: int = 1) -> None:
+        """At most `pool_size` threads wait for Cognito at a time.
+
+        Raises SettingsError if a proxy is set or the CA bundle is unreadable.
+        """
         session, region = get_session(), _region(settings)
         configured = settings.aws_endpoint_url_cognito_identity_provider
         url = endpoint_url(session, "cognito-idp", region, configured=configured)
-        self._connections = Connections(url, pool_size=1, ca_bundle=ca_bundle(session))
+        self._connections = Connections(url, pool_size=pool_size, ca_bundle=ca_bundle(session))
+        self._breaker = CircuitBreaker("cognito", lambda error: isinstance(error, NoResponse), limit=pool_size)
 
     def attributes(self, access_token: str) -> dict[str, str]:
         """The user's attributes, by their names at Cognito. Raises TokenRevoked, CognitoError."""
         body = orjson.dumps({"AccessToken": access_token})
         for attempt in range(_TRIES):
             try:
-                status, _, content = self._connections.post(_GET_USER, body, seconds=_TRY_SECONDS)
+                with self._breaker.call():
+                    status, _, content = self._connections.post(_GET_USER, body, seconds=_TRY_SECONDS)
                 response = orjson.loads(content)
                 if status == 200:
                     return _attributes(response["UserAttributes"])
                 code = str(response["__type"]).rpartition("#")[2]
-            except (NoResponse, ValueError, KeyError, TypeError) as error:
+            except (CircuitOpen, NoResponse, ValueError, KeyError, TypeError) as error:
                 status, code = 503, type(error).__name__
             if status < 500:
                 break

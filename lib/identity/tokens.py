@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import re
 import threading
+from contextlib import suppress
 from time import monotonic, time
 from typing import NamedTuple
 
@@ -23,7 +25,9 @@ from jwt.types import Options
 
 from lib.aws.connections import Connections
 from lib.aws.endpoints import ca_bundle
+from lib.aws.errors import NoResponse
 from lib.cache.base import InMemoryCache
+from lib.circuit_breaker import CircuitBreaker, CircuitOpen
 from lib.logs import log
 
 ALGORITHM = "RS256"
@@ -85,10 +89,11 @@ class _Verified(NamedTuple):
 class TokenVerifier:
     """Verifies access tokens that one issuer signed for one app client. Safe to share between threads."""
 
-    def __init__(self, *, issuer: str, client_id: str, jwks_url: str) -> None:
+    def __init__(self, *, issuer: str, client_id: str, jwks_url: str, waiting: float = math.inf) -> None:
+        """At most `waiting` threads wait for the first keys. Raises SettingsError as _PublicKeys does."""
         self._issuer = issuer
         self._client_id = client_id
-        self._keys = _PublicKeys(jwks_url)
+        self._keys = _PublicKeys(jwks_url, waiting)
         # The keys are fingerprints, so that a core dump holds no token.
         self._cached_tokens: InMemoryCache[bytes, _Verified] = InMemoryCache(
             TLRUCache(
@@ -155,8 +160,9 @@ class _PublicKeys:
     They survive an outage of the host.
     """
 
-    def __init__(self, jwks_url: str) -> None:
+    def __init__(self, jwks_url: str, waiting: float) -> None:
         """Raises SettingsError if a proxy is set or the CA bundle is unreadable."""
+        self._breaker = CircuitBreaker("jwks", lambda error: isinstance(error, NoResponse), limit=waiting, quiet=True)
         self._connections = Connections(jwks_url, pool_size=0, ca_bundle=ca_bundle(get_session()))
         self._by_kid: dict[str, jwt.PyJWK] = {}
         self._fetched_at = self._attempted_at = float("-inf")  # monotonic
@@ -172,16 +178,24 @@ class _PublicKeys:
         the threads. Raises KeysUnavailable for an unknown kid without a fetch: the pool may have a new key.
         """
         has_fetched = False
-        if self._is_due(kid) and self._fetching.acquire(blocking=not self._by_kid):
-            try:
-                if self._is_due(kid):  # no other thread has fetched the keys in the meantime
-                    has_fetched = self._fetch()
-            finally:
-                self._fetching.release()
+        if self._is_due(kid):
+            with suppress(CircuitOpen, NoResponse), self._breaker.call():
+                has_fetched = self._fetch_once(kid)
+                if not self._by_kid:
+                    raise NoResponse
         key = self._by_kid.get(kid)
         if key is None and not has_fetched:
             raise KeysUnavailable("unknown kid, and no fetch")
         return key
+
+    def _fetch_once(self, kid: str) -> bool:
+        """Fetch the keys, unless another thread does or has just done so; return whether this thread got keys."""
+        if not self._fetching.acquire(blocking=not self._by_kid):
+            return False
+        try:
+            return self._is_due(kid) and self._fetch()
+        finally:
+            self._fetching.release()
 
     def _is_due(self, kid: str) -> bool:
         now = monotonic()

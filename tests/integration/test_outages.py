@@ -9,7 +9,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.support.api import Api, Person, run_api
 from tests.support.api_server import ApiServer
 from tests.support.frozen_postgres import frozen
 from tests.support.proxy import LossyProxy, Stall
+from tests.support.tokens import TokenIssuer
 from tools.local_stack.postgres import Postgres
 from tools.local_stack.processes import LOOPBACK
 
@@ -124,6 +126,33 @@ def test_profiles_are_shown_while_dynamodb_hangs(
     check_speed(server, people, lambda n: f"/api/users/@nobody-{n}/short", api.sign_up(), 404)
     proxy.choose = lambda operation: None
     wait_for_recovery(server, people[0])
+
+
+@contextmanager
+def hanging(issuer: TokenIssuer) -> Iterator[None]:
+    issuer.responding.clear()
+    try:
+        yield
+    finally:
+        issuer.responding.set()
+
+
+def test_profiles_are_shown_while_cognito_hangs_at_the_first_keys(
+    api: Api, server: ApiServer, people: list[Person]
+) -> None:
+    with hanging(api.issuer):
+        check_speed(server, people, lambda n: f"/api/users/@nobody-{n}/short", people[0], 404)
+    wait_for_recovery(server, people[0])
+
+
+def test_users_read_their_inbox_while_cognito_hangs_at_newcomers(
+    api: Api, server: ApiServer, people: list[Person]
+) -> None:
+    tokens = [api.issuer.authorization(f"newcomer {number}") for number in range(len(people))]
+    newcomers = [replace(person, authorization=token) for person, token in zip(people, tokens, strict=True)]
+    warm(server, people[:1])
+    with hanging(api.issuer):
+        check_speed(server, newcomers, lambda n: "/api/message_groups", people[0], 200)
 
 
 def test_cached_users_read_their_inbox_while_postgres_refuses_connections(
