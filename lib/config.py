@@ -28,6 +28,15 @@ _STACK_VARIABLES = ("DATABASE_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_COGNITO_US
 _AMBIGUOUS = re.compile(r"[\\\s\x00-\x1f\x7f]")
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?", re.ASCII)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_FORMS = {
+    "region": (re.compile(r"[a-z0-9-]+"), "an AWS region, such as us-east-1"),
+    "user_pool": (re.compile(r"[a-z0-9-]+_\w+", re.ASCII), "the id of a user pool, such as us-east-1_AbCdEfGhI"),
+    "table": (re.compile(r"[\w.:/-]{3,1024}", re.ASCII), "the name of a table, such as cruddur-messages"),
+}
+
+_Kind = Literal[
+    "text", "region", "user_pool", "table", "address", "url", "origins", "endpoint", "database_url", "secret", "secrets"
+]
 
 EXAMPLE_SECRET_KEY = "signs-cursors-on-this-machine-alone"  # noqa: S105 - in .env.example, which everybody can read
 _NEW_SECRET_KEY = "make one with python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"  # noqa: S105
@@ -47,7 +56,7 @@ def _setting(
     meaning: str,
     *,
     default: Any = MISSING,
-    kind: Literal["text", "address", "url", "origins", "endpoint", "database_url", "secret", "secrets"] = "text",
+    kind: _Kind = "text",
     low: int = 1,
     high: int = 65_535,
     of_stack: bool = True,
@@ -113,7 +122,7 @@ class CacheSettings:
 class AwsSettings(_Section):
     """AWS: the settings of every client. boto3's own chain finds the credentials."""
 
-    aws_default_region: str = _setting("AWS region of the table and of the user pool")
+    aws_default_region: str = _setting("AWS region of the table and of the user pool", kind="region")
     allowed_regions: str = _setting("AWS regions that may hold data, separated by commas; empty: all", default="")
 
     def __post_init__(self) -> None:
@@ -130,7 +139,7 @@ class AwsSettings(_Section):
 class DynamoDBSettings(AwsSettings):
     """DynamoDB: the conversations."""
 
-    ddb_table: str = _setting("name of the table", default="cruddur-messages")
+    ddb_table: str = _setting("name of the table", default="cruddur-messages", kind="table")
     aws_endpoint_url_dynamodb: str | None = _setting(
         "DynamoDB endpoint of an emulator; empty: AWS", default=None, kind="endpoint"
     )
@@ -140,7 +149,9 @@ class DynamoDBSettings(AwsSettings):
 class CognitoSettings(AwsSettings):
     """Cognito: sign-in and access tokens."""
 
-    aws_cognito_user_pool_id: str = _setting("id of the Cognito user pool, such as `us-east-1_AbCdEfGhI`")
+    aws_cognito_user_pool_id: str = _setting(
+        "id of the Cognito user pool, such as `us-east-1_AbCdEfGhI`", kind="user_pool"
+    )
     aws_cognito_user_pool_client_id: str = _setting("app client of the user pool; the front end signs in with it")
     aws_endpoint_url_cognito_identity_provider: str | None = _setting(
         "Cognito endpoint of an emulator; empty: AWS", default=None, kind="endpoint"
@@ -337,6 +348,8 @@ def is_local(url: str | None) -> bool:
 
 def _parse(text: str, hint: Any, setting: Field[Any]) -> Any:
     """The value of a text, by the setting's type and declaration. ValueError says what the setting takes."""
+    if not text.isprintable():  # also bytes that are no UTF-8, which the environment can hold
+        raise ValueError("is not printable text")
     if choices := [choice for choice in get_args(hint) if isinstance(choice, str)]:
         if text not in choices:
             raise ValueError(f"is {text!r}; it takes {' or '.join(choices)}")
@@ -351,6 +364,8 @@ def _parse(text: str, hint: Any, setting: Field[Any]) -> Any:
 
 def _parse_text(text: str, kind: str, low: int) -> str:
     parts = [part.strip() for part in text.split(",")] if kind in ("origins", "secrets") else [text]
+    if kind in _FORMS and not _FORMS[kind][0].fullmatch(text):
+        raise ValueError(f"is {text!r}; it takes {_FORMS[kind][1]}")
     if kind == "address" and not _is_address(text):
         raise ValueError(f"is {text!r}; it takes an IP address, such as 127.0.0.1, 0.0.0.0 or ::1")
     if kind == "origins":

@@ -97,6 +97,7 @@ def test_all_problems_are_named_at_once() -> None:
     [
         ("DATABASE_URL", "mysql://cruddur:hunter2@db.example.com/cruddur"),
         *(("SECRET_KEY", "hunter2" + "x" * 24), ("SECRET_KEY_FALLBACKS", "x" * 32 + ",hunter2")),
+        *((name, "hunter2" + "\udcff" * 32) for name in ("SECRET_KEY", "SECRET_KEY_FALLBACKS", "DDB_TABLE")),
         *(("MESSAGES_ORDER", "newest"), ("MESSAGES_ORDER", "DESC"), ("GROUP_UPDATES", "both"), ("LOG_LEVEL", "INFO")),
         *((name, value) for name in ("PORT", "WEB_THREADS") for value in ("0", "-1", "+1", "1.5", "1_000", "٣", "x")),
         *(("PORT", "65536"), ("WEB_CONCURRENCY", "257"), ("WEB_THREADS", "257"), ("DATABASE_POOL_SIZE", "501")),
@@ -130,6 +131,9 @@ def test_malformed_setting_is_named_without_its_secret(name: str, value: str) ->
         ("BACKEND_URL", "https://api.example?stage=1", "without ? and #"),
         ("BACKEND_URL", "https://api.example:99999", "and a host"),
         ("AWS_ENDPOINT_URL_DYNAMODB", "http://[::1", "and a host"),
+        *(("AWS_DEFAULT_REGION", region, "such as us-east-1") for region in ("US-EAST-1", "us east 1", "../x")),
+        *(("AWS_COGNITO_USER_POOL_ID", pool, "_AbCdEfGhI") for pool in ("AbCdEfGhI", "us-east-1_", "us-east-1_a/b")),
+        *(("DDB_TABLE", table, "such as cruddur-messages") for table in ("cruddur messages", "b\u00fccher", "ab")),
         *(("HOST", host, "an IP address, such as 127.0.0.1") for host in ("localhost", "*", "127.1", "[::1]", "a.b")),
     ],
 )
@@ -274,12 +278,18 @@ def test_running_stack_has_no_settings_of_a_process_or_of_momento(
     assert names == {name for name, setting in DECLARED.items() if setting.metadata["of_stack"]}
 
 
-@pytest.mark.parametrize("anchor", ["DATABASE_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_COGNITO_USER_POOL_ID"])
+@pytest.mark.parametrize(
+    ("anchor", "other"),
+    [
+        ("DATABASE_URL", "postgresql://elsewhere/cruddur"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:8000"),
+        ("AWS_COGNITO_USER_POOL_ID", "us-east-1_Elsewhere"),
+    ],
+)
 @pytest.mark.parametrize("is_in_environment", [True, False])
 def test_setting_of_another_stack_excludes_the_running_stack(
-    anchor: str, is_in_environment: bool, files: Files, monkeypatch: pytest.MonkeyPatch
+    anchor: str, other: str, is_in_environment: bool, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = "http://127.0.0.1:8000" if "ENDPOINT" in anchor else "postgresql://elsewhere/cruddur"
     files(dotenv={} if is_in_environment else {anchor: other}, stack={**MINIMUM, "DDB_TABLE": "of-the-stack"})
     if is_in_environment:
         monkeypatch.setenv(anchor, other)
