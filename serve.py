@@ -333,7 +333,8 @@ def start(
     try:
         os.close(supervisor_pipe[1])
         Thread(target=end_with_supervisor, args=[supervisor_pipe[0]], daemon=True).start()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the supervisor sends SIGTERM
+        for number in (signal.SIGINT, _RESTART):  # Ctrl-C and service managers send them to every process
+            signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         asgi_application = Application(import_from_string(application)(), threads=settings.web_threads)
         code = 1

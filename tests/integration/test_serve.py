@@ -341,7 +341,10 @@ def test_request_in_flight_ends_before_the_worker_of_a_killed_supervisor(tmp_pat
 
 
 def test_restart_refuses_and_resets_no_request_and_has_the_new_settings(tmp_path: Path) -> None:
-    """Half of the clients open a connection for each request, the others keep theirs while the server does."""
+    """Half of the clients open a connection for each request, the others keep theirs while the server does.
+
+    All processes get the signal, as a service manager sends it.
+    """
     with server_of(tmp_path, "time.sleep(0.01)", WEB_CONCURRENCY="2", WEB_THREADS="8") as server:
         assert server.pid is not None
         is_over = threading.Event()
@@ -366,7 +369,8 @@ def test_restart_refuses_and_resets_no_request_and_has_the_new_settings(tmp_path
                 program = tmp_path / "application.py"
                 for body in ("second", "third"):
                     program.write_text(program.read_text().replace("done", "second").replace("second", body))
-                    os.kill(server.pid, signal.SIGUSR2)
+                    for process in (*old, psutil.Process(server.pid)):
+                        process.send_signal(signal.SIGUSR2)
                     psutil.wait_procs(old, timeout=8)
                     assert not any(worker.is_running() for worker in old)
                     old = psutil.Process(server.pid).children()
