@@ -20,6 +20,7 @@ from lib.aws.errors import NoResponse
 from lib.config import SettingsError
 
 CONNECT_SECONDS = 0.5
+MAX_RESPONSE_BYTES = 16 * 1024 * 1024  # the most that DynamoDB sends; a larger response would fill the memory
 
 
 class Connections:
@@ -55,7 +56,7 @@ class Connections:
     def post(self, headers: dict[str, str], body: bytes, *, seconds: float) -> tuple[int, dict[str, str], bytes]:
         """Send a request; return the response's status, headers (names in lower case) and body.
 
-        Raises NoResponse if the whole response does not arrive within `seconds`.
+        Raises NoResponse if the whole response does not arrive within `seconds`, or exceeds MAX_RESPONSE_BYTES.
         """
         return self._send("POST", headers, body, seconds)
 
@@ -66,9 +67,11 @@ class Connections:
         connection = None
         try:
             connection = self._take() or self._open(end)
-            connection.sock.end = end
+            connection.sock.end, connection.sock.bytes_left = end, MAX_RESPONSE_BYTES
             connection.request(method, self.path, body, {"Host": self.host} | headers)
             response = connection.getresponse()
+            if (response.length or 0) > MAX_RESPONSE_BYTES:  # read() would allocate all of it
+                raise ValueError
             content = response.read()
         except (OSError, HTTPException, ValueError) as error:
             if connection:
@@ -151,9 +154,13 @@ class _Connection(HTTPConnection):
 
 
 class _Timed:
-    """A socket with one deadline for a request and its response: a plain timeout restarts at every read."""
+    """A socket with one deadline for a request and its response: a plain timeout restarts at every read.
+
+    The response also has a limited size.
+    """
 
     end = 0.0
+    bytes_left = 0
 
     def sendall(self, *arguments: Any) -> None:
         self._set_timeout()
@@ -161,7 +168,11 @@ class _Timed:
 
     def recv_into(self, *arguments: Any) -> Any:
         self._set_timeout()
-        return super().recv_into(*arguments)  # type: ignore[misc]
+        size = super().recv_into(*arguments)  # type: ignore[misc]
+        self.bytes_left -= size
+        if self.bytes_left < 0:
+            raise OSError
+        return size
 
     def _set_timeout(self) -> None:
         if (seconds := self.end - time.monotonic()) <= 0:

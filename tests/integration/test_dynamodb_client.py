@@ -22,7 +22,7 @@ import pytest
 from botocore.exceptions import ClientError
 from werkzeug.serving import make_ssl_devcert
 
-from lib.aws.connections import CONNECT_SECONDS, Connections
+from lib.aws.connections import CONNECT_SECONDS, MAX_RESPONSE_BYTES, Connections
 from lib.aws.dynamodb_client import TRIES, TRY_SECONDS, DynamoDBClient
 from lib.aws.errors import THROTTLING, NoResponse
 from lib.aws.metering import start_metering
@@ -118,6 +118,8 @@ FAILURES: dict[str, Reaction] = {
     "close within the body": send_and_close(GOOD[:-3]),
     "close within the chunks": send_and_close(CHUNKED[:-12]),
     "close within a body without a length": send_and_close(UNSIZED[:-3]),
+    "larger than any of DynamoDB": send_and_close(UNSIZED + b" " * MAX_RESPONSE_BYTES),
+    "with the length of a petabyte": send(GOOD.replace(b"Content-Length: ", b"Content-Length: 9999999999999")),
     "not HTTP": send_and_close(b"nonsense\r\n\r\n"),
     "malformed status": send_and_close(b"HTTP/1.1 ok\r\n\r\n"),
     "silence": hang,
