@@ -1,7 +1,8 @@
 """Serves a WSGI application over ASGI: a request takes a thread only after all of it has arrived.
 
 The event loop receives the body and limits its time and size, so a slow client holds no thread. A refused request still
-reaches the application, with its status in the environ. The application logs it and responds as to any error.
+reaches the application, with its status in the environ. The application logs it and responds as to any error. So does
+a request that serve.py refuses.
 """
 
 from __future__ import annotations
@@ -71,6 +72,12 @@ class Application:
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    async def refuse(self, scope: Scope, status: int) -> Response:
+        """The response to a request that the server refuses. `scope` has what the server knows of the request."""
+        unknown = {"method": "", "raw_path": b"/", "query_string": b"", "http_version": "1.1", "headers": []}
+        environ = _build_environ({**unknown, "scheme": "http", "server": None, "client": None, **scope})
+        return await _run(environ | {REFUSED_STATUS: status}, self._liveness_queue)
 
     def _semaphore(self, environ: Environ) -> asyncio.Semaphore:
         """The semaphore of one client, by its token. Requests without a token share one for each path."""

@@ -46,6 +46,7 @@ RESTART_SECONDS = 0.2  # before the server replaces a worker that ended
 FAILED_START_SECONDS = 1  # before the server replaces a worker that could not start
 HELP_SECONDS = 0.2  # until another worker accepts a stuck worker's connections
 SEND_BUFFER_BYTES = 64 * 1024  # of a response that the client does not read; the kernel takes up to 4 MB by default
+REFUSED_SECONDS = 1  # for a refused client to stop sending and read the response
 UNREAD_SECONDS = 30  # the longest that a client may leave a response unread
 CONNECTIONS = 2500  # for each worker; most of them wait for their next request
 MAX_HEAD_BYTES, MAX_HEADERS = 32 * 1024, 100
@@ -74,14 +75,14 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.received = 0  # bytes of the incomplete request
-        self.refused = False
+        self.refusal: asyncio.Task[None] | None = None
         self.head_deadline = self.loop.time() + HEAD_SECONDS
         self.expect_head()
         self.idle[self] = None
         if len(self.connections) > self.limit:
             oldest, _ = self.idle.popitem(last=False)
             if oldest is self:
-                self.refuse(503, b"retry-after: 1\r\n")
+                self.refuse(503)
             else:
                 oldest.transport.abort()
 
@@ -92,7 +93,7 @@ class Connection(HttpToolsProtocol):
             self.timeout_keep_alive_task.cancel()
 
     def data_received(self, data: bytes) -> None:
-        if self.refused:
+        if self.refusal:
             return
         if self.is_responding():
             self.cycle.keep_alive = False
@@ -175,14 +176,22 @@ class Connection(HttpToolsProtocol):
         else:
             self.refuse(400)
 
-    def refuse(self, status: int, headers: bytes = b"") -> None:
-        if self.refused:
-            return
-        self.transport.write(STATUS_LINE[status] + headers + b"content-length: 0\r\nconnection: close\r\n\r\n")
-        self.transport.write_eof()
-        self.refused = True
-        # An immediate close could drop the response to a client that is still sending.
-        self.loop.call_later(1, self.transport.abort)
+    def refuse(self, status: int) -> None:
+        self.refusal = self.refusal or self.loop.create_task(self.send_refusal(status))
+
+    async def send_refusal(self, status: int) -> None:
+        """Respond as the application does to any error, and close."""
+        try:
+            application: Application = self.config.app  # type: ignore[assignment]
+            status, headers, body = await application.refuse(dict(self.scope or {}), status)
+            if not self.transport.is_closing():
+                head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+                self.transport.write(STATUS_LINE[status] + head + b"connection: close\r\n\r\n" + body)
+                self.transport.write_eof()
+                # An immediate close could drop the response to a client that is still sending.
+                await asyncio.sleep(REFUSED_SECONDS)
+        finally:
+            self.transport.abort()
 
 
 def main(application: str = "app:create_app") -> None:

@@ -20,6 +20,8 @@ CODE_BY_STATUS = {
     408: Code.BODY_TOO_SLOW,
     413: Code.BODY_TOO_LARGE,
     415: Code.CONTENT_TYPE_UNSUPPORTED,
+    431: Code.HEADERS_TOO_LARGE,
+    503: Code.SERVER_BUSY,
 }
 
 
@@ -50,8 +52,10 @@ def handle_service_error(error: ServiceError) -> ResponseReturnValue:
 def handle_http_error(error: HTTPException) -> ResponseReturnValue:
     status = error.code or 500
     code = CODE_BY_STATUS.get(status, Code.BAD_REQUEST if status < 500 else Code.INTERNAL_ERROR)
-    allow = error.get_response().headers.get("Allow")
-    return jsonify([code]), status, {"Allow": allow} if allow else {}
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else {}
+    if allow := error.get_response().headers.get("Allow"):
+        headers["Allow"] = allow
+    return jsonify([code]), status, headers
 
 
 def handle_unexpected_error(error: Exception) -> ResponseReturnValue:

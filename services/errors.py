@@ -21,6 +21,7 @@ class Code(StrEnum):
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     CONTENT_TYPE_UNSUPPORTED = "content_type_unsupported"
+    HEADERS_TOO_LARGE = "headers_too_large"
     BODY_TOO_SLOW = "body_too_slow"
     BODY_TOO_LARGE = "body_too_large"
     BODY_INVALID = "body_invalid"
@@ -61,6 +62,7 @@ class Code(StrEnum):
     SEQ_INVALID = "seq_invalid"
 
     # temporary failures
+    SERVER_BUSY = "server_busy"
     CONVERSATION_BUSY = "conversation_busy"
     STORAGE_UNAVAILABLE = "storage_unavailable"
     IDENTITY_PROVIDER_UNAVAILABLE = "identity_provider_unavailable"

@@ -125,7 +125,7 @@ def test_request_logs_one_line_with_the_time_of_its_body(server: Server) -> None
         assert receive(connection).startswith(b"HTTP/1.1 401")
     [line] = lines(server)[before:]
     assert (line["event"], line["codes"], line["trace_id"]) == ("request", ["token_missing"], trace_id)
-    assert 300 <= line["ms"] < 5000
+    assert 200 <= line["ms"] < 5000
 
 
 def test_malformed_request_is_refused_and_its_content_is_not_logged(server: Server) -> None:
@@ -142,7 +142,27 @@ def test_malformed_request_is_refused_and_its_content_is_not_logged(server: Serv
 )
 @pytest.mark.parametrize("end", [b"", b"\r\n\r\n"])
 def test_oversized_head_is_refused(server: Server, head: bytes, end: bytes) -> None:
-    assert server.exchange(head + end).startswith(b"HTTP/1.1 431")
+    response = server.exchange(head + end)
+    assert response.startswith(b"HTTP/1.1 431")
+    assert response.endswith(b'["headers_too_large"]\n')
+
+
+def test_server_refuses_as_the_application_does(server: Server) -> None:
+    before = len(lines(server))
+    origin = b"Origin: http://localhost:3000\r\nX-Request-Id: mine\r\n"
+    chunk = GET.replace(b"GET", b"POST") + origin + CHUNKED + b"\r\n-5\r\n"
+    refused = [(b"\x16\x03\x01", 400), (GET + origin + b"X Y: z\r\n\r\n", 400), (chunk, 400)]
+    refused.append((GET + origin + b"X: x\r\n" * 200, 431))
+    for request_, status in refused:
+        head, _, body = server.exchange(request_).lower().partition(b"\r\n\r\n")
+        assert head.startswith(b"http/1.1 %d" % status)
+        assert json.loads(body) == ["bad_request" if status == 400 else "headers_too_large"]
+        for header in (b"vary: origin", b"x-content-type-options: nosniff", b"cache-control: private, no-store"):
+            assert header in head
+        assert b"\r\nx-request-id: " in head
+        assert (b"allow-origin: http://localhost:3000" in head) == (origin in request_)
+    logged = [(line["status"], line["method"]) for line in lines(server)[before:]]
+    assert logged == [(400, ""), (400, ""), (400, "POST"), (431, "")]
 
 
 @pytest.mark.parametrize(
@@ -421,7 +441,11 @@ def test_connections_of_a_stuck_worker_reach_another_worker(tmp_path: Path) -> N
 
 
 def test_connection_above_the_limit_replaces_an_idle_one_or_is_refused(tmp_path: Path) -> None:
-    server = server_of(tmp_path, "time.sleep(2 * (environ['PATH_INFO'] == '/slow'))")
+    server = server_of(
+        tmp_path, "time.sleep(2 * (environ['PATH_INFO'] == '/slow')); return api(environ, start_response)"
+    )
+    with (tmp_path / "application.py").open("a") as program:
+        program.write("from app import create_app\napi = create_app()\n")
     limit = 50  # half of the files that the server may open
     server.command = ["/bin/sh", "-c", f'ulimit -n {2 * limit} && exec "$@"', "sh", *server.command]
     with server, contextlib.ExitStack() as stack:
@@ -434,10 +458,12 @@ def test_connection_above_the_limit_replaces_an_idle_one_or_is_refused(tmp_path:
         time.sleep(0.5)
         refused = server.exchange(GET + b"Connection: close\r\n\r\n")
         assert refused.startswith(b"HTTP/1.1 503")
-        assert b"retry-after: 1\r\n" in refused
+        assert b"retry-after: 1\r\n" in refused.lower()
+        assert refused.endswith(b'["server_busy"]\n')
+        assert lines(server)[-1]["codes"] == ["server_busy"]
         for connection in (busy, *idle[1:]):
-            assert receive(connection).startswith(b"HTTP/1.1 200")
-        assert server.exchange(GET + b"Connection: close\r\n\r\n").endswith(b"done")
+            assert receive(connection).startswith(b"HTTP/1.1 404")
+        assert server.exchange(GET + b"Connection: close\r\n\r\n").startswith(b"HTTP/1.1 200")
 
 
 def test_port_of_another_program_is_refused(server: Server) -> None:
