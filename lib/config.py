@@ -407,17 +407,17 @@ def _parse_url(text: str, *, allow_http: bool) -> str:
         is_valid = False
     if not is_valid or parts.scheme not in _DEFAULT_PORTS or parts.username is not None or _AMBIGUOUS.search(text):
         raise ValueError(f"is {text!r}; it takes a URL that begins with http:// or https:// and a host")
-    if "?" in text or "#" in text:
-        raise ValueError(f"is {text!r}; it takes a URL without ? and #")
+    if re.search('[?#<>"]', text):  # the last three would break the header `Link`
+        raise ValueError(f"is {text!r}; it takes a URL without ? # < > and quotes")
     if parts.scheme == "http" and not allow_http and not is_local(text):
         raise ValueError(f"is {text!r}; {_LOCAL_HTTP}")
-    return text.rstrip("/")
+    return parts.scheme + text[len(parts.scheme) :].rstrip("/")
 
 
 def _is_host(name: str) -> bool:
     """Whether this is a host name or an IP address in its usual form. A name does not end in a number."""
     is_name = ":" not in name and not name.rpartition(".")[2].isdigit()
-    return bool(_HOST.fullmatch(name)) if is_name else _is_address(name)
+    return bool(_HOST.fullmatch(name)) if is_name else "%" not in name and _is_address(name)
 
 
 def _is_address(text: str) -> bool:

@@ -10,10 +10,15 @@ from flask import Response, jsonify, request
 from lib.ddb.queries import Page
 from routes.dependencies import dependencies
 from routes.etags import with_etag
+from services.errors import Code, Invalid
+
+POSITIONS = ("cursor", "since", "before", "after", "around")
 
 
 def page_args() -> dict[str, str]:
-    """The query arguments, unchecked. If a name occurs twice, its first value."""
+    """The query arguments, unchecked; if a name occurs twice, its first value. Raises Invalid for two positions."""
+    if any(len(request.args.getlist(name)) > 1 for name in POSITIONS):
+        raise Invalid(Code.POSITION_AMBIGUOUS)
     return request.args.to_dict()
 
 

@@ -18,9 +18,10 @@ _IDEMPOTENCY_KEY = re.compile("[ -~]{1,255}")
 # A string of RFC 8941 section 3.3.3, which the Idempotency-Key draft of the IETF requires.
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
 # A date (of a month or of a week) with a time of day in ISO 8601; the second group is the offset. `datetime` does the
-# rest, but takes the fraction of an hour or a minute for one of a second.
+# rest, but takes the fraction of an hour or a minute for one of a second, and a week for its Monday.
 _TIME = re.compile(
-    r"([\dW-]{8,10}[T ]\d\d(?::?\d\d(?::?\d\d(?:[.,]\d{1,9})?)?)?)(Z|[ +-]\d\d(?::?\d\d)?)?", re.ASCII | re.IGNORECASE
+    r"(\d{4}-?(?:\d\d-?\d\d|W\d\d-?\d)[T ]\d\d(?::?\d\d(?::?\d\d(?:[.,]\d{1,9})?)?)?)(Z|[ +-]\d\d(?::?\d\d)?)?",
+    re.ASCII | re.IGNORECASE,
 )
 # Control characters other than tab and newline (C0, DEL, C1), and halves of surrogate pairs, which are no text.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")

@@ -137,7 +137,9 @@ def test_two_positions_are_ambiguous(api: Api) -> None:
     for first, second in combinations(positions, 2):
         query = {first: positions[first], second: positions[second]}
         assert refused(anna.get(path, **query)) == (422, ["position_ambiguous"])
+        assert refused(anna.get(path, **{first: [positions[first]] * 2})) == (422, ["position_ambiguous"])
     assert refused(anna.get(path, before="x", after="y")) == (422, ["position_ambiguous"])
+    assert refused(anna.get(INBOX, since=["x", "y"])) == (422, ["position_ambiguous"])
 
 
 def test_position_opens_no_conversation_of_others(api: Api) -> None:

@@ -125,11 +125,13 @@ def test_malformed_setting_is_named_without_its_secret(name: str, value: str) ->
         ("FRONTEND_URL", "https://b\u00fccher.example", "xn--bcher-kva.example"),
         ("FRONTEND_URL", "http://[0:0:0:0:0:0:0:1]:3000", "and a host"),
         ("FRONTEND_URL", "http://127.1:3000", "and a host"),
+        ("FRONTEND_URL", "http://[fe80::1%25eth0]:3000", "and a host"),
         *(("FRONTEND_URL", f"http://localhost:3000,{other}", "begins with http") for other in ("", "*", "null", "a.b")),
         *(("FRONTEND_URL", f"https://{host}", "and a host") for host in ("*.example", "a b", "user@a.b", "-a", "a:0")),
         ("BACKEND_URL", "https://a.example,https://b.example", "and a host"),
-        ("BACKEND_URL", "https://api.example?stage=1", "without ? and #"),
+        ("BACKEND_URL", "https://api.example?stage=1", "without ? # <"),
         ("BACKEND_URL", "https://api.example:99999", "and a host"),
+        ("BACKEND_URL", "https://api.example/a>b", "without ? # < >"),
         ("AWS_ENDPOINT_URL_DYNAMODB", "http://[::1", "and a host"),
         *(("AWS_DEFAULT_REGION", region, "such as us-east-1") for region in ("US-EAST-1", "us east 1", "../x")),
         *(("AWS_COGNITO_USER_POOL_ID", pool, "_AbCdEfGhI") for pool in ("AbCdEfGhI", "us-east-1_", "us-east-1_a/b")),
@@ -146,7 +148,7 @@ def test_value_that_cannot_work_is_named_with_what_does(name: str, value: str, c
 def test_several_origins_are_allowed_and_that_of_the_api() -> None:
     variables = {
         "FRONTEND_URL": "https://cruddur.example/, http://LocalHost:3000,http://[::1]:3000",
-        "BACKEND_URL": "https://api.example:443/stage",
+        "BACKEND_URL": "HTTPS://api.example:443/stage",
     }
     settings = load(Settings, MINIMUM | variables)
     assert settings.backend_url == "https://api.example:443/stage"
