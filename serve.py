@@ -114,6 +114,8 @@ class Connection(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Still respond if the client has sent its whole request and closed its half of the connection."""
+        if self.refusal:
+            return True
         if self.cycle is None or self.cycle.response_complete:
             return False
         if self.cycle.more_body:

@@ -263,6 +263,7 @@ def test_expect_100_continue_is_refused_for_an_oversized_body(server: Server, si
         (POST + b"Content-Length: 50\r\n\r\n{", b"HTTP/1.1 400", [400]),
         (POST + CHUNKED + b"\r\n32\r\n{", b"", []),
         (GET + b"\r\n", b"HTTP/1.1 200", []),
+        (GET + b"X Y: z\r\n\r\n", b"HTTP/1.1 400", [400]),
         (POST + SIZED + b"\r\nhello", b"HTTP/1.1 401", [401]),
     ],
 )
