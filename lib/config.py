@@ -292,8 +292,11 @@ def load(section: type[S], environ: Mapping[str, str] | None = None) -> S:
             advice = f" (the value of {old_name})" if environ.get(old_name) else ""
             problems.append(f"{name} is missing: {setting.metadata['meaning']}{advice}")
     endpoint = environ.get("AWS_ENDPOINT_URL", "")  # boto3 uses it for services without their own endpoint
-    if issubclass(section, AwsSettings) and endpoint and not (endpoint.startswith("https://") or is_local(endpoint)):
-        problems.append(f"AWS_ENDPOINT_URL is {endpoint!r}; {_LOCAL_HTTP}")
+    if issubclass(section, AwsSettings) and endpoint:
+        try:
+            _parse_url(endpoint, allow_http=False)
+        except ValueError as error:
+            problems.append(f"AWS_ENDPOINT_URL {error}")
     if problems:
         raise SettingsError(problems)
     return section(**values)

@@ -136,6 +136,7 @@ def test_malformed_setting_is_named_without_its_secret(name: str, value: str) ->
         *(("AWS_DEFAULT_REGION", region, "such as us-east-1") for region in ("US-EAST-1", "us east 1", "../x")),
         *(("AWS_COGNITO_USER_POOL_ID", pool, "_AbCdEfGhI") for pool in ("AbCdEfGhI", "us-east-1_", "us-east-1_a/b")),
         *(("DDB_TABLE", table, "such as cruddur-messages") for table in ("cruddur messages", "b\u00fccher", "ab")),
+        ("AWS_ENDPOINT_URL", "https://", "and a host"),
         *(("HOST", host, "an IP address, such as 127.0.0.1") for host in ("localhost", "*", "127.1", "[::1]", "a.b")),
     ],
 )
