@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+import httpx
 import pytest
 
 from lib.config import ROOT
+from services.errors import Code
 from tests.support.api import Api, Person, run_api
 from tests.support.api_server import ApiServer
 from tests.support.openapi import OPERATIONS
@@ -44,9 +46,9 @@ class Caller:
 
 
 @contextmanager
-def connect(package: ModuleType, url: str, person: Person | None = None) -> Iterator[Caller]:
+def connect(package: ModuleType, url: str, person: Person | None = None, **httpx_args: Any) -> Iterator[Caller]:
     """The generated client of one user, or of nobody."""
-    options = {"base_url": url, "raise_on_unexpected_status": True}
+    options = {"base_url": url, "raise_on_unexpected_status": True, "httpx_args": httpx_args}
     if person is None:
         client = package.Client(**options)
     else:
@@ -128,3 +130,8 @@ def test_client_parses_refusals(api: Api, package: ModuleType, url: str) -> None
         message = models.MessageToUser(message="x" * 20000, handle=bert.user.handle)
         assert call("sendMessage", body=message, status=413) == [code.BODY_TOO_LARGE]
         assert call("listMessageGroups", if_none_match="*", status=304) is None
+    busy = httpx.MockTransport(lambda _: httpx.Response(503, json=[Code.SERVER_BUSY]))
+    with connect(package, url, anna, transport=busy) as caller:
+        for operation_id in ("countUnread", "getMessageGroup", "getShortProfile", "checkReadiness", "checkHealth"):
+            path = {"getMessageGroup": [group], "getShortProfile": ["x"]}.get(operation_id, [])
+            assert caller.call(operation_id, *path, status=503) == [code.SERVER_BUSY]
