@@ -26,7 +26,7 @@ from lib.ddb.errors import ConversationNotFound, StoreError, StoreUnavailable, T
 from lib.ddb.feed import FeedPosition
 from lib.ddb.idempotency import Idempotency, Receipt, receipt_key, receipt_write
 from lib.ddb.inbox_rows import repair_rows
-from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, message_key, parse_message
+from lib.ddb.items import Conversation, InboxRow, Member, Message, message_key, parse_message
 from lib.ddb.queries import Page, PageReader
 from lib.ddb.table import WRITE_SECONDS, Table, Write, put
 from lib.ddb.transactions import (
