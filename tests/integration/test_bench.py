@@ -13,7 +13,8 @@ from bench.results import judge, print_results, write_results
 from bench.run import run
 from bench.scenarios import FAR, FLOOR, LARGE, LOOP, MESSAGES, NAIVE, PROCESSES, SEND, SIZES, Scale
 from lib.config import ROOT
-from tests.support.dev import eventually, processes_of
+from tests.support.clocks import eventually
+from tests.support.dev import processes_of
 
 pytestmark = pytest.mark.bench
 

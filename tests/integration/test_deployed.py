@@ -13,7 +13,8 @@ import pytest
 from lib.config import Settings, load
 from lib.users.directory import User
 from tests.support.api import Person, serve
-from tests.support.deployed import Account, eventually
+from tests.support.clocks import eventually
+from tests.support.deployed import Account
 from tests.support.sign_up_events import event as sign_up_event
 from tests.support.srp import sign_in
 from tests.support.stores import ANNA, BERT, CARL, TableContents
@@ -50,7 +51,7 @@ class Deployment:
 
     def wait_and_check(self, group_uuid: str, texts: list[str]) -> None:
         """Wait for the function, and check the whole conversation: its numbers, its state, and both inbox rows."""
-        eventually(lambda: self.contents.conversation(group_uuid).seq == len(texts) or None)
+        assert eventually(lambda: self.contents.conversation(group_uuid).seq == len(texts))
         self.contents.check(group_uuid, texts)
 
 
@@ -112,7 +113,7 @@ def test_api_runs_on_the_deployed_resources_and_adds_a_user_whom_the_function_mi
         second = reader.reply("Hello Anna", group=first["message_group_uuid"])
         assert (first["seq"], second["seq"]) == (1, None)
         for person in (writer, reader):
-            eventually(lambda person=person: person.inbox()[0]["message"] == "Hello Anna" or None)
+            assert eventually(lambda person=person: person.inbox()[0]["message"] == "Hello Anna")
             assert [message["seq"] for message in person.messages(first["message_group_uuid"])] == [2, 1]
 
 

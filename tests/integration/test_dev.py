@@ -20,13 +20,12 @@ import pytest
 
 from lib.config import ROOT
 from tests.support import scripts
+from tests.support.clocks import PATIENCE_SECONDS, eventually
 from tests.support.dev import (
-    SECONDS,
     Dev,
     authorization,
     call,
     cognito,
-    eventually,
     once,
     paste,
     postgres_data,
@@ -264,7 +263,7 @@ def test_stack_starts_its_stream_worker_before_the_api_and_ends_with_it(folder: 
     with running(folder, GROUP_UPDATES="stream") as dev:
         assert dev.part("stream-worker").create_time() < dev.part("serve.py").create_time()
         dev.part("stream-worker").kill()
-        assert dev.process.wait(SECONDS) == 1
+        assert dev.process.wait(PATIENCE_SECONDS) == 1
         assert "the stream worker ended with status -9" in dev.output
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from services.users import CannotRename, rename_user
 from tests.integration import test_users
 from tests.integration.test_users import AUGUSTSZ
 from tests.support import scripts
+from tests.support.clocks import eventually
 from tools.postgres.migrations import migrate
 from tools.seed.conversation import seed_users
 
@@ -40,6 +40,11 @@ VALUES (%(handle)s, %(handle)s, 'old@example.com', %(sub)s)
 ON CONFLICT (handle) DO UPDATE SET cognito_user_id = excluded.cognito_user_id
 WHERE users.cognito_user_id IS NULL AND users.email = excluded.email
 RETURNING uuid, handle, handle_key
+"""
+
+# The sessions of this database that wait for a lock.
+WAITING: LiteralString = """
+SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
 
 
@@ -129,21 +134,9 @@ def test_sign_up_that_waits_for_a_rename_does_not_get_the_handle(database: Datab
         queries.execute("users/rename", handle="anna", new_handle="hannah", display_name=None)
         thread = Thread(target=sign_up)
         thread.start()
-        wait_for_lock(database)
+        assert eventually(lambda: execute(database, WAITING).fetchall())
     thread.join()
     assert refused == [True]
-
-
-def wait_for_lock(database: Database) -> None:
-    """Return when a statement of another session of this database waits for a lock."""
-    statement: LiteralString = """
-    SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
-    """
-    for _ in range(500):
-        if execute(database, statement).fetchall():
-            return
-        time.sleep(0.01)
-    raise TimeoutError
 
 
 @pytest.fixture

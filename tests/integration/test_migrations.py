@@ -18,7 +18,7 @@ from lib.postgres.database import Database
 from lib.postgres.errors import DatabaseUnavailable
 from lib.users.directory import Outcome, SignUp, UserDirectory
 from tests.support import scripts
-from tests.support.dev import eventually
+from tests.support.clocks import eventually
 from tools.postgres.migrations import MigrationError, migrate
 from tools.seed.conversation import seed_users
 

@@ -18,6 +18,7 @@ import pytest
 
 from tests.support.api import Api, Person, run_api
 from tests.support.api_server import ApiServer
+from tests.support.clocks import eventually, time_limit
 from tests.support.frozen_postgres import frozen
 from tests.support.proxy import LossyProxy, Stall
 from tests.support.tokens import TokenIssuer
@@ -110,12 +111,8 @@ def check_speed(
 
 
 def wait_for_recovery(server: ApiServer, person: Person) -> None:
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        if [get(server, "/api/message_groups", person.headers) for _ in range(8)] == [200] * 8:
-            return
-        time.sleep(0.1)
-    raise AssertionError
+    with time_limit(5):
+        assert eventually(lambda: {get(server, "/api/message_groups", person.headers) for _ in range(8)} == {200})
 
 
 def test_profiles_are_shown_while_dynamodb_hangs(

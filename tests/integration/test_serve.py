@@ -23,7 +23,7 @@ import pytest
 from lib.config import ROOT
 from lib.version import VERSION
 from tests.support.api_server import SETTINGS, ApiServer
-from tests.support.clocks import time_limit
+from tests.support.clocks import eventually, time_limit
 from tools.local_stack.processes import LOOPBACK, Child, EngineError, bare_environment, free_port, responds
 
 SECRET = "a-secret-of-somebody@example.com"
@@ -323,9 +323,7 @@ def test_failed_restart_of_a_worker_is_repeated(tmp_path: Path) -> None:
         assert alive.is_running()
         assert server.exchange(GET + b"Connection: close\r\n\r\n").endswith(b"done")
         program.write_text(source)
-        deadline = time.monotonic() + 5
-        while len(psutil.Process(server.pid).children()) < 2 and time.monotonic() < deadline:
-            time.sleep(0.1)
+        assert eventually(lambda: len(psutil.Process(server.pid).children()) == 2)
         assert server.exchange(GET + b"Connection: close\r\n\r\n").endswith(b"done")
 
 
@@ -424,9 +422,7 @@ def test_restart_to_a_program_that_cannot_start_keeps_the_server(tmp_path: Path)
         (tmp_path / "application.py").write_text("raise RuntimeError")
         worker = server.worker()
         os.kill(server.pid, signal.SIGUSR2)
-        deadline = time.monotonic() + 5
-        while "restart_failed" not in server.log.read_text() and time.monotonic() < deadline:  # type: ignore[union-attr]
-            time.sleep(0.05)
+        assert eventually(lambda: "restart_failed" in server.log.read_text())  # type: ignore[union-attr]
         assert server.worker() == worker
         assert server.exchange(GET + b"Connection: close\r\n\r\n").endswith(b"done")
 

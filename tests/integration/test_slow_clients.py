@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from tests.support.api_server import ApiServer
-from tests.support.clocks import time_limit
+from tests.support.clocks import eventually, time_limit
 from tools.local_stack.processes import LOOPBACK
 
 READ = "/api/message_groups/5ae290ed-55d1-47a0-bc6d-fe2bc2700399/read"
@@ -72,9 +72,7 @@ class Others:
 
     def assert_nothing_is_left(self) -> None:
         """Assert that the workers have the same threads and memory as before, and no connection."""
-        deadline = time.monotonic() + 5
-        while any(connections(worker, self._port) for worker in self._workers) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        eventually(lambda: not any(connections(worker, self._port) for worker in self._workers))
         for worker, (threads, memory) in zip(self._workers, self._before, strict=True):
             assert connections(worker, self._port) == 0
             assert worker.num_threads() == threads

@@ -14,7 +14,7 @@ from lib.config import ROOT
 from lib.ddb.schema import create_table
 from lib.ddb.store import StreamedMessageStore
 from tests.support import scripts, streamed
-from tests.support.dev import eventually
+from tests.support.clocks import eventually
 from tests.support.stores import ANNA, BERT, CARL, TableContents
 from tests.support.streamed import streamed_stores_on
 

@@ -1,10 +1,16 @@
-"""Time in tests: a clock that only the test moves, and a limit."""
+"""Time in tests: a clock that only the test moves, a limit, and a wait for a condition."""
 
 from __future__ import annotations
 
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
+
+PATIENCE_SECONDS = 30
+
+T = TypeVar("T")
 
 
 class FrozenTime:
@@ -28,3 +34,11 @@ def time_limit(seconds: float) -> Iterator[None]:
     start = time.monotonic()
     yield
     assert time.monotonic() - start < seconds
+
+
+def eventually(look: Callable[[], T], *, or_ended: subprocess.Popen[bytes] | None = None) -> T:
+    """The first true result of `look`, or its last one when the patience or the process is at an end."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (result := look()) and time.monotonic() < deadline and (or_ended is None or or_ended.poll() is None):
+        time.sleep(0.01)
+    return result or look()

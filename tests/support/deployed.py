@@ -6,12 +6,11 @@ import fcntl
 import io
 import json
 import subprocess
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from unittest.mock import patch
 
 import boto3
@@ -26,9 +25,6 @@ NETWORK = {
     "MessageStreamSecurityGroupId": "sg-00000000000000001",
     "PostConfirmationSecurityGroupId": "sg-00000000000000002",
 }
-PATIENCE_SECONDS = 15
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -93,12 +89,3 @@ def open_account(folder: Path, packages: Iterable[Package], database_url: str) -
         (folder / "aws").mkdir()
         (folder / "aws" / "parameters.json").write_text(json.dumps(parameters))
         yield Account(engine.url, folder, arn)
-
-
-def eventually(look: Callable[[], T | None]) -> T:
-    """The first true result of `look`, at the latest after PATIENCE_SECONDS."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (result := look()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return result

@@ -7,10 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -19,9 +18,8 @@ from urllib.parse import quote
 import psutil
 
 from lib.config import ROOT
+from tests.support.clocks import PATIENCE_SECONDS, eventually
 from tools.local_stack.processes import bare_environment, free_port
-
-SECONDS = 30
 
 # A curl for machines that have none: GET, or POST with -d.
 CURL = f"""#!{sys.executable}
@@ -79,7 +77,7 @@ class Dev:
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.process.wait(SECONDS)
+        return self.process.wait(PATIENCE_SECONDS)
 
 
 @contextmanager
@@ -95,7 +93,7 @@ def running(folder: Path, **variables: str) -> Iterator[Dev]:
 def once(folder: Path, *command: str, **variables: str) -> tuple[int, str]:
     """The status and the output of `bin/dev --once`."""
     with Dev(folder, "--once", "--", *command, **variables) as dev:
-        status = dev.process.wait(SECONDS)
+        status = dev.process.wait(PATIENCE_SECONDS)
     return status, dev.output
 
 
@@ -103,13 +101,6 @@ def postgres_data(folder: Path) -> Path:
     """The data of Postgres of the stack in this folder. For root, they may be elsewhere."""
     elsewhere = folder / "postgres/elsewhere"
     return (elsewhere if elsewhere.exists() else folder / "postgres") / "data"
-
-
-def eventually(condition: Callable[[], bool], *, or_ended: subprocess.Popen[bytes] | None = None) -> bool:
-    deadline = time.monotonic() + SECONDS
-    while not condition() and time.monotonic() < deadline and (or_ended is None or or_ended.poll() is None):
-        time.sleep(0.01)
-    return condition()
 
 
 def processes_of(folder: Path) -> list[str]:

@@ -16,7 +16,7 @@ import pytest
 
 from lib.identity import tokens
 from lib.identity.tokens import KeysUnavailable, TokenExpired, TokenInvalid, TokenVerifier
-from tests.support.clocks import FrozenTime, time_limit
+from tests.support.clocks import FrozenTime, eventually, time_limit
 from tests.support.scripted_server import ScriptedServer, response, send
 from tests.support.tokens import TokenIssuer
 from tests.support.verifiers import SUB, clock, pool, verifier, verifier_of
@@ -225,10 +225,7 @@ def test_threads_use_the_known_key_while_one_thread_refreshes(
     pool.responding.clear()
     refreshing = threading.Thread(target=verifier.verify, args=(pool.authorization("another user"),))
     refreshing.start()
-    deadline = time.monotonic() + 5
-    while pool.fetches < 2 and time.monotonic() < deadline:
-        time.sleep(0.001)
-    assert pool.fetches == 2
+    assert eventually(lambda: pool.fetches == 2)
 
     with time_limit(tokens.FETCH_TIMEOUT_SECONDS / 2):
         for number in range(5):

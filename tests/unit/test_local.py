@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from lib.config import ROOT
-from tests.support.dev import eventually
+from tests.support.clocks import eventually
 from tools.local_stack.environment import write_private
 from tools.local_stack.npm_engines import DynamoDBLocal, install
 from tools.local_stack.processes import LOOPBACK, Child, EngineError, bare_environment, free_port, is_port_taken
