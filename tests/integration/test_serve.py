@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -24,7 +22,7 @@ from lib.config import ROOT
 from lib.version import VERSION
 from tests.support.api_server import SETTINGS, ApiServer
 from tests.support.clocks import eventually, time_limit
-from tools.local_stack.processes import LOOPBACK, Child, EngineError, bare_environment, free_port, responds
+from tools.local_stack.processes import LOOPBACK, EngineError, responds
 
 SECRET = "a-secret-of-somebody@example.com"
 GET = b"GET /api/health-check HTTP/1.1\r\nHost: x\r\n"
@@ -46,8 +44,15 @@ class Server(ApiServer):
             connection.sendall(request)
             return received.read()
 
+    @property
+    def supervisor(self) -> psutil.Process:
+        return psutil.Process(self.pid)
+
+    def workers(self) -> list[psutil.Process]:
+        return self.supervisor.children()
+
     def worker(self) -> psutil.Process:
-        [worker] = psutil.Process(self.pid).children()
+        [worker] = self.workers()
         return worker
 
 
@@ -83,17 +88,13 @@ def lines(server: Server) -> list[dict[str, Any]]:
     return [json.loads(line) for line in server.log.read_text().splitlines()]
 
 
-def starting_server(tmp_path: Path) -> Child:
+def starting_server(folder: Path) -> Server:
     """A server whose worker has begun to import an application and never ends it."""
-    (tmp_path / "slow.py").write_text("import pathlib, time\npathlib.Path('begun').touch()\ntime.sleep(60)\n")
-    return Child(
-        "a slow server",
-        [sys.executable, ROOT / "serve.py", "slow:create_app"],
-        env=bare_environment(**SETTINGS, PORT=str(free_port()), PYTHONPATH=str(tmp_path), WEB_CONCURRENCY="1"),
-        ready=(tmp_path / "begun").exists,
-        log=tmp_path / "log",
-        cwd=tmp_path,
-    )
+    begun = folder / "begun"
+    (folder / "slow.py").write_text(f"import pathlib, time\npathlib.Path('{begun}').touch()\ntime.sleep(60)\n")
+    server = Server(folder / "log", application="slow:create_app", PYTHONPATH=str(folder))
+    server.ready = begun.exists
+    return server
 
 
 def test_stop_does_not_wait_for_a_starting_worker(tmp_path: Path) -> None:
@@ -300,7 +301,7 @@ def test_dead_worker_is_replaced_again_and_again(server: Server) -> None:
         dead.kill()
         assert healthy()  # a client that connects meanwhile waits for the next worker
         assert server.worker() != dead
-    cpu = psutil.Process(server.pid).cpu_times()
+    cpu = server.supervisor.cpu_times()
     assert cpu.user + cpu.system < 1.5
 
 
@@ -317,13 +318,13 @@ def test_failed_restart_of_a_worker_is_repeated(tmp_path: Path) -> None:
         program = tmp_path / "application.py"
         source = program.read_text()
         program.write_text("raise RuntimeError")
-        dead, alive = psutil.Process(server.pid).children()
+        dead, alive = server.workers()
         dead.kill()
         time.sleep(1)
         assert alive.is_running()
         assert server.exchange(GET + b"Connection: close\r\n\r\n").endswith(b"done")
         program.write_text(source)
-        assert eventually(lambda: len(psutil.Process(server.pid).children()) == 2)
+        assert eventually(lambda: len(server.workers()) == 2)
         assert server.exchange(GET + b"Connection: close\r\n\r\n").endswith(b"done")
 
 
@@ -334,8 +335,7 @@ ENDS = [signal.SIGKILL, signal.SIGHUP, signal.SIGQUIT, signal.SIGABRT, signal.SI
 def test_workers_end_with_their_supervisor(tmp_path: Path, number: signal.Signals) -> None:
     with server_of(tmp_path) as server:
         worker = server.worker()
-        assert server.pid is not None
-        os.kill(server.pid, number)
+        server.supervisor.send_signal(number)
         worker.wait(3)
         with pytest.raises(ConnectionRefusedError):
             server.connect()
@@ -344,18 +344,16 @@ def test_workers_end_with_their_supervisor(tmp_path: Path, number: signal.Signal
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGQUIT])
 def test_starting_worker_ends_with_its_supervisor(tmp_path: Path, number: signal.Signals) -> None:
     with starting_server(tmp_path) as server:
-        assert server.pid is not None
-        [worker] = psutil.Process(server.pid).children()
-        os.kill(server.pid, number)
+        worker = server.worker()
+        server.supervisor.send_signal(number)
         worker.wait(3)
 
 
 def test_request_in_flight_ends_before_the_worker_of_a_killed_supervisor(tmp_path: Path) -> None:
     with server_of(tmp_path, "time.sleep(1)") as server, server.connect() as connection:
-        assert server.pid is not None
         connection.sendall(GET_OTHER + b"\r\n")
         time.sleep(0.2)
-        os.kill(server.pid, signal.SIGKILL)
+        server.supervisor.send_signal(signal.SIGKILL)
         assert receive(connection).endswith(b"done")
 
 
@@ -365,7 +363,6 @@ def test_restart_refuses_and_resets_no_request_and_has_the_new_settings(tmp_path
     All processes get the signal, as a service manager sends it.
     """
     with server_of(tmp_path, "time.sleep(0.01)", WEB_CONCURRENCY="2", WEB_THREADS="8") as server:
-        assert server.pid is not None
         is_over = threading.Event()
 
         def send_requests(head: bytes) -> Counter[bytes]:
@@ -384,15 +381,15 @@ def test_restart_refuses_and_resets_no_request_and_has_the_new_settings(tmp_path
             clients = [threads.submit(send_requests, GET_OTHER + b"Connection: close\r\n") for _ in range(4)]
             clients += [threads.submit(send_requests, GET_OTHER) for _ in range(4)]
             try:
-                old = psutil.Process(server.pid).children()
+                old = server.workers()
                 program = tmp_path / "application.py"
                 for body in ("second", "third"):
                     program.write_text(program.read_text().replace("done", "second").replace("second", body))
-                    for process in (*old, psutil.Process(server.pid)):
+                    for process in (*old, server.supervisor):
                         process.send_signal(signal.SIGUSR2)
                     psutil.wait_procs(old, timeout=8)
                     assert not any(worker.is_running() for worker in old)
-                    old = psutil.Process(server.pid).children()
+                    old = server.workers()
             finally:
                 is_over.set()
             for client in clients:
@@ -407,21 +404,19 @@ def test_restart_reads_the_files_of_settings_again(tmp_path: Path) -> None:
     variables = {"LOCAL_DIR": str(tmp_path), "DATABASE_URL": "", "AWS_COGNITO_USER_POOL_ID": ""}
     get = GET + b"Origin: https://new.example.com\r\nConnection: close\r\n\r\n"
     with Server(tmp_path / "log", **variables) as server:
-        assert server.pid is not None
         assert b"https://new.example.com" not in server.exchange(get)
         file.write_text(stack.format(**SETTINGS, url="https://new.example.com"))
         worker = server.worker()
-        os.kill(server.pid, signal.SIGUSR2)
+        server.supervisor.send_signal(signal.SIGUSR2)
         worker.wait(8)
         assert b"access-control-allow-origin: https://new.example.com" in server.exchange(get).lower()
 
 
 def test_restart_to_a_program_that_cannot_start_keeps_the_server(tmp_path: Path) -> None:
     with server_of(tmp_path) as server:
-        assert server.pid is not None
         (tmp_path / "application.py").write_text("raise RuntimeError")
         worker = server.worker()
-        os.kill(server.pid, signal.SIGUSR2)
+        server.supervisor.send_signal(signal.SIGUSR2)
         assert eventually(lambda: "restart_failed" in server.log.read_text())  # type: ignore[union-attr]
         assert server.worker() == worker
         assert server.exchange(GET + b"Connection: close\r\n\r\n").endswith(b"done")
@@ -429,7 +424,7 @@ def test_restart_to_a_program_that_cannot_start_keeps_the_server(tmp_path: Path)
 
 def test_connections_of_a_stuck_worker_reach_another_worker(tmp_path: Path) -> None:
     with server_of(tmp_path, WEB_CONCURRENCY="2") as server:
-        stuck, _ = psutil.Process(server.pid).children()
+        stuck, _ = server.workers()
         healthy = responds(f"http://{LOOPBACK}:{server.port}/api/health-check")
         stuck.suspend()
         with time_limit(5):
@@ -471,12 +466,11 @@ def test_port_of_another_program_is_refused(server: Server) -> None:
 
 def test_stop_finishes_requests_in_flight_and_accepts_no_others(tmp_path: Path) -> None:
     with server_of(tmp_path, "time.sleep(1)") as server:
-        assert server.pid is not None
         with server.connect() as connection, server.connect() as idle, server.connect() as half:
             connection.sendall(GET + b"\r\n")
             half.sendall(POST + SIZED + b"\r\n{")
             time.sleep(0.2)
-            os.kill(server.pid, signal.SIGTERM)
+            server.supervisor.send_signal(signal.SIGTERM)
             time.sleep(0.3)
             with pytest.raises(ConnectionRefusedError):
                 server.connect()
