@@ -18,6 +18,7 @@ import pytest
 from lib.config import ROOT, CognitoSettings, load
 from lib.identity.cognito import CognitoError, UserPool
 from tests.support import scripts, srp
+from tests.support.cognito_ids import use_pool
 from tools.local_stack.cognito import PASSWORD, LocalPool, ensure_pool, ensure_user
 
 CROWD = 130  # three pages of 60
@@ -50,14 +51,8 @@ def pool(cognito_client: Any, ministack_url: str, monkeypatch: pytest.MonkeyPatc
     """The settings of the local stack's pool, with one user in it."""
     pool = ensure_pool(cognito_client)
     ensure_user(cognito_client, pool, handle="Augustsz", display_name="Augustsz", email="augustsz@example.com")
-    configure(monkeypatch, pool, ministack_url)
+    use_pool(pool, ministack_url, monkeypatch)
     return pool
-
-
-def configure(monkeypatch: pytest.MonkeyPatch, pool: LocalPool, endpoint: str) -> None:
-    monkeypatch.setenv("AWS_COGNITO_USER_POOL_ID", pool.user_pool_id)
-    monkeypatch.setenv("AWS_COGNITO_USER_POOL_CLIENT_ID", pool.client_id)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", endpoint)
 
 
 def sign_in(client: Any, pool: LocalPool, username: str, password: str = PASSWORD) -> dict[str, str]:
@@ -89,7 +84,7 @@ def test_client_of_an_older_pool_gets_the_flows(pool: LocalPool, cognito_client:
 def test_list_users_reads_all_pages_and_prints_a_user_without_a_handle(
     crowded_pool: LocalPool, ministack_url: str, run: scripts.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    configure(monkeypatch, crowded_pool, ministack_url)
+    use_pool(crowded_pool, ministack_url, monkeypatch)
     status, (heading, *lines), printed = run("list-users")
     assert (status, heading) == (0, "username preferred_username sub status e-mail")
     assert printed.endswith(f"{CROWD + 1} users\n")

@@ -21,6 +21,7 @@ from lib.postgres.errors import DatabaseUnavailable
 from lib.users.names import DISPLAY_NAME_RULE, HANDLE_RULE
 from tests.integration.test_users import AUGUSTSZ
 from tests.support import scripts, srp
+from tests.support.cognito_ids import use_pool
 from tests.support.ddb_scripts import seeded_database
 from tests.support.fresh_machine import search_path
 from tests.support.momento_server import KEY, MomentoServer, run_momento
@@ -51,19 +52,16 @@ def url(postgres_server: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 def pool(cognito_client: Any, ministack_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalPool]:
     """The settings of an empty user pool."""
     pool_id = cognito_client.create_user_pool(PoolName=f"scripts-{uuid.uuid4().hex}")["UserPool"]["Id"]
-    monkeypatch.setenv("AWS_COGNITO_USER_POOL_ID", pool_id)
-    monkeypatch.setenv("AWS_COGNITO_USER_POOL_CLIENT_ID", "no client is needed")
-    monkeypatch.setenv("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", ministack_url)
-    yield LocalPool(pool_id, "no client is needed")
+    pool = LocalPool(pool_id, "no client is needed")
+    use_pool(pool, ministack_url, monkeypatch)
+    yield pool
     cognito_client.delete_user_pool(UserPoolId=pool_id)
 
 
 @pytest.fixture
 def local_pool(user_pool: LocalPool, ministack_url: str, monkeypatch: pytest.MonkeyPatch) -> LocalPool:
     """The settings of the local stack's user pool."""
-    monkeypatch.setenv("AWS_COGNITO_USER_POOL_ID", user_pool.user_pool_id)
-    monkeypatch.setenv("AWS_COGNITO_USER_POOL_CLIENT_ID", user_pool.client_id)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", ministack_url)
+    use_pool(user_pool, ministack_url, monkeypatch)
     return user_pool
 
 
@@ -116,17 +114,14 @@ def test_second_run_of_each_step_changes_nothing(url: str, run: scripts.Run) -> 
         users(url)
 
 
-@pytest.mark.parametrize("endpoint", ["", "http://127.0.0.1:9"])
-def test_setup_needs_no_user_pool(
-    endpoint: str, url: str, pool: LocalPool, run: scripts.Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", endpoint)
-    if not endpoint:
-        monkeypatch.delenv("AWS_COGNITO_USER_POOL_ID")
-    for _ in range(2):
-        status, _, printed = run("setup")
-        assert (status, "left as they are" in printed) == (0, True)
-        assert ("No Cognito user pool is configured" in printed) == (not endpoint)
+def test_setup_needs_no_user_pool(url: str, pool: LocalPool, run: scripts.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_COGNITO_USER_POOL_ID")
+    status, _, printed = run("setup")
+    assert (status, "No Cognito user pool is configured" in printed) == (0, True)
+    monkeypatch.setenv("AWS_COGNITO_USER_POOL_ID", pool.user_pool_id)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", "http://127.0.0.1:9")
+    status, _, printed = run("setup")
+    assert (status, "ids are left as they are. Cognito user pool" in printed) == (0, True)
     assert cognito_ids(url).keys() == SEEDED
 
 

@@ -1,8 +1,18 @@
-"""Cognito ids that a test writes to rows of Postgres."""
+"""The user pool of a test, and Cognito ids that it writes to rows of Postgres."""
 
 from __future__ import annotations
 
+import pytest
+
 from lib.postgres.database import Queries
+from tools.local_stack.cognito import LocalPool
+
+
+def use_pool(pool: LocalPool, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings of a pool."""
+    monkeypatch.setenv("AWS_COGNITO_USER_POOL_ID", pool.user_pool_id)
+    monkeypatch.setenv("AWS_COGNITO_USER_POOL_CLIENT_ID", pool.client_id)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", endpoint)
 
 
 def write_cognito_ids(queries: Queries, **subs: str) -> int:
