@@ -55,27 +55,27 @@ def link_cognito_users(
     rows = database.all("users/all")  # before the pool, so that a user who signs up meanwhile does not seem to be gone
     users = list(pool_users)
     live = {row["cognito_user_id"] for row in rows} & {user.sub for user in users}
-    waiting = [row for row in rows if row["cognito_user_id"] not in live]
-    free = [user for user in users if user.sub not in live]
+    waiting_rows = [row for row in rows if row["cognito_user_id"] not in live]
+    free_users = [user for user in users if user.sub not in live]
     claimants: dict[str | None, list[PoolUser]] = {}
-    for user in free:
+    for user in free_users:
         claimants.setdefault(user.preferred_username, []).append(user)
     links = []
-    for row in waiting:
-        rightful = [user for user in claimants.get(row["handle"], []) if user.has_confirmed(row["email"])]
-        if len(rightful) == 1:
-            links.append((row, rightful[0]))
+    for row in waiting_rows:
+        owners = [user for user in claimants.get(row["handle"], []) if user.has_confirmed(row["email"])]
+        if len(owners) == 1:
+            links.append((row, owners[0]))
     with database.transaction() as queries:
         changed = _write(queries, links)
     _forget(shared, links)
     handles = {row["handle"] for row in rows}
     subs = {user.sub for _, user in links}
-    strangers = [user for user in free if user.sub not in subs]
+    strangers = [user for user in free_users if user.sub not in subs]
     return LinkResult(
         changed=changed,
-        unchanged=len(rows) - len(waiting),
+        unchanged=len(rows) - len(waiting_rows),
         unproven=sorted({str(user.preferred_username) for user in strangers if user.preferred_username in handles}),
-        without_cognito_user=sorted({row["handle"] for row in waiting} - {row["handle"] for row, _ in links}),
+        without_cognito_user=sorted({row["handle"] for row in waiting_rows} - {row["handle"] for row, _ in links}),
         without_row=sorted(user.label for user in strangers if user.preferred_username not in handles),
     )
 
