@@ -16,7 +16,7 @@ from lib.cache.base import Cache
 from lib.postgres.errors import NotUnique
 from lib.users import names
 from lib.users.cache import By, Fields, UserCache
-from lib.users.names import handle_key, is_storable, is_text
+from lib.users.names import handle_key, is_storable
 
 if TYPE_CHECKING:  # so that a module that needs only User loads neither psycopg nor boto3
     from lib.postgres.database import Database, Row
@@ -44,8 +44,9 @@ class SignUp:
     email_verified: bool
 
     def is_storable(self) -> bool:
-        """Whether the database can hold these texts. A new row also needs names that follow the rules."""
-        return all(map(is_text, (self.cognito_user_id, self.handle, self.display_name, self.email)))
+        """Whether no text is blank and the database can hold all. A new row also needs names that follow the rules."""
+        texts = (self.cognito_user_id, self.handle, self.display_name, self.email)
+        return all(text.strip() and is_storable(text) for text in texts)
 
 
 class Outcome(StrEnum):

@@ -66,11 +66,6 @@ def shows_nothing(text: str) -> bool:
     return _INVISIBLE.fullmatch(text) is not None
 
 
-def is_text(text: str) -> bool:
-    """Whether a row can hold this text as an address or an id: it is not blank and not too long."""
-    return bool(text.strip()) and is_storable(text)
-
-
 def is_storable(text: str) -> bool:
     """Whether Postgres can hold this text: no NUL, no lone surrogate, not longer than the column."""
     return len(text) <= MAX_CHARS and not _UNSTORABLE.search(text)
