@@ -60,7 +60,7 @@ class CircuitBreaker:
         self._changed_at = 0.0  # when `_calls` last changed
         self._responded_at = -math.inf
         self._failed_in_a_row = 0
-        self._silent_since = 0.0  # the begin of the first of them, or a later response
+        self._silent_since = 0.0  # when the first of them began, or a response if it came later
         self._is_open = False
         self._is_probing = False
         self._next_probe_at = 0.0

@@ -45,9 +45,8 @@ def start_request() -> None:
     request_id = client_id if _REQUEST_ID.fullmatch(client_id) else str(uuid.uuid4())
     traceparent = _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
     trace_id = traceparent[1] if traceparent else None
-    started_at = (
-        request.environ.get(STARTED_AT) or time.perf_counter()
-    )  # so `ms` includes the wait for the body and for a thread
+    # By the server's time, `ms` includes the wait for the body and for a thread.
+    started_at = request.environ.get(STARTED_AT) or time.perf_counter()
     g.trace = Trace(request_id, trace_id, started_at, metering.start_metering(), database.start_counting())
     if REFUSED_STATUS in request.environ:
         abort(request.environ[REFUSED_STATUS])

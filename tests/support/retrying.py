@@ -16,9 +16,7 @@ from typing import Any
 from lib.users.directory import User
 from tools.local_stack.processes import LOOPBACK
 
-TIMEOUT_SECONDS = (
-    1.0  # less than the server may take, so the client gives some requests up while the server works on them
-)
+TIMEOUT_SECONDS = 1.0  # less than the server may take: the client gives up requests that the server works on
 DEADLINE_SECONDS = 45
 
 
