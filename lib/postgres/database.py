@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from types import TracebackType
 from typing import Any, LiteralString
 
 import psycopg
@@ -146,7 +145,6 @@ class Database(Queries):
         self._address = describe(url)
         self._seconds = seconds
         self._failure: Exception | None = None
-        self._failures = 0
         self._breaker = CircuitBreaker("postgres", _is_silence, limit=pool_size)
         logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # its warnings repeat our exceptions
         self._pool = ConnectionPool(
@@ -191,7 +189,7 @@ class Database(Queries):
     def __enter__(self) -> Database:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _run(self, path: str, values: Row | None) -> tuple[list[Row], int]:
@@ -223,12 +221,12 @@ class Database(Queries):
 
         The pool opens connections in the background and lets its callers wait for the whole time after a failure.
         """
-        end, failures = time.monotonic() + seconds, self._failures
+        end, earlier_failure = time.monotonic() + seconds, self._failure
         while True:
             try:
                 return self._pool.getconn(min(_POLL_SECONDS, end - time.monotonic()))
             except PoolTimeout:
-                if self._failure and self._failures > failures:
+                if self._failure and self._failure is not earlier_failure:
                     raise self._failure from None
                 if time.monotonic() >= end:
                     raise
@@ -247,7 +245,6 @@ class Database(Queries):
 
     def _keep_failure(self, error: Exception) -> None:
         self._failure = error
-        self._failures += 1
 
 
 def create_database(url: str) -> bool:
