@@ -29,12 +29,12 @@ class ItemChange:
         return list(_differences(self.before or {}, self.after or {}))
 
 
+@dataclass(frozen=True, slots=True)
 class ItemReader:
     """Reads items of one table."""
 
-    def __init__(self, client: Any, table: str) -> None:
-        self._client = client
-        self._table = table
+    client: Any
+    table: str
 
     def read(self, keys: Iterable[Key]) -> dict[Key, Item | None]:
         """The items of these keys now."""
@@ -42,12 +42,12 @@ class ItemReader:
 
     def query(self, arguments: Mapping[str, Any]) -> list[Item]:
         """The items of one page of a Query."""
-        items: list[Item] = self._client.query(**arguments)["Items"]
+        items: list[Item] = self.client.query(**arguments)["Items"]
         return items
 
     def _read(self, key: Key) -> Item | None:
         attributes = {"pk": {"S": key[0]}, "sk": {"S": key[1]}}
-        response: dict[str, Item] = self._client.get_item(TableName=self._table, Key=attributes, ConsistentRead=True)
+        response: dict[str, Item] = self.client.get_item(TableName=self.table, Key=attributes, ConsistentRead=True)
         return response.get("Item")
 
 
