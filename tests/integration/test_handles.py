@@ -85,12 +85,14 @@ def test_respelled_handle_is_found_in_every_spelling(users: UserDirectory) -> No
         assert renamed == replace(londo, handle=handle) == users.by_handle("Änna")
 
 
-@pytest.mark.parametrize("free", ["rename", "UPDATE", "DELETE"])
-def test_handle_that_was_given_up_is_nobodys_for_30_days(database: Database, users: UserDirectory, free: str) -> None:
+@pytest.mark.parametrize("action", ["rename", "UPDATE", "DELETE"])
+def test_nobody_gets_a_handle_within_30_days_of_its_release(
+    database: Database, users: UserDirectory, action: str
+) -> None:
     anna, _ = users.provision(ANNA)
-    if free == "rename":
+    if action == "rename":
         rename_user(users, "anna", handle="hannah", display_name=None)
-    elif free == "UPDATE":
+    elif action == "UPDATE":
         execute(database, "UPDATE users SET handle = 'hannah' WHERE handle = 'anna'")
     else:
         execute(database, "DELETE FROM users WHERE handle = 'anna'")

@@ -71,7 +71,7 @@ def test_postgres_in_a_private_home_opens_no_folder_and_finds_its_data_again(hom
         server(home)
 
 
-def test_data_in_a_folder_that_becomes_private_is_taken_along(home: Path) -> None:
+def test_data_moves_out_of_a_folder_that_becomes_private(home: Path) -> None:
     home.chmod(0o711)
     with server(home) as running:
         assert count_tables(running) == 0
@@ -82,7 +82,7 @@ def test_data_in_a_folder_that_becomes_private_is_taken_along(home: Path) -> Non
     assert not (home / "checkout/.local/postgres/data").exists()
 
 
-def test_data_of_a_private_local_dir_are_beside_it(home: Path) -> None:
+def test_data_is_beside_a_private_local_dir(home: Path) -> None:
     home.chmod(0o711)
     (home / "checkout/.local").chmod(0o700)
     with server(home) as running:
