@@ -9,9 +9,8 @@ from __future__ import annotations
 import logging
 import re
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -102,8 +101,11 @@ class _Connection(psycopg.Connection[Row]):
             raise
 
 
-class Queries(ABC):
+class Queries:
     """Runs queries. A query's name is the path of its file below `db/sql`, such as `users/by_handle`."""
+
+    def __init__(self, connect: Callable[[], AbstractContextManager[psycopg.Connection[Row]]]) -> None:
+        self._connect = connect
 
     def one(self, query: str, **values: Any) -> Row | None:
         """The first row, or None."""
@@ -121,17 +123,10 @@ class Queries(ABC):
         """Run all statements of a file such as `db/seed.sql`, or none; return how many rows the last one changed."""
         return self._run(path, None)[1]
 
-    @abstractmethod
-    def _run(self, path: str, values: Row | None) -> tuple[list[Row], int]: ...
-
-
-class _Transaction(Queries):
-    def __init__(self, connection: psycopg.Connection[Row]) -> None:
-        self._connection = connection
-
     def _run(self, path: str, values: Row | None) -> tuple[list[Row], int]:
-        cursor = self._connection.execute(sql.SQL(_read(path)), values)
-        return cursor.fetchall() if cursor.description else [], cursor.rowcount
+        with self._connect() as connection:
+            cursor = connection.execute(sql.SQL(_read(path)), values)
+            return cursor.fetchall() if cursor.description else [], cursor.rowcount
 
 
 class Database(Queries):
@@ -142,6 +137,7 @@ class Database(Queries):
     """
 
     def __init__(self, url: str, *, pool_size: int = 8, seconds: float = _SECONDS) -> None:
+        super().__init__(lambda: self._connection(seconds))
         self._address = describe(url)
         self._seconds = seconds
         self._failure: Exception | None = None
@@ -173,12 +169,12 @@ class Database(Queries):
     def transaction(self) -> Iterator[Queries]:
         """Queries that Postgres applies together or not at all."""
         with self._connection(self._seconds) as connection, connection.transaction():
-            yield _Transaction(connection)
+            yield Queries(lambda: nullcontext(connection))
 
     def check_schema(self) -> None:
         """Raise DatabaseUnavailable unless Postgres responds within about a second and has the whole schema."""
-        with self._connection(_CHECK_SECONDS) as connection:
-            missing = [row["name"] for row in _Transaction(connection).all("database/missing")]
+        queries = Queries(lambda: self._connection(_CHECK_SECONDS))
+        missing = [row["name"] for row in queries.all("database/missing")]
         if missing:
             raise DatabaseUnavailable(f"Postgres at {self._address} has no {', no '.join(missing)}: {_MIGRATE}")
 
@@ -191,10 +187,6 @@ class Database(Queries):
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-    def _run(self, path: str, values: Row | None) -> tuple[list[Row], int]:
-        with self._connection(self._seconds) as connection:
-            return _Transaction(connection)._run(path, values)  # noqa: SLF001 - this module's own class
 
     @contextmanager
     def _connection(self, timeout: float) -> Iterator[psycopg.Connection[Row]]:
