@@ -153,7 +153,7 @@ class UserInfo:
                     status, _, content = self._connections.post(_GET_USER, body, seconds=_TRY_SECONDS)
                 response = orjson.loads(content)
                 if status == 200:
-                    return _attributes(response["UserAttributes"])
+                    return attributes_by_name(response["UserAttributes"])
                 code = str(response["__type"]).rpartition("#")[2]
             except (CircuitOpen, NoResponse, ValueError, KeyError, TypeError) as error:
                 status, code = 503, type(error).__name__
@@ -169,7 +169,7 @@ def _region(settings: CognitoSettings) -> str:
 
 
 def _to_pool_user(user: dict[str, Any]) -> PoolUser:
-    attributes = _attributes(user["Attributes"])
+    attributes = attributes_by_name(user["Attributes"])
     return PoolUser(
         username=user["Username"],
         sub=attributes["sub"],
@@ -181,5 +181,6 @@ def _to_pool_user(user: dict[str, Any]) -> PoolUser:
     )
 
 
-def _attributes(pairs: list[dict[str, str]]) -> dict[str, str]:
+def attributes_by_name(pairs: list[dict[str, str]]) -> dict[str, str]:
+    """A user's attributes as Cognito lists them, as a dict."""
     return {attribute["Name"]: attribute["Value"] for attribute in pairs if "Value" in attribute}

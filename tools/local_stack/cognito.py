@@ -5,12 +5,12 @@ Use it with an emulator only: the users' password is public.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from lib.identity.cognito import UserPool
+from lib.identity.cognito import UserPool, attributes_by_name
 
 POOL_NAME = "cruddur"
 CLIENT_NAME = "cruddur-web"
@@ -69,26 +69,25 @@ def ensure_users(client: Any, pool: LocalPool, users: Sequence[Mapping[str, Any]
 
 def ensure_user(client: Any, pool: LocalPool, *, handle: str, display_name: str, email: str) -> str:
     """Find or create a confirmed user with this e-mail address; return the `sub`. A new user gets PASSWORD."""
+    names = {"handle": handle, "display_name": display_name, "email": email}
     try:
         user = client.admin_get_user(UserPoolId=pool.user_pool_id, Username=email)
     except client.exceptions.UserNotFoundException:
-        return create_user(client, pool, handle=handle, display_name=display_name, email=email, password=PASSWORD)
-    return _sub(user["UserAttributes"])
+        return create_user(client, pool.user_pool_id, **names, password=PASSWORD)["sub"]
+    return attributes_by_name(user["UserAttributes"])["sub"]
 
 
-def create_user(client: Any, pool: LocalPool, *, handle: str, display_name: str, email: str, password: str) -> str:
-    """Create a confirmed user with a verified e-mail address; return the `sub`."""
+def create_user(
+    client: Any, pool_id: str, *, handle: str, display_name: str, email: str, password: str
+) -> dict[str, str]:
+    """Create a confirmed user with a verified e-mail address; return the attributes, with the `sub`."""
     values = {"email": email, "email_verified": "true", "name": display_name, "preferred_username": handle}
     created = client.admin_create_user(
-        UserPoolId=pool.user_pool_id,
+        UserPoolId=pool_id,
         Username=email,
         UserAttributes=[{"Name": name, "Value": value} for name, value in values.items()],
         TemporaryPassword=password,
         MessageAction="SUPPRESS",
     )
-    client.admin_set_user_password(UserPoolId=pool.user_pool_id, Username=email, Password=password, Permanent=True)
-    return _sub(created["User"]["Attributes"])
-
-
-def _sub(attributes: Iterable[Mapping[str, str]]) -> str:
-    return next(attribute["Value"] for attribute in attributes if attribute["Name"] == "sub")
+    client.admin_set_user_password(UserPoolId=pool_id, Username=email, Password=password, Permanent=True)
+    return attributes_by_name(created["User"]["Attributes"])
