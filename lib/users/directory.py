@@ -112,7 +112,7 @@ class UserDirectory:
             row = self._database.one("users/by_uuids", uuids=[text])
         else:
             row = self._database.one("users/by_handle", handle=text, handle_key=handle_key(text))
-        return astuple(_to_user(row)) if row else None
+        return astuple(to_user(row)) if row else None
 
     def provision(self, sign_up: SignUp) -> tuple[User, Outcome]:
         """The user of a storable sign-up. Creates or links their row; a second call changes nothing.
@@ -134,7 +134,7 @@ class UserDirectory:
         if row:
             # The caches may hold a deleted row of this handle or id.
             self._cache.forget(cognito_user_ids=[sign_up.cognito_user_id], handles=[row["handle"]])
-            return _to_user(row), outcome
+            return to_user(row), outcome
         user = self.by_cognito_user_id(sign_up.cognito_user_id)
         if user is None:
             raise HandleTaken if key and name else NameRefused
@@ -158,10 +158,11 @@ class UserDirectory:
         if row is None:
             return None
         ids = [row["cognito_user_id"]] if row["cognito_user_id"] else []
-        renamed = _to_user(row)
+        renamed = to_user(row)
         self._cache.forget(cognito_user_ids=ids, handles={user.handle, renamed.handle}, uuids=[user.uuid])
         return renamed
 
 
-def _to_user(row: Row) -> User:
+def to_user(row: Row) -> User:
+    """The user of a row with uuid, handle and display name."""
     return User(str(row["uuid"]), row["handle"], row["display_name"])

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from lib.config import ROOT
 from lib.postgres.database import Database
 from lib.postgres.errors import NotUnique
-from lib.users.directory import HandleTaken, Outcome, SignUp, User, UserDirectory
+from lib.users.directory import HandleTaken, Outcome, SignUp, User, UserDirectory, to_user
 from lib.users.names import handle_key
 from services.users import CannotRename, rename_user
 from tests.integration import test_users
@@ -163,8 +163,7 @@ def test_older_handles_are_found_by_their_exact_form(old_database: str) -> None:
     with Database(old_database) as database:
         users = UserDirectory(database)
         for row in database.all("users/all"):
-            user = User(str(row["uuid"]), row["handle"], row["display_name"])
-            assert users.by_handle(row["handle"]) == users.profile(row["handle"]) == user
+            assert users.by_handle(row["handle"]) == users.profile(row["handle"]) == to_user(row)
         assert handle_of(users.by_handle("BAYKO")) == "Bayko"  # the older one
         assert handle_of(users.by_handle("ÄNNA")) == "Änna"
         with pytest.raises(HandleTaken):

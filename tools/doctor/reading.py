@@ -21,7 +21,7 @@ from lib.ddb.migration import indexed
 from lib.ddb.table import WRITE_SECONDS, Table
 from lib.deadline import pause, tries
 from lib.postgres.database import Database
-from lib.users.directory import User
+from lib.users.directory import User, to_user
 from tools.cli import tables
 from tools.doctor.shapes import GROUP, is_uuid, parts, readable, text, users, whole
 
@@ -98,7 +98,7 @@ class Reader:
         """The users in Postgres with these uuids."""
         valid = [uuid for uuid in uuids if is_uuid(uuid)]
         rows = self.database.all("users/by_uuids", uuids=valid) if valid else []
-        return {str(row["uuid"]): User(str(row["uuid"]), row["handle"], row["display_name"]) for row in rows}
+        return {user.uuid: user for user in map(to_user, rows)}
 
     def private_values(self) -> Iterator[tuple[str, tuple[str | None, str | None]]]:
         """Every user's uuid, with the e-mail address and the Cognito id."""
