@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from lib.cache.base import Cache
 from lib.users.cache import UserCache
+from lib.users.names import handle_key
 
 if TYPE_CHECKING:  # so that a module that needs only the classes loads neither psycopg nor botocore
     from lib.identity.cognito import PoolUser
@@ -44,39 +45,39 @@ class LinkResult:
 
 
 def link_cognito_users(
-    database: Database, pool_users: Iterable[PoolUser], shared: Cache[str, str] | None = None
+    database: Database,
+    pool_users: Iterable[PoolUser],
+    shared: Cache[str, str] | None = None,
+    *,
+    new_pool: bool = True,
 ) -> LinkResult:
     """Link each waiting row to the free Cognito user with its handle and e-mail address, if there is only one.
 
     The Cognito user must be confirmed and the address verified, because users choose their `preferred_username`
     themselves. A live id stays. Removes every changed id from `shared`. Raises NotUnique if a user gets a row at the
-    same moment.
+    same moment. Unless this is a `new_pool`, raises CannotLink if rows have ids and none is live: in a wrong pool, all
+    ids seem to be dead.
     """
     rows = database.all("users/all")  # before the pool, so that a user who signs up meanwhile does not seem to be gone
-    users = list(pool_users)
-    live = {row["cognito_user_id"] for row in rows} & {user.sub for user in users}
-    waiting_rows = [row for row in rows if row["cognito_user_id"] not in live]
-    free_users = [user for user in users if user.sub not in live]
-    claimants: dict[str | None, list[PoolUser]] = {}
-    for user in free_users:
-        claimants.setdefault(user.preferred_username, []).append(user)
-    links = []
-    for row in waiting_rows:
-        owners = [user for user in claimants.get(row["handle"], []) if user.has_confirmed(row["email"])]
+    state = _State(rows, list(pool_users))
+    if not new_pool and len(state.waiting) == len(rows) and any(row["cognito_user_id"] for row in rows):
+        raise CannotLink("The user pool has no Cognito id of Postgres. If it replaces a lost one, add --new-pool")
+    links, free = [], set(state.free)
+    for row in state.waiting:
+        owners = [user for user in state.claimants(row) if user in free and user.has_confirmed(row["email"])]
         if len(owners) == 1:
             links.append((row, owners[0]))
     with database.transaction() as queries:
         changed = _write(queries, links)
     _forget(shared, links)
-    handles = {row["handle"] for row in rows}
     subs = {user.sub for _, user in links}
-    strangers = [user for user in free_users if user.sub not in subs]
+    strangers = [user for user in state.free if user.sub not in subs]
     return LinkResult(
         changed=changed,
-        unchanged=len(rows) - len(waiting_rows),
-        unproven=sorted({str(user.preferred_username) for user in strangers if user.preferred_username in handles}),
-        without_cognito_user=sorted({row["handle"] for row in waiting_rows} - {row["handle"] for row, _ in links}),
-        without_row=sorted(user.label for user in strangers if user.preferred_username not in handles),
+        unchanged=len(rows) - len(state.waiting),
+        unproven=sorted({claimed["handle"] for user in strangers if (claimed := state.claimed[user.sub])}),
+        without_cognito_user=sorted({row["handle"] for row in state.waiting} - {row["handle"] for row, _ in links}),
+        without_row=sorted(user.label for user in strangers if not state.claimed[user.sub]),
     )
 
 
@@ -94,12 +95,11 @@ class ForcedLink:
     @classmethod
     def find(cls, database: Database, pool_users: Iterable[PoolUser], handle: str) -> ForcedLink:
         """The link that a person may force for this handle. Raises CannotLink."""
-        rows = {row["handle"]: row for row in database.all("users/all")}
-        users = list(pool_users)
-        if handle not in rows:
+        rows, users = database.all("users/all"), list(pool_users)
+        state = _State(rows, users)
+        if not (row := state.find(handle)):
             raise CannotLink(f"No user has the handle {handle}")
-        row = rows[handle]
-        claimants = [user for user in users if user.preferred_username == handle]
+        claimants = state.claimants(row)
         if not claimants:
             raise CannotLink(f"No Cognito user has the preferred_username {handle}")
         if len(claimants) > 1:
@@ -112,7 +112,7 @@ class ForcedLink:
             row=row,
             pool_user=user,
             old_pool_user=next((old for old in users if old.sub == row["cognito_user_id"]), None),
-            other_row=next((other for other in rows.values() if other["cognito_user_id"] == user.sub), None),
+            other_row=next((other for other in rows if other["cognito_user_id"] == user.sub), None),
         )
 
     def write(self, database: Database, shared: Cache[str, str] | None) -> None:
@@ -123,6 +123,31 @@ class ForcedLink:
             if not _write(queries, links):
                 raise CannotLink(f"{self.row['handle']} has changed: nothing was written")
         _forget(shared, links)
+
+
+class _State:
+    """The rows and Cognito users that wait for a link, and the row of each Cognito user's handle."""
+
+    def __init__(self, rows: Sequence[Row], pool_users: Sequence[PoolUser]) -> None:
+        live = {row["cognito_user_id"] for row in rows} & {user.sub for user in pool_users}
+        self.waiting = [row for row in rows if row["cognito_user_id"] not in live]
+        self.free = [user for user in pool_users if user.sub not in live]
+        self._by_handle = {row["handle"]: row for row in rows}
+        self._by_key = {row["handle_key"]: row for row in rows if row["handle_key"]}
+        self.claimed = {user.sub: self.find(user.preferred_username) for user in pool_users}
+        """For each Cognito user, the row with their handle."""
+        self._claimants: dict[object, list[PoolUser]] = {}
+        for user in pool_users:
+            if row := self.claimed[user.sub]:
+                self._claimants.setdefault(row["uuid"], []).append(user)
+
+    def find(self, handle: str | None) -> Row | None:
+        """The row with exactly this handle, else the row of whose handle this is another spelling."""
+        return (self._by_handle.get(handle) or self._by_key.get(handle_key(handle))) if handle else None
+
+    def claimants(self, row: Row) -> list[PoolUser]:
+        """The Cognito users with this row's handle, in any spelling."""
+        return self._claimants.get(row["uuid"], [])
 
 
 _Links = Sequence[tuple["Row", "PoolUser"]]

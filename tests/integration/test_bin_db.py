@@ -179,7 +179,7 @@ def test_missing_user_pool_is_reported_in_one_line(
 
 
 def arguments_of(name: str) -> list[str]:
-    return ["bayko", "--handle", "bay"] if name == "rename-user" else []
+    return {"rename-user": ["bayko", "--handle", "bay"], "update_cognito_user_ids": ["--new-pool"]}.get(name, [])
 
 
 def test_prod_and_yes_allow_changes_outside_a_local_stack(
@@ -188,6 +188,17 @@ def test_prod_and_yes_allow_changes_outside_a_local_stack(
     monkeypatch.setattr("lib.postgres.database_url.is_local", lambda url: False)
     for name in ("create", "migrate", "schema-load", "seed", "setup", "update_cognito_user_ids", "rename-user", "drop"):
         assert run(name, *arguments_of(name), "prod", "--yes")[0] == 0
+
+
+@pytest.mark.parametrize("name", ["setup", "update_cognito_user_ids"])
+def test_wrong_user_pool_is_reported_and_changes_nothing(
+    name: str, filled: str, pool: LocalPool, cognito_client: Any, run: scripts.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = cognito_ids(filled)
+    ensure_user(cognito_client, pool, handle="bayko", display_name="Bayko", email=email_of("bayko"))
+    monkeypatch.setattr("lib.postgres.database_url.is_local", lambda url: False)
+    assert "The user pool has no Cognito id of Postgres" in run(name, "prod", "--yes")[2]
+    assert cognito_ids(filled) == before
 
 
 def test_script_process_reports_errors_without_a_traceback(url: str) -> None:

@@ -47,6 +47,22 @@ def test_users_of_a_new_pool_get_the_rows_of_the_lost_one(database: Database) ->
     assert link(database, Augustsz="4", bayko="5", londo="6").changed == 3
 
 
+def test_pool_without_any_known_id_is_refused_as_a_wrong_one(database: Database) -> None:
+    strangers = [pool_user("4", "Augustsz"), pool_user("5", "bayko")]
+    assert link_cognito_users(database, strangers[:1], new_pool=False).changed == 1
+    with pytest.raises(CannotLink, match="--new-pool"):
+        link_cognito_users(database, strangers[1:], new_pool=False)
+    assert ids(database) == {"Augustsz": "4", "bayko": None, "londo": None}
+    assert link_cognito_users(database, strangers, new_pool=False).changed == 1
+
+
+def test_other_spelling_of_a_handle_links_its_owner(database: Database) -> None:
+    bayko, augustsz = replace(pool_user("2", "bayko"), preferred_username="BAYKO"), pool_user("1", "AUGUSTSZ")
+    result = link_cognito_users(database, [bayko, replace(augustsz, email="mallory@example.com")])
+    assert (result.changed, result.unproven, result.without_row) == (1, ["Augustsz"], [])
+    assert ForcedLink.find(database, [augustsz], "augustsz").row["handle"] == "Augustsz"
+
+
 BAYKO = pool_user("9", "bayko")
 
 

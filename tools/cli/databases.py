@@ -43,15 +43,16 @@ def apply_migrations(url: str) -> None:
     print_status(f"{place}: the schema is {'up to date' if names else 'already up to date'}")
 
 
-def link_users(database: Database, pool: UserPool) -> int:
+def link_users(database: Database, pool: UserPool, *, new_pool: bool) -> int:
     """Write the Cognito ids to Postgres and print the result; return the exit status.
 
-    The status is 1 if the shared cache may still have old ids. Raises CognitoError, DatabaseUnavailable.
+    The status is 1 if the shared cache may still have old ids. Raises CannotLink as `link_cognito_users` does,
+    CognitoError, DatabaseUnavailable.
     """
     settings = load(CacheSettings)
     shared = shared_cache(settings, for_script=True)
     with stderr.status("Reading the Cognito users …"):
-        link = link_cognito_users(database, pool.users(), shared)
+        link = link_cognito_users(database, pool.users(), shared, new_pool=new_pool)
     for line in link.report():
         print_status(one_line(line))
     return print_warnings(shared, settings)
