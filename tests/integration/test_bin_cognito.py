@@ -117,6 +117,7 @@ def test_token_comes_from_the_local_stack_and_not_from_the_environment(
     status, [token], _ = run("token", "Augustsz")
     claims = jwt.decode(token, options={"verify_signature": False})
     assert (status, claims["token_use"], claims["client_id"]) == (0, "access", pool.client_id)
+    assert run("token", "AUGUSTSZ")[0] == 0
     status, _, printed = run("token", "nobody")
     assert (status, "is not one of Augustsz" in printed) == (1, True)
 

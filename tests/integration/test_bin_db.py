@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import grpc
 import jwt
@@ -344,8 +345,10 @@ def test_added_user_gets_the_waiting_row_of_their_address(
     ("arguments", "reason"),
     [
         (["bayko", "vir@a.test"], "Another user has the handle"),
-        (["londo", "vir@a.test"], "waits for another e-mail address"),
-        (["an\u200bna", "vir@a.test"], "is not allowed"),
+        (["londo", "vir@a.test"], "waits for it with another e-mail address"),
+        (["an\u200bna", "vir@a.test"], "A handle has 1 to 255 letters and digits"),
+        (["vir", "vir@a.test", "--display-name", "\u2800"], "A display name has 1 to 255 visible characters"),
+        (["an\udcffna", "vir@a.test"], "is no text"),
         (["vir", "no address"], "should be an email"),
     ],
 )
@@ -361,6 +364,16 @@ def test_user_who_cannot_be_added_leaves_nothing(
     status, data, printed = run("add-user", *arguments)
     assert (status, data, reason in printed, printed.count("\n")) == (1, [], True, 1)
     assert users(filled) == before
+    with pytest.raises(cognito_client.exceptions.UserNotFoundException):
+        cognito_client.admin_get_user(UserPoolId=local_pool.user_pool_id, Username="vir@a.test")
+
+
+def test_user_is_not_added_while_postgres_is_unavailable(
+    filled: str, local_pool: LocalPool, cognito_client: Any, run: scripts.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outage = Mock(side_effect=DatabaseUnavailable("It is away"))
+    monkeypatch.setattr("lib.users.directory.UserDirectory.provision", outage)
+    assert run("add-user", "vir", "vir@a.test") == (1, [], "It is away\n")
     with pytest.raises(cognito_client.exceptions.UserNotFoundException):
         cognito_client.admin_get_user(UserPoolId=local_pool.user_pool_id, Username="vir@a.test")
 
