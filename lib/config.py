@@ -98,7 +98,7 @@ class CacheSettings:
         "API key of Momento; empty: processes share no cache", default="", kind="secret", low=16, of_stack=False
     )
     momento_auth_token: str = _setting(
-        "older name of `MOMENTO_API_KEY`, which the system reads if that is empty",
+        "older name of `MOMENTO_API_KEY`; used if that is empty",
         default="",
         kind="secret",
         low=16,
@@ -191,7 +191,7 @@ class ApiSettings(_Section):
         kind="origins",
     )
     backend_url: str = _setting(
-        "URL at which clients reach the API, with which the URLs in `Link` begin; CORS allows its origin; empty: "
+        "URL at which clients reach the API; the URLs in `Link` begin with it, and CORS allows its origin; empty: "
         "`http://localhost` with the `PORT`",
         default="",
         kind="url",
@@ -213,7 +213,7 @@ class ApiSettings(_Section):
     port: int = _setting("port that the server listens on", default=4567, of_stack=False)
     web_concurrency: int = _setting("worker processes of the server", default=2, high=256, of_stack=False)
     web_threads: int = _setting(
-        "request threads of a worker process; at most half work for one client, three quarters wait for one dependency",
+        "request threads of a worker process; at most half serve one client, three quarters wait for one dependency",
         default=8,
         high=256,
         of_stack=False,
