@@ -1,8 +1,8 @@
 """Logs as JSON lines: a time, a level, an event's name and its fields.
 
 Logs hold no message, e-mail address or credential; of a 404 they hold the path, which a client chooses. An exception
-appears by its type and traceback, never by its message, which may quote a parameter. Other libraries log at WARNING and above, because botocore's debug log holds whole
-requests.
+appears by its type and traceback, never by its message, which may quote a parameter. Other libraries log at WARNING and
+above, because botocore's debug log holds whole requests.
 """
 
 from __future__ import annotations
