@@ -1,15 +1,15 @@
-"""The inbox rows of one conversation: their reads, and their repair if one is missing or out of order."""
+"""The inbox rows of one conversation: their reads, their writes, and their repair if one is missing or out of order."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from lib.clock import tick_after
 from lib.ddb import keys
 from lib.ddb.errors import WriteConflict
 from lib.ddb.items import Conversation, InboxRow, Message, parse_all, parse_message
-from lib.ddb.table import WRITE_SECONDS, Table
+from lib.ddb.table import WRITE_SECONDS, Table, Write
 from lib.ddb.transactions import KeyTaken, replace_rows, update_state
 from lib.deadline import tries
 
@@ -39,11 +39,20 @@ def repair_rows(table: Table, before: Conversation, after: Conversation) -> Conv
     """
     rows = [row for uuid in before.members for row in rows_of_member(table, uuid, before.group_uuid)]
     last = last_message(table, before)
+    return write_rows(table, after, lambda state: [update_state(before, state), *replace_rows(state, rows, last=last)])
+
+
+def write_rows(table: Table, state: Conversation, writes: Callable[[Conversation], Sequence[Write]]) -> Conversation:
+    """Make the writes of a state and its rows; return the state as written.
+
+    While a member has a row of another conversation at the state's time, the time becomes a microsecond later. Raises
+    WriteConflict, and the errors of the writes.
+    """
     for _ in tries(WRITE_SECONDS):
         try:
-            table.transact([update_state(before, after), *replace_rows(after, rows, last=last)])
+            table.transact(writes(state))
         except KeyTaken:
-            after = replace(after, last_message_at=tick_after(after.last_message_at))
+            state = replace(state, last_message_at=tick_after(state.last_message_at))
         else:
-            return after
+            return state
     raise WriteConflict

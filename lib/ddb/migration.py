@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
 
-from lib.clock import from_timestamp, sortable, tick_after, to_timestamp
+from lib.clock import from_timestamp, sortable, to_timestamp
 from lib.ddb import keys
-from lib.ddb.errors import WriteConflict, WriteRefused
-from lib.ddb.inbox_rows import rows_of_member
+from lib.ddb.errors import WriteRefused
+from lib.ddb.inbox_rows import rows_of_member, write_rows
 from lib.ddb.items import (
     Conversation,
     InboxRow,
@@ -28,9 +28,8 @@ from lib.ddb.items import (
     parse_message,
 )
 from lib.ddb.schema import MESSAGE_GROUP_INDEX
-from lib.ddb.table import ABSENT, MAX_WRITES, WRITE_SECONDS, Table, Write, put
-from lib.ddb.transactions import KeyTaken, PairTaken, replace_rows
-from lib.deadline import tries
+from lib.ddb.table import ABSENT, MAX_WRITES, Table, Write, put
+from lib.ddb.transactions import PairTaken, replace_rows
 from lib.users.directory import User
 
 
@@ -132,16 +131,11 @@ def _number_messages(table: Table, group_uuid: str, old: _OldData, unread_from: 
 
 
 def _write_state(table: Table, state: Conversation, old: _OldData) -> Conversation:
-    for _ in tries(WRITE_SECONDS):
-        try:
-            table.transact(_writes(state, old))
-        except PairTaken as taken:
-            state = replace(state, pair_group_uuid=taken.group_uuid)
-        except KeyTaken:  # a member has a row of another conversation at the same microsecond
-            state = replace(state, last_message_at=tick_after(state.last_message_at))
-        else:
-            return state
-    raise WriteConflict
+    try:
+        return write_rows(table, state, lambda state: _writes(state, old))
+    except PairTaken as taken:
+        linked = replace(state, pair_group_uuid=taken.group_uuid)
+        return write_rows(table, linked, lambda state: _writes(state, old))
 
 
 def _set_seq(message: Message, seq: int) -> Write:

@@ -13,20 +13,19 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
-from lib.clock import from_timestamp, sortable, tick_after
-from lib.ddb.errors import WriteRefused
+from lib.clock import from_timestamp, sortable
+from lib.ddb.inbox_rows import write_rows
 from lib.ddb.items import Conversation, InboxRow, Item, Key, Message, key_of, wire_key
 from lib.ddb.keys import STATE
 from lib.ddb.migration import migrate_conversation
 from lib.ddb.sequence_numbers import SequenceNumbers
-from lib.ddb.table import Table
+from lib.ddb.table import Table, Write
 from lib.ddb.transactions import KeyTaken, inbox_rows, set_seq, update_state, upsert_row
 from tools.doctor.findings import Code, Finding, Repair, Result
 from tools.doctor.reading import Reader, Reading
 from tools.doctor.rewrite import rewrite, write_all
 from tools.doctor.shapes import NAMES, readable, text, whole
 
-_TICKS = 8
 _TICKS_TOGETHER = timedelta(seconds=1)
 """The longest that a state's time may be after its newest message: each row with a taken key moves it a microsecond."""
 
@@ -151,14 +150,12 @@ def _migration(reader: Reader, reading: Reading) -> Repair | None:
 
 def _rewrite(table: Table, expected: Expected) -> None:
     """Write the state and both rows in one transaction, if nobody wrote to the conversation meanwhile."""
-    state = replace(expected.state, version=expected.actual.version + 1)
-    for _ in range(_TICKS):
-        rows = [upsert_row(row, KeyTaken) for row in expected.rows_in(state)]
-        try:
-            return table.transact([update_state(expected.actual, state), *rows])
-        except KeyTaken:  # a member has a row of another conversation at the same microsecond
-            state = replace(state, last_message_at=tick_after(state.last_message_at))
-    raise WriteRefused
+
+    def writes(state: Conversation) -> list[Write]:
+        rows = (upsert_row(row, KeyTaken) for row in expected.rows_in(state))
+        return [update_state(expected.actual, state), *rows]
+
+    write_rows(table, replace(expected.state, version=expected.actual.version + 1), writes)
 
 
 def _remove(table: Table, rows: Iterable[Item]) -> None:
