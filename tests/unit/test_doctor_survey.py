@@ -58,6 +58,16 @@ def test_memory_does_not_grow_with_the_table() -> None:
     assert peak < 8 * 1024 * 1024, "memory holds a page of 1000 items at a time"
 
 
+def test_address_that_a_user_chose_is_private_only_if_it_is_a_users() -> None:
+    receipt: Item = {"pk": {"S": "IDEM#1#an@shop.test"}, "sk": {"S": "STATE"}, "answer": {"M": {"pk": {"S": "MSG#1"}}}}
+    state: Item = {"pk": {"S": "CONV#1"}, "sk": {"S": "STATE"}, "members": {"M": {"1": {"M": {}}}}}
+    state["members"]["M"]["1"]["M"]["display_name"] = {"S": "An@shop.test"}
+    with closing(Survey()) as survey:
+        assert survey.private_values([receipt, state]) == set()
+        survey.add_users([("1", ("an@shop.test", None))])
+        assert survey.private_values([receipt, state]) == {"an@shop.test", "An@shop.test"}
+
+
 def test_search_for_addresses_takes_linear_time() -> None:
     picture: Item = {"pk": {"S": "MSG#1"}, "sk": {"S": "STATE"}, "picture": {"S": "x" * 40_000}}
     started = process_time()

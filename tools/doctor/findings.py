@@ -34,7 +34,11 @@ class Code(StrEnum):
         "a message or inbox row lacks its user's handle or display name, or the index holds an item of another kind",
         "takes the names from Postgres, and removes a `message_group_uuid` that repeats the key",
     )
-    PRIVATE_DATA = "private_data", "an item holds an e-mail address or a Cognito id outside a message's text"
+    PRIVATE_DATA = (
+        "private_data",
+        "an item holds a user's e-mail address or Cognito id outside a message's text, or an address of nobody outside "
+        "texts, names and idempotency keys",
+    )
     USER_UNKNOWN = "user_unknown", "Postgres has no user with a uuid that an item names"
     NOT_MIGRATED = (
         "not_migrated",

@@ -32,6 +32,8 @@ _FORMS = {
 }
 _MEMBER = {"handle": "S", "display_name": "S", "read_seq": "N", "last_seq": "N?"}
 
+_CHOSEN = frozenset({"message", *NAMES, "handle", "display_name"})
+
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 EMAIL = re.compile(r"[^\s@#]@[^\s@#]+\.[^\s@#]")
@@ -80,19 +82,23 @@ def text(item: Item, name: str) -> str | None:
     return value
 
 
-def strings(value: object) -> Iterator[str]:
+def strings(value: object, *, without: frozenset[str] = frozenset({"message"})) -> Iterator[str]:
     """The texts in a value in wire format: values, parts of keys, names in maps, but not message texts."""
     if isinstance(value, str):
         yield value
         yield from value.split("#") if "#" in value else ()
     elif isinstance(value, Mapping):
-        for name, nested in value.items():
-            if name != "message":
-                yield name
-                yield from strings(nested)
+        for name in value.keys() - without:
+            yield name
+            yield from strings(value[name], without=without)
     elif isinstance(value, list | set):
         for nested in value:
-            yield from strings(nested)
+            yield from strings(nested, without=without)
+
+
+def system_strings(item: Item) -> Iterator[str]:
+    """The texts of an item that no user chose: neither messages nor names nor idempotency keys."""
+    return strings(item, without=_CHOSEN | {"pk"} if kind_of(item) is Kind.RECEIPT else _CHOSEN)
 
 
 def attributes_with(item: Item, values: set[str]) -> list[str]:

@@ -64,12 +64,13 @@ class Survey:
         return count
 
     def private_values(self, items: Sequence[Item]) -> set[str]:
-        """The texts of these items that are e-mail addresses, or private values of a user."""
+        """The texts of these items that are private values of a user, or e-mail addresses that no user chose."""
         values = {value for item in items for value in shapes.strings(item)}
         lowered = json.dumps([value.lower() for value in values])
         query = "SELECT value FROM private WHERE value IN (SELECT value FROM json_each(?))"
         private = {value for (value,) in self._file.execute(query, (lowered,))}
-        return {value for value in values if value.lower() in private or shapes.EMAIL.search(value)}
+        addresses = {value for item in items for value in shapes.system_strings(item) if shapes.EMAIL.search(value)}
+        return addresses | {value for value in values if value.lower() in private}
 
     def candidate_items(self) -> Iterator[Key]:
         yield from self._file.execute("SELECT pk, sk FROM candidate")
