@@ -11,7 +11,7 @@ from services.users import short_profile
 users = Blueprint("users", __name__, url_prefix="/api/users")
 
 
-@users.get("/@<handle>/short")
+@users.get("/@<path:handle>/short")  # handles that are older than the rule may have a slash
 def get_short_profile(handle: str) -> ResponseReturnValue:
     user = short_profile(dependencies().users, handle=handle)
     return jsonify({"uuid": user.uuid, "handle": user.handle, "display_name": user.display_name})

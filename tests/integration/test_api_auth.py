@@ -10,6 +10,7 @@ from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -136,6 +137,13 @@ def test_short_profile_needs_no_token(api: Api) -> None:
     assert ok(response) == {"uuid": anna.user.uuid, "handle": anna.user.handle, "display_name": "Anna"}
 
 
-@pytest.mark.parametrize("handle", ["nobody", "%00", "%ed%a0%80", "%ff", "x" * 9000, "%25", "@", "' OR 1=1"])
+@pytest.mark.parametrize("handle", ["ann/bert", "..", "?#", "%00"])
+def test_older_handle_has_a_profile(api: Api, handle: str) -> None:
+    with psycopg.connect(api.settings.database_url) as connection:
+        connection.execute("INSERT INTO users (handle, display_name, email) VALUES (%s, 'Ann', 'a@a.test')", [handle])
+    assert ok(api.app.test_client().get(f"/api/users/@{quote(handle, safe='')}/short"))["handle"] == handle
+
+
+@pytest.mark.parametrize("handle", ["nobody", "a%2Fb", "%00", "%ed%a0%80", "%ff", "x" * 9000, "%25", "@", "' OR 1=1"])
 def test_handle_of_no_user_is_not_found(api: Api, handle: str) -> None:
     assert refused(api.app.test_client().get(f"/api/users/@{handle}/short")) == (404, ["user_not_found"])

@@ -81,7 +81,7 @@ def test_request_logs_one_line(api: Api) -> None:
         ("GET", "/api/message_groups", "/api/message_groups", 401, ["token_missing"]),
         ("HEAD", "/api/message_groups", "/api/message_groups", 401, ["token_missing"]),
         ("OPTIONS", "/api/messages", "/api/messages", 200, None),
-        ("GET", "/api/users/@nobody/short", "/api/users/@<handle>/short", 404, ["user_not_found"]),
+        ("GET", "/api/users/@nobody/short", "/api/users/@<path:handle>/short", 404, ["user_not_found"]),
         ("GET", "/api/health-check", "/api/health-check", 200, None),
     ],
 )

@@ -15,7 +15,7 @@ api = pytest.fixture(scope="module")(run_api)
     "path",
     [
         *("/", "/api", "/api/", "/static/x", "/favicon.ico", "/api/message_groups/", "/api/messages/", "/API/ready"),
-        *("/api/messages/a/b", "/api/users/bayko/short", "/api/users/@/short", "/api/users/@a%2Fb/short"),
+        *("/api/messages/a/b", "/api/users/bayko/short", "/api/users/@/short"),
         *("/api/%00", "/api/%ff", "/api/../etc/passwd", "/%2e%2e/", "/api/☃", "/" + "x" * 9000),
     ],
 )

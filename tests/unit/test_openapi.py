@@ -31,7 +31,7 @@ def test_document_is_openapi() -> None:
 
 def test_document_has_the_routes_of_the_application(app: Flask) -> None:
     routes = {
-        (method, re.sub(r"<(\w+)>", r"{\1}", rule.rule))
+        (method, re.sub(r"<(?:path:)?(\w+)>", r"{\1}", rule.rule))
         for rule in app.url_map.iter_rules()
         if rule.endpoint != "docs.get_docs_file"  # the files of the page at /api/docs
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
