@@ -10,7 +10,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -40,8 +40,17 @@ _APPLICATION = "cruddur-messages"
 FAILURES = (DatabaseUnavailable, NotUnique, psycopg.Error)
 
 
-# A missing table, a missing column, and a missing constraint for ON CONFLICT.
-_OTHER_SCHEMA = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidColumnReference)
+# A missing table, a missing column, a missing constraint for ON CONFLICT, another type, and a column without a default.
+_OTHER_SCHEMA = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.InvalidColumnReference,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.NotNullViolation,
+)
+
+# The user of the URL lacks a right, or the server has become a read-only replica.
+_FORBIDDEN = (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction)
 
 
 @dataclass(slots=True)
@@ -174,9 +183,10 @@ class Database(Queries):
     def check_schema(self) -> None:
         """Raise DatabaseUnavailable unless Postgres responds within about a second and has the whole schema."""
         queries = Queries(lambda: self._connection(_CHECK_SECONDS))
-        missing = [row["name"] for row in queries.all("database/missing")]
-        if missing:
-            raise DatabaseUnavailable(f"Postgres at {self._address} has no {', no '.join(missing)}: {_MIGRATE}")
+        differences = [row["difference"] for row in queries.all("database/differences")]
+        if differences:
+            reason = f"another schema: {'; '.join(differences)}"
+            raise DatabaseUnavailable(f"Postgres at {self._address} has {reason}: {_MIGRATE}")
 
     def close(self) -> None:
         """Close every connection; later queries raise DatabaseUnavailable."""
@@ -191,7 +201,7 @@ class Database(Queries):
     @contextmanager
     def _connection(self, timeout: float) -> Iterator[psycopg.Connection[Row]]:
         try:
-            with self._breaker.call():
+            with _translate_errors(self._address), self._breaker.call():
                 self._pool.open()
                 connection = self._take(timeout)
                 try:
@@ -200,13 +210,6 @@ class Database(Queries):
                     self._pool.putconn(connection)
         except CircuitOpen as error:
             raise _unavailable(self._address, self._failure or error) from error
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            raise _unavailable(self._address, error) from error
-        except psycopg.errors.UniqueViolation as error:
-            raise NotUnique(error.diag.message_primary) from error
-        except _OTHER_SCHEMA as error:
-            reason = f"{error.diag.message_primary}: {_MIGRATE}"
-            raise DatabaseUnavailable(f"Postgres at {self._address}: {reason}") from error
 
     def _take(self, seconds: float) -> _Connection:
         """A connection of the pool, or the error of the attempt to open one.
@@ -241,6 +244,8 @@ class Database(Queries):
 
 def create_database(url: str) -> bool:
     """Create the database that the URL names; False if it exists."""
+    with suppress(DatabaseUnavailable), connect(url):
+        return False  # Postgres refuses CREATE DATABASE to users without the right, even if the database exists
     return _maintain(url, "CREATE DATABASE {}", unless=psycopg.errors.DuplicateDatabase)
 
 
@@ -249,14 +254,15 @@ def drop_database(url: str) -> bool:
     return _maintain(url, "DROP DATABASE {} WITH (FORCE)", unless=psycopg.errors.InvalidCatalogName)
 
 
-def connect(url: str) -> psycopg.Connection:
-    """A connection for maintenance: its statements may take any time. Raises DatabaseUnavailable."""
-    try:
-        return psycopg.connect(
-            url, autocommit=True, connect_timeout=_SECONDS, application_name=_APPLICATION, prepare_threshold=None
-        )
-    except psycopg.OperationalError as error:
-        raise _unavailable(describe(url), error) from error
+@contextmanager
+def connect(url: str) -> Iterator[psycopg.Connection]:
+    """A connection for maintenance: its statements may take any time. Raises what Database raises."""
+    options: dict[str, Any] = {"autocommit": True, "application_name": _APPLICATION, "prepare_threshold": None}
+    with (
+        _translate_errors(describe(url)),
+        psycopg.connect(url, connect_timeout=_SECONDS, **options) as connection,
+    ):
+        yield connection
 
 
 def _maintain(url: str, statement: LiteralString, *, unless: type[psycopg.Error]) -> bool:
@@ -267,6 +273,20 @@ def _maintain(url: str, statement: LiteralString, *, unless: type[psycopg.Error]
     except unless:
         return False
     return True
+
+
+@contextmanager
+def _translate_errors(address: str) -> Iterator[None]:
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise _unavailable(address, error) from error
+    except psycopg.errors.UniqueViolation as error:
+        raise NotUnique(error.diag.message_primary) from error
+    except _OTHER_SCHEMA as error:
+        raise DatabaseUnavailable(f"Postgres at {address}: {error.diag.message_primary}: {_MIGRATE}") from error
+    except _FORBIDDEN as error:
+        raise DatabaseUnavailable(f"Postgres at {address}: {error.diag.message_primary}") from error
 
 
 def _is_silence(error: Exception) -> bool:

@@ -96,16 +96,28 @@ def test_result_is_remembered_for_a_second_and_simultaneous_checks_share_one(
 
 
 @pytest.mark.parametrize(
-    ("change", "missing"),
+    ("change", "difference"),
     [
-        ("RENAME TO people", "table users"),
-        ("DROP COLUMN cognito_user_id", "column cognito_user_id of users"),
-        ("DROP CONSTRAINT users_handle_key", "constraint users_handle_key of users"),
-        ("DROP CONSTRAINT users_display_name_check", "constraint users_display_name_check of users"),
+        ("RENAME TO people", "no table users"),
+        ("DROP COLUMN cognito_user_id", "no column cognito_user_id of users"),
+        ("ALTER cognito_user_id SET NOT NULL", "column cognito_user_id of users: text NOT NULL instead of text"),
+        (
+            "ALTER email TYPE varchar(9)",
+            "column email of users: character varying(9) NOT NULL instead of text NOT NULL",
+        ),
+        ("ALTER uuid DROP DEFAULT", "column uuid of users: uuid NOT NULL instead of uuid NOT NULL DEFAULT"),
+        ("DROP CONSTRAINT users_handle_key", "no constraint users_handle_key of users"),
+        ("DROP CONSTRAINT users_display_name_check", "no constraint users_display_name_check of users"),
+        (
+            "DROP CONSTRAINT users_handle_key, ADD CONSTRAINT users_handle_key UNIQUE (handle, email)",
+            "constraint users_handle_key of users: UNIQUE (handle, email) instead of UNIQUE (handle)",
+        ),
+        ("DISABLE TRIGGER reserve_handle", "trigger reserve_handle of users: disabled instead of enabled"),
+        ("ENABLE TRIGGER ALL; DROP FUNCTION write_handle_key CASCADE", "no trigger write_handle_key of users"),
     ],
 )
-def test_missing_part_of_the_schema_is_named_in_the_log(
-    api: Api, new_database: Callable[[], str], change: str, missing: str
+def test_difference_of_the_schema_is_named_in_the_log(
+    api: Api, new_database: Callable[[], str], change: str, difference: str
 ) -> None:
     url = new_database()
     migrate(url)
@@ -114,7 +126,7 @@ def test_missing_part_of_the_schema_is_named_in_the_log(
     with api.variant(database_url=url) as other:
         assert refused(get_ready(other)) == POSTGRES
         [line] = [line for line in other.lines() if line["event"] == "unavailable"]
-        assert f"no {missing}" in line["cause"]
+        assert f"has another schema: {difference}" in line["cause"]
         assert "run ./bin/db/migrate" in line["cause"]
 
 

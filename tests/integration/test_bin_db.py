@@ -209,9 +209,10 @@ def test_script_process_reports_errors_without_a_traceback(url: str) -> None:
     assert "./bin/dev" in missing.stderr
     created = scripts.run("db/create")
     assert (created.returncode, created.stdout, created.stderr.count("\n")) == (0, "", 1)
-    unloaded = scripts.run("db/seed")
-    assert (unloaded.returncode, unloaded.stderr.count("\n")) == (1, 1)
-    assert unloaded.stderr.endswith(': relation "users" does not exist: run ./bin/db/migrate first\n')
+    for name in ("seed", "check"):
+        unloaded = scripts.run(f"db/{name}")
+        assert (unloaded.returncode, unloaded.stderr.count("\n")) == (1, 1)
+        assert unloaded.stderr.endswith(': relation "users" does not exist: run ./bin/db/migrate first\n')
 
 
 def test_missing_database_is_reported_with_the_script_that_creates_it(url: str, run: scripts.Run) -> None:
@@ -232,7 +233,7 @@ def test_schema_is_not_up_to_date_without_a_part_that_somebody_removed(url: str,
         status, _, printed = run(name)
         assert status == 1
         assert printed.endswith(
-            ": all migrations are applied, but there is no column email of users, "
+            ": all migrations are applied, but the schema differs: no column email of users; "
             "no constraint users_handle_key of users\n"
         )
 

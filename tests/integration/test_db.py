@@ -75,6 +75,31 @@ def test_second_create_or_drop_changes_nothing(postgres_server: Postgres) -> Non
         assert [drop_database(url), drop_database(url)] == [True, False]
 
 
+def test_create_of_an_existing_database_needs_no_right(new_database: Callable[[], str]) -> None:
+    url = new_database()
+    create_database(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(f'CREATE ROLE "{name}" LOGIN')
+    assert not create_database(url.replace("postgres@", f"{name}@"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER DATABASE {} SET default_transaction_read_only = on",
+        "ALTER TABLE users ADD COLUMN age int NOT NULL DEFAULT 0; ALTER TABLE users ALTER COLUMN age DROP DEFAULT",
+    ],
+)
+def test_database_that_takes_no_user_is_unavailable(new_database: Callable[[], str], change: str) -> None:
+    url = new_database()
+    migrate(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(change.format(f'"{connection.info.dbname}"').encode())
+    with Database(url) as database, pytest.raises(DatabaseUnavailable, match="read-only|run ./bin/db/migrate first"):
+        seed_users(database)
+
+
 def restart(server: Postgres) -> None:
     server.stop()
     server.start()

@@ -62,21 +62,23 @@ def test_migrations_are_numbered_without_gaps() -> None:
     assert all(re.fullmatch(r"\d{4}_[a-z0-9_]+", name) for name in NAMES)
 
 
-def test_readiness_checks_every_column_and_constraint(url: str) -> None:
+def test_readiness_checks_every_column_constraint_and_trigger(url: str) -> None:
     migrate(url)
     parts = rows(
         url,
         """
-        SELECT 'column', relname, attname FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+        SELECT relname, 'column ' || attname FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
         WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND attnum > 0 AND NOT attisdropped
         UNION ALL
-        SELECT 'constraint', relname, conname FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
+        SELECT relname, 'constraint ' || conname FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
         WHERE relnamespace = 'public'::regnamespace AND contype <> 'n'
+        UNION ALL
+        SELECT relname, 'trigger ' || tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
         """,
     )
-    query = (ROOT / "db/sql/database/missing.sql").read_text()
-    checked = re.findall(r"\('(column|constraint)', '(\w+)', '(\w+)'\)", query)
-    assert sorted(checked) == sorted(part for part in parts if part[1] != "schema_migrations")
+    query = (ROOT / "db/sql/database/differences.sql").read_text()
+    checked = re.findall(r"\('(\w+)', '(\w+ \w+)', '[^']+'\)", query)
+    assert sorted(checked) == sorted(part for part in parts if part[0] != "schema_migrations")
 
 
 def test_each_migration_is_applied_once_and_in_order(url: str, folder: Path) -> None:
@@ -125,6 +127,13 @@ def test_two_processes_apply_each_migration_once(url: str, folder: Path) -> None
         assert eventually(lambda: bool(rows(url, running)))
         assert migrate(url, folder) == []
         assert first.communicate(timeout=10)[0] == "['0001_colours', '0002_upper', '0003_slow']\n"
+
+
+def test_migrated_database_needs_no_right_to_change_it(url: str) -> None:
+    migrate(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'ALTER DATABASE "{connection.info.dbname}" SET default_transaction_read_only = on')
+    assert migrate(url) == []
 
 
 def test_owner_of_the_database_needs_no_other_right(url: str) -> None:
@@ -237,3 +246,9 @@ def test_rows_that_stand_in_the_way_are_named_and_nothing_changes(url: str, chan
         migrate(url)
     assert str(caught.value).endswith(f"was not applied: correct the table users first: {obstacle}")
     assert rows(url, "SELECT * FROM users ORDER BY uuid") == before
+
+
+def test_view_that_stands_in_the_way_is_named(url: str) -> None:
+    execute(url, BOOTCAMP + "CREATE VIEW joined AS SELECT handle, created_at FROM users")
+    with pytest.raises(MigrationError, match='rule _RETURN on view joined depends on column "created_at"$'):
+        migrate(url)

@@ -31,15 +31,15 @@ def refuse_unless_local(cognito_endpoint: str | None, url: str) -> None:
 def apply_migrations(url: str) -> None:
     """Apply the missing migrations and print their names. Raises DatabaseUnavailable, MigrationError.
 
-    Refuses if the database then lacks anything: somebody removed it.
+    Refuses if the schema then differs: somebody changed it.
     """
     names = migrate(url)
     for name in names:
         print_status(f"Applied {name}")
     place = database_url.describe(url)
     with Database(url) as database:
-        if missing := [row["name"] for row in database.all("database/missing")]:
-            raise Refused(f"{place}: all migrations are applied, but there is no {', no '.join(missing)}")
+        if differences := [row["difference"] for row in database.all("database/differences")]:
+            raise Refused(f"{place}: all migrations are applied, but the schema differs: {'; '.join(differences)}")
     print_status(f"{place}: the schema is {'up to date' if names else 'already up to date'}")
 
 

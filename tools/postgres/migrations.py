@@ -20,12 +20,17 @@ _LOCK = 5_282_463_104  # an advisory lock of the database: any number that no ot
 # While a migration waits for a table, the API's statements wait behind it. Those fail after 2 s.
 _LOCK_TIMEOUT = "1s"
 
+# IF NOT EXISTS needs the right to create, even if the table exists.
 _CREATE_RECORDS = """
-CREATE TABLE IF NOT EXISTS schema_migrations (
-    name       text PRIMARY KEY,
-    sha256     text NOT NULL,
-    applied_at timestamptz NOT NULL DEFAULT now()
-)
+DO $$ BEGIN
+    IF to_regclass('schema_migrations') IS NULL THEN
+        CREATE TABLE schema_migrations (
+            name       text PRIMARY KEY,
+            sha256     text NOT NULL,
+            applied_at timestamptz NOT NULL DEFAULT now()
+        );
+    END IF;
+END $$
 """
 _FIND_RECORD = "SELECT sha256 FROM schema_migrations WHERE name = %s"
 _ADD_RECORD = "INSERT INTO schema_migrations (name, sha256) VALUES (%s, %s)"
@@ -65,4 +70,6 @@ def _apply(connection: psycopg.Connection, path: Path) -> bool:
             connection.execute(_ADD_RECORD, [path.stem, sha256])
             return True
     except psycopg.Error as error:
-        raise MigrationError(f"{path.name} was not applied: {error.diag.message_primary or error}") from error
+        # The detail names what stands in the way, such as the view that uses a column.
+        reason = ": ".join(filter(None, (error.diag.message_primary, error.diag.message_detail))) or str(error)
+        raise MigrationError(f"{path.name} was not applied: {reason}") from error
