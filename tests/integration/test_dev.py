@@ -8,7 +8,6 @@ import signal
 import socket
 import sys
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,22 +31,10 @@ from tests.support.dev import (
     processes_of,
     running,
 )
-from tools.local_stack.environment import REGION
 from tools.local_stack.processes import LOOPBACK, Child, bare_environment, free_port, responds
 
 GREETING = "The jump gate is open \N{ROCKET}"
 
-# Requests to services that run code, or that lead to one; a web page can send those without a signature.
-OTHER_SERVICES = [
-    ("lambda", "POST", "/2015-03-31/functions"),
-    ("lambda", "POST", "/2015-03-31/functions/name/invocations"),
-    ("cloudformation", "POST", "/?Action=CreateStack&StackName=name"),
-    ("states", "POST", "/"),
-    ("ecs", "POST", "/"),
-    ("s3", "PUT", "/bucket"),
-    ("iam", "POST", "/?Action=CreateRole&RoleName=name"),
-    ("secretsmanager", "POST", "/"),
-]
 DELENN = {"username": "delenn@example.com", "password": "Minbar-1234"}
 
 
@@ -160,7 +147,8 @@ def first_run(folder: Path) -> FirstRun:
 
 @pytest.fixture(scope="class")
 def dev(folder: Path, first_run: FirstRun) -> Iterator[Dev]:
-    with running(folder, GROUP_UPDATES="stream", FEED_WINDOW_SECONDS="11") as dev:
+    settings = {"FEED_WINDOW_SECONDS": "11", "FRONTEND_URL": "http://localhost:5173"}
+    with running(folder, GROUP_UPDATES="stream", **settings) as dev:
         yield dev
 
 
@@ -186,18 +174,11 @@ class TestSecondRun:
         for name in ("dynamodb_endpoint", "cognito"):
             assert dev.description[name] == first_run.description[name]
 
-    @pytest.mark.parametrize(("service", "method", "path"), OTHER_SERVICES)
-    @pytest.mark.parametrize("is_signed", [True, False])
-    def test_stack_refuses_services_that_it_does_not_need(
-        self, service: str, method: str, path: str, is_signed: bool, dev: Dev
-    ) -> None:
-        scope = f"Credential=test/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=0"
-        headers = {"Authorization": f"AWS4-HMAC-SHA256 {scope}"} if is_signed else {"Content-Type": "text/plain"}
-        url = f"{dev.description['dynamodb_endpoint']}{path}"
-        request = urllib.request.Request(url, b"{}", headers, method=method)  # noqa: S310
-        with pytest.raises(urllib.error.HTTPError) as error:
-            urllib.request.urlopen(request, timeout=5)  # noqa: S310
-        assert b"Unsupported service" in error.value.read()
+    def test_only_pages_of_the_front_end_sign_in(self, dev: Dev) -> None:
+        credentials = dev.description["users"][0]
+        assert authorization(dev.description, credentials, Origin="http://localhost:5173")
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            authorization(dev.description, credentials, Origin="http://localhost:3000")
 
     def test_other_users_of_the_machine_cannot_read_the_data(self, dev: Dev) -> None:
         readable = [path for path in (dev.folder / "ministack").rglob("*") if path.stat().st_mode & 0o077]

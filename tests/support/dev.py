@@ -9,7 +9,7 @@ import subprocess
 import sys
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -140,11 +140,12 @@ def call(url: str, body: dict[str, Any] | None = None, **headers: str) -> Any:
         return json.loads(response.read())
 
 
-def authorization(description: dict[str, Any], user: dict[str, str]) -> str:
+def authorization(description: dict[str, Any], user: dict[str, str], **headers: str) -> str:
     """The header `Authorization` of a user who signs in with Cognito's own HTTP call, as a front end does."""
     response = cognito(
         description,
         "InitiateAuth",
+        headers,
         AuthFlow="USER_PASSWORD_AUTH",
         ClientId=description["cognito"]["client_id"],
         AuthParameters={"USERNAME": user["username"], "PASSWORD": user["password"]},
@@ -152,10 +153,10 @@ def authorization(description: dict[str, Any], user: dict[str, str]) -> str:
     return f"Bearer {response['AuthenticationResult']['AccessToken']}"
 
 
-def cognito(description: dict[str, Any], operation: str, **body: Any) -> Any:
+def cognito(description: dict[str, Any], operation: str, headers: Mapping[str, str] | None = None, **body: Any) -> Any:
     """The JSON of the response of the stack's Cognito to one of its HTTP calls."""
-    headers = {
+    target = {
         "Content-Type": "application/x-amz-json-1.1",
         "X-Amz-Target": f"AWSCognitoIdentityProviderService.{operation}",
     }
-    return call(description["cognito"]["endpoint"], body, **headers)
+    return call(description["cognito"]["endpoint"], body, **target, **(headers or {}))

@@ -1,10 +1,15 @@
-"""A persistent ministack keeps its port and its state, and names what it could not save or read."""
+"""A persistent ministack keeps its port and its state, and names what it could not save or read.
+
+It serves three services, and of these a page of the front end gets the sign-in alone.
+"""
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -74,3 +79,78 @@ def test_first_start_that_is_interrupted_loses_nothing(tmp_path: Path) -> None:
     engine = ministack(tmp_path)
     engine.start()
     engine.stop_and_save(has_data=False)
+
+
+PAGE = "http://localhost:3000"
+COGNITO, DYNAMODB = "AWSCognitoIdentityProviderService", "DynamoDB_20120810"
+
+# Requests to services that run code, or that lead to one; a web page can send those without a signature.
+OTHER_SERVICES = [
+    ("lambda", "POST", "/2015-03-31/functions"),
+    ("lambda", "POST", "/2015-03-31/functions/name/invocations"),
+    ("cloudformation", "POST", "/?Action=CreateStack&StackName=name"),
+    ("states", "POST", "/"),
+    ("s3", "PUT", "/bucket"),
+    ("s3", "POST", "/v20180820/accesspoint"),
+    ("ses", "POST", "/v2/email/identities"),
+    ("ecr", "GET", "/v2/_catalog"),
+    ("iam", "POST", "/?Action=CreateRole&RoleName=name"),
+    ("cognito-idp", "POST", "/"),
+    ("cognito-idp", "GET", "/oauth2/authorize"),
+    ("ministack", "POST", "/_ministack/reset"),
+    ("ministack", "POST", "/_ministack/config"),
+]
+
+
+class Caller:
+    """Sends requests to a ministack."""
+
+    def __init__(self, url: str) -> None:
+        self.host = urlsplit(url).netloc
+
+    def status(self, target: str = "", method: str = "POST", path: str = "/", **headers: str) -> int:
+        with closing(http.client.HTTPConnection(self.host, timeout=5)) as connection:
+            targets = {"X-Amz-Target": target} if target else {}
+            defaults = {"Content-Type": "text/plain", "Host": self.host}
+            connection.request(method, path, "{}", defaults | targets | headers)
+            response = connection.getresponse()
+            response.read()
+        return response.status
+
+
+@pytest.fixture(scope="module")
+def caller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
+    folder = tmp_path_factory.mktemp("caller")
+    with Ministack(folder, log=folder / "log", persistent=False, origins=PAGE) as engine:
+        yield Caller(engine.url)
+
+
+@pytest.mark.parametrize(("service", "method", "path"), OTHER_SERVICES)
+@pytest.mark.parametrize("is_signed", [True, False])
+def test_all_but_three_services_is_refused(
+    service: str, method: str, path: str, is_signed: bool, caller: Caller
+) -> None:
+    scope = f"Credential=test/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0"
+    headers = {"Authorization": f"AWS4-HMAC-SHA256 {scope}"} if is_signed else {}
+    assert caller.status(method=method, path=path, **headers) == 403
+
+
+@pytest.mark.parametrize("host", ["bucket.s3.localhost", "evil.example", "localhost:1"])
+def test_other_host_names_are_refused(host: str, caller: Caller) -> None:
+    assert caller.status(f"{DYNAMODB}.ListTables") == 200
+    assert caller.status(f"{DYNAMODB}.ListTables", Host=host) == 403
+    assert caller.status(method="PUT", Host=host) == 403
+
+
+def test_page_of_the_front_end_calls_only_what_aws_gives_to_everybody(caller: Caller) -> None:
+    assert caller.status(method="OPTIONS", Origin=PAGE) == 200
+    assert caller.status(f"{COGNITO}.InitiateAuth", Origin=PAGE) == 400  # for its empty body
+    for target in (f"{COGNITO}.AdminSetUserPassword", f"{COGNITO}.ListUsers", f"{DYNAMODB}.ListTables"):
+        assert caller.status(target, Origin=PAGE) == 403
+
+
+@pytest.mark.parametrize("origin", ["null", "https://evil.example", "http://localhost:30000"])
+def test_other_pages_are_refused(origin: str, caller: Caller) -> None:
+    assert caller.status(method="OPTIONS", Origin=origin) == 403
+    for target in (f"{COGNITO}.InitiateAuth", f"{COGNITO}.AdminSetUserPassword", f"{DYNAMODB}.ListTables"):
+        assert caller.status(target, Origin=origin) == 403

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from lib.config import ROOT
 from tools.local_stack.environment import CREDENTIALS, REGION, write_private
 from tools.local_stack.processes import (
     LOOPBACK,
@@ -19,7 +20,10 @@ from tools.local_stack.processes import (
 )
 
 SERVICES = ("dynamodb", "dynamodbstreams", "cognito-idp")
-"""Those of the local stack. By Lambda, every user of the machine could run code as the user of ministack."""
+"""Those of the local stack. By Lambda, every user of the machine could run code as the user of ministack.
+
+ministack_server.py refuses what this list leaves.
+"""
 
 ALL_SERVICES: tuple[str, ...] = ()
 
@@ -31,11 +35,19 @@ class Ministack(Child):
     """A ministack with its files below `folder`. It refuses all services but those of `services`.
 
     If `persistent`, it saves its state when it stops, not at a crash, and takes the same port at each start if the port
-    is free. `options` are further environment variables of ministack.
+    is free. The pages of `origins`, separated by commas, may sign in at its Cognito. `options` are further environment
+    variables of ministack.
     """
 
     def __init__(
-        self, folder: Path, *, log: Path, persistent: bool, services: tuple[str, ...] = SERVICES, **options: str
+        self,
+        folder: Path,
+        *,
+        log: Path,
+        persistent: bool,
+        services: tuple[str, ...] = SERVICES,
+        origins: str = "",
+        **options: str,
     ) -> None:
         temporary = folder / "tmp"
         temporary.mkdir(parents=True, exist_ok=True)
@@ -58,11 +70,13 @@ class Ministack(Child):
             S3_DATA_DIR=str(folder / "s3"),
             SERVICES=",".join(services),  # empty: all
             LOG_LEVEL="INFO",  # logs starts and saved files, but no requests
+            ORIGINS=origins,
+            PYTHONPATH=str(ROOT),
             **options,
         )
         super().__init__(
             "ministack",
-            [sys.executable, "-m", "ministack"],
+            [sys.executable, "-Pm", "tools.local_stack.ministack_server" if services == SERVICES else "ministack"],
             env=environment,
             ready=responds(f"{self.url}/_ministack/health"),
             log=log,

@@ -76,7 +76,8 @@ class LocalStack:
         self._is_filled = False
         self._children: list[Child] = []
         self._passed_on = {name: environ[name] for name in _PASSED_ON if environ.get(name)} | {"HOST": LOOPBACK}
-        self.port = load(ApiSettings, self._passed_on | {"SECRET_KEY": secrets.token_hex()}).port
+        settings = load(ApiSettings, self._passed_on | {"SECRET_KEY": secrets.token_hex()})
+        self.port, self._origins = settings.port, settings.frontend_url
         self.api_url = f"http://{LOOPBACK}:{self.port}"
 
     def __enter__(self) -> Self:
@@ -104,7 +105,9 @@ class LocalStack:
         """Start Postgres and ministack, and wait until they are ready."""
         self.postgres = Postgres(self.folder / "postgres", log=self._log("postgres"))
         self._start(self.postgres)
-        self.ministack = Ministack(self.folder / "ministack", log=self._log("ministack"), persistent=True)
+        self.ministack = Ministack(
+            self.folder / "ministack", log=self._log("ministack"), persistent=True, origins=self._origins
+        )
         self._start(self.ministack, stop=lambda: self.ministack.stop_and_save(has_data=self._is_filled))
 
     def configure(self, pool: LocalPool) -> list[str]:
