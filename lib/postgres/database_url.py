@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from lib import config
 from lib.config import SettingsError
 
-_PUBLIC_PASSWORD = "local-only"  # noqa: S105
+LOCAL_PASSWORD = "local-only"  # noqa: S105 - public
 
 
 def describe(url: str) -> str:
@@ -30,19 +30,16 @@ def database_name(url: str) -> str:
 
 
 def is_local(url: str) -> bool:
-    """Whether every host of the URL belongs to a local stack.
+    """Whether the URL has the public password of local stacks, and names no host but this machine.
 
-    A tunnel to another system begins at a port of this machine, too. So a port counts only with the public password of
-    docker-compose.yml.
+    A tunnel to another system begins at a port or at a unix socket of this machine, too.
     """
     parts = _parse(url)
-    if parts.get("service"):
-        return False  # a file elsewhere names the host
+    if parts.get("service") or parts.get("password") != LOCAL_PASSWORD:
+        return False  # a file elsewhere names the service's host
     hosts = f"{parts.get('host') or ''},{parts.get('hostaddr') or ''}".split(",")
     names = [host for host in hosts if host and not host.startswith("/")]
-    urls = [f"postgresql://[{name}]" if ":" in name else f"postgresql://{name}" for name in names]
-    is_public = parts.get("password") == _PUBLIC_PASSWORD
-    return all(config.is_local(url) for url in urls) and (is_public or not names)
+    return all(config.is_local(f"postgresql://[{name}]" if ":" in name else f"postgresql://{name}") for name in names)
 
 
 def split_password(url: str) -> tuple[str, str | None]:

@@ -49,7 +49,6 @@ PRODUCTION = {
     "SECRET_KEY": "signs cursors in this test alone",
 }
 TUNNELS = {
-    "DATABASE_URL": "postgresql://me:pa55word@127.0.0.1:15432/cruddur",
     "AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:18000",
     "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER": "http://127.0.0.1:18001",
     "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
@@ -92,12 +91,13 @@ def test_change_of_another_system_needs_prod(command: str, target: str, capsys: 
     assert printed.endswith(end) or (target.startswith("AWS_ENDPOINT") and target in printed)
 
 
+@pytest.mark.parametrize("url", ["postgresql://me:pa55word@127.0.0.1:15432/cruddur", "postgresql:///cruddur?host=/tmp"])
 @pytest.mark.parametrize("command", [command for command in CHANGES if command != "cache/create"])
 @pytest.mark.usefixtures("production")
 def test_tunnel_from_this_machine_is_no_local_stack(
-    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    command: str, url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in TUNNELS.items():
+    for name, value in (TUNNELS | {"DATABASE_URL": url}).items():
         monkeypatch.setenv(name, value)
     status, printed = refusal(command, capsys)
     assert (status, printed.startswith("Refused"), "no local stack" in printed) == (1, True, True)

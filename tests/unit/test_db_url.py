@@ -31,25 +31,26 @@ def test_description_has_no_user_and_no_password(url: str, shown: str) -> None:
         ("postgresql://localhost/cruddur", False),
         ("postgresql://postgres:pa55word@127.0.0.1:5433/cruddur", False),
         ("postgresql://postgres:local-only@db.example.com/cruddur", False),
-        ("postgresql:///cruddur", True),
-        ("postgresql://me@/cruddur?host=/run/postgres", True),
-        ("postgresql://me@/cruddur?host=%2Frun%2Fpostgres", True),
-        ("postgresql://db.example.com/cruddur", False),
-        ("postgresql:///cruddur?host=db.example.com", False),
-        ("postgresql://localhost/cruddur?host=db.example.com", False),
-        ("postgresql://localhost/cruddur?hostaddr=203.0.113.7", False),
-        ("postgresql://localhost,db.example.com/cruddur", False),
-        ("postgresql:///cruddur?service=production", False),
+        ("postgresql://me:local-only@/cruddur", True),
+        ("postgresql://me:local-only@/cruddur?host=/run/postgres", True),
+        ("postgresql://me:local-only@/cruddur?host=%2Frun%2Fpostgres", True),
+        ("postgresql:///cruddur", False),
+        ("postgresql://me@/cruddur?host=/run/postgres", False),
+        ("postgresql://me:local-only@/cruddur?host=db.example.com", False),
+        ("postgresql://me:local-only@localhost/cruddur?host=db.example.com", False),
+        ("postgresql://me:local-only@localhost/cruddur?hostaddr=203.0.113.7", False),
+        ("postgresql://me:local-only@localhost,db.example.com/cruddur", False),
+        ("postgresql://me:local-only@/cruddur?service=production", False),
     ],
 )
-def test_local_url_names_hosts_of_this_machine_alone(url: str, local: bool) -> None:
+def test_local_url_has_the_public_password_and_names_this_machine(url: str, local: bool) -> None:
     assert database_url.is_local(url) is local
 
 
 @pytest.mark.parametrize("variable", ["PGHOST", "PGHOSTADDR", "PGSERVICE"])
 def test_environment_adds_to_the_url(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, "203.0.113.7")
-    assert not database_url.is_local("postgresql:///cruddur")
+    assert not database_url.is_local("postgresql://me:local-only@/cruddur")
 
 
 @pytest.mark.parametrize(

