@@ -10,14 +10,15 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from hashlib import sha256
 
-from cachetools import TTLCache
+from cachetools import TLRUCache
 
 from lib.cache.base import InMemoryCache
 from lib.logs import log
 from lib.users.directory import HandleTaken, NameRefused, SignUp, User, UserDirectory
-from services.errors import Code, Forbidden, ServiceError, as_service_errors
+from services.errors import Code, Forbidden, ServiceError, Unavailable, as_service_errors
 
 REFUSED_SECONDS = 5
+UNAVAILABLE_SECONDS = 1  # as long as the `Retry-After` of a 503, so that a client's next try can succeed
 _REFUSED_TOKENS = 4096
 
 
@@ -67,8 +68,14 @@ class Newcomers:
         self._read_attributes = read_attributes
         self._users = users
         # The keys are fingerprints and the values are factories: the frames of an exception would hold the token.
-        self._refusals: InMemoryCache[bytes, Callable[[], ServiceError]] = InMemoryCache(
-            TTLCache(_REFUSED_TOKENS, REFUSED_SECONDS, timer)
+        self._refusals: InMemoryCache[bytes, partial[ServiceError]] = InMemoryCache(
+            TLRUCache(
+                _REFUSED_TOKENS,
+                ttu=lambda _, refusal, now: (
+                    now + (UNAVAILABLE_SECONDS if refusal.func is Unavailable else REFUSED_SECONDS)
+                ),
+                timer=timer,
+            )
         )
 
     def provision(self, cognito_user_id: str, verified_token: str) -> User:

@@ -15,6 +15,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from lib.identity import cognito
+from routes.errors import RETRY_AFTER_SECONDS
 from services.provisioning import REFUSED_SECONDS, Newcomers
 from tests.support.api import Api, ok, refused, run_api
 from tests.support.clocks import FrozenTime
@@ -151,7 +152,7 @@ def test_outage_of_cognito_stops_newcomers_alone(api: Api) -> None:
             assert anna.inbox() == []
         finally:
             api.issuer.start()
-        clock.ahead += REFUSED_SECONDS
+        clock.ahead += RETRY_AFTER_SECONDS
         assert ok(get_with(patient, authorization)) == []
 
 
