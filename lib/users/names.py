@@ -30,7 +30,10 @@ _SCRIPT = re.compile(
 _SEPARATOR = re.compile("[._-]")
 _HEX_OF_UUID = re.compile("[0-9a-f]{32}")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-_EMOJI_STYLE = re.compile("[\ufe0e\ufe0f]")
+# Variation selectors, the joiners of emoji, and the tags of a flag.
+_EMOJI_FORMATS = re.compile(
+    "[\ufe0e\ufe0f]|(?<=[\u2600-\u27bf\ufe0f\U0001f000-\U0001faff])\u200d|(?<=\U0001f3f4)[\U000e0020-\U000e007f]+"
+)
 
 # White space, Unicode's Default_Ignorable_Code_Point, and other characters that are blank or that control a layout.
 _INVISIBLE = re.compile(
@@ -55,9 +58,9 @@ def handle_key(text: str) -> str | None:
 def display_name(text: str) -> str | None:
     """The form in which a display name is stored: NFKC, with single spaces; None breaks the rule.
 
-    It has no variation selectors, which PRECIS refuses, because many emoji carry one.
+    Emoji lose the formatting characters inside them, which PRECIS refuses.
     """
-    name = _enforce("NicknameCasePreserved", _EMOJI_STYLE.sub("", text))
+    name = _enforce("NicknameCasePreserved", _EMOJI_FORMATS.sub("", text))
     return None if name is None or shows_nothing(name) else name
 
 

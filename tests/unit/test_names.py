@@ -82,6 +82,7 @@ def test_every_spelling_of_a_handle_has_one_key(handle: str) -> None:
     [
         *(("Anna Ann", "Anna Ann"), ("  Anna \u3000 Ann ", "Anna Ann"), ("é" * 255, "é" * 255), ("❤️ Anna", "❤ Anna")),
         *(("نعم", "نعم"), ("Anna 🐻 (she/her)", "Anna 🐻 (she/her)"), ("O’Neil", "O’Neil"), ("Ａnna", "Anna")),
+        *(("👩🏽\u200d🚀 Anna", "👩🏽🚀 Anna"), ("🏴\U000e0067\U000e0062\U000e007f Anna", "🏴 Anna")),
     ],
 )
 def test_display_name_is_stored_in_one_form(name: str, stored: str) -> None:
@@ -93,6 +94,7 @@ def test_display_name_is_stored_in_one_form(name: str, stored: str) -> None:
     "name",
     [
         *("", "  ", "\u2800 \u2800", "an\x1b[8mna", "a\nb", "a\tb", "a\x7fb", "a\x9bb", "a\u2028b", "é" * 256),
+        *("an\u200dna", "🐻an\u200dna", "an\U000e0067na", "\u200d🐻"),
         *(
             "\ufdfa" * 20,
             "\ud800",
