@@ -270,7 +270,7 @@ def _maintain(url: str, statement: LiteralString, *, unless: type[psycopg.Error]
     try:
         with connect(make_conninfo(url, dbname="postgres")) as connection:
             connection.execute(sql.SQL(statement).format(sql.Identifier(database_name(url))))
-    except unless:
+    except (unless, NotUnique):  # NotUnique: another process creates the same database
         return False
     return True
 

@@ -75,6 +75,13 @@ def test_second_create_or_drop_changes_nothing(postgres_server: Postgres) -> Non
         assert [drop_database(url), drop_database(url)] == [True, False]
 
 
+def test_simultaneous_creates_make_one_database(postgres_server: Postgres) -> None:
+    url = postgres_server.url("created_at_once")
+    with ThreadPoolExecutor(4) as executor:
+        assert sorted(executor.map(create_database, [url] * 4)) == [False, False, False, True]
+    drop_database(url)
+
+
 def test_create_of_an_existing_database_needs_no_right(new_database: Callable[[], str]) -> None:
     url = new_database()
     create_database(url)

@@ -28,19 +28,25 @@ def refuse_unless_local(cognito_endpoint: str | None, url: str) -> None:
         raise Refused(f"Refused: {target.place} is no local stack's Postgres")
 
 
-def apply_migrations(url: str) -> None:
-    """Apply the missing migrations and print their names. Raises DatabaseUnavailable, MigrationError.
+def update_schema(url: str) -> list[str]:
+    """Apply the missing migrations; return their names. Raises DatabaseUnavailable, MigrationError.
 
     Refuses if the schema then differs: somebody changed it.
     """
     names = migrate(url)
-    for name in names:
-        print_status(f"Applied {name}")
-    place = database_url.describe(url)
     with Database(url) as database:
         if differences := [row["difference"] for row in database.all("database/differences")]:
+            place = database_url.describe(url)
             raise Refused(f"{place}: all migrations are applied, but the schema differs: {'; '.join(differences)}")
-    print_status(f"{place}: the schema is {'up to date' if names else 'already up to date'}")
+    return names
+
+
+def apply_migrations(url: str) -> None:
+    """`update_schema`, and print the names."""
+    names = update_schema(url)
+    for name in names:
+        print_status(f"Applied {name}")
+    print_status(f"{database_url.describe(url)}: the schema is {'up to date' if names else 'already up to date'}")
 
 
 def link_users(database: Database, pool: UserPool, *, new_pool: bool) -> int:
