@@ -119,6 +119,17 @@ def test_migration_does_not_wait_long_for_a_table(url: str, folder: Path) -> Non
     assert migrate(url, folder) == ["0003_wide"]
 
 
+def test_migration_of_a_process_that_hangs_frees_its_locks(
+    url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tools.postgres.migrations._IDLE_TIMEOUT", "100ms")
+    (folder / "0003_hang.py").write_text(
+        "import time\n\n\ndef migrate(connection):\n    connection.execute('LOCK colours')\n    time.sleep(1)\n"
+    )
+    with pytest.raises(MigrationError, match=r"^0003_hang.py was not applied: .*idle-in-transaction timeout"):
+        migrate(url, folder)
+
+
 def test_two_processes_apply_each_migration_once(url: str, folder: Path) -> None:
     (folder / "0003_slow.sql").write_text("SELECT pg_sleep(1)")
     running = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND query = 'SELECT pg_sleep(1)'"
@@ -252,3 +263,13 @@ def test_view_that_stands_in_the_way_is_named(url: str) -> None:
     execute(url, BOOTCAMP + "CREATE VIEW joined AS SELECT handle, created_at FROM users")
     with pytest.raises(MigrationError, match='rule _RETURN on view joined depends on column "created_at"$'):
         migrate(url)
+
+
+def test_table_that_the_new_one_would_hide_is_named(url: str) -> None:
+    execute(url, BOOTCAMP + "CREATE SCHEMA postgres")
+    with pytest.raises(MigrationError, match="the empty table postgres.users hides public.users: remove one of"):
+        migrate(url)
+    execute(
+        url, "INSERT INTO postgres.users (handle, display_name, email) VALUES ('gkar', 'G''Kar', 'gkar@example.com')"
+    )
+    assert migrate(url) == ["0005_hidden_users"]

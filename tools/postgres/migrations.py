@@ -20,6 +20,10 @@ _LOCK = 5_282_463_104  # an advisory lock of the database: any number that no ot
 # While a migration waits for a table, the API's statements wait behind it. Those fail after 2 s.
 _LOCK_TIMEOUT = "1s"
 
+# Postgres keeps the locks of a process that hangs, or whose network fails, for this time. Python needs about 40 s for the
+# keys of 500,000 handles.
+_IDLE_TIMEOUT = "2min"
+
 # IF NOT EXISTS needs the right to create, even if the table exists.
 _CREATE_RECORDS = """
 DO $$ BEGIN
@@ -31,6 +35,9 @@ DO $$ BEGIN
         );
     END IF;
 END $$
+"""
+_SET_TIMEOUTS = """
+SELECT set_config('lock_timeout', %s, true), set_config('idle_in_transaction_session_timeout', %s, true)
 """
 _FIND_RECORD = "SELECT sha256 FROM schema_migrations WHERE name = %s"
 _ADD_RECORD = "INSERT INTO schema_migrations (name, sha256) VALUES (%s, %s)"
@@ -62,7 +69,7 @@ def _apply(connection: psycopg.Connection, path: Path) -> bool:
                 if record != (sha256,):
                     raise MigrationError(f"{path.name} has changed since it was applied: restore it, and add another")
                 return False
-            connection.execute("SELECT set_config('lock_timeout', %s, true)", [_LOCK_TIMEOUT])
+            connection.execute(_SET_TIMEOUTS, [_LOCK_TIMEOUT, _IDLE_TIMEOUT])
             if path.suffix == ".py":
                 runpy.run_path(str(path))["migrate"](connection)
             else:
