@@ -20,8 +20,8 @@ _LOCK = 5_282_463_104  # an advisory lock of the database: any number that no ot
 # While a migration waits for a table, the API's statements wait behind it. Those fail after 2 s.
 _LOCK_TIMEOUT = "1s"
 
-# Postgres keeps the locks of a process that hangs, or whose network fails, for this time. Python needs about 40 s for the
-# keys of 500,000 handles.
+# Postgres keeps the locks of a process that hangs, or whose network fails, for this time. Python needs about 40 s to
+# compute the keys of 500,000 handles.
 _IDLE_TIMEOUT = "2min"
 
 # IF NOT EXISTS needs the right to create, even if the table exists.
