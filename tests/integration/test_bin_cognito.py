@@ -108,7 +108,7 @@ def test_token_comes_from_the_local_stack_and_not_from_the_environment(
 ) -> None:
     monkeypatch.setenv("LOCAL_DIR", str(tmp_path))
     status, _, printed = run("token", "Augustsz")
-    assert (status, "start ./bin/dev, or give --password" in printed) == (1, True)
+    assert (status, "start ./bin/dev, set LOCAL_DIR, or give --password" in printed) == (1, True)
     users = [{"handle": "Augustsz", "username": "Augustsz", "password": PASSWORD}]
     (tmp_path / "stack.json").write_text(json.dumps({"users": users}))
     stack = {name: value for name, value in os.environ.items() if "COGNITO" in name or name == "AWS_DEFAULT_REGION"}

@@ -85,8 +85,8 @@ def test_reused_handle_leads_to_its_new_user(database: Database, processes: Proc
     changing, reading = processes.changing, processes.reading
     old, _ = changing.provision(ANNA)
     assert changing.profile("anna") == changing.by_cognito_user_id("sub-anna") == old
-    with database.transaction() as queries:
-        queries._connection.execute("DELETE FROM users WHERE handle = 'anna'")  # type: ignore[attr-defined]
+    with database._connection(2) as connection:
+        connection.execute("DELETE FROM users WHERE handle = 'anna'")
     new, outcome = changing.provision(ANNA)
     assert (outcome, new != old) == (Outcome.CREATED, True)
     assert reading.profile("anna") == reading.by_cognito_user_id("sub-anna") == new
