@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,6 +13,7 @@ import psycopg
 import pytest
 from werkzeug.test import TestResponse
 
+from lib.ddb.schema import table_definition
 from lib.version import VERSION
 from tests.support.api import Api, ok, refused, run_api
 from tools.local_stack.postgres import Postgres
@@ -128,6 +130,17 @@ def test_difference_of_the_schema_is_named_in_the_log(
         [line] = [line for line in other.lines() if line["event"] == "unavailable"]
         assert f"has another schema: {difference}" in line["cause"]
         assert "run ./bin/db/migrate" in line["cause"]
+
+
+def test_missing_index_is_named_in_the_log(api: Api) -> None:
+    definition = table_definition(f"messages-{uuid.uuid4().hex}")
+    del definition["GlobalSecondaryIndexes"], definition["AttributeDefinitions"][2]
+    api.boto3.create_table(**definition)
+    with api.variant(ddb_table=definition["TableName"]) as other:
+        assert refused(get_ready(other)) == DYNAMODB
+        [line] = [line for line in other.lines() if line["event"] == "unavailable"]
+        assert "has no index message-group-sk-index on message_group_uuid" in line["cause"]
+    api.boto3.delete_table(TableName=definition["TableName"])
 
 
 def test_log_names_what_both_dependencies_lack(api: Api, new_database: Callable[[], str]) -> None:
