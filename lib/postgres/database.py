@@ -1,6 +1,6 @@
 """Postgres: the connection pool, and the queries in `db/sql/<entity>/<name>.sql`.
 
-Translates failures: an outage or a database without the schema becomes DatabaseUnavailable, a violated UNIQUE becomes
+Translates failures: an outage, another schema or a missing right becomes DatabaseUnavailable, a violated UNIQUE becomes
 NotUnique. Any other error is a bug and stays psycopg's own. Knows no table; a row is a dict.
 """
 
@@ -257,10 +257,11 @@ def drop_database(url: str) -> bool:
 @contextmanager
 def connect(url: str) -> Iterator[psycopg.Connection]:
     """A connection for maintenance: its statements may take any time. Raises what Database raises."""
-    options: dict[str, Any] = {"autocommit": True, "application_name": _APPLICATION, "prepare_threshold": None}
     with (
         _translate_errors(describe(url)),
-        psycopg.connect(url, connect_timeout=_SECONDS, **options) as connection,
+        psycopg.connect(
+            url, autocommit=True, connect_timeout=_SECONDS, application_name=_APPLICATION, prepare_threshold=None
+        ) as connection,
     ):
         yield connection
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class DatabaseUnavailable(Exception):
-    """Postgres does not respond, refuses the connection, or lacks a part of the schema.
+    """Postgres does not respond, refuses the connection or the statement, or has another schema.
 
     The message has the address, the reason, and the script that mends it.
     """
