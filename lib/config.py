@@ -195,6 +195,7 @@ class ApiSettings(_Section):
         "`http://localhost` with the `PORT`",
         default="",
         kind="url",
+        of_stack=False,
     )
     messages_order: Literal["desc", "asc"] = _setting(
         "default order inside a page of messages: `desc` is newest first, `asc` oldest first", default="desc"

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ from tests.support.dev import (
     running,
 )
 from tools.local_stack.processes import LOOPBACK, Child, bare_environment, free_port, responds
+from tools.seed.conversation import CONVERSATION_UUID
 
 GREETING = "The jump gate is open \N{ROCKET}"
 
@@ -227,7 +229,10 @@ class TestSecondRun:
         )
         with api:
             bearer = authorization(dev.description, dev.description["users"][0])
-            assert call(f"http://{LOOPBACK}:{port}/api/message_groups", Authorization=bearer)
+            url = f"http://localhost:{port}/api/messages/{CONVERSATION_UUID}?limit=1"
+            request = urllib.request.Request(url, headers={"Authorization": bearer})  # noqa: S310
+            with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310
+                assert response.headers["Link"].startswith(f"<{url}")
 
     def test_state_that_ministack_cannot_save_is_named_and_the_older_one_stays(
         self, dev: Dev, first_run: FirstRun

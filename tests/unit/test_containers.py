@@ -100,7 +100,7 @@ def test_build_context_has_exactly_copied_files() -> None:
 
 
 def test_image_needs_no_other_file_or_package(tmp_path: Path) -> None:
-    ignored = shutil.ignore_patterns("__pycache__", "bench", "dev", "test")
+    ignored = shutil.ignore_patterns("__pycache__", "bench", "dev", "test", "ministack_server.py")
     for source in copied_paths():
         if (ROOT / source).is_dir():
             shutil.copytree(ROOT / source, tmp_path / source, ignore=ignored)
@@ -127,7 +127,7 @@ def test_api_and_worker_read_settings_from_folder_that_setup_fills() -> None:
     assert SERVICES["setup"]["volumes"] == [f"stack:{folder}"]
     assert f"--mode=0700 {folder}" in DOCKERFILE
     for name in ("api", "stream-worker"):
-        assert environment(name) == {"LOCAL_DIR": folder}
+        assert environment(name) == {"LOCAL_DIR": folder, "BACKEND_URL": "http://localhost:4567"}
         assert SERVICES[name]["volumes"] == [f"stack:{folder}:ro"]
     [script] = SERVICES["stream-worker"]["command"]
     assert os.access(ROOT / script, os.X_OK)
@@ -139,8 +139,8 @@ def test_variables_of_the_caller_reach_the_api() -> None:
     assert called["api"]["ports"] == ["127.0.0.1:4650:4567"]
     variables = {name: str(value) for name, value in called["setup"]["environment"].items()}
     settings = load(Settings, variables | dict.fromkeys(POOL_IDS, "us-east-1_x") | {"SECRET_KEY": "x" * 32})
-    assert (settings.frontend_url, settings.backend_url) == ("http://localhost:5173", "http://localhost:4650")
-    assert settings.messages_order == "asc"
+    assert (settings.frontend_url, settings.messages_order) == ("http://localhost:5173", "asc")
+    assert called["api"]["environment"]["BACKEND_URL"] == "http://localhost:4650"
 
 
 def test_urls_in_compose_are_local_and_name_services() -> None:
