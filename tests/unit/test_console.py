@@ -68,6 +68,11 @@ def test_table_in_a_pipe_keeps_every_character(capsys: pytest.CaptureFixture[str
     assert lines == [["name", "text"], ["[bold]a[/bold]", ":smile:"], ["-", long]]
 
 
+def test_rows_without_columns_are_empty_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_table([], [[], []])
+    assert capsys.readouterr().out == "\n\n"
+
+
 def use_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """The output for a terminal with so many columns."""
     out = io.StringIO()
@@ -84,7 +89,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 @pytest.mark.parametrize("width", [20, 40, 80, 100, 120, 200])
 def test_ids_stay_whole_on_every_width(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     out = use_terminal(width, monkeypatch)
-    ids = [str(uuid4()), f"MSG#{uuid4()}", "2026-01-04T19:06:42.584705+00:00"]
+    ids = [str(uuid4()).upper(), f"MSG#{uuid4()}", "2026-01-04T19:06:42.584705+00:00"]
     console.print_table(["uuid", "key", "created_at", "message"], [[*ids, "some words " * 20], [*ids, None]])
     lines = out.getvalue().splitlines()
     for id_ in ids:

@@ -36,7 +36,7 @@ Function = Callable[..., Any]
 _LEAST_WIDTH = 20
 _LEAST_COLUMN = 12
 # A uuid, a key with a uuid, or a sort key.
-_ID = re.compile(r"\S*(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT\d)\S*")
+_ID = re.compile(r"\S*(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT\d)\S*", re.IGNORECASE)
 _UNLIMITED = 10_000  # columns, for a pipe or a file
 
 # Control and formatting characters, surrogates, and separators of lines and paragraphs. Zero-width joiners are text.
@@ -127,7 +127,7 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, upr
             column.width = width
         stdout.print(table)
         return
-    margin = max(map(cell_len, headings)) + 2
+    margin = max(map(cell_len, headings), default=0) + 2
     for row in cells:
         for heading, value in zip(headings, row, strict=True):
             print_folded(value, lead=heading.ljust(margin), style="dim")
