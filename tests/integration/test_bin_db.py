@@ -17,6 +17,7 @@ import jwt
 import psycopg
 import pytest
 
+from lib.config import CacheSettings
 from lib.postgres.database import Database, create_database, drop_database
 from lib.postgres.errors import DatabaseUnavailable
 from lib.users.names import DISPLAY_NAME_RULE, HANDLE_RULE
@@ -26,6 +27,7 @@ from tests.support.cognito_ids import use_pool
 from tests.support.ddb_scripts import seeded_database
 from tests.support.fresh_machine import search_path
 from tests.support.momento_server import KEY, MomentoServer, run_momento
+from tools.cli.databases import script_cache
 from tools.local_stack.cognito import LocalPool, ensure_user
 from tools.local_stack.postgres import Postgres
 
@@ -200,6 +202,14 @@ def test_wrong_user_pool_is_reported_and_changes_nothing(
     monkeypatch.setattr("lib.postgres.database_url.is_local", lambda url: False)
     assert "The user pool has no Cognito id of Postgres" in run(name, "prod", "--yes")[2]
     assert cognito_ids(filled) == before
+
+
+def test_users_of_a_local_stack_do_not_reach_the_cache_of_another_system(url: str) -> None:
+    far = CacheSettings(momento_api_key=KEY)
+    near = CacheSettings(momento_api_key=KEY, momento_endpoint="http://127.0.0.1:9")
+    assert script_cache(far, url) is None
+    assert script_cache(near, url)
+    assert script_cache(far, FAR)
 
 
 def test_script_process_reports_errors_without_a_traceback(url: str) -> None:

@@ -136,6 +136,7 @@ def test_setup_replaces_lost_pool_and_links_its_users(
     [
         ("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", "", "no local stack's Cognito"),
         ("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", "https://cognito.example.com", "no local stack's Cognito"),
+        ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE", "AWS_ACCESS_KEY_ID is not `test`"),
         ("DATABASE_URL", f"postgresql://u:{SECRET}@db.example.com/cruddur", "no local stack's Postgres"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lib.cache.shared import OptionalCache, shared_cache
-from lib.config import CacheSettings, load
+from lib.config import CacheSettings, is_local, load
 from lib.identity.cognito import UserPool
 from lib.postgres import database_url
 from lib.postgres.database import Database
@@ -21,11 +21,20 @@ def database_target(url: str) -> Target:
 
 def refuse_unless_local(cognito_endpoint: str | None, url: str) -> None:
     """Raise Refused outside a local stack, for scripts that create Cognito users. There is no `prod` for them."""
-    if not is_emulator(cognito_endpoint):
+    if not is_local(cognito_endpoint):
         raise Refused("Refused: AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER names no local stack's Cognito")
+    if not is_emulator(cognito_endpoint):
+        raise Refused("Refused: AWS_ACCESS_KEY_ID is not `test`, so Cognito may be no local stack's")
     target = database_target(url)
     if not target.is_local:
         raise Refused(f"Refused: {target.place} is no local stack's Postgres")
+
+
+def script_cache(settings: CacheSettings, url: str) -> OptionalCache | None:
+    """The shared cache of the users in this database. That of another system has no users of a local stack."""
+    if database_url.is_local(url) and not is_local(settings.momento_endpoint):
+        return None
+    return shared_cache(settings, for_script=True)
 
 
 def update_schema(url: str) -> list[str]:
@@ -49,14 +58,14 @@ def apply_migrations(url: str) -> None:
     print_status(f"{database_url.describe(url)}: the schema is {'up to date' if names else 'already up to date'}")
 
 
-def link_users(database: Database, pool: UserPool, *, new_pool: bool) -> int:
+def link_users(database: Database, pool: UserPool, url: str, *, new_pool: bool) -> int:
     """Write the Cognito ids to Postgres and print the result; return the exit status.
 
     The status is 1 if the shared cache may still have old ids. Raises CannotLink as `link_cognito_users` does,
     CognitoError, DatabaseUnavailable.
     """
     settings = load(CacheSettings)
-    shared = shared_cache(settings, for_script=True)
+    shared = script_cache(settings, url)
     with stderr.status("Reading the Cognito users …"):
         link = link_cognito_users(database, pool.users(), shared, new_pool=new_pool)
     for line in link.report():
