@@ -71,6 +71,14 @@ def test_postgres_in_a_private_home_opens_no_folder_and_finds_its_data_again(hom
         server(home)
 
 
+def test_shared_folder_that_is_closed_stays_closed(home: Path) -> None:
+    shared = home.parent / "shared"
+    shared.mkdir(mode=0o700)
+    with pytest.raises(EngineError, match=f"{shared} is closed to nobody"):
+        server(home)
+    assert shared.stat().st_mode & 0o777 == 0o700
+
+
 def test_data_moves_out_of_a_folder_that_becomes_private(home: Path) -> None:
     home.chmod(0o711)
     with server(home) as running:

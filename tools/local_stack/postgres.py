@@ -133,7 +133,7 @@ def _reachable_folder(folder: Path, user: int) -> Path:
     """`folder` if the user can enter the folder above it, else a folder with its data to which `elsewhere` leads.
 
     The other folder is beside LOCAL_DIR if the user can go there, else in /var/lib. Raises EngineError if the link
-    leads nowhere.
+    leads nowhere, or if somebody else has closed the folder in /var/lib.
     """
     link = folder / "elsewhere"
     if link.is_symlink():
@@ -148,8 +148,11 @@ def _reachable_folder(folder: Path, user: int) -> Path:
     base = folder.parents[1]
     if not _can_enter(base, user):
         base = _SHARED
-        base.mkdir(exist_ok=True)
-        base.chmod(0o711)
+        if not base.exists():
+            base.mkdir()
+            base.chmod(0o711)
+        if not _can_enter(base, user):
+            raise EngineError(f"{base} is closed to {pwd.getpwuid(user).pw_name}, as whom Postgres runs for root")
     home = Path(tempfile.mkdtemp(prefix=f"{folder.parent.name}-postgres-", dir=base))
     data = folder / "data"
     if data.exists():
