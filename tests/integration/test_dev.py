@@ -176,9 +176,10 @@ class TestSecondRun:
         for name in ("dynamodb_endpoint", "cognito"):
             assert dev.description[name] == first_run.description[name]
 
-    def test_only_pages_of_the_front_end_sign_in(self, dev: Dev) -> None:
+    def test_only_pages_of_the_front_end_and_of_the_api_sign_in(self, dev: Dev) -> None:
         credentials = dev.description["users"][0]
-        assert authorization(dev.description, credentials, Origin="http://localhost:5173")
+        for origin in ("http://localhost:5173", dev.description["api_url"]):
+            assert authorization(dev.description, credentials, Origin=origin)
         with pytest.raises(urllib.error.HTTPError, match="403"):
             authorization(dev.description, credentials, Origin="http://localhost:3000")
 

@@ -4,7 +4,7 @@ ministack's SERVICES leaves S3 by host name, ECR, SES and ministack's own paths,
 Every local program reaches the port, and so does every web page in a browser. This server passes on:
 
   - calls of DynamoDB, its streams and Cognito without an Origin, so not from a page
-  - from the front end's pages: the operations of Cognito that need no AWS credentials
+  - from pages of the front end and of the API: the operations of Cognito that need no AWS credentials
   - the public keys of the user pool, and ministack's health
 
 A Host other than this machine's is refused: a page of another site sends it by DNS rebinding.

@@ -77,8 +77,9 @@ class LocalStack:
         self._children: list[Child] = []
         self._passed_on = {name: environ[name] for name in _PASSED_ON if environ.get(name)} | {"HOST": LOOPBACK}
         settings = load(ApiSettings, self._passed_on | {"SECRET_KEY": secrets.token_hex()})
-        self.port, self._origins = settings.port, settings.frontend_url
+        self.port = settings.port
         self.api_url = f"http://{LOOPBACK}:{self.port}"
+        self._origins = ",".join([*settings.origins, self.api_url])
 
     def __enter__(self) -> Self:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
