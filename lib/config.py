@@ -333,7 +333,7 @@ def _export(path: Path, *, override: bool = False) -> None:
 
 
 def is_local(url: str | None) -> bool:
-    """Whether a URL leads to a local stack: loopback, a unix socket, or a host of the compose file.
+    """Whether a URL leads to a local stack: loopback, or a host of the compose file.
 
     The services of the compose file have names under `.test`, a domain that is never public (RFC 6761).
     No URL means AWS itself, which is not local.
@@ -341,12 +341,9 @@ def is_local(url: str | None) -> bool:
     if not url or _AMBIGUOUS.search(url):
         return False
     try:
-        parts = urlsplit(url)
-        host = parts.hostname
+        host = urlsplit(url).hostname or ""
     except ValueError:
         return False
-    if host is None:
-        return parts.scheme.startswith("postgres")
     return host in ("localhost", "127.0.0.1", "::1") or host.endswith(".test")
 
 
