@@ -17,9 +17,10 @@ POSITIONS = ("cursor", "since", "before", "after", "around")
 
 def page_args() -> dict[str, str]:
     """The query arguments, unchecked; if a name occurs twice, its first value. Raises Invalid for two positions."""
-    if any(len(request.args.getlist(name)) > 1 for name in POSITIONS):
+    values = request.args.to_dict(flat=False)
+    if any(len(values.get(name, ())) > 1 for name in POSITIONS):
         raise Invalid(Code.POSITION_AMBIGUOUS)
-    return request.args.to_dict()
+    return {name: texts[0] for name, texts in values.items()}
 
 
 def page_response(rows: list[dict[str, Any]], page: Page[Any], **args: str | None) -> Response:

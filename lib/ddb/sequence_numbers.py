@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 from itertools import islice
 
-from lib.clock import tick_after
 from lib.ddb import keys
 from lib.ddb.errors import ConversationNotFound, WriteConflict
-from lib.ddb.inbox_rows import last_message, repair_rows
+from lib.ddb.inbox_rows import last_message, repair_rows, write_rows
 from lib.ddb.items import Conversation, Message, conversation_key, parse_message
 from lib.ddb.migration import migrate_conversation
 from lib.ddb.table import MAX_WRITES, WRITE_SECONDS, Table
-from lib.ddb.transactions import KeyTaken, MessageChanged, RowChanged, StateChanged, apply_message, number_writes
+from lib.ddb.transactions import MessageChanged, RowChanged, StateChanged, apply_message, number_writes
 from lib.deadline import tries
 from lib.users.directory import User
 
@@ -86,18 +85,14 @@ class SequenceNumbers:
 
     def _transact(self, before: Conversation, messages: Sequence[Message]) -> Conversation:
         """Number messages, in the order of their keys, and return the state after them."""
-        after = reduce(apply_message, messages, before)
         for _ in tries(WRITE_SECONDS):
+            after = reduce(apply_message, messages, before)
             is_later = after.last_message_at > before.last_message_at
             # Late messages have lower sort keys than the last message, so the rows keep that one.
             last = messages[-1] if is_later else last_message(self._table, after) or messages[-1]
+            writes = partial(number_writes, before, messages=messages, last=last)
             try:
-                self._table.transact(number_writes(before, after, messages, last=last))
-            except KeyTaken:  # a member has a row of another conversation at the same microsecond
-                after = replace(after, last_message_at=tick_after(after.last_message_at))
+                return write_rows(self._table, after, writes)
             except RowChanged:
                 before = repair_rows(self._table, before, replace(before, version=before.version + 1))
-                after = reduce(apply_message, messages, before)
-            else:
-                return after
         raise WriteConflict
