@@ -6,6 +6,7 @@ Only `create_app` makes dependencies. The import of this module makes none.
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 
@@ -22,6 +23,8 @@ from lib.ddb.store import MessageStore, StreamedMessageStore
 from lib.ddb.table import Table
 from lib.identity.cognito import UserInfo
 from lib.identity.tokens import TokenVerifier
+from lib.live.hub import Hub
+from lib.live.postgres import PostgresRelay
 from lib.logs import configure
 from lib.postgres.database import Database
 from lib.users.directory import UserDirectory
@@ -29,6 +32,7 @@ from routes.conversations import conversations
 from routes.dependencies import Dependencies
 from routes.docs import docs
 from routes.errors import handle_errors
+from routes.events import events
 from routes.health import health
 from routes.json_provider import OrjsonProvider
 from routes.messages import messages
@@ -36,12 +40,15 @@ from routes.request_body import MAX_BODY_BYTES
 from routes.request_log import log_requests
 from routes.security_headers import protect_responses
 from routes.users import users
+from routes.web import config, web
 from services.errors import Code
+from services.live import Typists, publish_read, publish_update
 from services.provisioning import Newcomers
 from services.readiness import Readiness
 from services.users import cognito_attributes
 
 PREFLIGHT_SECONDS = 3600  # browsers send a preflight for each URL, and every `since` makes another URL
+LIVE_THREADS = 2  # that read the feeds of all event streams of a process
 EXPOSED_HEADERS = (
     *("ETag", "Feed-Cursor", "Idempotency-Replayed", "Link"),
     *("Retry-After", "WWW-Authenticate", "X-Request-Id"),
@@ -61,7 +68,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     # One byte above the limit: werkzeug cuts a chunked body off here, and the route must see that the body was longer.
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
     app.extensions["dependencies"] = _make_dependencies(settings)
-    for blueprint in (conversations, messages, users, health, docs):
+    for blueprint in (conversations, messages, events, users, health, docs, config, web):
         app.register_blueprint(blueprint)
     log_requests(app)
     handle_errors(app)
@@ -99,15 +106,18 @@ def _make_dependencies(settings: Settings) -> Dependencies:
     # Threads that wait for one dependency leave a quarter of the threads to requests that do not need it.
     threads = max(1, settings.web_threads * 3 // 4)
     database = Database(settings.database_url, pool_size=min(settings.database_pool_size, threads))
-    table = Table(DynamoDBClient(settings, pool_size=threads), settings.ddb_table)
+    table = Table(DynamoDBClient(settings, pool_size=threads + LIVE_THREADS), settings.ddb_table)
     directory = UserDirectory(database, shared_cache(settings))
     window = timedelta(seconds=settings.feed_window_seconds)
     store_class = {"inline": MessageStore, "stream": StreamedMessageStore}[settings.group_updates]
-    store = store_class(table, CursorSigner(*settings.secret_keys), feed_window=window)
+    hub = Hub(PostgresRelay(settings.database_url))
+    store = store_class(
+        table, CursorSigner(*settings.secret_keys), feed_window=window, on_update=partial(publish_update, hub)
+    )
     return Dependencies(
         settings=settings,
         store=store,
-        read_positions=ReadPositions(table, store.conversations),
+        read_positions=ReadPositions(table, store.conversations, on_update=partial(publish_read, hub)),
         users=directory,
         newcomers=Newcomers(partial(cognito_attributes, UserInfo(settings, pool_size=threads)), directory),
         verifier=TokenVerifier(
@@ -119,4 +129,7 @@ def _make_dependencies(settings: Settings) -> Dependencies:
         readiness=Readiness(
             {Code.POSTGRES_UNAVAILABLE: database.check_schema, Code.DYNAMODB_UNAVAILABLE: partial(check_index, table)}
         ),
+        hub=hub,
+        typists=Typists(),
+        live_threads=ThreadPoolExecutor(LIVE_THREADS, thread_name_prefix="live-reader"),
     )

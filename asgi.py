@@ -19,11 +19,13 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 from weakref import WeakValueDictionary
 
+from routes.events import EVENT_STREAM, EventStream
 from routes.request_body import MAX_BODY_BYTES, REFUSED_STATUS, STARTED_AT
 
 BODY_SECONDS = 5.0  # for the whole body
 # Liveness has its own thread, because an orchestrator restarts a process that does not respond.
 LIVENESS_PATH = "/api/health-check"
+SEND_SECONDS = 10.0  # for a client to read an event of a stream
 MAX_READ_BYTES = 1024 * 1024  # of a body that is too large: an earlier end of the connection could drop the response
 
 Environ = dict[str, Any]
@@ -49,6 +51,14 @@ class Application:
             Thread(target=self._work, args=[queue], daemon=True).start()
         self._threads_per_client = max(1, threads // 2)
         self._semaphores: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._streams: set[EventStream] = set()
+        self._is_stopping = False
+
+    def end_streams(self) -> None:
+        """End all event streams, also those that begin later: they would keep the server from stopping."""
+        self._is_stopping = True
+        for stream in tuple(self._streams):
+            stream.close("server stops")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         environ, is_whole = _build_environ(scope), True
@@ -71,7 +81,33 @@ class Application:
         if not is_whole:
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        if stream := environ[EVENT_STREAM]:
+            await self._send_stream(stream, scope, receive, send)
+        else:
+            await send({"type": "http.response.body", "body": body})
+
+    async def _send_stream(self, stream: EventStream, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send a stream's events until it ends, the client leaves, or the client does not read them."""
+        self._streams.add(stream)
+        departure = asyncio.create_task(_wait_for_departure(receive))
+        departure.add_done_callback(lambda _: stream.close("client left"))
+        if self._is_stopping:
+            stream.close("server stops")
+        try:
+            async for chunk in stream.chunks():
+                async with asyncio.timeout(SEND_SECONDS):
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            async with asyncio.timeout(SEND_SECONDS):
+                await send({"type": "http.response.body"})
+        except TimeoutError:
+            stream.close("client does not read")
+            scope["extensions"]["abort"]["call"]()
+            await departure
+        finally:
+            stream.close("failed")
+            departure.cancel()
+            self._streams.discard(stream)
+            stream.log_end()
 
     async def refuse(self, scope: Scope, status: int) -> Response:
         """The response to a request that the server refuses. `scope` has what the server knows of the request."""
@@ -109,10 +145,17 @@ class Application:
                 chunks.close()
         status, headers = status_and_headers
         names = {name.lower() for name, _ in headers}
-        if "content-length" not in names and environ["REQUEST_METHOD"] != "HEAD" and status[:3] not in ("204", "304"):
+        is_stream = environ[EVENT_STREAM] is not None
+        has_body = not is_stream and environ["REQUEST_METHOD"] != "HEAD" and status[:3] not in ("204", "304")
+        if has_body and "content-length" not in names:
             headers.append(("Content-Length", str(sum(map(len, body)))))
         encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         return int(status[:3]), encoded, b"".join(body)
+
+
+async def _wait_for_departure(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _run(environ: Environ, queue: Queue) -> Response:
@@ -153,6 +196,7 @@ def _build_environ(scope: Scope) -> Environ:
     server, client = scope["server"] or ("", 0), scope["client"] or ("", 0)  # None after a reset
     environ: Environ = {
         STARTED_AT: time.perf_counter(),
+        EVENT_STREAM: None,
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": "",
         "PATH_INFO": unquote_to_bytes(scope["raw_path"]).decode("latin-1"),

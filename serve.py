@@ -139,6 +139,7 @@ class Connection(HttpToolsProtocol):
             self.refuse(431)
             raise HttpParserError
         super().on_headers_complete()
+        self.cycle.scope["extensions"] = {"abort": {"call": self.transport.abort}}
         if self.is_stopping or self.parser.should_upgrade():  # the parser treats the body as the new protocol
             self.cycle.keep_alive = False
         self.headers = []  # uvicorn appends trailers, which nobody reads
@@ -398,6 +399,7 @@ async def serve(
                     while True:
                         await loop.connect_accepted_socket(connection, other.accept()[0])
             await asyncio.sleep(HELP_SECONDS)
+        application.end_streams()
         for other in other_listeners:
             other.close()
 

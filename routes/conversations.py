@@ -26,7 +26,7 @@ def get_message_groups(user: User) -> ResponseReturnValue:
     page = list_message_groups(
         dependencies().store, user=user, limit=args.get("limit"), cursor=args.get("cursor"), since=args.get("since")
     )
-    return page_response([_message_group(row) for row in page.items], page, limit=args.get("limit"))
+    return page_response([message_group_json(row) for row in page.items], page, limit=args.get("limit"))
 
 
 @conversations.get("/message_groups/<message_group_uuid>")
@@ -57,13 +57,16 @@ def get_unread(user: User) -> ResponseReturnValue:
     return jsonify({"unread_count": count_unread(dependencies().read_positions, user=user)})
 
 
-def _message_group(row: InboxRow) -> dict[str, Any]:
+def message_group_json(row: InboxRow) -> dict[str, Any]:
+    """A conversation in the inbox of a user."""
     return {
         "uuid": row.group_uuid,
         "user_uuid": row.other.uuid,
         "display_name": row.other.display_name,
         "handle": row.other.handle,
         "message": row.text,
+        "message_uuid": row.message_uuid,
+        "sender_uuid": row.sender_uuid,
         "created_at": row.last_message_at,
         # A row of an older backend has no numbers until its conversation is migrated.
         "seq": max(0, row.seq or 0),

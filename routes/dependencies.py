@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from flask import current_app
@@ -10,7 +11,9 @@ from lib.config import Settings
 from lib.ddb.read_positions import ReadPositions
 from lib.ddb.store import MessageStore
 from lib.identity.tokens import TokenVerifier
+from lib.live.hub import Hub
 from lib.users.directory import UserDirectory
+from services.live import Typists
 from services.provisioning import Newcomers
 from services.readiness import Readiness
 
@@ -26,6 +29,9 @@ class Dependencies:
     newcomers: Newcomers
     verifier: TokenVerifier
     readiness: Readiness
+    hub: Hub
+    typists: Typists
+    live_threads: ThreadPoolExecutor
 
 
 def dependencies() -> Dependencies:

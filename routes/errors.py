@@ -9,11 +9,31 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
 from lib.logs import log
-from services.errors import Code, Conflict, Forbidden, Invalid, NotFound, ServiceError, Unauthenticated, Unavailable
+from services.errors import (
+    Code,
+    Conflict,
+    Forbidden,
+    Gone,
+    Invalid,
+    NotFound,
+    ServiceError,
+    TooMany,
+    Unauthenticated,
+    Unavailable,
+)
 
 RETRY_AFTER_SECONDS = 1
 
-STATUS_BY_ERROR = {Invalid: 422, Unauthenticated: 401, Forbidden: 403, NotFound: 404, Conflict: 409, Unavailable: 503}
+STATUS_BY_ERROR = {
+    Invalid: 422,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    Gone: 410,
+    TooMany: 429,
+    Unavailable: 503,
+}
 CODE_BY_STATUS = {
     404: Code.NOT_FOUND,
     405: Code.METHOD_NOT_ALLOWED,
@@ -36,8 +56,9 @@ def handle_service_error(error: ServiceError) -> ResponseReturnValue:
     headers = {}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = _challenge(error.codes[0])
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | TooMany):
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if isinstance(error, Unavailable):
         log(
             "unavailable",
             level=logging.WARNING,

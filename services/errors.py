@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
-from lib.ddb.errors import ConversationNotFound, CursorInvalid, StoreUnavailable, WriteConflict
+from lib.ddb.errors import ConversationNotFound, CursorInvalid, FeedGap, StoreUnavailable, WriteConflict
 from lib.postgres.errors import DatabaseUnavailable
 
 
@@ -40,6 +40,7 @@ class Code(StrEnum):
     LIMIT_INVALID = "limit_invalid"
     ORDER_INVALID = "order_invalid"
     CURSOR_INVALID = "cursor_invalid"
+    CURSOR_OUTDATED = "cursor_outdated"
     CREATED_AT_INVALID = "created_at_invalid"
     POSITION_AMBIGUOUS = "position_ambiguous"
     MESSAGE_GROUP_NOT_FOUND = "message_group_not_found"
@@ -60,6 +61,10 @@ class Code(StrEnum):
     IDEMPOTENCY_KEY_INVALID = "idempotency_key_invalid"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     SEQ_INVALID = "seq_invalid"
+
+    # live updates
+    TOO_MANY_STREAMS = "too_many_streams"
+    LIVE_UPDATES_UNAVAILABLE = "live_updates_unavailable"
 
     # temporary failures
     SERVER_BUSY = "server_busy"
@@ -98,6 +103,14 @@ class Conflict(ServiceError):
     """The request contradicts an earlier request of the caller."""
 
 
+class Gone(ServiceError):
+    """The server can no longer continue from the client's position: the client must load its data again."""
+
+
+class TooMany(ServiceError):
+    """The caller uses all that one user may use at a time."""
+
+
 class Unavailable(ServiceError):
     """A dependency does not respond, or a conversation is too busy. The client should retry later.
 
@@ -115,6 +128,8 @@ def as_service_errors() -> Iterator[None]:
         raise NotFound(Code.MESSAGE_GROUP_NOT_FOUND) from error
     except CursorInvalid as error:
         raise Invalid(Code.CURSOR_INVALID) from error
+    except FeedGap as error:
+        raise Gone(Code.CURSOR_OUTDATED) from error
     except WriteConflict as error:
         raise Unavailable(Code.CONVERSATION_BUSY) from error
     except (StoreUnavailable, DatabaseUnavailable) as error:

@@ -33,7 +33,7 @@ def authenticate(
     Raises Unauthenticated, Forbidden if the user of a valid token cannot get a row, Unavailable.
     """
     try:
-        cognito_user_id = verifier.verify(authorization)
+        cognito_user_id = verifier.verify(authorization).sub
     except TokenMissing as error:
         raise Unauthenticated(Code.TOKEN_MISSING) from error
     except TokenMalformed as error:

@@ -72,6 +72,10 @@ class CursorInvalid(StoreError):
     """The server did not issue this cursor for this partition."""
 
 
+class FeedGap(StoreError):
+    """An inbox row changed too late for a feed cursor: the client must list the inbox again."""
+
+
 @contextmanager
 def translate_errors(*, but: Collection[str] = ()) -> Iterator[None]:
     """Translate the errors of a DynamoDB client into StoreUnavailable or RequestRejected, with DynamoDB's code.

@@ -19,18 +19,23 @@ change can also appear below these rows:
 - A cursor holds `MAX_HASHES` hashes. If more rows change within a window, the floor rises, at most to the present, and
   the window shrinks. Rows ahead of the clock never raise the floor: a read returns them when the cursor has room, or
   when their time comes.
+- In stream mode a row may change later than a window after its message. The change counts in the user's late updates,
+  an item that a read to the end sees. If the count is higher than in the cursor, the read fails: FeedGap.
 """
 
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import blake2b
+from typing import Any
 
 from lib.clock import to_timestamp
-from lib.ddb.items import InboxRow, Message, parse_all
+from lib.ddb import keys
+from lib.ddb.errors import FeedGap
+from lib.ddb.items import InboxRow, Message, late_updates, parse_all
 from lib.ddb.table import Table
 
 MAX_HASHES = 160  # so that Feed-Cursor and Link stay below 4 KB, a usual limit of proxies for response headers
@@ -39,31 +44,35 @@ _HASH_BYTES = 6
 
 @dataclass(frozen=True, slots=True)
 class FeedPosition:
-    """How far a client has read: all rows up to `floor`, and above it the rows with these hashes."""
+    """How far a client has read: all rows up to `floor`, and above it the rows with these hashes.
+
+    `late_updates` is the user's count of late updates before the read.
+    """
 
     floor: str
     hashes: tuple[bytes, ...] = ()
+    late_updates: int = 0
 
-    def to_payload(self) -> list[str]:
-        return [self.floor, b64encode(b"".join(self.hashes)).decode()]
+    def to_payload(self) -> list[Any]:
+        return [self.floor, b64encode(b"".join(self.hashes)).decode(), self.late_updates]
 
     @classmethod
-    def from_payload(cls, payload: Sequence[str]) -> FeedPosition:
-        floor, hashes = payload[0], b64decode(payload[1])
+    def from_payload(cls, payload: Sequence[Any]) -> FeedPosition:
+        floor, hashes, late_updates = payload[0], b64decode(payload[1]), payload[2] if len(payload) > 2 else 0
         starts = range(0, len(hashes), _HASH_BYTES)
-        return cls(floor, tuple(hashes[start : start + _HASH_BYTES] for start in starts))
+        return cls(floor, tuple(hashes[start : start + _HASH_BYTES] for start in starts), late_updates)
 
 
-def after_inbox(newest: Sequence[InboxRow], *, now: datetime, window: timedelta) -> FeedPosition:
+def after_inbox(newest: Sequence[InboxRow], *, now: datetime, window: timedelta, late_updates: int = 0) -> FeedPosition:
     """The position after the first page of an inbox, newest first. After an empty page, every later row is new."""
-    return _advance(FeedPosition(floor=""), newest[::-1], (), now - window)
+    return _advance(FeedPosition("", late_updates=late_updates), newest[::-1], (), now - window)
 
 
 def after_messages(newest: Sequence[Message], *, now: datetime, window: timedelta) -> FeedPosition:
     """The position after a page of messages: the newest message has the time of the conversation's row."""
     floor = to_timestamp(now - window)
-    hashes = (_hash(message.created_at, message.group_uuid) for message in newest[:1] if message.created_at > floor)
-    return FeedPosition(floor, tuple(hashes))
+    above = (message for message in newest[:1] if message.created_at > floor)
+    return FeedPosition(floor, tuple(_hash(message.created_at, message.group_uuid, message.seq) for message in above))
 
 
 def read(
@@ -72,13 +81,49 @@ def read(
     """Up to `limit` changed rows of the inbox `pk`, oldest first; the position after them; and whether there are more.
 
     `now` is a time before the read. Sends one Query, or several to read past 1 MB or past rows ahead of the clock.
+    Raises FeedGap.
     """
+    rows = _rows_above(since, table, pk, page_size=_page_size(since, limit))
+    return _select(rows, since, limit=limit, now=now, window=window)
+
+
+def read_singly(
+    table: Table, pk: str, since: FeedPosition, *, limit: int, now: datetime, window: timedelta
+) -> tuple[list[tuple[InboxRow, FeedPosition]], bool]:
+    """Like `read`, with the position after each row, as if the rows came from reads of one row each."""
+    source = _rows_above(since, table, pk, page_size=_page_size(since, limit))
+    rows: list[InboxRow] = []
+    changes: list[tuple[InboxRow, FeedPosition]] = []
+
+    def replay() -> Iterator[InboxRow]:
+        yield from tuple(rows)
+        for row in source:
+            rows.append(row)
+            yield row
+
+    more = True
+    while more and len(changes) < limit:
+        changed, since, more = _select(replay(), since, limit=1, now=now, window=window)
+        changes += [(row, since) for row in changed]
+    return changes, more
+
+
+def _page_size(since: FeedPosition, limit: int) -> int:
+    return limit + len(since.hashes) + 1
+
+
+def _select(
+    rows: Iterable[InboxRow], since: FeedPosition, *, limit: int, now: datetime, window: timedelta
+) -> tuple[list[InboxRow], FeedPosition, bool]:
+    """What `read` returns, from rows in the order of their keys. Reads only as far as it must."""
     now_key, client_hashes = to_timestamp(now), set(since.hashes)
-    rows: dict[bytes, InboxRow] = {}
+    rows_by_hash: dict[bytes, InboxRow] = {}
     new_rows: list[InboxRow] = []
     more = False
-    for row in _rows_above(since.floor, table, pk, page_size=limit + len(client_hashes) + 1):
-        row_hash = _hash(row.last_message_at, row.group_uuid)
+    for row in rows:
+        if row.last_message_at <= since.floor:
+            continue
+        row_hash = _row_hash(row)
         if row_hash not in client_hashes:
             if row.last_message_at > now_key and len(client_hashes) + len(new_rows) >= MAX_HASHES:
                 continue
@@ -86,20 +131,22 @@ def read(
                 more = True
                 break
             new_rows.append(row)
-        rows[row_hash] = row
+        rows_by_hash[row_hash] = row
     # A read to the end misses only hashes of rows that have changed again.
-    unread_hashes = [row_hash for row_hash in since.hashes if row_hash not in rows] if more else []
-    last_row = {row.group_uuid: row for row in rows.values()}
+    unread_hashes = [row_hash for row_hash in since.hashes if row_hash not in rows_by_hash] if more else []
+    last_row = {row.group_uuid: row for row in rows_by_hash.values()}
     changed_rows = [row for row in new_rows if row is last_row[row.group_uuid]]
-    return changed_rows, _advance(since, list(rows.values()), unread_hashes, now - window), more
+    return changed_rows, _advance(since, list(rows_by_hash.values()), unread_hashes, now - window), more
 
 
-def _rows_above(floor: str, table: Table, pk: str, *, page_size: int) -> Iterator[InboxRow]:
-    more = True
+def _rows_above(since: FeedPosition, table: Table, pk: str, *, page_size: int) -> Iterator[InboxRow]:
+    floor, more = since.floor, True
     while more:
         items, more = table.oldest(pk, limit=page_size, after=floor or None)
-        yield from parse_all(items, InboxRow.from_item)
         floor = items[-1]["sk"]["S"] if items else floor
+        if floor == keys.LATE_UPDATES and late_updates(items.pop()) > since.late_updates:
+            raise FeedGap
+        yield from parse_all(items, InboxRow.from_item)
 
 
 def _advance(
@@ -111,9 +158,14 @@ def _advance(
     rows_above = [row for row in rows if row.last_message_at > floor]
     if (excess := len(rows_above) + len(unread_hashes) - MAX_HASHES) > 0:
         floor = rows_above[excess - 1].last_message_at
-    hashes = [_hash(row.last_message_at, row.group_uuid) for row in rows_above if row.last_message_at > floor]
-    return FeedPosition(floor, (*hashes, *unread_hashes))
+    hashes = [_row_hash(row) for row in rows_above if row.last_message_at > floor]
+    return FeedPosition(floor, (*hashes, *unread_hashes), since.late_updates)
 
 
-def _hash(last_message_at: str, group_uuid: str) -> bytes:
-    return blake2b(f"{last_message_at} {group_uuid}".encode(), digest_size=_HASH_BYTES).digest()
+def _row_hash(row: InboxRow) -> bytes:
+    return _hash(row.last_message_at, row.group_uuid, row.seq)
+
+
+def _hash(last_message_at: str, group_uuid: str, seq: int | None) -> bytes:
+    """`seq` too, because a late message raises it where the row stands."""
+    return blake2b(f"{last_message_at} {group_uuid} {seq}".encode(), digest_size=_HASH_BYTES).digest()

@@ -1,7 +1,7 @@
 """The items of the table as dataclasses, each with one conversion to and from DynamoDB's wire format.
 
 Deployed tables have these attributes, so their names must not change (docs/data-model.md). Old data has no `seq`,
-`read_seq` and `sender_uuid`: these fields are None until the migration of the conversation.
+`read_seq`, `sender_uuid` and `message_uuid`: these fields are None until the migration of the conversation.
 
 The conversions read attribute values directly: boto3's TypeDeserializer takes longer than all other work on a page.
 """
@@ -79,6 +79,7 @@ class InboxRow:
     seq: int | None
     read_seq: int | None
     sender_uuid: str | None
+    message_uuid: str | None
 
     def key(self) -> Item:
         return inbox_row_key(self.owner_uuid, self.last_message_at)
@@ -92,6 +93,7 @@ class InboxRow:
             **_number("seq", self.seq),
             **_number("read_seq", self.read_seq),
             **_text("sender_uuid", self.sender_uuid),
+            **_text("message_uuid", self.message_uuid),
         }
 
     @property
@@ -110,6 +112,7 @@ class InboxRow:
             _optional_number(item, "seq"),
             _optional_number(item, "read_seq"),
             _optional_text(item, "sender_uuid"),
+            _optional_text(item, "message_uuid"),
         )
 
 
@@ -230,6 +233,15 @@ def conversation_key(group_uuid: str) -> Item:
 
 def pair_key(user_uuid: str, other_user_uuid: str) -> Item:
     return {"pk": {"S": keys.pair_pk(user_uuid, other_user_uuid)}, "sk": {"S": keys.STATE}}
+
+
+def late_updates_key(owner_uuid: str) -> Item:
+    return {"pk": {"S": keys.inbox_pk(owner_uuid)}, "sk": {"S": keys.LATE_UPDATES}}
+
+
+def late_updates(item: Item) -> int:
+    """The count in the item of a user's late updates."""
+    return int(item["late_updates"]["N"])
 
 
 def inbox_row_key(owner_uuid: str, last_message_at: str) -> Item:

@@ -11,6 +11,9 @@ from lib.clock import normalized
 STATE = "STATE"
 """Sort key of items that are alone in their partition."""
 
+LATE_UPDATES = "late"
+"""Sort key of a user's count of late updates, above all sort keys of the user's inbox rows."""
+
 # ISO 8601, in the current format or in one of an older backend. Clients may write more forms: check_created_at.
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
 _FIRST_DAY, _LAST_DAY, _LAST_SECOND = "0001-01-02", "9999-12-31", "9999-12-31T23:59:59"

@@ -35,11 +35,11 @@ class Page(Generic[T]):
 class PageReader(Generic[T]):
     """Reads pages of one table's partitions, highest sort key first. Every method raises StoreUnavailable.
 
-    `parse` converts an item. A page has no malformed item: the reader logs and skips it and reads on. So a page is full
-    if others follow, and its ends are sort keys of its items.
+    `parse` converts an item, or returns None for an item that is not of the list. A page has no malformed item: the
+    reader logs and skips it and reads on. So a page is full if others follow, and its ends are sort keys of its items.
     """
 
-    def __init__(self, table: Table, cursors: CursorSigner, parse: Callable[[Item], T]) -> None:
+    def __init__(self, table: Table, cursors: CursorSigner, parse: Callable[[Item], T | None]) -> None:
         self._table = table
         self._cursors = cursors
         self._parse = parse

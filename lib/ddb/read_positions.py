@@ -30,9 +30,17 @@ _FIRST_PAGE, _LARGEST_PAGE = 20, 1_000
 class ReadPositions:
     """The positions of one table, safe to share between threads. Every method raises StoreUnavailable."""
 
-    def __init__(self, table: Table, conversations: Conversations) -> None:
+    def __init__(
+        self,
+        table: Table,
+        conversations: Conversations,
+        *,
+        on_update: Callable[[Conversation, User], None] = lambda *_: None,
+    ) -> None:
+        """Calls `on_update` with the new state and the user after each change of a position."""
         self._table = table
         self._conversations = conversations
+        self._on_update = on_update
 
     def mark_read(self, *, group_uuid: str, user: User, seq: int) -> Conversation:
         """Move a user's position to the message with this number: never back, never past the last message.
@@ -97,6 +105,7 @@ class ReadPositions:
                     state = self._conversations.from_item(changed.item, group_uuid=state.group_uuid, user=user)
                 else:
                     self._conversations.put_own(after)
+                    self._on_update(after, user)
                     return after
         raise WriteConflict
 

@@ -7,11 +7,13 @@ records may come twice, late or out of order, and inline sends may run at the sa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial, reduce
 from itertools import islice
 
+from lib.clock import from_timestamp, now
 from lib.ddb import keys
 from lib.ddb.errors import ConversationNotFound, WriteConflict
 from lib.ddb.inbox_rows import last_message, repair_rows, write_rows
@@ -22,15 +24,20 @@ from lib.ddb.transactions import MessageChanged, RowChanged, StateChanged, apply
 from lib.deadline import tries
 from lib.users.directory import User
 
-MESSAGES_AT_ONCE = MAX_WRITES - 5
-"""Beside these messages, a transaction writes the state, and has a Delete and a Put for each of two rows."""
+MESSAGES_AT_ONCE = MAX_WRITES - 7
+"""A transaction also writes the state and two counts, and has a Delete and a Put for each of two rows."""
+
+LATE = timedelta(seconds=4)
+"""The age at which an update is late. With the time of the write, it is less than the feed's window."""
 
 
 class SequenceNumbers:
     """Gives sequence numbers to the messages of one table. Safe to share between threads."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, on_update: Callable[[Conversation], None] = lambda _: None) -> None:
+        """Calls `on_update` with the state after each update of the inbox rows."""
         self._table = table
+        self._on_update = on_update
 
     def update(self, group_uuid: str, new: Sequence[Message]) -> int:
         """Number all messages without `seq` from the first of `new` to the last, and show the last one in both rows.
@@ -64,6 +71,7 @@ class SequenceNumbers:
         count, messages = 0, self._unnumbered(state, first, last)
         while batch := list(islice(messages, MESSAGES_AT_ONCE)):
             state = self._transact(state, batch)
+            self._on_update(state)
             count += len(batch)
         return count
 
@@ -90,7 +98,8 @@ class SequenceNumbers:
             is_later = after.last_message_at > before.last_message_at
             # Late messages have lower sort keys than the last message, so the rows keep that one.
             last = messages[-1] if is_later else last_message(self._table, after) or messages[-1]
-            writes = partial(number_writes, before, messages=messages, last=last)
+            is_late = now() - from_timestamp(min(message.created_at for message in messages)) > LATE
+            writes = partial(number_writes, before, messages=messages, last=last, is_late=is_late)
             try:
                 return write_rows(self._table, after, writes)
             except RowChanged:

@@ -26,7 +26,7 @@ from lib.ddb.errors import ConversationNotFound, StoreError, StoreUnavailable, T
 from lib.ddb.feed import FeedPosition
 from lib.ddb.idempotency import Idempotency, Receipt, receipt_key, receipt_write
 from lib.ddb.inbox_rows import repair_rows
-from lib.ddb.items import Conversation, InboxRow, Member, Message, message_key, parse_message
+from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, late_updates, message_key, parse_message
 from lib.ddb.queries import Page, PageReader
 from lib.ddb.table import WRITE_SECONDS, Table, Write, put
 from lib.ddb.transactions import (
@@ -67,7 +67,8 @@ class MessageStore:
     """The conversations of one table. A process has one store; its threads share it.
 
     Every method raises StoreUnavailable. If `send` raises it, the message may be in the table. A send has five seconds.
-    Seeding passes its own `clock` and `new_uuid` to choose times and ids.
+    The store calls `on_update` with the new state after each send that updates the inbox rows. Seeding passes its own
+    `clock` and `new_uuid` to choose times and ids.
     """
 
     def __init__(
@@ -78,15 +79,16 @@ class MessageStore:
         clock: Clock = now,
         new_uuid: Callable[[], str] = lambda: str(uuid.uuid4()),
         feed_window: timedelta = timedelta(seconds=ApiSettings.feed_window_seconds),
+        on_update: Callable[[Conversation], None] = lambda _: None,
     ) -> None:
         self._table = table
         self._messages = PageReader(table, cursors, Message.from_item)
-        self._rows = PageReader(table, cursors, InboxRow.from_item)
         self._cursors = cursors
         self._clock = clock
         self._feed_window = feed_window
         self.conversations = Conversations(table)
         self._new_uuid = new_uuid
+        self._on_update = on_update
         self._group_by_pair: InMemoryCache[str, str] = InMemoryCache(LRUCache(_CACHED_ENTRIES))
 
     def list_messages(
@@ -122,11 +124,19 @@ class MessageStore:
 
     def list_inbox(self, *, user_uuid: str, limit: int, cursor: str | None = None) -> Page[InboxRow]:
         """Pattern B: a page of a user's conversations, newest first. Raises CursorInvalid."""
-        now = self._clock()
-        page = self._rows.newest(keys.inbox_pk(user_uuid), limit, cursor)
+        now, count = self._clock(), 0
+
+        def parse(item: Item) -> InboxRow | None:
+            nonlocal count
+            if item["sk"]["S"] != keys.LATE_UPDATES:
+                return InboxRow.from_item(item)
+            count = late_updates(item)
+            return None
+
+        page = PageReader(self._table, self._cursors, parse).newest(keys.inbox_pk(user_uuid), limit, cursor)
         if cursor is not None:
             return page
-        position = feed.after_inbox(page.items, now=now, window=self._feed_window)
+        position = feed.after_inbox(page.items, now=now, window=self._feed_window, late_updates=count)
         return replace(page, feed_cursor=self._feed_cursor(user_uuid, position))
 
     def list_changed(self, *, user_uuid: str, limit: int, since: str) -> Page[InboxRow]:
@@ -136,6 +146,13 @@ class MessageStore:
         rows, position, more = feed.read(self._table, pk, position, limit=limit, now=now, window=self._feed_window)
         feed_cursor = self._feed_cursor(user_uuid, position)
         return Page(rows, {"since": feed_cursor} if more else None, feed_cursor=feed_cursor)
+
+    def list_changed_singly(self, *, user_uuid: str, limit: int, since: str) -> tuple[list[tuple[InboxRow, str]], bool]:
+        """Like `list_changed`: the rows, each with the feed cursor after it, and whether there are more."""
+        now, pk = self._clock(), keys.inbox_pk(user_uuid)
+        position = FeedPosition.from_payload(self._cursors.verify("feed", since, pk=pk))
+        changes, more = feed.read_singly(self._table, pk, position, limit=limit, now=now, window=self._feed_window)
+        return [(row, self._feed_cursor(user_uuid, position)) for row, position in changes], more
 
     def message_at(self, *, group_uuid: str, created_at: str) -> Message | None:
         """The message with exactly this time."""
@@ -275,10 +292,13 @@ class MessageStore:
             if refused.uncertain:
                 uncertain.append(proposal.message)
             if message := next(filter(self._is_written, uncertain), None):
+                if proposal.state is not None:
+                    self._on_update(proposal.state)
                 return message
             raise
         if proposal.state is not None:
             self.conversations.put_own(proposal.state)
+            self._on_update(proposal.state)
         return proposal.message
 
     def _sort_key(self, group_uuid: str, time: str) -> str:

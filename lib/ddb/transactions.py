@@ -21,10 +21,11 @@ from lib.ddb.items import (
     PairGuard,
     conversation_key,
     inbox_row_key,
+    late_updates_key,
     members_attribute,
     message_key,
 )
-from lib.ddb.table import ABSENT, MAX_WRITES, OnFailure, Write, delete, put, update
+from lib.ddb.table import ABSENT, MAX_WRITES, OnFailure, Write, delete, increment, put, update
 
 _MAX_SURPLUS = MAX_WRITES - 10
 """The surplus rows that one transaction deletes, beside its other writes. The doctor removes the others."""
@@ -91,7 +92,7 @@ def start_writes(state: Conversation, message: Message) -> list[Write]:
         put(message.to_item(), KeyTaken),
         *(
             put(row.to_item(), KeyTaken)
-            for row in inbox_rows(state, text=message.text, sender_uuid=message.sender.uuid)
+            for row in inbox_rows(state, text=message.text, sender_uuid=message.sender.uuid, message_uuid=message.uuid)
         ),
     ]
 
@@ -102,13 +103,15 @@ def append_writes(before: Conversation, after: Conversation, message: Message) -
 
 
 def number_writes(
-    before: Conversation, after: Conversation, messages: Sequence[Message], *, last: Message
+    before: Conversation, after: Conversation, messages: Sequence[Message], *, last: Message, is_late: bool
 ) -> list[Write]:
     """Give stored messages the next numbers: state, both inbox rows (5 items), and one item for each message.
 
-    `last` is the message that the rows will show. If they show it already, they keep their places.
+    `last` is the message that the rows will show. If they show it already, they keep their places. If the update
+    `is_late`, a feed cursor may be past the rows, so both members' late updates count it (2 items).
     """
     return [
+        *(increment(late_updates_key(uuid), "late_updates") for uuid in after.members if is_late),
         update_state(before, after),
         *(
             set_seq(message_key(message.group_uuid, message.created_at), old_seq=message.seq, seq=seq)
@@ -130,7 +133,7 @@ def read_writes(before: Conversation, after: Conversation, *, owner_uuid: str) -
     return [update_state(before, after), row]
 
 
-def inbox_rows(state: Conversation, *, text: str, sender_uuid: str | None) -> list[InboxRow]:
+def inbox_rows(state: Conversation, *, text: str, sender_uuid: str | None, message_uuid: str | None) -> list[InboxRow]:
     """Each member's inbox row in this state, with the other member and the last message."""
     first, second = state.members
     return [
@@ -143,6 +146,7 @@ def inbox_rows(state: Conversation, *, text: str, sender_uuid: str | None) -> li
             seq=state.seq,
             read_seq=state.members[owner].read_seq,
             sender_uuid=sender_uuid,
+            message_uuid=message_uuid,
         )
         for owner, other in ((first, second), (second, first))
     ]
@@ -185,8 +189,8 @@ def replace_rows(state: Conversation, rows: Sequence[InboxRow], *, last: Message
     The rows show the message `last`; without one, they keep their text.
     """
     shown = last or max(rows, key=lambda row: row.last_message_at, default=None)
-    sender_uuid = last.sender.uuid if last else None
-    new_rows = inbox_rows(state, text=shown.text if shown else "", sender_uuid=sender_uuid)
+    sender_uuid, message_uuid = (last.sender.uuid, last.uuid) if last else (None, None)
+    new_rows = inbox_rows(state, text=shown.text if shown else "", sender_uuid=sender_uuid, message_uuid=message_uuid)
     places = [row.key() for row in new_rows]
     surplus = [row.key() for row in rows if row.key() not in places]
     return [
@@ -200,7 +204,7 @@ def replace_rows(state: Conversation, rows: Sequence[InboxRow], *, last: Message
 
 def _row_writes(before: Conversation, after: Conversation, last: Message) -> list[Write]:
     """Put both rows at their new place. No write can change a sort key, so a row moves by a Delete and a Put."""
-    rows = inbox_rows(after, text=last.text, sender_uuid=last.sender.uuid)
+    rows = inbox_rows(after, text=last.text, sender_uuid=last.sender.uuid, message_uuid=last.uuid)
     if after.last_message_at == before.last_message_at:
         return [upsert_row(row, RowChanged) for row in rows]
     places, group = [inbox_row_key(uuid, before.last_message_at) for uuid in after.members], _group(after.group_uuid)

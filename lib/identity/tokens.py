@@ -81,7 +81,9 @@ class KeysUnavailable(Exception):
     """The verifier cannot fetch the key of a token now, so it cannot verify the token."""
 
 
-class _Verified(NamedTuple):
+class Verified(NamedTuple):
+    """Claims of a valid token: the user's Cognito id, and the end of the token in epoch seconds."""
+
     sub: str
     exp: int
 
@@ -95,7 +97,7 @@ class TokenVerifier:
         self._client_id = client_id
         self._keys = _PublicKeys(jwks_url, waiting)
         # The keys are fingerprints, so that a core dump holds no token.
-        self._cached_tokens: InMemoryCache[bytes, _Verified] = InMemoryCache(
+        self._cached_tokens: InMemoryCache[bytes, Verified] = InMemoryCache(
             TLRUCache(
                 MAX_CACHED_TOKENS,
                 ttu=lambda _, verified, now: min(now + MAX_CACHED_SECONDS, verified.exp),
@@ -103,8 +105,8 @@ class TokenVerifier:
             )
         )
 
-    def verify(self, authorization: str | None) -> str:
-        """The `sub` of the token in an Authorization header, which is the user's Cognito id.
+    def verify(self, authorization: str | None) -> Verified:
+        """The claims of the token in an Authorization header.
 
         The result is cached for up to a minute, never past the token's `exp`.
         Raises a TokenRejected, or KeysUnavailable.
@@ -115,9 +117,9 @@ class TokenVerifier:
         if verified is None:
             verified = self._check(token)
             self._cached_tokens.put(fingerprint, verified)
-        return verified.sub
+        return verified
 
-    def _check(self, token: str) -> _Verified:
+    def _check(self, token: str) -> Verified:
         try:
             header = jwt.get_unverified_header(token)
             kid = header.get("kid")
@@ -134,7 +136,7 @@ class TokenVerifier:
         except jwt.PyJWTError as error:
             raise TokenInvalid(type(error).__name__) from None
 
-    def _decode(self, token: str, key: jwt.PyJWK | None) -> _Verified:
+    def _decode(self, token: str, key: jwt.PyJWK | None) -> Verified:
         """Check the claims and, if there is a key, the signature. Raises TokenInvalid, jwt.PyJWTError."""
         claims = jwt.decode(
             token,
@@ -151,7 +153,7 @@ class TokenVerifier:
         exp = int(claims["exp"])
         if exp <= time():  # without the leeway
             raise jwt.ExpiredSignatureError
-        return _Verified(claims["sub"], exp)
+        return Verified(claims["sub"], exp)
 
 
 class _PublicKeys:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from lib.clock import tick_after, to_timestamp
-from lib.ddb.items import InboxRow, Item
+from lib.ddb.items import InboxRow, Item, late_updates_key
 from tests.support.stores import ANNA, BERT, NOON
 
 NEVER = datetime.max.replace(tzinfo=NOON.tzinfo)
@@ -32,15 +32,17 @@ class InboxModel:
         self.queries = 0
         self._page_rows = page_rows
         self._stored: list[_Stored] = []
+        self._late_commits: list[datetime] = []
 
     def wait(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
 
-    def move(self, group: str, *, skew: float = 0, late: float = 0, torn: float = 0) -> None:
+    def move(self, group: str, *, skew: float = 0, late: float = 0, torn: float = 0, is_counted: bool = False) -> None:
         """Send a message at a server whose clock is `skew` seconds ahead; the commit is `late` seconds later.
 
         The row leaves its old place `torn` seconds after it appears at the new one, with a negative value before that.
-        While an earlier write to the conversation is under way, the method does nothing.
+        While an earlier write to the conversation is under way, the method does nothing. If the move `is_counted`, the
+        late updates count it, as stream mode does.
         """
         old = [stored for stored in self._stored if stored.row.group_uuid == group and stored.gone_from == NEVER]
         if any(self.now < stored.seen_from for stored in old) or self._going(group):
@@ -52,8 +54,17 @@ class InboxModel:
         committed = self.now + timedelta(seconds=late)
         for stored in old:
             stored.gone_from = max(self.now, committed + timedelta(seconds=torn))
-        row = InboxRow(ANNA.uuid, key, group, "a message", BERT, seq=2, read_seq=1, sender_uuid=BERT.uuid)
+        if is_counted:
+            self._late_commits.append(committed)
+        row = InboxRow(
+            ANNA.uuid, key, group, "a message", BERT, seq=2, read_seq=1, sender_uuid=BERT.uuid, message_uuid=None
+        )
         self._stored.append(_Stored(row, seen_from=committed))
+
+    def number_late_message(self, group: str) -> None:
+        """Give a number to a message below the last one: the row stays where it is."""
+        [stored] = [stored for stored in self._stored if stored.row.group_uuid == group and stored.gone_from == NEVER]
+        stored.row = replace(stored.row, seq=(stored.row.seq or 0) + 1)
 
     def rows(self) -> list[InboxRow]:
         """The rows that a read sees now, the lowest key first."""
@@ -64,12 +75,19 @@ class InboxModel:
         """The conversations and their sort keys that a read sees now."""
         return {(group, key) for group, key in {row.group_uuid: row.last_message_at for row in self.rows()}.items()}
 
+    def late_updates(self) -> int:
+        """The count of late updates that a read sees now."""
+        return sum(committed <= self.now for committed in self._late_commits)
+
     def oldest(self, pk: str, *, limit: int, after: str | None) -> tuple[list[Item], bool]:
         """Stands in for Table.oldest."""
         self.queries += 1
         rows = [row for row in self.rows() if after is None or row.last_message_at > after]
+        items = [row.to_item() for row in rows]
+        if count := self.late_updates():
+            items.append(late_updates_key(ANNA.uuid) | {"late_updates": {"N": str(count)}})
         size = min(limit, self._page_rows)
-        return [row.to_item() for row in rows[:size]], len(rows) > size
+        return items[:size], len(items) > size
 
     def _going(self, group: str) -> bool:
         return any(stored.row.group_uuid == group and self.now < stored.gone_from < NEVER for stored in self._stored)

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable
 
 from lib.config import ROOT
+from lib.ddb import keys
 from lib.ddb.items import Item
 from lib.users.directory import User
 
@@ -26,7 +27,6 @@ def group_of(number: int) -> str:
 
 def texts(items: Iterable[Item]) -> dict[tuple[str, str], str]:
     """Every message's text by its key, in the order of the keys."""
-    texts_by_key = {
-        (item["pk"]["S"], item["sk"]["S"]): item["message"]["S"] for item in items if "message_uuid" in item
-    }
+    messages = (item for item in items if keys.kind(item["pk"]["S"]) is keys.Kind.MESSAGE)
+    texts_by_key = {(item["pk"]["S"], item["sk"]["S"]): item["message"]["S"] for item in messages}
     return dict(sorted(texts_by_key.items()))

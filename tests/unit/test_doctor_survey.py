@@ -30,12 +30,13 @@ def conversation(number: int) -> Iterator[Item]:
     for seq in range(1, MESSAGES + 1):
         created_at = f"2026-01-01T00:00:00.{seq:06}+00:00"
         text = f"message {seq} of conversation {number}, as long as people's messages are"
-        yield Message(group, created_at, f"{number:08x}-2222-4222-8222-{seq:012x}", text, a, seq=seq).to_item()
+        last_uuid = f"{number:08x}-2222-4222-8222-{seq:012x}"
+        yield Message(group, created_at, last_uuid, text, a, seq=seq).to_item()
     members = {a.uuid: Member(a, read_seq=seq), b.uuid: Member(b, read_seq=0)}
     yield Conversation(group, members, created_at, seq=seq, version=seq, created_at=created_at).to_item()
     yield PairGuard((a.uuid, b.uuid), group).to_item()
     for owner, other, read_seq in ((a, b, seq), (b, a, 0)):
-        yield InboxRow(owner.uuid, created_at, group, text, other, seq, read_seq, a.uuid).to_item()
+        yield InboxRow(owner.uuid, created_at, group, text, other, seq, read_seq, a.uuid, last_uuid).to_item()
 
 
 def test_memory_does_not_grow_with_the_table() -> None:

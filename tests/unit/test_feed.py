@@ -9,6 +9,7 @@ import pytest
 from lib.clock import to_timestamp
 from lib.ddb import feed, keys
 from lib.ddb.cursors import CursorSigner
+from lib.ddb.errors import FeedGap
 from lib.ddb.feed import FeedPosition
 from lib.ddb.items import Message
 from tests.support.inbox_model import InboxModel
@@ -24,7 +25,9 @@ class Reader:
 
     def __init__(self, inbox: InboxModel) -> None:
         self.inbox = inbox
-        self.position = feed.after_inbox(inbox.rows()[::-1], now=inbox.now, window=WINDOW)
+        self.position = feed.after_inbox(
+            inbox.rows()[::-1], now=inbox.now, window=WINDOW, late_updates=inbox.late_updates()
+        )
         self.more = False
 
     def groups(self, *, limit: int = 100, ahead: float = 0) -> list[str]:
@@ -71,6 +74,30 @@ def test_late_row_below_a_returned_one_is_returned(inbox: InboxModel) -> None:
     assert reader.groups() == ["b"]
     inbox.wait(8)
     assert [reader.groups(), reader.groups()] == [["late"], []]
+
+
+def test_late_update_below_the_floor_is_a_gap_until_the_inbox_is_listed_again(inbox: InboxModel) -> None:
+    inbox.move("a")
+    inbox.wait(60)
+    inbox.move("b")
+    reader = Reader(inbox)
+    inbox.move("late", late=30, is_counted=True)
+    inbox.wait(20)
+    inbox.move("c")
+    assert reader.groups() == ["c"]
+    inbox.wait(20)
+    for _ in range(2):
+        with pytest.raises(FeedGap):
+            reader.groups()
+    assert Reader(inbox).groups() == []
+
+
+def test_row_whose_seq_grows_in_place_is_returned_again(inbox: InboxModel) -> None:
+    reader = Reader(inbox)
+    inbox.move("a")
+    assert reader.groups() == ["a"]
+    inbox.number_late_message("a")
+    assert [reader.groups(), reader.groups()] == [["a"], []]
 
 
 def test_row_of_a_clock_far_ahead_is_returned_and_hides_nothing(inbox: InboxModel) -> None:

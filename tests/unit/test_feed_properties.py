@@ -52,6 +52,17 @@ class Chain:
         self.returned.update(moves)
         return more
 
+    def read_singly(self, *, limit: int) -> bool:
+        """Read a page as a stream does, and stop after one of its rows, as if the connection broke."""
+        changes, more = feed.read_singly(self.inbox, PK, self.position, limit=limit, now=self.inbox.now, window=WINDOW)  # type: ignore[arg-type]
+        taken = changes[: 1 + len(changes) // 2]
+        moves = [(row.group_uuid, row.last_message_at) for row, _ in taken]
+        assert not self.returned.intersection(moves), "returned twice"
+        self.returned.update(moves)
+        if taken:
+            self.position = FeedPosition.from_payload(taken[-1][1].to_payload())
+        return more or len(taken) < len(changes)
+
     def missed(self, *, keys_up_to: str = "9") -> set[Move]:
         missing = self.inbox.current() - self.returned - self.seen_at_first
         return {(group, key) for group, key in missing if key <= keys_up_to}
@@ -87,6 +98,14 @@ def read(skew: int, limit: int) -> Step:
     return step
 
 
+def read_singly(limit: int) -> Step:
+    def step(chain: Chain) -> None:
+        if not chain.read_singly(limit=limit):
+            assert chain.missed() == set()
+
+    return step
+
+
 def read_on_time(limit: int) -> Step:
     def step(chain: Chain) -> None:
         if not chain.read(skew=0, limit=limit):
@@ -98,7 +117,10 @@ def read_on_time(limit: int) -> Step:
 skews = st.sampled_from([-WRITERS_SKEW, 0, WRITERS_SKEW, YEAR])
 moves = st.builds(move, st.integers(0, 4), skews, st.sampled_from([0, 1, LATE]), st.sampled_from([-1, 0, 1]))
 waits = st.builds(wait, st.sampled_from([0.5, 2, LATE - 0.5, 30]))
-reads = st.builds(read, st.sampled_from([-READERS_SKEW, 0, READERS_SKEW]), st.integers(1, 4))
+reads = st.one_of(
+    st.builds(read, st.sampled_from([-READERS_SKEW, 0, READERS_SKEW]), st.integers(1, 4)),
+    st.builds(read_singly, st.integers(1, 4)),
+)
 
 
 @settings(max_examples=200, deadline=None)

@@ -18,7 +18,15 @@ GROUP = "message_group_uuid"
 # The attributes of each kind and their types; `?` marks one that an item may lack.
 _FORMS = {
     Kind.MESSAGE: {"message": "S", "message_uuid": "S", "user_uuid": "S", "seq": "N?"},
-    Kind.ROW: {GROUP: "S", "message": "S", "user_uuid": "S", "seq": "N?", "read_seq": "N?", "sender_uuid": "S?"},
+    Kind.ROW: {
+        GROUP: "S",
+        "message": "S",
+        "user_uuid": "S",
+        "seq": "N?",
+        "read_seq": "N?",
+        "sender_uuid": "S?",
+        "message_uuid": "S?",
+    },
     Kind.STATE: {
         "members": "M",
         "last_message_at": "S",

@@ -1,0 +1,124 @@
+"""Carries hints between processes by LISTEN and NOTIFY.
+
+Each process with a stream listens on a connection of its own. A pooler in transaction mode breaks LISTEN without an
+error, and so does a dead network. So the process also listens for its own pings.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from queue import Empty, Full, Queue
+from threading import Lock, Thread
+from typing import Any
+
+import orjson
+import psycopg
+
+from lib.live.hub import Hint
+from lib.logs import log
+from lib.postgres.database import Database, connect
+from lib.postgres.errors import DatabaseUnavailable
+
+_CHANNEL = "cruddur_live"
+_MAX_QUEUE = 10_000
+_MAX_PAYLOAD = 7_000  # bytes; Postgres takes less than 8 000
+_BATCH_SECONDS = 0.004  # a busy process sends the hints of this time together
+_PING_SECONDS = 10
+_RETRY_SECONDS = 1.0
+
+
+class PostgresRelay:
+    """The relay of one process. Its threads start with the first hint and the first stream."""
+
+    def __init__(self, database_url: str) -> None:
+        self.is_connected = False
+        self._url = database_url
+        self._database = Database(database_url, pool_size=1)
+        self._id = uuid.uuid4().hex
+        self._queue: Queue[Hint | None] = Queue(_MAX_QUEUE)  # None is a ping
+        self._lock = Lock()
+        self._sender: Thread | None = None
+
+    def send(self, hint: Hint | None) -> None:
+        """Send a hint without waiting; it is lost if Postgres is unavailable."""
+        with suppress(Full):
+            self._queue.put_nowait(hint)
+        if self._sender is None:
+            with self._lock:
+                if self._sender is None:
+                    self._sender = Thread(target=self._send_all, name="live-sender", daemon=True)
+                    self._sender.start()
+
+    def listen(self, deliver: Callable[[Hint], None], lost: Callable[[], None]) -> None:
+        """Deliver the hints of other processes from now on; call `lost` when the connection is lost or back."""
+        Thread(target=self._listen, args=[deliver, lost], name="live-listener", daemon=True).start()
+
+    def notify(self, hints: Iterable[Hint]) -> None:
+        """Send hints in one statement, or a ping if there is none. Raises DatabaseUnavailable."""
+        payloads = list(self._payloads(hints)) or [self._payload([])]
+        self._database.all("live/notify", channel=_CHANNEL, payloads=payloads)
+
+    def _send_all(self) -> None:
+        while True:
+            hints = [self._queue.get()]
+            time.sleep(_BATCH_SECONDS)
+            with suppress(Empty):
+                while len(hints) < _MAX_QUEUE:
+                    hints.append(self._queue.get_nowait())
+            with suppress(DatabaseUnavailable):  # the circuit breaker logs it
+                self.notify(hint for hint in hints if hint)
+
+    def _payloads(self, hints: Iterable[Hint]) -> Iterator[str]:
+        batch: list[list[Any]] = []
+        size = 0
+        for hint in hints:
+            fields = [hint.event, hint.user_uuids, hint.data]
+            length = len(orjson.dumps(fields)) + 1
+            if batch and size + length > _MAX_PAYLOAD:
+                yield self._payload(batch)
+                batch, size = [], 0
+            batch.append(fields)
+            size += length
+        if batch:
+            yield self._payload(batch)
+
+    def _payload(self, batch: list[list[Any]]) -> str:
+        return orjson.dumps([self._id, batch]).decode()
+
+    def _listen(self, deliver: Callable[[Hint], None], lost: Callable[[], None]) -> None:
+        while True:
+            try:
+                with connect(self._url) as connection:
+                    connection.execute(f"LISTEN {_CHANNEL}")
+                    self._receive(connection, deliver, lost)
+            except (DatabaseUnavailable, psycopg.Error) as error:
+                if self.is_connected:
+                    log("live_disconnected", level=logging.WARNING, reason=type(error).__name__)
+                    self.is_connected = False
+                    lost()
+            time.sleep(_RETRY_SECONDS)
+
+    def _receive(
+        self, connection: psycopg.Connection[Any], deliver: Callable[[Hint], None], lost: Callable[[], None]
+    ) -> None:
+        """Deliver hints until a ping does not come back."""
+        is_alive = True
+        while is_alive:
+            is_alive = False
+            self.send(None)
+            for notification in connection.notifies(timeout=_PING_SECONDS):
+                sender, batch = orjson.loads(notification.payload)
+                if sender != self._id:
+                    for event, user_uuids, data in batch:
+                        deliver(Hint(event, tuple(user_uuids), data))
+                    continue
+                is_alive = True
+                if not self.is_connected:
+                    self.is_connected = True
+                    log("live_connected")
+                    lost()
+        raise DatabaseUnavailable("a ping did not come back")

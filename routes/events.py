@@ -1,0 +1,210 @@
+"""Live updates over HTTP: one stream of Server-Sent Events for all conversations of a user.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from functools import partial
+from typing import Any
+
+import orjson
+from flask import Blueprint, Response, g, request
+from flask.typing import ResponseReturnValue
+
+from lib.live.hub import Hint, Hub, TooManyStreams
+from lib.logs import log
+from lib.users.directory import User
+from routes.authentication import login_required
+from routes.conversations import message_group_json
+from routes.dependencies import dependencies
+from services.errors import Code, Forbidden, Gone, TooMany, Unauthenticated, Unavailable
+from services.live import Change, Follower, publish_typing
+from services.users import authenticate
+
+EVENT_STREAM = "cruddur.event_stream"
+"""Key in the WSGI environ: asgi.py sets it to None if it can send a stream; the route sets the stream."""
+
+HEARTBEAT_SECONDS = 15  # load balancers close a connection after 60 idle seconds
+READ_SECONDS = 30  # between two reads without a hint
+READ_SECONDS_WITHOUT_HINTS = 2  # while hints of other processes do not arrive
+RECONNECT_MS = 1000
+
+events = Blueprint("events", __name__, url_prefix="/api")
+
+
+@events.get("/events")
+@login_required
+def get_events(user: User) -> ResponseReturnValue:
+    deps = dependencies()
+    if EVENT_STREAM not in request.environ:
+        raise Unavailable(Code.LIVE_UPDATES_UNAVAILABLE)
+    response = Response(iter(()), mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    if request.method == "HEAD":
+        return response
+    authorization = request.headers.get("Authorization")
+    stream = EventStream(
+        deps.hub,
+        deps.live_threads,
+        user,
+        authenticate=partial(authenticate, deps.verifier, deps.users, deps.newcomers, authorization=authorization),
+        expires_at=deps.verifier.verify(authorization).exp,
+        request_id=g.trace.request_id,
+    )
+    try:
+        stream.begin(Follower(deps.store, user, since=request.headers.get("Last-Event-ID")))
+    except BaseException:
+        stream.close("refused")
+        raise
+    request.environ[EVENT_STREAM] = stream
+    return response
+
+
+@events.post("/message_groups/<message_group_uuid>/typing")
+@login_required
+def post_typing(user: User, message_group_uuid: str) -> ResponseReturnValue:
+    deps = dependencies()
+    publish_typing(deps.hub, deps.typists, deps.store, user=user, message_group_uuid=message_group_uuid)
+    return "", 204
+
+
+class EventStream:
+    """The events of one client. It takes hints in any thread, and sends in one event loop.
+
+    A hint of a new message makes it read the feed. The others go to the client as they come.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        threads: ThreadPoolExecutor,
+        user: User,
+        *,
+        authenticate: Callable[[], object],
+        expires_at: float,
+        request_id: str,
+    ) -> None:
+        """`authenticate()` raises an error if the user may no longer read. Raises TooMany."""
+        self._hub = hub
+        self._threads = threads
+        self._user = user
+        self._authenticate = authenticate
+        self._expires_at = expires_at
+        self._request_id = request_id
+        self._started_at = time.monotonic()
+        self._hints: dict[tuple[str, ...], Hint] = {}  # a new hint replaces one of the same event, group and user
+        self._must_read = False
+        self._is_current = True  # whether the last read of the feed succeeded
+        self._end = ""  # why the stream ends
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._woken = asyncio.Event()
+        self._subscription = ExitStack()
+        try:
+            self._subscription.enter_context(hub.subscription(user.uuid, self._take))
+        except TooManyStreams as error:
+            raise TooMany(Code.TOO_MANY_STREAMS) from error
+
+    def begin(self, follower: Follower) -> None:
+        """Read what changed since the client's cursor. Raises Invalid, Gone, Unavailable."""
+        self._follower = follower
+        self._first_cursor = follower.cursor
+        self._first_changes, self._must_read = follower.changes()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The events as bytes of text/event-stream, until the stream ends."""
+        self._loop = loop = asyncio.get_running_loop()
+        expires_at = loop.time() + self._expires_at - time.time()
+        heartbeat_at = loop.time() + HEARTBEAT_SECONDS
+        read_at = loop.time()
+        hello = {"user_uuid": self._user.uuid, "heartbeat_seconds": HEARTBEAT_SECONDS}
+        yield b"retry: %d\n" % RECONNECT_MS + _event("hello", hello, self._first_cursor)
+        if self._first_changes:
+            yield _changes(self._first_changes)
+            self._first_changes = []
+        while not self._end:
+            now = loop.time()
+            seconds = READ_SECONDS if self._hub.is_connected and self._is_current else READ_SECONDS_WITHOUT_HINTS
+            chunk = b""
+            if now >= expires_at:
+                self._end = "expired"
+                chunk = _event("expired", {})
+            elif self._must_read or now >= read_at + seconds:
+                self._must_read = False
+                chunk = await loop.run_in_executor(self._threads, self._read)
+                read_at = now + random.uniform(0, seconds / 10)  # noqa: S311 - so that streams do not read in step
+            elif self._hints:
+                chunk = b"".join(_event(hint.event, hint.data) for hint in self._pop_hints())
+            elif now >= heartbeat_at:
+                chunk = b": \n\n"
+            if chunk:
+                heartbeat_at = now + HEARTBEAT_SECONDS
+                yield chunk
+            elif not self._must_read:
+                self._woken.clear()
+                if not (self._hints or self._must_read or self._end):
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(max(0, min(expires_at, heartbeat_at, read_at + seconds) - now)):
+                            await self._woken.wait()
+
+    def close(self, reason: str) -> None:
+        """End the stream. Safe in any thread; only the first reason counts."""
+        self._end = self._end or reason
+        self._subscription.close()
+        self._wake()
+
+    def log_end(self) -> None:
+        """Log why and when the stream ended."""
+        seconds = round(time.monotonic() - self._started_at, 1)
+        log("stream_ended", reason=self._end, seconds=seconds, request_id=self._request_id, user_uuid=self._user.uuid)
+
+    def _take(self, hint: Hint | None) -> None:
+        if hint is None or hint.event == "message_group":
+            self._must_read = True
+        else:
+            self._hints[hint.event, hint.data["uuid"], hint.data["user_uuid"]] = hint
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._loop:
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._woken.set)
+
+    def _pop_hints(self) -> list[Hint]:
+        return [self._hints.popitem()[1] for _ in range(len(self._hints))][::-1]
+
+    def _read(self) -> bytes:
+        self._is_current = False
+        try:
+            with suppress(Unavailable):
+                self._authenticate()
+        except (Unauthenticated, Forbidden):
+            self._end = self._end or "expired"
+            return _event("expired", {})
+        with suppress(Unavailable):
+            try:
+                changes, more = self._follower.changes()
+            except Gone:
+                self._follower.restart()
+                chunk = _event("reload", {}, self._follower.cursor)
+            else:
+                if more:
+                    self._must_read = True
+                chunk = _changes(changes)
+            self._is_current = True
+            return chunk
+        return b""
+
+
+def _changes(changes: list[Change]) -> bytes:
+    return b"".join(_event("message_group", message_group_json(row), cursor) for row, cursor in changes)
+
+
+def _event(name: str, data: dict[str, Any], cursor: str | None = None) -> bytes:
+    id_line = f"id: {cursor}\n" if cursor else ""
+    return f"event: {name}\n{id_line}data: ".encode() + orjson.dumps(data) + b"\n\n"

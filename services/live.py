@@ -1,0 +1,82 @@
+"""Live updates: follow an inbox, and tell the streams of its users what happened."""
+
+from __future__ import annotations
+
+from cachetools import TTLCache
+
+from lib.cache.base import InMemoryCache
+from lib.ddb.items import Conversation, InboxRow
+from lib.ddb.store import MessageStore
+from lib.live.hub import Hint, Hub
+from lib.users.directory import User
+from services.errors import as_service_errors
+from services.validation import check_group_in_path
+
+CHANGES_AT_ONCE = 20
+TYPING_SECONDS = 3
+
+Change = tuple[InboxRow, str]
+"""A changed conversation, and the feed cursor after it."""
+
+
+class Follower:
+    """Follows the inbox of one user from a feed cursor, without a gap. Not safe to share between threads."""
+
+    def __init__(self, store: MessageStore, user: User, *, since: str | None) -> None:
+        """Without `since`, it follows from now on. Raises Unavailable."""
+        self._store = store
+        self._user_uuid = user.uuid
+        self.cursor = since or ""
+        if since is None:
+            self.restart()
+
+    @as_service_errors()
+    def restart(self) -> None:
+        """Follow from now on. Raises Unavailable."""
+        self.cursor = self._store.list_inbox(user_uuid=self._user_uuid, limit=CHANGES_AT_ONCE).feed_cursor or ""
+
+    @as_service_errors()
+    def changes(self) -> tuple[list[Change], bool]:
+        """The next changes, oldest first, and whether there are more. Raises Invalid, Gone, Unavailable."""
+        changes, more = self._store.list_changed_singly(
+            user_uuid=self._user_uuid, limit=CHANGES_AT_ONCE, since=self.cursor
+        )
+        if changes:
+            self.cursor = changes[-1][1]
+        return changes, more
+
+
+def publish_update(hub: Hub, state: Conversation) -> None:
+    """Make the streams of both members read their feeds."""
+    hub.publish(Hint("message_group", tuple(state.members)))
+
+
+class Typists:
+    """Who typed where within the last seconds."""
+
+    def __init__(self) -> None:
+        self._recent: InMemoryCache[tuple[str, str], bool] = InMemoryCache(TTLCache(4_096, TYPING_SECONDS))
+
+    def is_new(self, user_uuid: str, group_uuid: str) -> bool:
+        """Note that a user types; return False if the same happened within TYPING_SECONDS."""
+        key = (user_uuid, group_uuid)
+        is_new = self._recent.get(key) is None
+        if is_new:
+            self._recent.put(key, True)
+        return is_new
+
+
+def publish_read(hub: Hub, state: Conversation, user: User) -> None:
+    """Tell the streams of both members how far a user has read."""
+    data = {"uuid": state.group_uuid, "user_uuid": user.uuid, "read_seq": state.members[user.uuid].read_seq}
+    hub.publish(Hint("read", tuple(state.members), data))
+
+
+@as_service_errors()
+def publish_typing(hub: Hub, typists: Typists, store: MessageStore, *, user: User, message_group_uuid: str) -> None:
+    """Tell the other member that a user types, at most once in TYPING_SECONDS. Raises NotFound, Unavailable."""
+    group_uuid = check_group_in_path(message_group_uuid)
+    state = store.conversations.cached(group_uuid=group_uuid, user=user)
+    if typists.is_new(user.uuid, group_uuid):
+        others = tuple(state.members.keys() - {user.uuid})
+        hub.publish(Hint("typing", others, {"uuid": group_uuid, "user_uuid": user.uuid}))

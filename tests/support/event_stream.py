@@ -1,0 +1,66 @@
+"""A client of the live updates, for tests."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPResponse
+from queue import Queue
+from typing import Any
+
+from tests.support.api import Person
+
+JSON = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Event:
+    name: str
+    data: JSON
+    id: str | None = None
+
+
+class Stream:
+    """A client of the stream, in a thread of its own."""
+
+    def __init__(self, port: int, person: Person, *, since: str | None = None) -> None:
+        self._connection = HTTPConnection("127.0.0.1", port, timeout=30)
+        headers = person.headers | ({"Last-Event-ID": since} if since else {})
+        self._connection.request("GET", "/api/events", headers=headers)
+        self.response: HTTPResponse = self._connection.getresponse()
+        self.events: Queue[Event] = Queue()
+        self.last_id = since
+        self.ended = threading.Event()
+        if self.response.status == 200:
+            threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        fields: dict[str, str] = {}
+        try:
+            for raw in self.response:
+                line = raw.decode().rstrip("\n")
+                if line:
+                    name, _, value = line.partition(": ")
+                    fields[name] = value
+                elif "event" in fields:
+                    self.last_id = fields.get("id", self.last_id)
+                    self.events.put(Event(fields["event"], json.loads(fields["data"]), fields.get("id")))
+                    fields = {}
+                else:
+                    fields = {}
+        except OSError:
+            pass
+        self.ended.set()
+
+    def next(self, seconds: float = 5) -> Event:
+        return self.events.get(timeout=seconds)
+
+    def close(self) -> None:
+        """Leave without a word, and free the thread."""
+        if self._connection.sock:
+            self._connection.sock.shutdown(socket.SHUT_RDWR)
+        self.ended.wait(5)
+        self.response.close()
+        self._connection.close()
