@@ -201,7 +201,7 @@ class ApiSettings(_Section):
         "default order inside a page of messages: `desc` is newest first, `asc` oldest first", default="desc"
     )
     feed_window_seconds: int = _setting(
-        "seconds that the feed looks back to find late commits and writes by slow clocks", default=10, high=3600
+        "seconds that the feed looks back to find late commits and writes by slow clocks", default=10, low=10, high=3600
     )
     group_updates: Literal["inline", "stream"] = _setting(
         "what updates the inbox rows: the message's transaction (`inline`) or the function on the stream (`stream`)",

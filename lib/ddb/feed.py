@@ -19,8 +19,9 @@ change can also appear below these rows:
 - A cursor holds `MAX_HASHES` hashes. If more rows change within a window, the floor rises, at most to the present, and
   the window shrinks. Rows ahead of the clock never raise the floor: a read returns them when the cursor has room, or
   when their time comes.
-- In stream mode a row may change later than a window after its message. The change counts in the user's late updates,
-  an item that a read to the end sees. If the count is higher than in the cursor, the read fails: FeedGap.
+- A row may change long after its time, for example in stream mode. Such a change counts in the user's late updates, an
+  item that stands above all rows (lib/ddb/inbox_rows.py). A read to the end sees it. If the count is not the cursor's,
+  the read fails: FeedGap. A cursor from a page of messages has no count. It has a time, and any later update is a gap.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from typing import Any
 from lib.clock import to_timestamp
 from lib.ddb import keys
 from lib.ddb.errors import FeedGap
-from lib.ddb.items import InboxRow, Message, late_updates, parse_all
+from lib.ddb.items import InboxRow, Item, LateUpdates, Message, parse_item
 from lib.ddb.table import Table
 
 MAX_HASHES = 160  # so that Feed-Cursor and Link stay below 4 KB, a usual limit of proxies for response headers
@@ -46,21 +47,22 @@ _HASH_BYTES = 6
 class FeedPosition:
     """How far a client has read: all rows up to `floor`, and above it the rows with these hashes.
 
-    `late_updates` is the user's count of late updates before the read.
+    `late_updates` is the user's count of late updates at the first read, or a time before all that the client missed.
     """
 
     floor: str
     hashes: tuple[bytes, ...] = ()
-    late_updates: int = 0
+    late_updates: int | str = 0
 
     def to_payload(self) -> list[Any]:
         return [self.floor, b64encode(b"".join(self.hashes)).decode(), self.late_updates]
 
     @classmethod
     def from_payload(cls, payload: Sequence[Any]) -> FeedPosition:
-        floor, hashes, late_updates = payload[0], b64decode(payload[1]), payload[2] if len(payload) > 2 else 0
-        starts = range(0, len(hashes), _HASH_BYTES)
-        return cls(floor, tuple(hashes[start : start + _HASH_BYTES] for start in starts), late_updates)
+        floor, hashes, *late_updates = payload  # an earlier version of the server wrote no count
+        joined = b64decode(hashes)
+        starts = range(0, len(joined), _HASH_BYTES)
+        return cls(floor, tuple(joined[start : start + _HASH_BYTES] for start in starts), *late_updates)
 
 
 def after_inbox(newest: Sequence[InboxRow], *, now: datetime, window: timedelta, late_updates: int = 0) -> FeedPosition:
@@ -72,7 +74,8 @@ def after_messages(newest: Sequence[Message], *, now: datetime, window: timedelt
     """The position after a page of messages: the newest message has the time of the conversation's row."""
     floor = to_timestamp(now - window)
     above = (message for message in newest[:1] if message.created_at > floor)
-    return FeedPosition(floor, tuple(_hash(message.created_at, message.group_uuid, message.seq) for message in above))
+    hashes = tuple(_hash(message.created_at, message.group_uuid, message.seq) for message in above)
+    return FeedPosition(floor, hashes, late_updates=floor)
 
 
 def read(
@@ -143,10 +146,19 @@ def _rows_above(since: FeedPosition, table: Table, pk: str, *, page_size: int) -
     floor, more = since.floor, True
     while more:
         items, more = table.oldest(pk, limit=page_size, after=floor or None)
-        floor = items[-1]["sk"]["S"] if items else floor
-        if floor == keys.LATE_UPDATES and late_updates(items.pop()) > since.late_updates:
-            raise FeedGap
-        yield from parse_all(items, InboxRow.from_item)
+        for item in items:
+            floor = item["sk"]["S"]
+            if floor == keys.LATE_UPDATES:
+                _check_late_updates(since, item)
+            elif row := parse_item(item, InboxRow.from_item):
+                yield row
+
+
+def _check_late_updates(since: FeedPosition, item: Item) -> None:
+    """Raise FeedGap if a row may have changed below the position's floor."""
+    known, current = since.late_updates, parse_item(item, LateUpdates.from_item)
+    if current and (current.updated_at > known if isinstance(known, str) else current.count != known):
+        raise FeedGap
 
 
 def _advance(

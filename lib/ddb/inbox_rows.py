@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 
-from lib.clock import tick_after
+from lib.clock import from_timestamp, now, tick_after
 from lib.ddb import keys
 from lib.ddb.errors import WriteConflict
 from lib.ddb.items import Conversation, InboxRow, Message, parse_all, parse_message
 from lib.ddb.table import WRITE_SECONDS, Table, Write
-from lib.ddb.transactions import KeyTaken, replace_rows, update_state
-from lib.deadline import tries
+from lib.ddb.transactions import KeyTaken, late_update_writes, replace_rows, update_state
+from lib.deadline import deadline, tries
+
+LATE = timedelta(seconds=3)
+"""A change of a row is late if the row's time is longer ago.
+
+The write takes at most WRITE_SECONDS more. So any other change is visible 8 seconds after the row's time. The lowest
+FEED_WINDOW_SECONDS is 10: that leaves 2 seconds for the difference between the clocks of this process and a reader.
+"""
 
 _LAST_ITEMS = 10  # malformed items may stand above the last message
 
@@ -45,12 +53,16 @@ def repair_rows(table: Table, before: Conversation, after: Conversation) -> Conv
 def write_rows(table: Table, state: Conversation, writes: Callable[[Conversation], Sequence[Write]]) -> Conversation:
     """Make the writes of a state and its rows; return the state as written.
 
-    While a member has a row of another conversation at the state's time, the time becomes a microsecond later. Raises
+    While a member has a row of another conversation at the state's time, the time becomes a microsecond later. If the
+    time is long ago, feed cursors may be past it, so the late updates of both members count the change. Raises
     WriteConflict, and the errors of the writes.
     """
     for _ in tries(WRITE_SECONDS):
+        is_late = now() - from_timestamp(state.last_message_at) > LATE
+        counts = late_update_writes(state, now=now()) if is_late else []
         try:
-            table.transact(writes(state))
+            with deadline(WRITE_SECONDS):
+                table.transact([*writes(state), *counts])
         except KeyTaken:
             state = replace(state, last_message_at=tick_after(state.last_message_at))
         else:

@@ -191,6 +191,18 @@ class PairGuard:
         return {**pair_key(*self.user_uuids), "group_uuid": {"S": self.group_uuid}}
 
 
+@dataclass(frozen=True, slots=True)
+class LateUpdates:
+    """The number of changes in a user's inbox that a feed cursor may be past, and the time of the last one."""
+
+    count: int
+    updated_at: str
+
+    @classmethod
+    def from_item(cls, item: Item) -> LateUpdates:
+        return cls(count=int(item["late_updates"]["N"]), updated_at=item["updated_at"]["S"])
+
+
 def parse_message(item: Item) -> Message | None:
     """The message that an item holds; None if an attribute is missing or malformed, or the sort key is no time."""
     try:
@@ -237,11 +249,6 @@ def pair_key(user_uuid: str, other_user_uuid: str) -> Item:
 
 def late_updates_key(owner_uuid: str) -> Item:
     return {"pk": {"S": keys.inbox_pk(owner_uuid)}, "sk": {"S": keys.LATE_UPDATES}}
-
-
-def late_updates(item: Item) -> int:
-    """The count in the item of a user's late updates."""
-    return int(item["late_updates"]["N"])
 
 
 def inbox_row_key(owner_uuid: str, last_message_at: str) -> Item:

@@ -12,7 +12,7 @@ STATE = "STATE"
 """Sort key of items that are alone in their partition."""
 
 LATE_UPDATES = "late"
-"""Sort key of a user's count of late updates, above all sort keys of the user's inbox rows."""
+"""Sort key of a user's late updates, above the sort keys of the user's inbox rows."""
 
 # ISO 8601, in the current format or in one of an older backend. Clients may write more forms: check_created_at.
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
@@ -30,6 +30,7 @@ class Kind(StrEnum):
 
     MESSAGE = "message"
     ROW = "inbox row"
+    LATE_UPDATES = "late updates"
     STATE = "conversation"
     GUARD = "pair guard"
     RECEIPT = "receipt"
@@ -44,8 +45,10 @@ _KINDS = {
 }
 
 
-def kind(pk: str) -> Kind | None:
-    """The kind of a partition's items; None if the partition is not this system's."""
+def kind(pk: str, sk: str = "") -> Kind | None:
+    """The kind of a partition's items, or of one item; None if the partition is not this system's."""
+    if sk == LATE_UPDATES and pk.startswith(_INBOX):
+        return Kind.LATE_UPDATES
     return next((kind for prefix, kind in _KINDS.items() if pk.startswith(prefix)), None)
 
 

@@ -85,7 +85,8 @@ def old_groups(table: Table, *, user_uuid: str) -> dict[str, str]:
 
     Reads the whole inbox, because no key tells old rows from new ones.
     """
-    items = table.partition(keys.inbox_pk(user_uuid), FilterExpression="attribute_not_exists(seq)")
+    old = "attribute_not_exists(seq) AND attribute_not_exists(late_updates)"
+    items = table.partition(keys.inbox_pk(user_uuid), FilterExpression=old)
     rows = parse_all(items, InboxRow.from_item)
     return {row.other.uuid: row.group_uuid for row in rows}  # oldest first, so the newest overwrites the others
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial, reduce
 from itertools import islice
 
-from lib.clock import from_timestamp, now
 from lib.ddb import keys
 from lib.ddb.errors import ConversationNotFound, WriteConflict
 from lib.ddb.inbox_rows import last_message, repair_rows, write_rows
@@ -26,9 +24,6 @@ from lib.users.directory import User
 
 MESSAGES_AT_ONCE = MAX_WRITES - 7
 """A transaction also writes the state and two counts, and has a Delete and a Put for each of two rows."""
-
-LATE = timedelta(seconds=4)
-"""The age at which an update is late. With the time of the write, it is less than the feed's window."""
 
 
 class SequenceNumbers:
@@ -98,8 +93,7 @@ class SequenceNumbers:
             is_later = after.last_message_at > before.last_message_at
             # Late messages have lower sort keys than the last message, so the rows keep that one.
             last = messages[-1] if is_later else last_message(self._table, after) or messages[-1]
-            is_late = now() - from_timestamp(min(message.created_at for message in messages)) > LATE
-            writes = partial(number_writes, before, messages=messages, last=last, is_late=is_late)
+            writes = partial(number_writes, before, messages=messages, last=last)
             try:
                 return write_rows(self._table, after, writes)
             except RowChanged:

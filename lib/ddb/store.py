@@ -26,7 +26,7 @@ from lib.ddb.errors import ConversationNotFound, StoreError, StoreUnavailable, T
 from lib.ddb.feed import FeedPosition
 from lib.ddb.idempotency import Idempotency, Receipt, receipt_key, receipt_write
 from lib.ddb.inbox_rows import repair_rows
-from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, late_updates, message_key, parse_message
+from lib.ddb.items import Conversation, InboxRow, Item, LateUpdates, Member, Message, message_key, parse_message
 from lib.ddb.queries import Page, PageReader
 from lib.ddb.table import WRITE_SECONDS, Table, Write, put
 from lib.ddb.transactions import (
@@ -130,7 +130,7 @@ class MessageStore:
             nonlocal count
             if item["sk"]["S"] != keys.LATE_UPDATES:
                 return InboxRow.from_item(item)
-            count = late_updates(item)
+            count = LateUpdates.from_item(item).count
             return None
 
         page = PageReader(self._table, self._cursors, parse).newest(keys.inbox_pk(user_uuid), limit, cursor)
@@ -140,7 +140,10 @@ class MessageStore:
         return replace(page, feed_cursor=self._feed_cursor(user_uuid, position))
 
     def list_changed(self, *, user_uuid: str, limit: int, since: str) -> Page[InboxRow]:
-        """The conversations that changed after the feed cursor `since`, oldest change first. Raises CursorInvalid."""
+        """The conversations that changed after the feed cursor `since`, oldest change first.
+
+        Raises CursorInvalid, FeedGap.
+        """
         now, pk = self._clock(), keys.inbox_pk(user_uuid)
         position = FeedPosition.from_payload(self._cursors.verify("feed", since, pk=pk))
         rows, position, more = feed.read(self._table, pk, position, limit=limit, now=now, window=self._feed_window)

@@ -191,12 +191,6 @@ def update(key: Item, changes: Item, on_failure: OnFailure, *, when: str, values
     return Write({"Update": {"Key": key, "UpdateExpression": f"SET {assignments}", **arguments}}, on_failure)
 
 
-def increment(key: Item, name: str) -> Write:
-    """Add one to a number of an item; create the item, or the number with 1, if there is none."""
-    values = {":one": {"N": "1"}}
-    return Write({"Update": {"Key": key, "UpdateExpression": f"ADD {name} :one", "ExpressionAttributeValues": values}})
-
-
 def delete(key: Item, on_failure: OnFailure, *, when: str, values: Item | None = None) -> Write:
     """Delete an item on a condition."""
     return Write({"Delete": {"Key": key, **_conditional(when, values or {})}}, on_failure)

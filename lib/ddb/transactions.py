@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
-from lib.clock import sortable
+from lib.clock import sortable, to_timestamp
 from lib.ddb.errors import WriteRefused
 from lib.ddb.items import (
     Conversation,
@@ -25,7 +26,7 @@ from lib.ddb.items import (
     members_attribute,
     message_key,
 )
-from lib.ddb.table import ABSENT, MAX_WRITES, OnFailure, Write, delete, increment, put, update
+from lib.ddb.table import ABSENT, MAX_WRITES, OnFailure, Write, delete, put, update
 
 _MAX_SURPLUS = MAX_WRITES - 10
 """The surplus rows that one transaction deletes, beside its other writes. The doctor removes the others."""
@@ -103,15 +104,13 @@ def append_writes(before: Conversation, after: Conversation, message: Message) -
 
 
 def number_writes(
-    before: Conversation, after: Conversation, messages: Sequence[Message], *, last: Message, is_late: bool
+    before: Conversation, after: Conversation, messages: Sequence[Message], *, last: Message
 ) -> list[Write]:
     """Give stored messages the next numbers: state, both inbox rows (5 items), and one item for each message.
 
-    `last` is the message that the rows will show. If they show it already, they keep their places. If the update
-    `is_late`, a feed cursor may be past the rows, so both members' late updates count it (2 items).
+    `last` is the message that the rows will show. If they show it already, they keep their places.
     """
     return [
-        *(increment(late_updates_key(uuid), "late_updates") for uuid in after.members if is_late),
         update_state(before, after),
         *(
             set_seq(message_key(message.group_uuid, message.created_at), old_seq=message.seq, seq=seq)
@@ -149,6 +148,22 @@ def inbox_rows(state: Conversation, *, text: str, sender_uuid: str | None, messa
             message_uuid=message_uuid,
         )
         for owner, other in ((first, second), (second, first))
+    ]
+
+
+def late_update_writes(state: Conversation, *, now: datetime) -> list[Write]:
+    """Count a late update of both members (2 items): feed cursors may be past the rows of this state."""
+    return [
+        Write(
+            {
+                "Update": {
+                    "Key": late_updates_key(uuid),
+                    "UpdateExpression": "ADD late_updates :one SET updated_at = :now",
+                    "ExpressionAttributeValues": {":one": {"N": "1"}, ":now": {"S": to_timestamp(now)}},
+                }
+            }
+        )
+        for uuid in state.members
     ]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lib.ddb import keys
-from lib.ddb.items import Conversation, Item, Member, PairGuard, pair_key, wire_key
+from lib.ddb.items import Conversation, Item, Member, PairGuard, late_updates_key, pair_key, wire_key
 from lib.users.directory import User
 from tests.support.doctor_fixtures import cognito_id_of, email_of
 from tests.support.old_data import TIMES, old_message, old_row
@@ -57,7 +57,7 @@ def receipt(edit: Edit) -> Corrupt:
 
 def row_of_anna(edit: Edit) -> Corrupt:
     def corrupt(contents: TableContents, group: str) -> None:
-        [row] = [row for row in contents.partition(keys.inbox_pk(ANNA.uuid)) if row["message_group_uuid"]["S"] == group]
+        [row] = [row for row in contents.rows(ANNA.uuid) if row["message_group_uuid"]["S"] == group]
         contents.remove(wire_key(row))
         edit(row)
         contents.put(row)
@@ -87,6 +87,12 @@ def attributes(**values: Any) -> Edit:
             del item[name]
 
     return edit
+
+
+def late_updates(count: Any) -> Item:
+    """Anna's late updates."""
+    item = {**late_updates_key(ANNA.uuid), "updated_at": {"S": time(9)}}
+    return item if count is GONE else {**item, "late_updates": count}
 
 
 def guard(*pair: User, group: str) -> Item:
@@ -164,6 +170,9 @@ lost: dict[Code, dict[str, Corrupt]] = {
             lambda group: {**old_message("March 1", ANNA, "when?", group=group), "seq": {"N": "3"}}
         ),
         "a row without a time": added_to(lambda group: old_row(ANNA, "March 1", BERT, "when?", group=group)),
+        "late updates without a number": added(late_updates(GONE)),
+        "late updates that count nothing": added(late_updates({"N": "0"})),
+        "late updates without a time": added({**late_updates({"N": "1"}), "updated_at": {"S": "March 1"}}),
         "a guard in the wrong order": added_to(guard_in_wrong_order),
         "a receipt without its answer": receipt(attributes(answer=GONE)),
         "a receipt of another user": receipt(lambda item: item["answer"]["M"].update(user_uuid={"S": BERT.uuid})),

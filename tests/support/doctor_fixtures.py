@@ -14,12 +14,14 @@ from rich.progress import Progress
 from lib.clock import Clock, now
 from lib.ddb.idempotency import Idempotency
 from lib.ddb.items import Item, Key, key_of
+from lib.ddb.keys import Kind
 from lib.ddb.table import Table
 from lib.users.directory import User
 from tests.support.stores import ANNA, BERT, CARL, NewStore, SteppingClock
 from tools.doctor.doctor import Doctor
 from tools.doctor.findings import Code, Finding
 from tools.doctor.reading import Reader
+from tools.doctor.shapes import kind_of
 from tools.doctor.survey import Survey
 
 LATER = datetime(2026, 6, 1, tzinfo=UTC)
@@ -123,5 +125,9 @@ def sound_table(new_store: NewStore) -> str:
 
 
 def without_versions(items: Iterable[Item]) -> dict[Key, Item]:
-    """Items by their keys, without `version`: it only goes up, so no repair restores it."""
-    return {key_of(item): {name: value for name, value in item.items() if name != "version"} for item in items}
+    """Items by their keys, without `version` and late updates: these only go up, so no repair restores them."""
+    return {
+        key_of(item): {name: value for name, value in item.items() if name != "version"}
+        for item in items
+        if kind_of(item) is not Kind.LATE_UPDATES
+    }

@@ -85,7 +85,11 @@ class InboxModel:
         rows = [row for row in self.rows() if after is None or row.last_message_at > after]
         items = [row.to_item() for row in rows]
         if count := self.late_updates():
-            items.append(late_updates_key(ANNA.uuid) | {"late_updates": {"N": str(count)}})
+            last = max(committed for committed in self._late_commits if committed <= self.now)
+            items.append(
+                late_updates_key(ANNA.uuid)
+                | {"late_updates": {"N": str(count)}, "updated_at": {"S": to_timestamp(last)}}
+            )
         size = min(limit, self._page_rows)
         return items[:size], len(items) > size
 

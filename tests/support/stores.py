@@ -65,11 +65,15 @@ class TableContents:
             "query", KeyConditionExpression="pk = :pk", ExpressionAttributeValues=values, ConsistentRead=True
         )
 
+    def rows(self, owner_uuid: str) -> list[Item]:
+        """The items of a user's inbox without the late updates."""
+        return [item for item in self.partition(keys.inbox_pk(owner_uuid)) if item["sk"]["S"] != keys.LATE_UPDATES]
+
     def messages(self, group_uuid: str) -> list[Message]:
         return [Message.from_item(item) for item in self.partition(keys.message_pk(group_uuid))]
 
     def inbox(self, user: User) -> list[InboxRow]:
-        return [InboxRow.from_item(item) for item in self.partition(keys.inbox_pk(user.uuid))]
+        return [InboxRow.from_item(item) for item in self.rows(user.uuid)]
 
     def conversation(self, group_uuid: str) -> Conversation:
         response = self._client.get_item(TableName=self._table, Key=conversation_key(group_uuid), ConsistentRead=True)
@@ -87,7 +91,7 @@ class TableContents:
             assert member.last_seq in (None, ([0] + own_seqs)[-1])
             rows = [
                 InboxRow.from_item(item)
-                for item in self.partition(keys.inbox_pk(owner_uuid))
+                for item in self.rows(owner_uuid)
                 if item["message_group_uuid"]["S"] == group_uuid
             ]
             shown = [(row.text, row.last_message_at, row.seq, row.sender_uuid) for row in rows]

@@ -90,7 +90,7 @@ def count_cost(count: int) -> str:
     new = [replace(message, seq=None) for message in messages]
     items = [before.to_item(), *(row.to_item() for row in rows(last)), *(message.to_item() for message in messages)]
     stored = {place(item): item for item in items}
-    writes = number_writes(before, reduce(apply_message, new, before), new, last=messages[-1], is_late=False)
+    writes = number_writes(before, reduce(apply_message, new, before), new, last=messages[-1])
     return f"{round_up(item_size(before.to_item()), 4)} + {read_cost(new[0], count)} + {write_cost(writes, stored)}"
 
 

@@ -27,6 +27,7 @@ _FORMS = {
         "sender_uuid": "S?",
         "message_uuid": "S?",
     },
+    Kind.LATE_UPDATES: {"late_updates": "N", "updated_at": "S"},
     Kind.STATE: {
         "members": "M",
         "last_message_at": "S",
@@ -49,8 +50,8 @@ EMAIL = re.compile(r"[^\s@#]@[^\s@#]+\.[^\s@#]")
 
 
 def kind_of(item: Item) -> Kind | None:
-    """An item's kind, by its partition key."""
-    return keys.kind(item["pk"]["S"])
+    """An item's kind, by its key."""
+    return keys.kind(item["pk"]["S"], item["sk"]["S"])
 
 
 def parts(item: Item) -> list[str]:
@@ -121,7 +122,7 @@ def users(item: Item) -> Iterator[str]:
         yield from item.get("members", {}).get("M", {})
     elif kind is Kind.GUARD:
         yield from parts(item)
-    elif kind in (Kind.ROW, Kind.RECEIPT):
+    elif kind in (Kind.ROW, Kind.LATE_UPDATES, Kind.RECEIPT):
         yield parts(item)[0]
     yield from (value for name in ("user_uuid", "sender_uuid") if (value := text(item, name)))
 
@@ -138,7 +139,9 @@ def _malformed_keys(item: Item, kind: Kind) -> list[str]:
         is_valid_pk = (
             is_valid_pk and len(names) == 2 and all(names) and (kind is Kind.RECEIPT or names == sorted(names))
         )
-    is_valid_sk = keys.is_time(sk) if kind in (Kind.MESSAGE, Kind.ROW) else sk == keys.STATE
+    is_valid_sk = kind is Kind.LATE_UPDATES or (
+        keys.is_time(sk) if kind in (Kind.MESSAGE, Kind.ROW) else sk == keys.STATE
+    )
     return [*([] if is_valid_pk else ["pk"]), *([] if is_valid_sk else ["sk"])]
 
 
@@ -163,6 +166,9 @@ def _malformed_inside(item: Item, kind: Kind) -> list[str]:
         members = [member.get("M", {}) for member in item["members"]["M"].values()]
         validity["members"] = len(members) == 2 and not any(_malformed(member, _MEMBER) for member in members)
         validity["last_message_at"] = keys.is_time(item["last_message_at"]["S"])
+    elif kind is Kind.LATE_UPDATES:
+        validity["late_updates"] = (whole(item, "late_updates") or 0) > 0
+        validity["updated_at"] = keys.is_time(item["updated_at"]["S"])
     elif kind is Kind.RECEIPT:
         message = item["answer"]["M"]
         is_message = {"pk", "sk"} <= message.keys() and kind_of(message) is Kind.MESSAGE and readable(message)

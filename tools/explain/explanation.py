@@ -123,4 +123,4 @@ def _print_change(change: ItemChange) -> None:
 def _name(item: Item) -> str:
     """An item by its kind and its key."""
     pk, sk = key_of(item)
-    return f"{keys.kind(pk) or 'item'}  {pk}  {sk}"
+    return f"{keys.kind(pk, sk) or 'item'}  {pk}  {sk}"
