@@ -42,7 +42,7 @@ class Function:
         self._chance = chance
         self._module = load_handler("message_stream")
         self._crashes = 0
-        self._connections = self._module._updates()._table._client.connections
+        self._connections = self._module._updater().sequence_numbers._table._client.connections
         self._send, self._connections.post = self._connections.post, self._post
         self.given_up: Records = []
 

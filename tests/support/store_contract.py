@@ -54,6 +54,7 @@ class StoreContract:
             "seq": {"N": "1"},
             "read_seq": {"N": "0"},
             "sender_uuid": {"S": ANNA.uuid},
+            "message_uuid": {"S": message.uuid},
         }
         contents.check(group, ["hello"])
         state = contents.conversation(group)
