@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import timedelta
 
 import pytest
 
 from lib.clock import to_timestamp
+from lib.config import ApiSettings
 from lib.ddb import feed, keys
 from lib.ddb.cursors import CursorSigner
 from lib.ddb.errors import FeedGap
 from lib.ddb.feed import FeedPosition
+from lib.ddb.inbox_rows import LATE
 from lib.ddb.items import Message
+from lib.ddb.table import WRITE_SECONDS
 from tests.support.inbox_model import InboxModel
 from tests.support.stores import ANNA, BERT, NOON
 
-WINDOW = timedelta(seconds=10)
+WINDOW = timedelta(  # the shortest that the setting allows
+    seconds=next(field for field in fields(ApiSettings) if field.name == "feed_window_seconds").metadata["low"]
+)
 HOUR, YEAR = 3600, 365 * 24 * 3600
 PK = keys.inbox_pk(ANNA.uuid)
 
@@ -25,9 +31,8 @@ class Reader:
 
     def __init__(self, inbox: InboxModel) -> None:
         self.inbox = inbox
-        self.position = feed.after_inbox(
-            inbox.rows()[::-1], now=inbox.now, window=WINDOW, late_updates=inbox.late_updates()
-        )
+        late_updates = inbox.late_updates().count
+        self.position = feed.after_inbox(inbox.rows()[::-1], now=inbox.now, window=WINDOW, late_updates=late_updates)
         self.more = False
 
     def groups(self, *, limit: int = 100, ahead: float = 0) -> list[str]:
@@ -81,7 +86,7 @@ def test_late_update_below_the_floor_is_a_gap_until_the_inbox_is_listed_again(in
     inbox.wait(60)
     inbox.move("b")
     reader = Reader(inbox)
-    inbox.move("late", late=30, is_counted=True)
+    inbox.move("late", late=30, write_seconds=0)
     inbox.wait(20)
     inbox.move("c")
     assert reader.groups() == ["c"]
@@ -90,6 +95,73 @@ def test_late_update_below_the_floor_is_a_gap_until_the_inbox_is_listed_again(in
         with pytest.raises(FeedGap):
             reader.groups()
     assert Reader(inbox).groups() == []
+
+
+@pytest.mark.parametrize(
+    ("age_at_the_check", "is_gap"), [(LATE.total_seconds(), False), (LATE.total_seconds() + 0.001, True)]
+)
+def test_slowest_update_that_does_not_count_is_in_the_window_of_a_clock_that_is_ahead(
+    inbox: InboxModel, age_at_the_check: float, is_gap: bool
+) -> None:
+    reader = Reader(inbox)
+    inbox.move("slow", late=age_at_the_check + WRITE_SECONDS, write_seconds=WRITE_SECONDS)
+    for _ in range(100):
+        inbox.wait(0.1)
+        inbox.move("busy")
+        try:
+            groups = reader.groups(ahead=2)
+        except FeedGap:
+            assert is_gap
+            return
+        if "slow" in groups:
+            assert not is_gap
+            return
+    raise AssertionError("the update is lost")
+
+
+def test_gap_shows_at_the_end_of_a_read_in_several_pages(inbox: InboxModel) -> None:
+    reader = Reader(inbox)
+    inbox.wait(60)
+    move_all(inbox, 3)
+    inbox.move("late", skew=-30, write_seconds=0)
+    assert reader.groups(limit=1) == ["late"]
+    assert reader.groups(limit=2) == ["group 0", "group 1"]
+    assert reader.more
+    for limit in (1, 2):
+        with pytest.raises(FeedGap):
+            reader.groups(limit=limit)
+
+
+def test_item_above_the_late_updates_hides_no_gap(inbox: InboxModel) -> None:
+    reader = Reader(inbox)
+    inbox.move("late", late=30, write_seconds=0)
+    inbox.wait(30)
+    inbox.put({"pk": {"S": PK}, "sk": {"S": "no time"}})
+    with pytest.raises(FeedGap):
+        reader.groups()
+
+
+def test_cursor_of_messages_works_in_an_inbox_with_late_updates_and_sees_the_next_one(inbox: InboxModel) -> None:
+    inbox.move("late", skew=-30, write_seconds=0)
+    inbox.wait(20)
+    reader = Reader(inbox)
+    reader.position = feed.after_messages([], now=inbox.now, window=WINDOW)
+    inbox.move("a")
+    assert reader.groups() == ["a"]
+    inbox.move("late", skew=-30, write_seconds=0)
+    with pytest.raises(FeedGap):
+        reader.groups()
+
+
+def test_cursor_of_an_earlier_version_is_valid_until_an_update_is_late(inbox: InboxModel) -> None:
+    inbox.move("a")
+    reader = Reader(inbox)
+    inbox.move("b")
+    reader.position = FeedPosition.from_payload(reader.position.to_payload()[:2])
+    assert reader.groups() == ["b"]
+    inbox.move("late", skew=-30, write_seconds=0)
+    with pytest.raises(FeedGap):
+        reader.groups()
 
 
 def test_row_whose_seq_grows_in_place_is_returned_again(inbox: InboxModel) -> None:

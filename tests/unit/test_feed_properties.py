@@ -1,4 +1,4 @@
-"""Properties of the feed: a chain of cursors misses no move and returns none twice."""
+"""Properties of the feed: a chain of cursors misses no move silently and returns none twice."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from lib.clock import to_timestamp
 from lib.ddb import feed, keys
+from lib.ddb.errors import FeedGap
 from lib.ddb.feed import FeedPosition
-from tests.support.inbox_model import InboxModel, Move
+from lib.ddb.table import WRITE_SECONDS
+from tests.support.inbox_model import InboxModel, Move, move_of
 from tests.support.stores import ANNA
 
 WINDOW = timedelta(seconds=10)
@@ -28,26 +30,34 @@ class Chain:
 
     def __init__(self, inbox: InboxModel) -> None:
         self.inbox = inbox
-        self.seen_at_first = {(row.group_uuid, row.last_message_at) for row in inbox.rows()}
+        self.seen_in_lists = set(map(move_of, inbox.rows()))
         self.returned: set[Move] = set()
         self.position = FeedPosition("")
 
     def start(self, *, shown: int) -> None:
-        """A first list, which shows the newest rows."""
-        rows = self.inbox.rows()[::-1][:shown]
-        self.returned = {(row.group_uuid, row.last_message_at) for row in rows}
-        self.position = feed.after_inbox(rows, now=self.inbox.now, window=WINDOW)
+        """List the inbox. The first page, which has the cursor, shows the newest rows."""
+        rows, count = self.inbox.rows()[::-1], self.inbox.late_updates().count
+        self.seen_in_lists |= set(map(move_of, rows))
+        self.returned = set(map(move_of, rows[:shown]))
+        self.position = feed.after_inbox(rows[:shown], now=self.inbox.now, window=WINDOW, late_updates=count)
+
+    def start_by_messages(self, *, skew: float) -> None:
+        """List the inbox and then messages, which give the cursor, at a server whose clock is `skew` seconds ahead."""
+        self.start(shown=1)
+        self.returned = set()
+        now = self.inbox.now + timedelta(seconds=skew)
+        self.position = FeedPosition.from_payload(feed.after_messages([], now=now, window=WINDOW).to_payload())
 
     def read(self, *, skew: float, limit: int) -> bool:
         """Read a page at a server whose clock is `skew` seconds ahead; return whether there are more."""
         now = self.inbox.now + timedelta(seconds=skew)
         rows, position, more = feed.read(self.inbox, PK, self.position, limit=limit, now=now, window=WINDOW)  # type: ignore[arg-type]
         self.position = FeedPosition.from_payload(position.to_payload())
-        moves = [(row.group_uuid, row.last_message_at) for row in rows]
+        moves = list(map(move_of, rows))
         assert len(moves) <= limit
         assert len(position.hashes) <= feed.MAX_HASHES
         assert moves == sorted(moves, key=lambda move: move[1])
-        assert len({group for group, _ in moves}) == len(moves), "a torn conversation"
+        assert len({group for group, *_ in moves}) == len(moves), "a torn conversation"
         assert not self.returned.intersection(moves), "returned twice"
         self.returned.update(moves)
         return more
@@ -56,7 +66,7 @@ class Chain:
         """Read a page as a stream does, and stop after one of its rows, as if the connection broke."""
         changes, more = feed.read_singly(self.inbox, PK, self.position, limit=limit, now=self.inbox.now, window=WINDOW)  # type: ignore[arg-type]
         taken = changes[: 1 + len(changes) // 2]
-        moves = [(row.group_uuid, row.last_message_at) for row, _ in taken]
+        moves = [move_of(row) for row, _ in taken]
         assert not self.returned.intersection(moves), "returned twice"
         self.returned.update(moves)
         if taken:
@@ -64,8 +74,8 @@ class Chain:
         return more or len(taken) < len(changes)
 
     def missed(self, *, keys_up_to: str = "9") -> set[Move]:
-        missing = self.inbox.current() - self.returned - self.seen_at_first
-        return {(group, key) for group, key in missing if key <= keys_up_to}
+        missing = self.inbox.current() - self.returned - self.seen_in_lists
+        return {(group, key, seq) for group, key, seq in missing if key <= keys_up_to}
 
     def read_to_the_end(self) -> None:
         for pages in count():
@@ -114,6 +124,35 @@ def read_on_time(limit: int) -> Step:
     return step
 
 
+def move_in_stream_mode(group: int, skew: float, late: int, write_seconds: float) -> Step:
+    return lambda chain: chain.inbox.move(
+        f"group {group}", skew=skew, late=late, write_seconds=min(late, write_seconds)
+    )
+
+
+def number_late_message(group: int) -> Step:
+    return lambda chain: chain.inbox.number_late_message(f"group {group}")
+
+
+def start(chain: Chain, *, by_messages: bool) -> None:
+    if by_messages:
+        chain.start_by_messages(skew=READERS_SKEW)
+    else:
+        chain.start(shown=2)
+
+
+def or_start_again(step: Step, *, by_messages: bool) -> Step:
+    """A step of a client that lists the inbox again after a gap."""
+
+    def act(chain: Chain) -> None:
+        try:
+            step(chain)
+        except FeedGap:
+            start(chain, by_messages=by_messages)
+
+    return act
+
+
 skews = st.sampled_from([-WRITERS_SKEW, 0, WRITERS_SKEW, YEAR])
 moves = st.builds(move, st.integers(0, 4), skews, st.sampled_from([0, 1, LATE]), st.sampled_from([-1, 0, 1]))
 waits = st.builds(wait, st.sampled_from([0.5, 2, LATE - 0.5, 30]))
@@ -142,6 +181,41 @@ def test_chain_of_cursors_returns_every_move_once(
         step(chain)
     inbox.wait(LATE + 1)
     chain.read_to_the_end()
+    assert chain.missed() == set()
+
+
+moves_in_stream_mode = st.builds(
+    move_in_stream_mode,
+    st.integers(0, 4),
+    st.sampled_from([-60, -WRITERS_SKEW, 0, WRITERS_SKEW]),
+    st.sampled_from([0, 1, 4, 6, 8, 9, 12, 60]),
+    st.sampled_from([0, 1, WRITE_SECONDS]),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    steps=st.lists(
+        st.one_of(
+            moves_in_stream_mode,
+            moves_in_stream_mode,
+            st.builds(number_late_message, st.integers(0, 4)),
+            waits,
+            st.builds(or_start_again, reads, by_messages=st.booleans()),
+        ),
+        min_size=15,
+        max_size=40,
+    ),
+    by_messages=st.booleans(),
+    page_rows=st.integers(1, 8),
+)
+def test_chain_of_cursors_misses_no_late_move_silently(steps: list[Step], by_messages: bool, page_rows: int) -> None:
+    chain = Chain(InboxModel(page_rows=page_rows))
+    start(chain, by_messages=by_messages)
+    for step in steps:
+        step(chain)
+    chain.inbox.wait(60)
+    or_start_again(Chain.read_to_the_end, by_messages=False)(chain)
     assert chain.missed() == set()
 
 
