@@ -39,10 +39,14 @@ class PageReader(Generic[T]):
     reader logs and skips it and reads on. So a page is full if others follow, and its ends are sort keys of its items.
     """
 
-    def __init__(self, table: Table, cursors: CursorSigner, parse: Callable[[Item], T | None]) -> None:
+    def __init__(
+        self, table: Table, cursors: CursorSigner, parse: Callable[[Item], T | None], *, others: int = 0
+    ) -> None:
+        """With the number of the partition's `others`, items that are not of the list, a page is one Query."""
         self._table = table
         self._cursors = cursors
         self._parse = parse
+        self._others = others
 
     def newest(self, pk: str, limit: int, cursor: str | None) -> Page[T]:
         """The items below the cursor's position, or the highest ones. Raises CursorInvalid."""
@@ -80,8 +84,10 @@ class PageReader(Generic[T]):
         page: list[T] = []
         last = position or ""
         while True:
-            items, more = query(limit - len(page), position)
+            items, more = query(limit - len(page) + self._others, position)
             for item in items:
+                if len(page) == limit:
+                    return page, last, True
                 position = item["sk"]["S"]
                 if (parsed := parse_item(item, self._parse)) is not None:
                     page.append(parsed)

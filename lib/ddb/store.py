@@ -133,7 +133,8 @@ class MessageStore:
             count = LateUpdates.from_item(item).count
             return None
 
-        page = PageReader(self._table, self._cursors, parse).newest(keys.inbox_pk(user_uuid), limit, cursor)
+        reader = PageReader(self._table, self._cursors, parse, others=1 if cursor is None else 0)
+        page = reader.newest(keys.inbox_pk(user_uuid), limit, cursor)
         if cursor is not None:
             return page
         position = feed.after_inbox(page.items, now=now, window=self._feed_window, late_updates=count)

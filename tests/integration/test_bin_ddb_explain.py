@@ -112,11 +112,11 @@ def check_calls(data: list[str], requests: list[Request]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "script", "operations"),
-    [("A", "patterns/get-conversation", ["GetItem", "Query"]), ("B", "patterns/list-conversations", ["Query"])],
+    ("pattern", "script", "operations", "limit"),
+    [("A", "patterns/get-conversation", ["GetItem", "Query"], 4), ("B", "patterns/list-conversations", ["Query"], 5)],
 )
 def test_list_prints_its_calls_and_the_rows_of_the_api(
-    pattern: str, script: str, operations: list[str], run: Run, wire: list[Request]
+    pattern: str, script: str, operations: list[str], limit: int, run: Run, wire: list[Request]
 ) -> None:
     run("explain", "C", "--text", "Hello!")
     wire.clear()
@@ -125,7 +125,7 @@ def test_list_prints_its_calls_and_the_rows_of_the_api(
     assert [operation for operation, _, _ in wire] == operations
     check_calls(data, wire)
     assert f"{len(operations)} Query: 1 RCU, 1 reported" in data
-    assert "ScanIndexForward=False, ConsistentRead=True, Limit=4" in data
+    assert f"ScanIndexForward=False, ConsistentRead=True, Limit={limit}" in data
     rows = section(data, "Rows")
     listed = run(script, "--limit", "3")[1]
     assert len(rows) == len(listed) == {"A": 4, "B": 3}[pattern]
