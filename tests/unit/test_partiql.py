@@ -9,6 +9,9 @@ import pytest
 from botocore.stub import Stubber
 
 from lib.ddb.table import ABSENT
+from lib.ddb.transactions import late_update_writes
+from tests.support.examples import STATE
+from tests.support.stores import NOON
 from tools.explain.partiql import Statement, may_read_everything, reads, run, select, write
 
 TABLE = '"cruddur-messages"'
@@ -91,6 +94,11 @@ def test_query_becomes_a_statement() -> None:
 @pytest.mark.parametrize("condition", [{}, {"ConditionExpression": f"{ABSENT} OR expires_at <= :now"}])
 def test_put_that_may_replace_an_item_has_no_statement(condition: dict[str, str]) -> None:
     assert write("Put", {"TableName": "cruddur-messages", "Item": KEY, **condition}) is None
+
+
+def test_update_that_may_create_an_item_has_no_statement() -> None:
+    [update, _] = late_update_writes(STATE, now=NOON)
+    assert write("Update", {"TableName": "cruddur-messages", **update.request["Update"]}) is None
 
 
 @pytest.mark.parametrize(("limit", "expected", "pages"), [(None, "abc", 2), (3, "abc", 2), (2, "ab", 1), (1, "a", 1)])

@@ -82,7 +82,7 @@ def _statements(calls: Sequence[Call]) -> list[str]:
             texts[partiql.select(call.arguments)] += 1
         for action, arguments in call.writes:
             statement = partiql.write(action, arguments)
-            texts[statement.text if statement else "-- PartiQL has no Put that replaces an item"] += 1
+            texts[statement.text if statement else partiql.MISSING[action]] += 1
     return [f"{times} × {text}" if times > 1 else text for text, times in texts.items()]
 
 

@@ -27,6 +27,12 @@ _REFUSALS = {
     "ValidationException": "DynamoDB refuses the statement: {}",
 }
 
+MISSING = {
+    "Put": "-- PartiQL has no Put that replaces an item",
+    "Update": "-- PartiQL has no Update that creates an item",
+}
+"""What PartiQL lacks, by action."""
+
 _STRING = re.compile(r"'(?:[^']|'')*'")
 
 
@@ -84,10 +90,7 @@ def select(query: Mapping[str, Any]) -> str:
 
 
 def write(action: str, arguments: Mapping[str, Any]) -> Statement | None:
-    """The statement that is equal to a Put, Update or Delete; None for a Put that may replace an item.
-
-    PartiQL has no such Put.
-    """
+    """The statement that is equal to a Put, Update or Delete; None if PartiQL has no such statement."""
     table, condition = f'"{arguments["TableName"]}"', arguments.get("ConditionExpression", "")
     if action == "Put":
         attributes = ", ".join(f"'{name}': ?" for name in arguments["Item"])
@@ -98,6 +101,8 @@ def write(action: str, arguments: Mapping[str, Any]) -> Statement | None:
     values = {**arguments.get("ExpressionAttributeValues", {}), **key}
     if action == "Delete":
         return _bound(f"DELETE FROM {table} WHERE {where}", values)  # noqa: S608 - values are parameters
+    if arguments["UpdateExpression"].startswith("ADD"):
+        return None
     changes = arguments["UpdateExpression"].replace(", ", " SET ")
     return _bound(f"UPDATE {table} {changes} WHERE {where}", values)
 
