@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
+from lib.clock import from_timestamp
 from lib.ddb.idempotency import Idempotency, Receipt
-from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, PairGuard
-from lib.ddb.transactions import start_writes
+from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, PairGuard, late_updates_key
+from lib.ddb.transactions import late_update_writes, start_writes
 from lib.users.directory import User
 
 AUGUSTSZ = User("76d2f241-a860-4d8b-a8e3-6cd68db75ab9", "Augustsz", "Augustsz")
@@ -39,7 +41,19 @@ IDEMPOTENCY = Idempotency(RECEIPT.key, RECEIPT.request_hash)
 def examples() -> list[Item]:
     """One item of each kind, in the order of docs/data-model.md."""
     guard = PairGuard(user_uuids=(AUGUSTSZ.uuid, BAYKO.uuid), group_uuid=GROUP)
-    return [item.to_item() for item in (MESSAGE, *rows(MESSAGE), STATE, guard, RECEIPT)]
+    items = [item.to_item() for item in (MESSAGE, *rows(MESSAGE), STATE, guard, RECEIPT)]
+    return [*items[:3], first_late_update(), *items[3:]]
+
+
+def first_late_update() -> Item:
+    """The late updates of Bayko after the first one, 12 seconds after the message."""
+    [update] = [
+        write.request["Update"]
+        for write in late_update_writes(STATE, now=from_timestamp(MESSAGE.created_at) + timedelta(seconds=12))
+        if write.request["Update"]["Key"] == late_updates_key(BAYKO.uuid)
+    ]
+    values = update["ExpressionAttributeValues"]
+    return {**update["Key"], "late_updates": values[":one"], "updated_at": values[":now"]}
 
 
 def rows(message: Message) -> list[InboxRow]:
