@@ -23,6 +23,7 @@ COPY lib lib
 COPY routes routes
 COPY services services
 COPY tools tools
+COPY web web
 
 # The base image has no bytecode, and the API's user cannot write any.
 RUN /opt/venv/bin/python -m compileall -q /usr/local/lib/python3.11 /opt/venv/lib .

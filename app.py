@@ -68,8 +68,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     # One byte above the limit: werkzeug cuts a chunked body off here, and the route must see that the body was longer.
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
     app.extensions["dependencies"] = _make_dependencies(settings)
-    for blueprint in (conversations, messages, events, users, health, docs, config, web):
+    for blueprint in (conversations, messages, events, users, health, docs, config):
         app.register_blueprint(blueprint)
+    if settings.web_client == "on":
+        app.register_blueprint(web)
     log_requests(app)
     handle_errors(app)
     protect_responses(app, hsts=settings.backend_url.startswith("https://"))

@@ -160,14 +160,26 @@ class CognitoSettings(AwsSettings):
         "`iss` of valid access tokens; empty: the AWS URL of the user pool", default="", kind="endpoint"
     )
     cognito_jwks_url: str = _setting("URL of the public keys; empty: below the issuer", default="", kind="endpoint")
+    cognito_public_endpoint: str = _setting(
+        "Cognito endpoint that clients call; empty: the endpoint that the API calls", default="", kind="endpoint"
+    )
+    demo_users: str = _setting(
+        "user names, separated by commas, that the page and `/api/client-config` offer for sign-in; local stacks only",
+        default="",
+    )
+    demo_password: str = _setting("the public password of the `DEMO_USERS`", default="")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.demo_users and not is_local(self.aws_endpoint_url_cognito_identity_provider):
+            raise SettingsError(["DEMO_USERS is set, but Cognito is not local: everybody could sign in as these users"])
         # The pool's id begins with the pool's region, which need not be the table's.
         region = self.aws_cognito_user_pool_id.partition("_")[0]
         self._check_region("AWS_COGNITO_USER_POOL_ID", region)
         self._default("cognito_issuer", f"https://cognito-idp.{region}.amazonaws.com/{self.aws_cognito_user_pool_id}")
         self._default("cognito_jwks_url", f"{self.cognito_issuer}/.well-known/jwks.json")
+        endpoint = self.aws_endpoint_url_cognito_identity_provider or f"https://cognito-idp.{region}.amazonaws.com"
+        self._default("cognito_public_endpoint", endpoint)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,6 +218,9 @@ class ApiSettings(_Section):
     group_updates: Literal["inline", "stream"] = _setting(
         "what updates the inbox rows: the message's transaction (`inline`) or the function on the stream (`stream`)",
         default="inline",
+    )
+    web_client: Literal["off", "on"] = _setting(
+        "whether the server has a page at `/` where two people can talk", default="off"
     )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "lowest level of the server's log lines", default="info", of_stack=False

@@ -183,6 +183,16 @@ class TestSecondRun:
         with pytest.raises(urllib.error.HTTPError, match="403"):
             authorization(dev.description, credentials, Origin="http://localhost:3000")
 
+    def test_page_is_on_and_its_users_sign_in(self, dev: Dev) -> None:
+        url = dev.description["api_url"]
+        with urllib.request.urlopen(url) as page:  # noqa: S310
+            policy = page.headers["Content-Security-Policy"]
+        assert f"connect-src 'self' {dev.description['cognito']['endpoint']}/;" in policy
+        users = call(f"{url}/api/client-config")["demo_users"]
+        assert len(users) == 3
+        for user in users:
+            assert authorization(dev.description, user, Origin=url)
+
     def test_other_users_of_the_machine_cannot_read_the_data(self, dev: Dev) -> None:
         readable = [path for path in (dev.folder / "ministack").rglob("*") if path.stat().st_mode & 0o077]
         assert (dev.folder / "ministack").stat().st_mode & 0o777 == 0o700

@@ -11,11 +11,15 @@ from serve import GRACE_SECONDS, KEEP_ALIVE_SECONDS
 from tests.support.policies import resources
 from tools.deploy.templates import template
 
-LEFT_OUT = {  # for emulators, and an older name
+LEFT_OUT = {  # for emulators, for the page of local stacks, and an older name
     "AWS_ENDPOINT_URL_DYNAMODB",
     "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER",
     "COGNITO_ISSUER",
     "COGNITO_JWKS_URL",
+    "COGNITO_PUBLIC_ENDPOINT",
+    "DEMO_PASSWORD",
+    "DEMO_USERS",
+    "WEB_CLIENT",
     "MOMENTO_AUTH_TOKEN",
 }
 

@@ -15,6 +15,7 @@ from lib.identity.cognito import UserPool, attributes_by_name
 POOL_NAME = "cruddur"
 CLIENT_NAME = "cruddur-web"
 PASSWORD = "Cruddur-1234"  # noqa: S105 - public; has no character that a shell expands
+DEMO_SETTINGS = {"DEMO_USERS": "Augustsz,bayko,londo", "DEMO_PASSWORD": PASSWORD}  # the users of db/seed.sql
 
 # The pool of aws/cfn/messaging.yaml takes the e-mail address as user name. This one takes the handle, too: AWS refuses
 # both at once, the emulator does not.
