@@ -15,9 +15,10 @@ from app import create_app
 from lib.config import ROOT, Settings, SettingsError, load
 from services.validation import MESSAGE_MAX_CHARS
 from tests.unit.test_app import ENVIRON
-from tools.local_stack.cognito import DEMO_SETTINGS
+from tools.local_stack.cognito import PASSWORD, demo_settings
 
 SCRIPTS = sorted((ROOT / "web").glob("*.js"))
+DEMO_SETTINGS = demo_settings(["Augustsz", "bayko", "c@example.com", "d", "too many"])
 LOCAL = {"AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER": "http://127.0.0.1:4566"}
 
 
@@ -47,9 +48,9 @@ def test_client_config_names_cognito_of_aws_and_no_users() -> None:
 def test_client_config_names_users_of_local_stack() -> None:
     config = client_of(**LOCAL, **DEMO_SETTINGS).get("/api/client-config").json
     assert config["cognito"]["endpoint"] == LOCAL["AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER"]
-    seed = (ROOT / "db/seed.sql").read_text()
-    assert [user["username"] for user in config["demo_users"]] == re.findall(r"'(\w+)', '\w+@", seed)
-    assert {user["password"] for user in config["demo_users"]} == {DEMO_SETTINGS["DEMO_PASSWORD"]}
+    assert config["demo_users"] == [
+        {"username": name, "password": PASSWORD} for name in ("Augustsz", "bayko", "c@example.com", "d")
+    ]
 
 
 @pytest.mark.parametrize("endpoint", ["", "https://cognito.example.com"])

@@ -14,8 +14,9 @@ from lib.identity.cognito import UserPool, attributes_by_name
 
 POOL_NAME = "cruddur"
 CLIENT_NAME = "cruddur-web"
-PASSWORD = "Cruddur-1234"  # noqa: S105 - public; has no character that a shell expands
-DEMO_SETTINGS = {"DEMO_USERS": "Augustsz,bayko,londo", "DEMO_PASSWORD": PASSWORD}  # the users of db/seed.sql
+PASSWORD = "Cruddur-1234"  # noqa: S105 - public; has no character that a shell expandsMAX_DEMO_USERS = 4
+
+MAX_DEMO_USERS = 4
 
 # The pool of aws/cfn/messaging.yaml takes the e-mail address as user name. This one takes the handle, too: AWS refuses
 # both at once, the emulator does not.
@@ -34,6 +35,11 @@ class LocalPool:
 
     user_pool_id: str
     client_id: str
+
+
+def demo_settings(handles: Sequence[str]) -> dict[str, str]:
+    """The settings with which the page offers the first of these users for sign-in."""
+    return {"DEMO_USERS": ",".join(handles[:MAX_DEMO_USERS]), "DEMO_PASSWORD": PASSWORD}
 
 
 def ensure_pool(client: Any) -> LocalPool:

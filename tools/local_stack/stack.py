@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Self
 
 from lib.config import ROOT, ApiSettings, Settings, declarations, load
-from tools.local_stack.cognito import DEMO_SETTINGS, LocalPool
+from tools.local_stack.cognito import LocalPool
 from tools.local_stack.environment import REGION, variables_of, write_private, write_stack_env
 from tools.local_stack.ministack import Ministack
 from tools.local_stack.postgres import Postgres
@@ -118,7 +118,6 @@ class LocalStack:
             "BACKEND_URL": self.api_url,
             "WEB_CLIENT": "on",
             **self._passed_on,
-            **DEMO_SETTINGS,
             "DATABASE_URL": self.postgres.url(DATABASE),
             "AWS_DEFAULT_REGION": REGION,
             "AWS_ENDPOINT_URL_DYNAMODB": endpoint,
