@@ -1,18 +1,10 @@
-// The calls of the API. Each method is one request (openapi.yaml has all of them).
+// The calls of the API. Each method is one request; openapi.yaml describes all of them.
 
-const RETRIES = 3;
+import { ApiError, codeText, isTemporary, Offline } from "./errors.js";
 
-/** The API refused a request. `codes` are the stable codes of the response, `status` is the HTTP status. */
-export class ApiError extends Error {
-  constructor(status, codes) {
-    super(codes.join(", "));
-    this.status = status;
-    this.codes = codes;
-  }
-}
-
-/** No response came, so the request may or may not have reached the server. */
-export class Offline extends Error {}
+const RETRIES = 3; // of a GET
+const TIMEOUT_MS = 20_000;
+const PAGE = 100; // rows or messages of a page
 
 export class Api {
   #session;
@@ -21,20 +13,20 @@ export class Api {
     this.#session = session;
   }
 
-  /** The inbox: conversations, newest first, and the cursor from which GET /api/events goes on. */
-  async inbox({ url = "/api/message_groups?limit=100" } = {}) {
+  /** A page of the inbox, newest first. The first page has the cursor after which GET /api/events goes on. */
+  async inbox({ url = `/api/message_groups?limit=${PAGE}` } = {}) {
     const { data, headers } = await this.#get(url);
     return { rows: data, next: nextPage(headers), feedCursor: headers.get("Feed-Cursor") };
   }
 
-  /** A page of messages, newest first. `after` is a `created_at`: the page has the messages that follow. */
+  /** A page of messages: the newest ones, or those that follow `after` (a `created_at`), or those at `url`. */
   async messages(groupUuid, { after, url } = {}) {
     const query = after ? `&after=${encodeURIComponent(after)}` : "";
-    const { data, headers } = await this.#get(url ?? `/api/messages/${groupUuid}?limit=50&order=desc${query}`);
+    const { data, headers } = await this.#get(url ?? `/api/messages/${groupUuid}?limit=${PAGE}${query}`);
     return { messages: data, next: nextPage(headers) };
   }
 
-  /** The state of a conversation: both members with their read positions. */
+  /** A conversation: both members with their read positions, and the number of messages. */
   async conversation(groupUuid) {
     return (await this.#get(`/api/message_groups/${groupUuid}`)).data;
   }
@@ -43,9 +35,10 @@ export class Api {
     return (await this.#get(`/api/users/@${encodeURIComponent(handle)}/short`)).data;
   }
 
-  /** Send a message: `{ message, message_group_uuid }` or `{ message, handle }`. A repeat with the same key sends once. */
+  /** Send `{ message, message_group_uuid }` or `{ message, handle }`. With the same key, a repeat writes nothing. */
   async send(body, idempotencyKey) {
-    return (await this.#request("POST", "/api/messages", { body, headers: { "Idempotency-Key": idempotencyKey } })).data;
+    const headers = { "Idempotency-Key": idempotencyKey };
+    return (await this.#request("POST", "/api/messages", { body, headers })).data;
   }
 
   async markRead(groupUuid, seq) {
@@ -63,7 +56,7 @@ export class Api {
   /** The response of GET /api/events, whose body is a stream. */
   async events(lastEventId, signal) {
     const headers = { Accept: "text/event-stream", "Last-Event-ID": lastEventId };
-    return this.#fetch("GET", "/api/events", { headers, signal });
+    return await this.#fetch("GET", "/api/events", { headers, signal });
   }
 
   /** A GET, tried again if the server is busy or away. */
@@ -72,20 +65,29 @@ export class Api {
       try {
         return await this.#request("GET", url);
       } catch (error) {
-        const isTemporary = error instanceof Offline || [429, 503].includes(error.status);
-        if (!isTemporary || attempt === RETRIES) throw error;
-        await new Promise((resolve) => setTimeout(resolve, 500 * 2 ** attempt * (0.5 + Math.random())));
+        if (!isTemporary(error) || attempt === RETRIES) throw error;
+        const pause = Math.max(1000 * (error.retryAfter ?? 0), 500 * 2 ** attempt);
+        await new Promise((resolve) => setTimeout(resolve, pause * (0.5 + Math.random())));
       }
     }
   }
 
   async #request(method, url, { body, headers = {} } = {}) {
-    const options = body ? { body: JSON.stringify(body), headers: { ...headers, "Content-Type": "application/json" } } : { headers };
+    const options = { headers, signal: AbortSignal.timeout(TIMEOUT_MS) };
+    if (body) {
+      options.body = JSON.stringify(body);
+      options.headers = { ...headers, "Content-Type": "application/json" };
+    }
     const response = await this.#fetch(method, url, options);
-    const text = await read(response);
-    return { data: text ? JSON.parse(text) : null, headers: response.headers };
+    try {
+      const text = await response.text();
+      return { data: text ? JSON.parse(text) : null, headers: response.headers };
+    } catch (error) {
+      throw new Offline(error.message);
+    }
   }
 
+  /** The response, if it is a success. After a 401 the request goes out once more, with a new token. */
   async #fetch(method, url, { headers, ...options }) {
     for (let renew = false; ; renew = true) {
       const Authorization = `Bearer ${await this.#session.accessToken({ renew })}`;
@@ -93,20 +95,15 @@ export class Api {
       try {
         response = await fetch(url, { method, headers: { ...headers, Authorization }, cache: "no-cache", ...options });
       } catch (error) {
-        throw error.name === "AbortError" ? error : new Offline(error.message);
+        throw new Offline(error.message);
       }
       if (response.ok) return response;
       const codes = await response.json().catch(() => ["bad_gateway"]);
-      if (response.status !== 401 || renew) throw new ApiError(response.status, codes);
+      if (response.status === 401 && !renew) continue;
+      if (response.status === 401) this.#session.end(codeText(codes[0]));
+      if (response.status === 403) this.#session.end(`This account cannot be used (${codes[0]}).`);
+      throw new ApiError(response.status, codes, Number(response.headers.get("Retry-After")));
     }
-  }
-}
-
-async function read(response) {
-  try {
-    return await response.text();
-  } catch (error) {
-    throw new Offline(error.message);
   }
 }
 

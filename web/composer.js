@@ -1,19 +1,23 @@
-// The form for a message: Enter sends, Shift and Enter begin a new line. It counts characters as the server does.
+// The form for a message: Enter sends, Shift and Enter begin a new line.
 
-import { h } from "./dom.js";
-
-const SHOW_BELOW = 200; // characters left
+import { announce, h } from "./dom.js";
+import { countChars, trimmed } from "./words.js";
 
 export class Composer {
   #maxChars;
+  #drafts;
+  #place;
   #onSend;
   #onTyping;
   #text = h("textarea", { id: "composer", rows: "1", "aria-describedby": "composer-count", dir: "auto" });
   #count = h("span", { id: "composer-count", class: "count" });
   #button = h("button", { class: "primary" }, "Send");
 
-  constructor(config, { onSend, onTyping = () => {} }) {
+  /** `place` names the draft: where the text belongs. `onSend(text)` returns a promise. */
+  constructor(config, drafts, { place, onSend, onTyping = () => {} }) {
     this.#maxChars = config.message_max_chars;
+    this.#drafts = drafts;
+    this.#place = place;
     this.#onSend = onSend;
     this.#onTyping = onTyping;
     this.element = h(
@@ -24,31 +28,44 @@ export class Composer {
       this.#count,
       this.#button,
     );
-    this.#text.addEventListener("input", () => this.#changed());
+    this.#text.addEventListener("input", () => {
+      this.#refresh();
+      if (this.#text.value) this.#onTyping();
+    });
     this.#text.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && !event.shiftKey && !event.isComposing) this.#submit(event);
     });
-    this.#changed();
+    this.#text.value = drafts.get(place);
+    this.#refresh();
   }
 
   focus() {
     this.#text.focus();
   }
 
-  #changed() {
-    const left = this.#maxChars - [...this.#text.value].length;
-    this.#count.textContent = left < SHOW_BELOW ? `${left} left` : "";
-    this.#count.classList.toggle("error", left < 0);
-    this.#button.disabled = left < 0 || !this.#text.value.trim();
-    if (this.#text.value) this.#onTyping();
+  #refresh() {
+    const text = this.#text.value;
+    const count = countChars(trimmed(text));
+    const isTooLong = count > this.#maxChars;
+    this.#count.textContent = count ? `${count} / ${this.#maxChars}` : "";
+    this.#count.classList.toggle("error", isTooLong);
+    this.#text.setAttribute("aria-invalid", isTooLong);
+    this.#button.disabled = isTooLong || !count;
+    this.#drafts.set(this.#place, text);
   }
 
-  #submit(event) {
+  async #submit(event) {
     event.preventDefault();
     if (this.#button.disabled) return;
     const text = this.#text.value;
     this.#text.value = "";
-    this.#changed();
-    this.#onSend(text);
+    this.#refresh();
+    try {
+      await this.#onSend(trimmed(text));
+    } catch {
+      this.#text.value = text; // the browser cannot store it, for example on a full disk
+      this.#refresh();
+      announce("The message could not be stored.");
+    }
   }
 }

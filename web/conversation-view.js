@@ -2,108 +2,142 @@
 
 import { Composer } from "./composer.js";
 import { announce, h, setChildren } from "./dom.js";
-import { dayText, errorText, timeText } from "./words.js";
+import { errorText } from "./errors.js";
+import { pendingMessage } from "./pending-message.js";
+import { dayText, timeText } from "./words.js";
 
-const NEAR_PX = 80; // so far from the end, a new message scrolls into view
-const LOAD_PX = 400; // so far from the beginning, older messages load
+const NEAR_PX = 80; // so near the end, a new message scrolls into view
+const LOAD_PX = 1_000; // so near the beginning, older messages load
 
 export class ConversationView {
   #messenger;
   #groupUuid;
   #composer;
-  #title = h("h1", { dir: "auto", tabindex: "-1" });
-  #log = h("div", { class: "log", role: "log", "aria-label": "Messages", tabindex: "0" });
+  #title = h("h1", { tabindex: "-1" });
+  // The role has an implicit live region, which would read older messages out, too.
+  #log = h("div", { class: "log", role: "log", "aria-label": "Messages", "aria-live": "off", tabindex: "0" });
   #typing = h("p", { class: "typing", "aria-live": "polite" });
-  #jump = h("button", { type: "button", class: "jump", hidden: true, onclick: () => this.#jumpToUnread() });
-  #elements = new Map(); // elements by key
-  #firstUnreadSeq = null; // when the conversation was opened
-  #announced = null;
-  #isLoading = false;
+  #toUnread = h(
+    "button",
+    { type: "button", hidden: true, onclick: () => this.#jumpToUnread() },
+    "Jump to the first unread message",
+  );
+  #toEnd = h(
+    "button",
+    { type: "button", hidden: true, onclick: () => this.#scrollToEnd() },
+    "Jump to the newest message",
+  );
+  #elements = new Map(); // by the uuid of a message, the key of an entry, a day or a name
+  #shown = null; // what the list shows, to leave it alone while nothing changes
+  #firstUnread = null; // the `seq` of the first message that was unread when the conversation was opened
+  #hasSeenUnread = false;
+  #isAtEnd = true;
+  #loading = null; // the request for older messages that is under way
+  #resize = new ResizeObserver(() => this.#isAtEnd && this.#scrollToEnd());
 
   constructor(config, messenger, groupUuid) {
     this.#messenger = messenger;
     this.#groupUuid = groupUuid;
-    this.#composer = new Composer(config, {
-      onSend: (text) => messenger.send({ message_group_uuid: groupUuid }, text),
+    this.#composer = new Composer(config, messenger.drafts, {
+      place: groupUuid,
+      onSend: (text) => this.#send(text),
       onTyping: () => messenger.typing(groupUuid),
     });
-    const markUnread = async () => {
-      await messenger.markUnread(groupUuid);
-      location.hash = "#/";
-    };
-    const header = h(
-      "div",
-      { class: "conversation-header" },
-      h("a", { href: "#/", class: "back", "aria-label": "Back to the conversations" }, "‹"),
-      this.#title,
-      h("button", { type: "button", onclick: markUnread }, "Mark unread"),
-    );
     this.element = h(
       "section",
-      { class: "conversation" },
-      header,
-      this.#jump,
+      { class: "conversation", "aria-label": "Conversation" },
+      h(
+        "div",
+        { class: "conversation-header" },
+        h("a", { href: "#/", class: "back", "aria-label": "Back to the conversations" }, "‹"),
+        this.#title,
+        h("button", { type: "button", onclick: () => this.#markUnread() }, "Mark unread"),
+      ),
+      h("div", { class: "jumps" }, this.#toUnread, this.#toEnd),
       this.#log,
       this.#typing,
       this.#composer.element,
     );
-    this.#log.addEventListener("scroll", () => this.#loadOlder());
+    this.#log.addEventListener("scroll", () => this.#scrolled());
+    this.#resize.observe(this.#log);
   }
 
   async start() {
-    const row = this.#messenger.rows.get(this.#groupUuid);
-    if (row?.unread_count) this.#firstUnreadSeq = row.seq - row.unread_count + 1;
+    this.#title.focus();
+    if (!this.#shown) setChildren(this.#log, [h("p", { class: "empty" }, "Loading…")]);
     try {
-      await this.#messenger.open(this.#groupUuid);
+      this.#firstUnread = await this.#messenger.open(this.#groupUuid);
     } catch (error) {
-      setChildren(this.#log, [h("p", { class: "error", role: "alert" }, errorText(error.codes?.[0] ?? "storage_unavailable"))]);
+      const button = h("button", { type: "button", onclick: () => this.start() }, "Try again");
+      setChildren(this.#log, [h("p", { class: "empty error", role: "alert" }, errorText(error)), button]);
       return;
     }
-    this.#log.scrollTop = this.#log.scrollHeight;
-    this.#composer.focus();
+    this.#shown = null;
+    this.refresh();
+    this.#scrollToEnd();
+    // On a touch screen, the focus would open the keyboard over the messages.
+    if (matchMedia("(pointer: fine)").matches) this.#composer.focus();
+  }
+
+  stop() {
+    this.#resize.disconnect();
   }
 
   refresh() {
-    const conversation = this.#conversation;
-    const row = this.#messenger.rows.get(this.#groupUuid);
-    if (row) this.#title.textContent = row.display_name;
-    if (!conversation) return;
-    const isNearEnd = this.#log.scrollHeight - this.#log.scrollTop - this.#log.clientHeight < NEAR_PX;
-    const fromEnd = this.#log.scrollHeight - this.#log.scrollTop;
-    const first = this.#log.firstChild;
-    setChildren(this.#log, this.#children(conversation));
-    if (isNearEnd) this.#log.scrollTop = this.#log.scrollHeight;
-    else if (this.#log.firstChild !== first) this.#log.scrollTop = this.#log.scrollHeight - fromEnd;
-    this.#typing.textContent = conversation.typingUntil > Date.now() ? `${row?.display_name ?? "Somebody"} is typing…` : "";
-    this.#announceLast(conversation.last);
-    this.#updateJump(conversation);
+    const conversation = this.#messenger.conversations.get(this.#groupUuid);
+    const person = this.#messenger.rows.get(this.#groupUuid) ?? conversation?.other(this.#messenger.myUuid);
+    if (person && this.#title.textContent !== person.display_name) {
+      this.#title.replaceChildren(h("bdi", {}, person.display_name));
+    }
+    if (!conversation?.messages.length) return;
+    const isTyping = conversation.typingUntil > Date.now();
+    if (isTyping !== this.#typing.hasChildNodes()) {
+      this.#typing.replaceChildren(...(isTyping ? [h("bdi", {}, person.display_name), " is typing…"] : []));
+    }
+    this.#showMessages(conversation, person);
   }
 
-  get #conversation() {
-    return this.#messenger.conversations.get(this.#groupUuid);
+  #showMessages(conversation, person) {
+    const pending = this.#messenger.pending({ groupUuid: this.#groupUuid, handle: person.handle });
+    const seen = this.#lastSeen(conversation);
+    const today = new Date().toDateString();
+    const shown = JSON.stringify([conversation.version, pending, seen?.uuid, this.#firstUnread, today]);
+    if (shown === this.#shown) return;
+    this.#shown = shown;
+    const before = this.#isAtEnd ? null : this.#firstVisible();
+    const top = before?.offsetTop;
+    setChildren(this.#log, this.#children(conversation, seen, pending));
+    if (this.#isAtEnd) this.#scrollToEnd();
+    else if (before) this.#log.scrollTop += before.offsetTop - top; // so that older messages move nothing
+    this.#scrolled();
   }
 
-  #children(conversation) {
+  #children(conversation, seen, pending) {
     const children = [];
+    if (!conversation.older) {
+      children.push(this.#keyed("beginning", "", () => h("p", { class: "day" }, "The beginning")));
+    }
     let day = null;
-    if (!conversation.older) children.push(this.#keyed("beginning", "", () => h("p", { class: "day" }, "The beginning")));
     for (const message of conversation.messages) {
-      const date = new Date(message.created_at);
-      const text = dayText(date);
-      if (text !== day) children.push(this.#keyed(`day ${message.created_at.slice(0, 10)}`, text, () => h("h2", { class: "day" }, text)));
-      day = text;
-      if (message.seq === this.#firstUnreadSeq) {
+      const { element, messageDay } = this.#message(message);
+      if (messageDay !== day) {
+        const text = dayText(new Date(message.created_at));
+        children.push(this.#keyed(messageDay, text, () => h("h2", { class: "day" }, text)));
+      }
+      day = messageDay;
+      if (message.seq !== null && message.seq === this.#firstUnread) {
         children.push(this.#keyed("unread", "", () => h("p", { class: "unread-line" }, "New messages")));
       }
-      children.push(this.#keyed(message.uuid, "", () => this.#message(message, date)));
+      children.push(element);
+      if (message === seen) children.push(this.#keyed("seen", "", () => h("p", { class: "seen" }, "Seen")));
     }
-    const seen = this.#seenMessage(conversation);
-    if (seen) children.splice(children.indexOf(this.#elements.get(seen.uuid).element) + 1, 0, this.#keyed("seen", "", () => h("p", { class: "seen" }, "Seen")));
-    const pending = this.#messenger.pending.filter((entry) => entry.to.message_group_uuid === this.#groupUuid);
-    children.push(...pending.map((entry) => this.#keyed(entry.key, entry.error ?? "", () => this.#pending(entry))));
+    for (const entry of pending) {
+      children.push(this.#keyed(entry.key, entry.error, () => pendingMessage(this.#messenger, entry)));
+    }
     return children;
   }
 
+  /** An element, made once as long as its state stays. */
   #keyed(key, state, make) {
     const known = this.#elements.get(key);
     if (known?.state === state) return known.element;
@@ -112,70 +146,92 @@ export class ConversationView {
     return element;
   }
 
-  #message(message, date) {
+  /** The element of a message, made once, and the day of the message. */
+  #message(message) {
+    const known = this.#elements.get(message.uuid);
+    if (known) return known;
+    const date = new Date(message.created_at);
     const isMine = message.user_uuid === this.#messenger.myUuid;
-    return h(
+    const element = h(
       "article",
-      { class: isMine ? "message mine" : "message", "data-uuid": message.uuid },
+      { class: isMine ? "message mine" : "message" },
       h("span", { class: "visually-hidden" }, isMine ? "You:" : `${message.display_name}:`),
       h("p", { dir: "auto" }, message.message),
       h("time", { datetime: message.created_at }, timeText(date)),
     );
+    const entry = { element, messageDay: date.toDateString() };
+    this.#elements.set(message.uuid, entry);
+    return entry;
   }
 
-  #pending(entry) {
-    const state = entry.error
-      ? h(
-          "span",
-          { class: "error" },
-          errorText(entry.error),
-          h("button", { type: "button", onclick: () => this.#messenger.retry(entry) }, "Try again"),
-          h("button", { type: "button", onclick: () => this.#messenger.discard(entry) }, "Delete"),
-        )
-      : h("span", {}, "Sending…");
-    return h("article", { class: "message mine pending" }, h("p", { dir: "auto" }, entry.text), state);
-  }
-
-  /** My last message that the other has read. */
-  #seenMessage(conversation) {
-    const other = conversation.members.find((member) => member.uuid !== this.#messenger.myUuid);
-    if (!other) return null;
+  /** My last message that the other member has read. */
+  #lastSeen(conversation) {
+    const { myUuid } = this.#messenger;
+    const readSeq = conversation.other(myUuid)?.read_seq ?? 0;
     return conversation.messages.findLast(
-      (message) => message.user_uuid === this.#messenger.myUuid && message.seq <= other.read_seq,
+      (message) => message.user_uuid === myUuid && message.seq !== null && message.seq <= readSeq,
     );
   }
 
-  #announceLast(message) {
-    if (!message || message.uuid === this.#announced) return;
-    if (this.#announced && message.user_uuid !== this.#messenger.myUuid) announce(`${message.display_name}: ${message.message}`);
-    this.#announced = message.uuid;
+  async #send(text) {
+    this.#isAtEnd = true;
+    await this.#messenger.send({ message_group_uuid: this.#groupUuid }, text);
   }
 
-  #updateJump(conversation) {
-    const isHere = conversation.messages.some((message) => message.seq === this.#firstUnreadSeq);
+  async #markUnread() {
+    try {
+      await this.#messenger.markUnread(this.#groupUuid);
+      location.hash = "#/";
+    } catch (error) {
+      announce(errorText(error));
+    }
+  }
+
+  #scrollToEnd() {
+    this.#isAtEnd = true;
+    this.#log.scrollTop = this.#log.scrollHeight;
+  }
+
+  #scrolled() {
+    const { scrollTop, clientHeight, scrollHeight } = this.#log;
+    const toEnd = scrollHeight - scrollTop - clientHeight;
+    this.#isAtEnd = toEnd < NEAR_PX;
+    this.#toEnd.hidden = toEnd < clientHeight;
+    this.#toUnread.hidden = !this.#isUnreadAbove(scrollTop);
+    if (scrollTop < LOAD_PX) this.#loadOlder();
+  }
+
+  /** Whether the first unread message is above, and has not been in view yet. */
+  #isUnreadAbove(scrollTop) {
     const line = this.#elements.get("unread")?.element;
-    const isAbove = isHere ? line?.offsetTop < this.#log.scrollTop : this.#firstUnreadSeq !== null;
-    this.#jump.hidden = !isAbove;
-    this.#jump.textContent = "Jump to the first unread message";
+    this.#hasSeenUnread ||= this.#firstUnread === null || line?.offsetTop >= scrollTop;
+    return !this.#hasSeenUnread;
+  }
+
+  #firstVisible() {
+    const { scrollTop, children } = this.#log;
+    return Array.prototype.find.call(children, (child) => child.offsetTop + child.offsetHeight > scrollTop);
   }
 
   async #jumpToUnread() {
-    while (this.#conversation.older && this.#conversation.messages[0]?.seq > this.#firstUnreadSeq) {
-      await this.#messenger.loadOlder(this.#groupUuid);
-    }
+    while (!this.#elements.has("unread") && (await this.#loadOlder()));
     this.#elements.get("unread")?.element.scrollIntoView({ block: "center" });
-    this.#jump.hidden = true;
+    this.#log.focus({ preventScroll: true });
   }
 
+  /** Returns whether there was a page to load. */
   async #loadOlder() {
-    if (this.#isLoading || this.#log.scrollTop > LOAD_PX || !this.#conversation?.older) return;
-    this.#isLoading = true;
+    if (!this.#messenger.conversations.get(this.#groupUuid)?.older) return false;
+    this.#loading ??= this.#messenger
+      .loadOlder(this.#groupUuid)
+      .then(() => this.refresh())
+      .finally(() => (this.#loading = null));
     try {
-      await this.#messenger.loadOlder(this.#groupUuid);
-    } catch {
-      announce("Older messages could not be loaded.");
-    } finally {
-      this.#isLoading = false;
+      await this.#loading;
+      return true;
+    } catch (error) {
+      announce(errorText(error));
+      return false;
     }
   }
 }

@@ -1,6 +1,6 @@
 // Builds elements. Texts become text nodes, so what people write never becomes markup.
 
-/** An element: `h("a", { href: "#/", class: "link" }, "text", otherElement)`. Attributes that are null are left out. */
+/** An element: `h("a", { href: "#/", class: "link" }, "text", otherElement)`. It has no attribute for null. */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -12,8 +12,9 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Make the children of an element those of the list; elements that stay keep focus and scroll position. */
+/** Make the children of an element those of the list. Elements that stay keep their focus, also when they move. */
 export function setChildren(element, children) {
+  const focused = document.activeElement;
   let current = element.firstChild;
   for (const child of children) {
     if (child === current) current = current.nextSibling;
@@ -24,6 +25,7 @@ export function setChildren(element, children) {
     current.remove();
     current = next;
   }
+  if (focused !== document.activeElement && element.contains(focused)) focused.focus({ preventScroll: true });
 }
 
 /** Tell people who use a screen reader. */

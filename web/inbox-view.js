@@ -1,11 +1,14 @@
 // The inbox: conversations, newest first, with unread badges and a search within what is loaded.
 
-import { h, setChildren } from "./dom.js";
+import { announce, h, setChildren } from "./dom.js";
+import { errorText } from "./errors.js";
 import { shortText } from "./words.js";
 
 export class InboxView {
   #messenger;
   #selected = null;
+  #entries = new Map(); // elements by the uuid of the conversation
+  #heading = h("h1", { tabindex: "-1" }, "Conversations");
   #search = h("input", {
     type: "search",
     placeholder: "Search",
@@ -13,17 +16,27 @@ export class InboxView {
     oninput: () => this.refresh(),
   });
   #list = h("ul");
-  #empty = h("p", { class: "empty" });
-  #entries = new Map(); // elements by the uuid of the conversation
+  #empty = h("p", { class: "empty", role: "status" });
+  #more = h("button", { type: "button", class: "more", hidden: true, onclick: () => this.#loadMore() }, "Load more");
 
   constructor(messenger) {
     this.#messenger = messenger;
-    this.element = h("nav", { "aria-label": "Conversations", class: "inbox" }, this.#search, this.#list, this.#empty);
+    this.element = h(
+      "nav",
+      { "aria-label": "Conversations", class: "inbox" },
+      this.#heading,
+      this.#search,
+      h("div", { class: "rows" }, this.#list, this.#empty, this.#more),
+    );
   }
 
   select(groupUuid) {
     this.#selected = groupUuid;
-    this.refresh();
+  }
+
+  /** Focus a conversation, such as the one that the person has left, or else the heading. */
+  focus(groupUuid) {
+    (this.#entries.get(groupUuid)?.element.querySelector("a") ?? this.#heading).focus();
   }
 
   refresh() {
@@ -32,11 +45,16 @@ export class InboxView {
       const text = `${row.display_name} @${row.handle} ${row.message}`.toLocaleLowerCase();
       return words.every((word) => text.includes(word));
     });
-    setChildren(
-      this.#list,
-      rows.map((row) => this.#entry(row)),
-    );
-    this.#empty.textContent = rows.length ? "" : this.#search.value ? "Nothing found." : "No conversations yet.";
+    const elements = rows.map((row) => this.#entry(row));
+    setChildren(this.#list, elements);
+    const text = rows.length ? "" : this.#emptyText();
+    if (this.#empty.textContent !== text) this.#empty.textContent = text;
+    this.#more.hidden = !this.#messenger.next;
+  }
+
+  #emptyText() {
+    if (this.#search.value) return "Nothing found.";
+    return this.#messenger.problem ? "" : "No conversations yet.";
   }
 
   #entry(row) {
@@ -44,21 +62,34 @@ export class InboxView {
     const known = this.#entries.get(row.uuid);
     if (known?.state === state) return known.element;
     const element = known?.element ?? h("li");
-    const unread = row.unread_count
-      ? h("span", { class: "badge", "aria-label": `${row.unread_count} unread` }, String(row.unread_count))
-      : null;
-    const link = h(
+    const hadFocus = element.contains(document.activeElement);
+    const link = this.#link(row);
+    setChildren(element, [link]);
+    if (hadFocus) link.focus();
+    this.#entries.set(row.uuid, { state, element });
+    return element;
+  }
+
+  #link(row) {
+    const text = this.#messenger.isMarkedUnread(row) ? "•" : String(row.unread_count);
+    const label = text === "•" ? "unread" : `${row.unread_count} unread`;
+    return h(
       "a",
       { href: `#/c/${row.uuid}`, "aria-current": row.uuid === this.#selected ? "page" : null },
       h("span", { class: "name", dir: "auto" }, row.display_name),
       h("time", { datetime: row.created_at }, shortText(new Date(row.created_at))),
       h("span", { class: "preview", dir: "auto" }, row.message),
-      unread,
+      row.unread_count ? h("span", { class: "badge", role: "img", "aria-label": label }, text) : null,
     );
-    const hadFocus = element.contains(document.activeElement);
-    setChildren(element, [link]);
-    if (hadFocus) link.focus();
-    this.#entries.set(row.uuid, { state, element });
-    return element;
+  }
+
+  async #loadMore() {
+    this.#more.disabled = true;
+    try {
+      await this.#messenger.loadMore();
+    } catch (error) {
+      announce(errorText(error));
+    }
+    this.#more.disabled = false;
   }
 }

@@ -1,27 +1,30 @@
 // The stream of live updates: GET /api/events, read with fetch, because EventSource sends no Authorization header.
 // After an interruption it goes on from the last event's id, so that nothing is missed and nothing comes twice.
 
-import { ApiError } from "./api.js";
+import { ApiError } from "./errors.js";
 
-const FIRST_PAUSE_MS = 1_000;
-const LONGEST_PAUSE_MS = 30_000;
-const SILENCE_MS = 40_000; // the server sends a heartbeat every 15 seconds
+const RETRY_MS = 1_000; // until the server names another time
+const LONGEST_PAUSE_MS = 8_000;
+const SILENCE_MS = 40_000; // the server sends something every 15 seconds
 
 export class LiveUpdates {
   #api;
   #lastEventId;
-  #onEvent;
-  #onState;
+  #listener;
+  #retryMs = RETRY_MS;
+  #failures = 0; // since the last `hello`
   #isStopped = false;
-  #controller = null;
+  #controller = new AbortController();
   #wake = () => {};
 
-  /** `onEvent(name, data)` gets each event, `onState(isConnected)` each change. Begins after the feed cursor. */
-  constructor(api, feedCursor, { onEvent, onState }) {
+  /**
+   * Begin after the feed cursor of the inbox. `listener` has `apply(name, data)` for each event, `reload()`, which
+   * loads the inbox again and returns its feed cursor, and `setConnected(isConnected, error)`.
+   */
+  constructor(api, feedCursor, listener) {
     this.#api = api;
     this.#lastEventId = feedCursor;
-    this.#onEvent = onEvent;
-    this.#onState = onState;
+    this.#listener = listener;
     addEventListener("online", this.#retryNow);
     document.addEventListener("visibilitychange", this.#retryNow);
   }
@@ -30,57 +33,52 @@ export class LiveUpdates {
     this.#isStopped = true;
     removeEventListener("online", this.#retryNow);
     document.removeEventListener("visibilitychange", this.#retryNow);
-    this.#controller?.abort();
+    this.#controller.abort();
     this.#wake();
   }
 
-  /** Runs until `stop`, or until the user is signed out: then it throws the ApiError. */
+  /** Follow the stream until `stop`, and connect again whenever it ends. */
   async run() {
-    let pause = FIRST_PAUSE_MS;
     while (!this.#isStopped) {
-      try {
-        await this.#follow(() => (pause = FIRST_PAUSE_MS));
-      } catch (error) {
-        if (error instanceof ApiError && error.status === 401) throw error;
-        // The server can no longer go on from this cursor.
-        if (error instanceof ApiError && [410, 422].includes(error.status)) this.#lastEventId = await this.#reload();
-      }
+      const error = await this.#follow().catch((caught) => caught);
       if (this.#isStopped) return;
-      this.#onState(false);
-      await this.#sleep(pause * (0.5 + Math.random() / 2));
-      pause = Math.min(2 * pause, LONGEST_PAUSE_MS);
+      this.#listener.setConnected(false, error);
+      const pause = Math.min(this.#retryMs * 2 ** this.#failures++, LONGEST_PAUSE_MS);
+      await this.#sleep(Math.max(pause, 1000 * (error?.retryAfter ?? 0)) * (0.5 + Math.random() / 2));
     }
   }
 
-  async #follow(onHello) {
-    this.#controller = new AbortController();
-    const response = await this.#api.events(this.#lastEventId, this.#controller.signal);
+  /** One connection. Returns when the stream ends, as it does when the server stops or the token expires. */
+  async #follow() {
+    const controller = (this.#controller = new AbortController());
     let watchdog;
+    const onBytes = () => {
+      clearTimeout(watchdog);
+      watchdog = setTimeout(() => controller.abort(), SILENCE_MS);
+    };
+    onBytes();
     try {
-      for await (const event of parseEvents(response.body, () => {
-        clearTimeout(watchdog);
-        watchdog = setTimeout(() => this.#controller.abort(), SILENCE_MS);
-      })) {
-        if (event.name === "hello") {
-          onHello();
-          await this.#onEvent("hello", event.data);
-          this.#onState(true);
-        } else if (event.name === "reload") {
-          await this.#reload();
-        } else if (event.name !== "expired") {
-          await this.#onEvent(event.name, event.data);
-        }
-        // Only now: what fails above comes again.
-        this.#lastEventId = event.id ?? this.#lastEventId;
-      }
+      const response = await this.#api.events(this.#lastEventId, controller.signal);
+      for await (const event of parseEvents(response.body, onBytes)) await this.#handle(event);
+    } catch (error) {
+      // The server cannot go on from this cursor.
+      if (!(error instanceof ApiError) || ![410, 422].includes(error.status)) throw error;
+      this.#lastEventId = await this.#listener.reload();
     } finally {
       clearTimeout(watchdog);
-      this.#controller.abort();
+      controller.abort();
     }
   }
 
-  async #reload() {
-    return await this.#onEvent("reload", {});
+  async #handle({ name, data, id, retryMs }) {
+    this.#retryMs = retryMs ?? this.#retryMs;
+    if (name === "reload") await this.#listener.reload();
+    else await this.#listener.apply(name, data);
+    if (id) this.#lastEventId = id; // only now: what fails above comes again
+    if (name === "hello") {
+      this.#failures = 0;
+      this.#listener.setConnected(true);
+    }
   }
 
   #retryNow = () => {
@@ -89,17 +87,14 @@ export class LiveUpdates {
 
   async #sleep(ms) {
     await new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
+      this.#wake = resolve;
+      setTimeout(resolve, ms);
     });
   }
 }
 
-/** The events of a stream: `{ name, data, id }`. Calls `onBytes` whenever something arrives, even a heartbeat. */
-export async function* parseEvents(body, onBytes = () => {}) {
+/** The events of a stream: `{ name, data, id, retryMs }`. Calls `onBytes` when anything comes, even a heartbeat. */
+export async function* parseEvents(body, onBytes) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let buffer = "";
   try {
@@ -107,12 +102,11 @@ export async function* parseEvents(body, onBytes = () => {}) {
       const { value, done } = await reader.read();
       if (done) return;
       onBytes();
-      buffer += value;
-      let end;
-      while ((end = buffer.indexOf("\n\n")) >= 0) {
-        const event = parseEvent(buffer.slice(0, end));
-        buffer = buffer.slice(end + 2);
-        if (event) yield event;
+      const blocks = (buffer + value).split("\n\n");
+      buffer = blocks.pop();
+      for (const block of blocks) {
+        const event = parseEvent(block);
+        if (event.name) yield event;
       }
     }
   } finally {
@@ -120,11 +114,13 @@ export async function* parseEvents(body, onBytes = () => {}) {
   }
 }
 
-function parseEvent(text) {
-  const fields = {};
-  for (const line of text.split("\n")) {
-    const [, name, value] = /^([a-z]+): ?(.*)$/.exec(line) ?? [];
-    if (name) fields[name] = value;
-  }
-  return fields.event ? { name: fields.event, id: fields.id, data: JSON.parse(fields.data) } : null;
+/** A comment has no name. */
+function parseEvent(block) {
+  const fields = Object.fromEntries(block.split("\n").map((line) => line.split(/: ?(.*)/s, 2)));
+  return {
+    name: fields.event,
+    data: fields.data && JSON.parse(fields.data),
+    id: fields.id,
+    retryMs: fields.retry && Number(fields.retry),
+  };
 }

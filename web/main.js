@@ -1,13 +1,13 @@
-// Starts the page: settings, sign-in, then inbox and conversation. Addresses: `#/` the inbox, `#/c/<uuid>` a
-// conversation, `#/@<handle>` a message to somebody.
+// Starts the page: the settings, the sign-in, then the messenger until the session ends.
+// The addresses are `#/` (the inbox), `#/c/<uuid>` (a conversation), `#/new` and `#/@<handle>` (a message to somebody).
 
-import { Api, ApiError } from "./api.js";
+import { Api } from "./api.js";
 import { h, setChildren } from "./dom.js";
+import { errorText } from "./errors.js";
 import { Messenger } from "./messenger.js";
-import { Session, SignInError } from "./session.js";
-import { SignInView } from "./sign-in-view.js";
 import { MessengerView } from "./messenger-view.js";
-import { errorText } from "./words.js";
+import { Session } from "./session.js";
+import { SignInView } from "./sign-in-view.js";
 
 const app = document.getElementById("app");
 
@@ -19,7 +19,7 @@ async function main() {
   for (;;) {
     session ??= await signIn(config, reason);
     reason = await useMessenger(config, session);
-    session.signOut();
+    if (!reason) location.hash = "#/"; // after a sign-out, the next person begins with the inbox
     session = null;
   }
 }
@@ -29,9 +29,9 @@ async function signIn(config, reason) {
     const view = new SignInView(config, reason, async (username, password) => {
       try {
         resolve(await Session.signIn(config.cognito, username, password));
-        return null;
+        return "";
       } catch (error) {
-        return error instanceof SignInError ? error.message : "The sign-in service is not available.";
+        return errorText(error);
       }
     });
     setChildren(app, [view.element]);
@@ -39,18 +39,13 @@ async function signIn(config, reason) {
   });
 }
 
-/** Show the messenger until the user signs out or is signed out; returns the reason. */
+/** Show the messenger until the session ends. Returns the reason in words, which is empty after a sign-out. */
 async function useMessenger(config, session) {
-  const messenger = new Messenger(new Api(session));
-  const view = new MessengerView(config, messenger);
+  const messenger = new Messenger(new Api(session), session);
+  const view = new MessengerView(config, messenger, session.username);
   setChildren(app, [view.element]);
   try {
-    await Promise.race([messenger.start(), view.signedOut]);
-    return "";
-  } catch (error) {
-    if (error instanceof ApiError && error.status === 401) return errorText(error.codes[0]);
-    if (error instanceof SignInError) return errorText("token_expired");
-    throw error;
+    return await Promise.race([session.ended, messenger.start().then(() => session.ended)]);
   } finally {
     messenger.stop();
     view.stop();
@@ -59,5 +54,8 @@ async function useMessenger(config, session) {
 
 main().catch((error) => {
   console.error(error);
-  setChildren(app, [h("p", { class: "fatal", role: "alert" }, "The server is not available. Please reload the page.")]);
+  const button = h("button", { type: "button", onclick: () => location.reload() }, "Reload");
+  setChildren(app, [
+    h("main", { class: "fatal" }, h("p", { role: "alert" }, "The server is not available."), button),
+  ]);
 });

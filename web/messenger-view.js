@@ -1,7 +1,7 @@
-// The frame of the page: inbox at the left, a conversation or a new message at the right. Follows the address.
+// The frame of the page: the inbox at the left, a conversation or a new message at the right. Follows the address.
 
 import { ConversationView } from "./conversation-view.js";
-import { h, setChildren } from "./dom.js";
+import { announce, h, setChildren } from "./dom.js";
 import { InboxView } from "./inbox-view.js";
 import { NewMessageView } from "./new-message-view.js";
 
@@ -9,67 +9,107 @@ export class MessengerView {
   #config;
   #messenger;
   #inbox;
-  #main = h("main", { id: "main", tabindex: "-1" });
-  #connection = h("p", { class: "connection", role: "status" });
-  #current = null;
-  #signOut;
+  #main = h("main", { tabindex: "-1" });
+  #problem = h("p", { class: "connection", role: "status" });
+  #current = null; // the view in <main>
+  #groupUuid = null; // of the conversation in <main>
+  #refreshTimer = null;
 
-  constructor(config, messenger) {
+  constructor(config, messenger, username) {
     this.#config = config;
     this.#messenger = messenger;
     this.#inbox = new InboxView(messenger);
-    this.signedOut = new Promise((resolve) => (this.#signOut = resolve));
-    const header = h(
-      "header",
-      {},
-      h("a", { href: "#/", class: "brand" }, "Cruddur"),
-      this.#connection,
-      h("a", { href: "#/new", class: "button" }, "New message"),
-      h("button", { type: "button", onclick: () => this.#signOut() }, "Sign out"),
+    this.element = h(
+      "div",
+      { class: "messenger" },
+      h("button", { type: "button", class: "skip", onclick: () => this.#main.focus() }, "Skip the conversations"),
+      h(
+        "header",
+        {},
+        h("a", { href: "#/", class: "brand" }, "Cruddur"),
+        h("span", { class: "user" }, "Signed in as ", h("bdi", {}, username)),
+        h("a", { href: "#/new", class: "button primary" }, "New message"),
+        h("button", { type: "button", onclick: () => messenger.signOut() }, "Sign out"),
+      ),
+      this.#problem,
+      this.#inbox.element,
+      this.#main,
     );
-    this.element = h("div", { class: "messenger" }, header, this.#inbox.element, this.#main);
     addEventListener("hashchange", this.#route);
-    document.addEventListener("visibilitychange", this.#refresh);
-    messenger.addEventListener("change", this.#refresh);
+    document.addEventListener("visibilitychange", this.#markRead);
+    messenger.addEventListener("change", this.#refreshSoon);
+    messenger.addEventListener("arrived", this.#announce);
     messenger.addEventListener("sent", this.#showSent);
-    messenger.addEventListener("ready", this.#route, { once: true });
+    messenger.addEventListener("ready", this.#route);
   }
 
   stop() {
     removeEventListener("hashchange", this.#route);
-    document.removeEventListener("visibilitychange", this.#refresh);
+    document.removeEventListener("visibilitychange", this.#markRead);
+    this.#messenger.removeEventListener("change", this.#refreshSoon);
+    clearTimeout(this.#refreshTimer);
+    this.#current?.stop();
     document.title = "Cruddur";
   }
 
   #route = async () => {
-    const address = location.hash.slice(1);
-    this.#current?.stop?.();
-    this.#messenger.close();
-    const [, groupUuid] = /^\/c\/([0-9a-f-]{36})$/.exec(address) ?? [];
+    if (!this.#messenger.myUuid) return; // "ready" comes later
+    const address = decodeAddress();
     const [, handle] = /^\/@(.+)$/.exec(address) ?? [];
-    const row = handle && this.#messenger.inbox.find((other) => other.handle === decodeURIComponent(handle));
+    const row = handle && this.#messenger.inbox.find((other) => other.handle === handle);
     if (row) return location.replace(`#/c/${row.uuid}`);
-    if (groupUuid) this.#current = new ConversationView(this.#config, this.#messenger, groupUuid);
-    else if (handle || address === "/new") {
-      this.#current = new NewMessageView(this.#config, this.#messenger, decodeURIComponent(handle ?? ""));
-    } else this.#current = null;
+    const left = this.#groupUuid;
+    const [, groupUuid] = /^\/c\/([0-9a-f-]{36})$/.exec(address) ?? [];
+    this.#current?.stop();
+    this.#messenger.close();
+    this.#groupUuid = groupUuid;
+    this.#current = this.#view(address, groupUuid, handle);
     this.element.classList.toggle("has-main", this.#current !== null);
     setChildren(this.#main, [this.#current?.element ?? h("p", { class: "empty" }, "Choose a conversation.")]);
     this.#inbox.select(groupUuid);
-    await this.#current?.start();
+    this.#refresh();
+    if (this.#current) await this.#current.start();
+    else this.#inbox.focus(left);
+  };
+
+  #view(address, groupUuid, handle) {
+    if (groupUuid) return new ConversationView(this.#config, this.#messenger, groupUuid);
+    if (handle || address === "/new") return new NewMessageView(this.#config, this.#messenger, handle ?? "");
+    return null;
+  }
+
+  /** Many changes in a row are one refresh. A hidden window has no animation frames, but its title counts on. */
+  #refreshSoon = () => {
+    this.#refreshTimer ??= setTimeout(this.#refresh);
   };
 
   #refresh = () => {
-    const { unreadCount, isConnected } = this.#messenger;
+    clearTimeout(this.#refreshTimer);
+    this.#refreshTimer = null;
+    const { unreadCount, problem } = this.#messenger;
     document.title = unreadCount ? `(${unreadCount}) Cruddur` : "Cruddur";
-    this.#connection.textContent = isConnected ? "" : navigator.onLine ? "Connecting…" : "Offline";
+    if (this.#problem.textContent !== problem) this.#problem.textContent = problem;
     this.#inbox.refresh();
     this.#current?.refresh();
   };
 
+  #markRead = () => this.#messenger.markRead();
+
+  #announce = ({ detail: row }) => announce(`${row.display_name}: ${row.message}`);
+
   /** A first message has made a conversation: show it. */
   #showSent = ({ detail: { entry, message } }) => {
-    const isShown = this.#current instanceof NewMessageView && this.#current.entryKey === entry.key;
-    if (isShown) location.replace(`#/c/${message.message_group_uuid}`);
+    if (this.#current?.handle && this.#current.handle === entry.to.handle) {
+      location.replace(`#/c/${message.message_group_uuid}`);
+    }
   };
+}
+
+/** The address after the `#`. What is not valid leads to the inbox. */
+function decodeAddress() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return "/";
+  }
 }

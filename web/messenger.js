@@ -1,93 +1,105 @@
-// The state of the page: inbox, conversations, outbox, and how live updates change them. It knows no DOM.
-// The views listen to its "change" event.
+// The state of the page: the inbox, the opened conversations, the outbox, and how live updates change them.
+// It makes no elements. The views listen to its events: "change", "ready" (the user is known), "arrived" and "sent".
 
-import { ApiError, Offline } from "./api.js";
+import { Conversation } from "./conversation.js";
+import { Drafts } from "./drafts.js";
+import { errorText, isTemporary } from "./errors.js";
 import { LiveUpdates } from "./live.js";
 import { Outbox } from "./outbox.js";
 
-const TYPING_MS = 5_000; // how long a typing sign stays
-const TYPING_PAUSE_MS = 3_000; // between two that this client sends
-const RETRY_MS = 5_000;
-
-/** One conversation that the page has opened. */
-class Conversation {
-  messages = []; // oldest first, each once
-  older = null; // URL of the next older page; null: all are loaded
-  members = []; // with read positions
-  typingUntil = 0;
-
-  /** Add messages in any order. */
-  merge(messages) {
-    const byUuid = new Map([...this.messages, ...messages].map((message) => [message.uuid, message]));
-    this.messages = [...byUuid.values()].sort((a, b) => (a.created_at < b.created_at ? -1 : 1));
-  }
-
-  get last() {
-    return this.messages.at(-1);
-  }
-
-  readSeq(userUuid) {
-    return this.members.find((member) => member.uuid === userUuid)?.read_seq ?? 0;
-  }
-}
+const TYPING_SHOWN_MS = 5_000; // after the last sign
+const TYPING_PAUSE_MS = 3_000; // between two signs that this page sends
 
 export class Messenger extends EventTarget {
   rows = new Map(); // inbox rows by the uuid of the conversation
-  conversations = new Map(); // the opened ones
-  pending = []; // the outbox
-  isConnected = false;
+  next = null; // the URL of the next page of the inbox; null: all rows are here
+  conversations = new Map(); // the opened ones by uuid
+  problem = "Connecting…"; // why there are no live updates, in words; empty while there are
+  drafts = null;
   myUuid = null;
   #api;
+  #session;
   #live = null;
   #outbox = null;
   #openUuid = null;
-  #sending = false;
-  #typedAt = 0;
+  #isStopped = false;
+  #typedAt = new Map(); // by the uuid of the conversation
 
-  constructor(api) {
+  constructor(api, session) {
     super();
     this.#api = api;
+    this.#session = session;
   }
 
-  /** Load the inbox and follow it. Rejects when the user is signed out. */
+  /** Load the inbox and follow it until `stop`. */
   async start() {
-    const feedCursor = await this.#loadInbox();
+    if (this.#session.userUuid) await this.#begin(this.#session.userUuid); // after a reload
+    const feedCursor = await this.#untilLoaded(() => this.#loadInbox());
+    if (this.#isStopped) return;
     this.#live = new LiveUpdates(this.#api, feedCursor, {
-      onEvent: (name, data) => this.#apply(name, data),
-      onState: (isConnected) => this.#setConnected(isConnected),
+      apply: (name, data) => this.#apply(name, data),
+      reload: () => this.#reload(),
+      setConnected: (isConnected, error) => this.#setConnected(isConnected, error),
     });
-    addEventListener("online", this.#flush);
     await this.#live.run();
   }
 
   stop() {
-    removeEventListener("online", this.#flush);
+    this.#isStopped = true;
     this.#live?.stop();
+    this.#outbox?.close();
   }
 
-  /** The inbox rows, the newest first. */
+  signOut() {
+    this.drafts?.clear();
+    this.#session.signOut();
+  }
+
+  /** The inbox rows, newest first. */
   get inbox() {
     return [...this.rows.values()].sort((a, b) => (a.created_at > b.created_at ? -1 : 1));
   }
 
+  /** In the loaded conversations. A conversation with a new message is always among them. */
   get unreadCount() {
-    return this.inbox.reduce((count, row) => count + row.unread_count, 0);
+    return this.inbox.reduce((count, row) => count + (this.isMarkedUnread(row) ? 1 : row.unread_count), 0);
   }
 
-  /** Show a conversation: load its newest messages unless they are here, and mark them as read. */
+  /** Whether the user has marked a conversation as unread after an own message: then the count has own messages. */
+  isMarkedUnread(row) {
+    return row.unread_count > 0 && row.sender_uuid === this.myUuid;
+  }
+
+  /** The messages that wait in the outbox for a conversation or a handle. */
+  pending({ groupUuid, handle }) {
+    const entries = this.#outbox?.entries ?? [];
+    return entries.filter(
+      ({ to }) => (groupUuid && to.message_group_uuid === groupUuid) || (handle && to.handle === handle),
+    );
+  }
+
+  async loadMore() {
+    const { rows, next } = await this.#api.inbox({ url: this.next });
+    this.next = next;
+    this.#addRows(rows);
+  }
+
+  /** Show a conversation: load it unless it is here, and mark it as read. Returns the first unread `seq`, or null. */
   async open(groupUuid) {
     this.#openUuid = groupUuid;
-    if (!this.conversations.has(groupUuid)) {
-      const conversation = new Conversation();
-      const [page, state] = await Promise.all([this.#api.messages(groupUuid), this.#api.conversation(groupUuid)]);
-      conversation.merge(page.messages);
-      conversation.older = page.next;
-      conversation.members = state.members;
-      this.conversations.set(groupUuid, conversation);
+    const known = this.conversations.get(groupUuid);
+    const conversation = known ?? new Conversation(this.#api, groupUuid);
+    this.conversations.set(groupUuid, conversation);
+    try {
+      await (known ? known.loaded.then(() => known.refreshMembers()) : conversation.loaded);
+    } catch (error) {
+      if (!known) this.conversations.delete(groupUuid);
+      throw error;
     }
+    const readSeq = conversation.readSeq(this.myUuid);
     this.#changed();
-    await this.markRead(groupUuid);
-    return this.conversations.get(groupUuid);
+    this.markRead();
+    return readSeq < conversation.seq ? readSeq + 1 : null;
   }
 
   close() {
@@ -95,28 +107,25 @@ export class Messenger extends EventTarget {
   }
 
   async loadOlder(groupUuid) {
-    const conversation = this.conversations.get(groupUuid);
-    if (!conversation?.older) return;
-    const url = conversation.older;
-    const page = await this.#api.messages(groupUuid, { url });
-    if (conversation.older !== url) return; // another call was faster
-    conversation.merge(page.messages);
-    conversation.older = page.next;
+    await this.conversations.get(groupUuid).loadOlder();
     this.#changed();
   }
 
-  async markRead(groupUuid) {
-    const row = this.rows.get(groupUuid);
-    if (!row?.unread_count || document.visibilityState !== "visible") return;
-    await this.#api.markRead(groupUuid, row.seq);
-    row.unread_count = 0;
+  /** Mark the open conversation as read, if the person can see it. A failure does no harm: the next call repairs it. */
+  async markRead() {
+    const conversation = this.conversations.get(this.#openUuid);
+    if (!conversation || document.visibilityState !== "visible") return;
+    const { uuid, seq } = conversation;
+    if (conversation.readSeq(this.myUuid) >= seq && !this.rows.get(uuid)?.unread_count) return;
+    const position = await this.#api.markRead(uuid, seq).catch(() => null);
+    if (position) this.#applyRead({ uuid, user_uuid: this.myUuid, read_seq: position.read_seq });
     this.#changed();
   }
 
   async markUnread(groupUuid) {
-    const { unread_count: unreadCount } = await this.#api.markUnread(groupUuid);
-    this.rows.get(groupUuid).unread_count = unreadCount;
-    this.#openUuid = null;
+    this.#openUuid = null; // so that the next event does not mark it as read again
+    const { read_seq: readSeq } = await this.#api.markUnread(groupUuid);
+    this.#applyRead({ uuid: groupUuid, user_uuid: this.myUuid, read_seq: readSeq });
     this.#changed();
   }
 
@@ -124,78 +133,99 @@ export class Messenger extends EventTarget {
     return await this.#api.profile(handle);
   }
 
-  /** Tell the other member that this user types. */
+  /** Tell the other member that this user types. A lost sign does no harm. */
   async typing(groupUuid) {
-    if (Date.now() < this.#typedAt + TYPING_PAUSE_MS) return;
-    this.#typedAt = Date.now();
-    await this.#api.typing(groupUuid).catch(() => {}); // a lost sign does no harm
+    if (Date.now() < (this.#typedAt.get(groupUuid) ?? 0) + TYPING_PAUSE_MS) return;
+    this.#typedAt.set(groupUuid, Date.now());
+    await this.#api.typing(groupUuid).catch(() => {});
   }
 
-  /** Send a message to `{ message_group_uuid }` or `{ handle }`: now, or when the server is back. Returns its entry in the outbox. */
+  /** Send a message to `{ message_group_uuid }` or `{ handle }`: now, or when the server is back. */
   async send(to, text) {
-    const entry = await this.#outbox.add(to, text);
-    this.pending.push(entry);
-    this.#changed();
-    this.#flush();
-    return entry;
+    await this.#outbox.add(to, text);
   }
 
   async retry(entry) {
-    entry.error = null;
-    await this.#outbox.update(entry);
-    await this.#flush();
+    await this.#outbox.retry(entry);
   }
 
   async discard(entry) {
-    await this.#outbox.remove(entry.key);
-    this.pending = this.pending.filter((other) => other !== entry);
-    this.#changed();
+    await this.#outbox.discard(entry);
   }
 
   async #loadInbox() {
     const { rows, next, feedCursor } = await this.#api.inbox();
-    let url = next;
-    while (url) {
-      const page = await this.#api.inbox({ url });
-      rows.push(...page.rows);
-      url = page.next;
-    }
-    this.rows = new Map(rows.map((row) => [row.uuid, row]));
-    this.#changed();
+    this.rows = new Map();
+    this.next = next;
+    this.#addRows(rows);
     return feedCursor;
   }
 
-  /** Apply a live event. Returns the feed cursor of a reload. */
-  async #apply(name, data) {
-    if (name === "hello") await this.#begin(data.user_uuid);
-    else if (name === "message_group") await this.#applyRow(data);
-    else if (name === "read") this.#applyRead(data);
-    else if (name === "typing") this.#applyTyping(data);
-    else if (name === "reload") return await this.#reload();
+  /** Responses may come in another order than the requests: the row with the greater `seq` is newer. */
+  #addRows(rows) {
+    for (const row of rows) {
+      if (row.seq >= (this.rows.get(row.uuid)?.seq ?? 0)) this.rows.set(row.uuid, row);
+    }
     this.#changed();
   }
 
+  async #untilLoaded(load) {
+    while (!this.#isStopped) {
+      try {
+        return await load();
+      } catch (error) {
+        if (!isTemporary(error)) throw error;
+        this.#setConnected(false, error);
+      }
+    }
+    return null;
+  }
+
+  async #apply(name, data) {
+    if (name === "hello") await this.#greet(data.user_uuid);
+    else if (name === "message_group") await this.#applyRow(data);
+    else if (name === "read") this.#applyRead(data);
+    else if (name === "typing") this.#applyTyping(data);
+    // After `expired`, the stream ends. The next one gets a new token.
+    this.#changed();
+  }
+
+  /** A stream begins. Read positions that changed in an interruption are not repeated, so load them again. */
+  async #greet(userUuid) {
+    if (!this.myUuid) await this.#begin(userUuid);
+    if (!this.problem) return;
+    this.#addRows((await this.#api.inbox()).rows);
+    await this.conversations.get(this.#openUuid)?.refreshMembers();
+    this.markRead();
+  }
+
   async #begin(userUuid) {
-    if (this.myUuid) return;
-    this.#outbox = await Outbox.open(userUuid);
-    this.pending = await this.#outbox.entries();
+    this.#session.userUuid = userUuid;
+    this.drafts = new Drafts(userUuid);
+    this.#outbox = await Outbox.open(this.#api, userUuid, {
+      changed: () => this.#changed(),
+      sent: (entry, message) => this.#noteSent(entry, message),
+    });
     this.myUuid = userUuid;
     this.dispatchEvent(new Event("ready"));
   }
 
   async #applyRow(row) {
-    this.rows.set(row.uuid, row);
+    const isNew = row.seq > (this.rows.get(row.uuid)?.seq ?? 0);
+    this.#addRows([row]);
     const conversation = this.conversations.get(row.uuid);
-    if (!conversation) return;
-    if (row.sender_uuid !== this.myUuid) conversation.typingUntil = 0;
-    if (row.message_uuid && row.seq === (conversation.last?.seq ?? 0) + 1) conversation.merge([toMessage(row, this)]);
-    else if (conversation.last?.uuid !== row.message_uuid) await this.#catchUp(row.uuid, conversation);
-    if (row.uuid === this.#openUuid) await this.markRead(row.uuid);
+    await conversation?.apply(row);
+    if (row.sender_uuid === this.myUuid) {
+      if (this.#outbox.entries.length) await this.#outbox.load(); // perhaps another window has sent one of them
+    } else if (isNew) {
+      if (conversation) conversation.typingUntil = 0;
+      this.dispatchEvent(new CustomEvent("arrived", { detail: row }));
+    }
+    if (row.uuid === this.#openUuid) this.markRead();
   }
 
   #applyRead({ uuid, user_uuid: userUuid, read_seq: readSeq }) {
-    const member = this.conversations.get(uuid)?.members.find((other) => other.uuid === userUuid);
-    if (member) member.read_seq = readSeq;
+    this.conversations.get(uuid)?.setReadSeq(userUuid, readSeq);
     const row = this.rows.get(uuid);
     if (row && userUuid === this.myUuid) row.unread_count = Math.max(0, row.seq - readSeq);
   }
@@ -203,69 +233,42 @@ export class Messenger extends EventTarget {
   #applyTyping({ uuid }) {
     const conversation = this.conversations.get(uuid);
     if (!conversation) return;
-    conversation.typingUntil = Date.now() + TYPING_MS;
-    setTimeout(() => this.#changed(), TYPING_MS);
+    conversation.typingUntil = Date.now() + TYPING_SHOWN_MS;
+    setTimeout(() => this.#changed(), TYPING_SHOWN_MS + 1);
   }
 
-  /** Load the messages after the last one that the page has. */
-  async #catchUp(groupUuid, conversation) {
-    let url;
-    do {
-      const page = await this.#api.messages(groupUuid, { after: conversation.last?.created_at, url });
-      conversation.merge(page.messages);
-      url = page.next;
-    } while (url && conversation.last);
-  }
-
+  /** The server cannot tell what changed: load all again. Returns the feed cursor. */
   async #reload() {
     const feedCursor = await this.#loadInbox();
-    const open = this.#openUuid;
-    this.conversations.clear();
-    if (open) await this.open(open);
+    for (const uuid of this.conversations.keys()) {
+      if (uuid !== this.#openUuid) this.conversations.delete(uuid);
+    }
+    const open = this.conversations.get(this.#openUuid);
+    await open?.catchUp(this.rows.get(open.uuid)?.seq ?? 0);
+    await open?.refreshMembers();
     return feedCursor;
   }
 
-  #setConnected(isConnected) {
-    this.isConnected = isConnected;
-    if (isConnected) this.#flush();
+  #setConnected(isConnected, error) {
+    if (isConnected) this.problem = "";
+    else if (!navigator.onLine) this.problem = "Offline";
+    else this.problem = error?.codes && !isQuiet(error) ? errorText(error) : "Connecting…";
+    if (isConnected) this.#outbox.flush();
     this.#changed();
   }
 
-  /** Send what waits, one message after the other, so that their order stays. */
-  #flush = async () => {
-    if (this.#sending || !this.#outbox) return;
-    this.#sending = true;
-    try {
-      for (const entry of this.pending.filter((other) => !other.error)) {
-        if (!(await this.#sendEntry(entry))) break;
-      }
-    } finally {
-      this.#sending = false;
-      this.#changed();
-    }
-  };
-
-  /** Returns whether the next message may follow. */
-  async #sendEntry(entry) {
-    try {
-      const message = await this.#api.send({ message: entry.text, ...entry.to }, entry.key);
-      this.conversations.get(message.message_group_uuid)?.merge([message]);
-      await this.discard(entry);
-      this.dispatchEvent(new CustomEvent("sent", { detail: { entry, message } }));
-      return true;
-    } catch (error) {
-      if (error instanceof Offline || [401, 429, 503].includes(error.status)) {
-        setTimeout(this.#flush, RETRY_MS);
-        return false;
-      }
-      if (!(error instanceof ApiError)) throw error;
-      entry.error = error.codes[0];
-      await this.#outbox.update(entry);
-      return true;
-    }
+  #noteSent(entry, message) {
+    this.conversations.get(message.message_group_uuid)?.addSent(message);
+    this.dispatchEvent(new CustomEvent("sent", { detail: { entry, message } }));
+    this.#changed();
   }
 
   #changed() {
     this.dispatchEvent(new Event("change"));
   }
+}
+
+/** The page repairs these by itself within seconds. */
+function isQuiet(error) {
+  return [401, 410, 422].includes(error.status) || error.codes.includes("server_busy");
 }

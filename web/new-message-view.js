@@ -2,70 +2,88 @@
 
 import { Composer } from "./composer.js";
 import { h, setChildren } from "./dom.js";
-import { errorText } from "./words.js";
+import { codeText, errorText } from "./errors.js";
+import { pendingMessage } from "./pending-message.js";
 
 const PAUSE_MS = 300; // after the last key, before the look-up
 
 export class NewMessageView {
-  entryKey = null; // of the outbox, once the message is sent
+  handle = null; // of the person that the page has found
   #messenger;
+  #input;
   #composer;
-  #handle;
   #profile = h("p", { class: "profile", "aria-live": "polite" });
-  #status = h("p", { class: "status", role: "status" });
-  #found = null;
+  #pending = h("div", { class: "log" });
   #timer = null;
 
   constructor(config, messenger, handle) {
     this.#messenger = messenger;
-    this.#composer = new Composer(config, { onSend: (text) => this.#send(text) });
+    this.#composer = new Composer(config, messenger.drafts, {
+      place: "new",
+      onSend: (text) => messenger.send({ handle: this.handle }, text),
+    });
     this.#composer.element.hidden = true;
-    this.#handle = h("input", { id: "handle", value: handle, autocapitalize: "none", spellcheck: "false" });
-    this.#handle.addEventListener("input", () => this.#lookUpSoon());
+    this.#input = h("input", { id: "handle", autocapitalize: "none", autocomplete: "off", spellcheck: "false" });
+    this.#input.value = handle;
+    this.#input.addEventListener("input", () => {
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.#lookUp(), PAUSE_MS);
+    });
     this.element = h(
       "section",
-      { class: "new-message" },
+      { class: "new-message", "aria-label": "New message" },
+      h("a", { href: "#/", class: "back", "aria-label": "Back to the conversations" }, "‹"),
       h("h1", {}, "New message"),
       h("label", { for: "handle" }, "To (handle)"),
-      this.#handle,
+      this.#input,
       this.#profile,
+      this.#pending,
       this.#composer.element,
-      this.#status,
     );
   }
 
   async start() {
-    this.#handle.focus();
-    if (this.#handle.value) await this.#lookUp();
+    this.#input.focus();
+    if (this.#input.value) await this.#lookUp();
+  }
+
+  stop() {
+    clearTimeout(this.#timer);
   }
 
   refresh() {
-    const entry = this.#messenger.pending.find((other) => other.key === this.entryKey);
-    if (entry) this.#status.textContent = entry.error ? errorText(entry.error) : "Sending…";
-  }
-
-  #lookUpSoon() {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#lookUp(), PAUSE_MS);
+    const entries = this.#messenger.pending({ handle: this.handle });
+    setChildren(
+      this.#pending,
+      entries.map((entry) => pendingMessage(this.#messenger, entry)),
+    );
   }
 
   async #lookUp() {
-    const handle = this.#handle.value.trim().replace(/^@/, "");
-    this.#found = null;
+    const handle = this.#typed;
+    let profile = null;
+    let problem = "";
     try {
-      const profile = handle ? await this.#messenger.profile(handle) : null;
-      if (handle !== this.#handle.value.trim().replace(/^@/, "")) return; // the person types on
-      this.#found = profile;
-      setChildren(this.#profile, profile ? [h("strong", { dir: "auto" }, profile.display_name), ` @${profile.handle}`] : []);
+      profile = handle ? await this.#messenger.profile(handle) : null;
+      if (profile?.uuid === this.#messenger.myUuid) problem = codeText("receiver_is_sender");
     } catch (error) {
-      this.#profile.textContent = errorText(error.codes?.[0] ?? "storage_unavailable");
+      problem = errorText(error);
     }
-    this.#composer.element.hidden = !this.#found;
+    if (handle !== this.#typed) return; // the person types on
+    this.handle = profile && !problem ? profile.handle : null;
+    this.#composer.element.hidden = !this.handle;
+    this.#profile.replaceChildren(...(problem ? [problem] : this.#describe(profile)));
+    this.refresh();
   }
 
-  async #send(text) {
-    const entry = await this.#messenger.send({ handle: this.#found.handle }, text);
-    this.entryKey = entry.key;
-    this.refresh();
+  #describe(profile) {
+    if (!profile) return [];
+    const row = this.#messenger.inbox.find((other) => other.user_uuid === profile.uuid);
+    const link = row && h("a", { href: `#/c/${row.uuid}` }, "Show the conversation");
+    return [h("strong", { dir: "auto" }, profile.display_name), ` @${profile.handle} `, ...(link ? [link] : [])];
+  }
+
+  get #typed() {
+    return this.#input.value.trim().replace(/^@/, "");
   }
 }

@@ -1,43 +1,107 @@
 // Messages that the server has not confirmed. They stay in IndexedDB, so a reload or an outage loses none.
-// Each has one Idempotency-Key for all tries, so the server stores it once.
+// Each has one Idempotency-Key for all tries, so the server writes it once, whatever became of the first response.
+
+import { isTemporary, SignInError } from "./errors.js";
 
 const STORE = "messages";
+const RETRY_MS = 4_000;
+const KEY_MS = 23 * 3_600_000; // the server knows a key for 24 hours
 
 export class Outbox {
-  #database;
+  entries = []; // oldest first: { key, userUuid, to, text, addedAt, triedAt, error }
+  #api;
   #userUuid;
+  #database;
+  #listener;
+  #timer;
 
-  /** The outbox of one user: several people may use one browser. */
-  static async open(userUuid) {
+  /** The outbox of one user: several people may use one browser. `listener` has `changed()`, `sent(entry, message)`. */
+  static async open(api, userUuid, listener) {
     const outbox = new Outbox();
+    outbox.#api = api;
     outbox.#userUuid = userUuid;
-    outbox.#database = await toPromise(
-      Object.assign(indexedDB.open("cruddur-outbox", 1), {
-        onupgradeneeded: (event) => event.target.result.createObjectStore(STORE, { keyPath: "key" }),
-      }),
-    );
+    outbox.#listener = listener;
+    const request = indexedDB.open("cruddur-outbox", 1);
+    request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: "key" });
+    outbox.#database = await toPromise(request);
+    await outbox.load();
+    addEventListener("online", outbox.flush);
     return outbox;
   }
 
-  /** Add a message for `to`: `{ message_group_uuid }` or `{ handle }`. Returns the entry. */
+  close() {
+    removeEventListener("online", this.flush);
+    clearTimeout(this.#timer);
+    this.#database.close();
+  }
+
+  /** Add a message for `to`, which is `{ message_group_uuid }` or `{ handle }`, and send it. Returns the entry. */
   async add(to, text) {
     const entry = { key: crypto.randomUUID(), userUuid: this.#userUuid, to, text, addedAt: Date.now(), error: null };
-    await this.update(entry);
+    await this.#put(entry);
+    this.flush();
     return entry;
   }
 
-  async update(entry) {
-    await toPromise(this.#store("readwrite").put(entry));
+  async retry(entry) {
+    await this.#put({ ...entry, error: null, triedAt: undefined });
+    await this.flush();
   }
 
-  async remove(key) {
-    await toPromise(this.#store("readwrite").delete(key));
+  async discard(entry) {
+    await toPromise(this.#store("readwrite").delete(entry.key));
+    await this.load();
   }
 
-  /** The entries of this user, the oldest first. */
-  async entries() {
+  /** Read the entries again: another window of this user may have added or sent some. */
+  async load() {
     const all = await toPromise(this.#store("readonly").getAll());
-    return all.filter((entry) => entry.userUuid === this.#userUuid).sort((a, b) => a.addedAt - b.addedAt);
+    this.entries = all
+      .filter((entry) => entry.userUuid === this.#userUuid)
+      .sort((a, b) => a.addedAt - b.addedAt);
+    this.#listener.changed();
+  }
+
+  /** Send what waits, one message after the other and from one window at a time, so that the order stays. */
+  flush = async () => {
+    clearTimeout(this.#timer);
+    await navigator.locks.request(`cruddur-outbox ${this.#userUuid}`, async () => {
+      await this.load();
+      for (const entry of this.entries.filter((other) => !other.error)) {
+        if (!(await this.#send(entry))) return;
+      }
+    });
+  };
+
+  /** Returns whether the next message may follow. */
+  async #send(entry) {
+    if (Date.now() > entry.triedAt + KEY_MS) {
+      await this.#put({ ...entry, error: "uncertain" });
+      return true;
+    }
+    if (!entry.triedAt) await this.#put({ ...entry, triedAt: Date.now() });
+    let message;
+    try {
+      message = await this.#api.send({ message: entry.text, ...entry.to }, entry.key);
+    } catch (error) {
+      if (error instanceof SignInError || error.status === 401) return false; // until the next sign-in
+      if (isTemporary(error)) {
+        const pause = Math.max(RETRY_MS * (0.5 + Math.random()), 1000 * (error.retryAfter ?? 0));
+        this.#timer = setTimeout(this.flush, pause);
+        return false;
+      }
+      await this.#put({ ...entry, error: error.codes?.[0] ?? error.message });
+      return true;
+    }
+    this.entries = this.entries.filter((other) => other.key !== entry.key);
+    this.#listener.sent(entry, message);
+    await this.discard(entry);
+    return true;
+  }
+
+  async #put(entry) {
+    await toPromise(this.#store("readwrite").put(entry));
+    await this.load();
   }
 
   #store(mode) {

@@ -1,25 +1,27 @@
-// Who is signed in. Signs people in with Cognito and keeps the access token fresh.
-// The tokens stay in this window's sessionStorage, so that two people can use two windows of one browser.
+// Who is signed in. Signs people in with Cognito, keeps the access token fresh, and says when the session ends.
+// The tokens stay in this window's sessionStorage. They survive a reload, and go when the window closes. So two people
+// can use two windows of one browser. localStorage would give the tokens to all windows, and to the next person.
 
+import { Offline, SignInError } from "./errors.js";
 import { answerChallenge, startSrp } from "./srp.js";
 
 const STORAGE_KEY = "cruddur-session";
 const REFRESH_MS = 60_000; // before the end of a token
 
-/** Cognito refused the user name, the password or the session. */
-export class SignInError extends Error {}
-
 export class Session {
   #cognito;
-  #tokens; // { accessToken, refreshToken, expiresAt (ms) }
-  #refresh = null; // the refresh that is under way; requests share it
+  #stored; // { username, accessToken, refreshToken, expiresAt (ms), userUuid }
+  #renewal = null; // the renewal that is under way; all requests share it
+  #resolveEnded;
+  /** Resolves to the reason in words, which is empty if the person signed out, when the session ends. */
+  ended = new Promise((resolve) => (this.#resolveEnded = resolve));
 
-  constructor(cognito, tokens) {
+  constructor(cognito, stored) {
     this.#cognito = cognito;
-    this.#save(tokens);
+    this.#save(stored);
   }
 
-  /** `cognito` is `{ endpoint, user_pool_id, client_id }` of GET /api/client-config. Throws SignInError. */
+  /** `cognito` is `{ endpoint, user_pool_id, client_id }` of GET /api/client-config. Throws SignInError, Offline. */
   static async signIn(cognito, username, password) {
     const srp = startSrp();
     const challenge = await call(cognito, "InitiateAuth", {
@@ -33,8 +35,10 @@ export class Session {
       ChallengeName: challenge.ChallengeName,
       ChallengeResponses: await answerChallenge(srp, challenge.ChallengeParameters, options),
     });
-    if (!result.AuthenticationResult) throw new SignInError(`Cognito asks for ${result.ChallengeName}.`);
-    return new Session(cognito, toTokens(result.AuthenticationResult));
+    if (!result.AuthenticationResult) {
+      throw new SignInError(`This page cannot sign you in: Cognito asks for ${result.ChallengeName}.`);
+    }
+    return new Session(cognito, { username, ...toTokens(result.AuthenticationResult) });
   }
 
   /** The session that this window had before a reload, or null. */
@@ -43,51 +47,83 @@ export class Session {
     return stored ? new Session(cognito, JSON.parse(stored)) : null;
   }
 
-  signOut() {
-    sessionStorage.removeItem(STORAGE_KEY);
+  /** The name with which the person signed in. */
+  get username() {
+    return this.#stored.username;
   }
 
-  /** An access token that is valid now. `renew` gets a new one, for example after a 401. Throws SignInError. */
+  /** The user's uuid in the API, or undefined before the first event `hello`. It is not the token's `sub`. */
+  get userUuid() {
+    return this.#stored.userUuid;
+  }
+
+  set userUuid(userUuid) {
+    this.#save({ ...this.#stored, userUuid });
+  }
+
+  /** An access token that is valid now. `renew` gets a new one, after a 401. Throws SignInError, Offline. */
   async accessToken({ renew = false } = {}) {
-    if (renew || Date.now() > this.#tokens.expiresAt - REFRESH_MS) {
-      this.#refresh ??= this.#renew().finally(() => (this.#refresh = null));
-      await this.#refresh;
+    if (renew || Date.now() > this.#stored.expiresAt - REFRESH_MS) {
+      this.#renewal ??= this.#renew().finally(() => (this.#renewal = null));
+      await this.#renewal;
     }
-    return this.#tokens.accessToken;
+    return this.#stored.accessToken;
+  }
+
+  end(reason) {
+    sessionStorage.removeItem(STORAGE_KEY);
+    this.#resolveEnded(reason);
+  }
+
+  signOut() {
+    const body = { ClientId: this.#cognito.client_id, Token: this.#stored.refreshToken };
+    call(this.#cognito, "RevokeToken", body).catch(() => {}); // offline, the window at least forgets it
+    this.end("");
   }
 
   async #renew() {
-    const { refreshToken } = this.#tokens;
-    const result = await call(this.#cognito, "InitiateAuth", {
-      ClientId: this.#cognito.client_id,
-      AuthFlow: "REFRESH_TOKEN_AUTH",
-      AuthParameters: { REFRESH_TOKEN: refreshToken },
-    });
-    this.#save({ refreshToken, ...toTokens(result.AuthenticationResult) });
+    try {
+      const result = await call(this.#cognito, "InitiateAuth", {
+        ClientId: this.#cognito.client_id,
+        AuthFlow: "REFRESH_TOKEN_AUTH",
+        AuthParameters: { REFRESH_TOKEN: this.#stored.refreshToken },
+      });
+      this.#save({ ...this.#stored, ...toTokens(result.AuthenticationResult) });
+    } catch (error) {
+      if (error instanceof SignInError) this.end("You were signed out. Please sign in again.");
+      throw error;
+    }
   }
 
-  #save(tokens) {
-    this.#tokens = tokens;
-    sessionStorage.setItem(STORAGE_KEY, JSON.stringify(tokens));
+  #save(stored) {
+    this.#stored = stored;
+    sessionStorage.setItem(STORAGE_KEY, JSON.stringify(stored));
   }
 }
 
+/** A renewal has no new refresh token: the old one stays. */
 function toTokens({ AccessToken, RefreshToken, ExpiresIn }) {
   const tokens = { accessToken: AccessToken, expiresAt: Date.now() + ExpiresIn * 1000 };
   return RefreshToken ? { ...tokens, refreshToken: RefreshToken } : tokens;
 }
 
 async function call(cognito, action, body) {
-  const response = await fetch(`${cognito.endpoint}/`, {
-    method: "POST",
-    headers: {
-      "Content-Type": "application/x-amz-json-1.1",
-      "X-Amz-Target": `AWSCognitoIdentityProviderService.${action}`,
-    },
-    body: JSON.stringify(body),
-  });
-  const result = await response.json();
-  if (response.ok) return result;
-  if (response.status < 500) throw new SignInError(result.message ?? "Cognito refused the sign-in.");
-  throw new Error(`Cognito responded with ${response.status}.`);
+  let response;
+  try {
+    response = await fetch(`${cognito.endpoint}/`, {
+      method: "POST",
+      headers: {
+        "Content-Type": "application/x-amz-json-1.1",
+        "X-Amz-Target": `AWSCognitoIdentityProviderService.${action}`,
+      },
+      body: JSON.stringify(body),
+    });
+    const text = await response.text();
+    if (response.ok) return text ? JSON.parse(text) : {};
+    if (response.status < 500) throw new SignInError(JSON.parse(text).message ?? "Cognito refused the sign-in.");
+  } catch (error) {
+    if (error instanceof SignInError) throw error;
+    throw new Offline(error.message);
+  }
+  throw new Offline(`Cognito responded with ${response.status}.`);
 }

@@ -3,7 +3,8 @@
 import { h } from "./dom.js";
 
 export class SignInView {
-  #error = h("p", { class: "error", role: "alert" });
+  #signIn;
+  #error;
   #username = h("input", { name: "username", autocomplete: "username", required: true, id: "username" });
   #password = h("input", {
     name: "password",
@@ -12,44 +13,51 @@ export class SignInView {
     required: true,
     id: "password",
   });
-  #signIn;
 
-  /** `signIn(username, password)` resolves to an error in words, or to null. */
+  /** `signIn(username, password)` resolves to an error in words, which is empty if it succeeds. */
   constructor(config, reason, signIn) {
     this.#signIn = signIn;
-    this.#error.textContent = reason;
+    this.#error = h("p", { class: "error", role: "alert" }, reason);
+    const submit = (event) => {
+      event.preventDefault();
+      this.#submit(this.#username.value, this.#password.value);
+    };
     const form = h(
       "form",
-      { class: "card", onsubmit: (event) => this.#submit(event, this.#username.value, this.#password.value) },
-      h("h1", {}, "Cruddur messages"),
+      { onsubmit: submit },
       h("label", { for: "username" }, "E-mail or handle"),
       this.#username,
       h("label", { for: "password" }, "Password"),
       this.#password,
       h("button", { class: "primary" }, "Sign in"),
-      this.#error,
     );
-    if (config.demo_users.length) {
-      const buttons = config.demo_users.map((user) =>
-        h(
-          "button",
-          { type: "button", onclick: (event) => this.#submit(event, user.username, user.password) },
-          `Sign in as ${user.handle}`,
-        ),
-      );
-      form.append(h("div", { class: "demo", role: "group", "aria-label": "Seeded users" }, ...buttons));
-    }
-    this.element = h("main", { class: "sign-in" }, form);
+    const demo = config.demo_users.map(({ username, password }) =>
+      h("button", { type: "button", onclick: () => this.#submit(username, password) }, `Sign in as ${username}`),
+    );
+    this.element = h(
+      "main",
+      { class: "sign-in" },
+      h(
+        "div",
+        { class: "card" },
+        h("h1", {}, "Cruddur messages"),
+        this.#error,
+        form,
+        demo.length ? h("div", { class: "demo", role: "group", "aria-label": "Seeded users" }, ...demo) : null,
+      ),
+    );
   }
 
   focus() {
     this.#username.focus();
   }
 
-  async #submit(event, username, password) {
-    event.preventDefault();
+  async #submit(username, password) {
+    const focused = document.activeElement; // an inert element loses the focus
     this.element.inert = true;
-    this.#error.textContent = (await this.#signIn(username, password)) ?? "";
+    this.#error.textContent = "";
+    this.#error.textContent = await this.#signIn(username, password);
     this.element.inert = false;
+    focused.focus();
   }
 }

@@ -1,26 +1,11 @@
-// What people read: times, and the error codes of the API in words.
+// Times as people read them, and texts as the server counts them.
 
-const ERRORS = {
-  message_blank: "The message is empty.",
-  message_exceed_max_chars: "The message is too long.",
-  message_invalid: "The message has characters that cannot be sent.",
-  receiver_not_found: "There is no such person.",
-  receiver_is_sender: "That is you.",
-  user_not_found: "There is no such person.",
-  user_receiver_handle_invalid: "That is not a handle.",
-  message_group_not_found: "There is no such conversation.",
-  token_expired: "You were signed out. Please sign in again.",
-  token_invalid: "You were signed out. Please sign in again.",
-  conversation_busy: "The conversation is busy. Please try again.",
-  storage_unavailable: "The server is not available. Please try again later.",
-};
-
-/** The sentence for a code of the API. */
-export function errorText(code) {
-  return ERRORS[code] ?? `Something went wrong (${code}).`;
-}
-
-const dayFormat = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long", year: "numeric" });
+const dayFormat = new Intl.DateTimeFormat(undefined, {
+  weekday: "long",
+  day: "numeric",
+  month: "long",
+  year: "numeric",
+});
 const timeFormat = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
 const dateFormat = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 
@@ -43,4 +28,14 @@ export function shortText(date, now = new Date()) {
 
 function startOfDay(date) {
   return new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
+}
+
+/** A text as the server stores it: no white space at both ends. For the server, a byte order mark is no white space. */
+export function trimmed(text) {
+  return text.replace(/^[^\S\uFEFF]+|[^\S\uFEFF]+$/g, "");
+}
+
+/** The length of a text as the server counts it: code points, not UTF-16 units. */
+export function countChars(text) {
+  return [...text].length;
 }

@@ -114,3 +114,4 @@ def test_module_makes_no_markup_of_texts_and_stores_no_token_beyond_the_window(p
     assert source.startswith("// ")
     for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "localStorage", "cookie"):
         assert word not in source
+    assert max(map(len, source.splitlines())) <= 120

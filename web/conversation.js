@@ -1,0 +1,120 @@
+// One conversation that the page has opened: its messages, oldest first, and how far its members have read.
+
+export class Conversation {
+  uuid;
+  messages = []; // each once
+  older = null; // the URL of the next older page; null: the first message is here
+  members = [];
+  typingUntil = 0; // when the sign that the other member types goes
+  version = 0; // grows with each change of the messages
+  loaded; // resolves when the newest page is here
+  #api;
+  #byUuid = new Map();
+  // No message up to this one is missing: its number, and its time, after which the next ones are.
+  #seq = 0;
+  #after;
+
+  constructor(api, uuid) {
+    this.#api = api;
+    this.uuid = uuid;
+    this.loaded = this.#load();
+  }
+
+  /** The member who is not `userUuid`. */
+  other(userUuid) {
+    return this.members.find((member) => member.user_uuid !== userUuid);
+  }
+
+  /** The number of the last message that a member has read. */
+  readSeq(userUuid) {
+    return this.members.find((member) => member.user_uuid === userUuid)?.read_seq ?? 0;
+  }
+
+  setReadSeq(userUuid, readSeq) {
+    const member = this.members.find((other) => other.user_uuid === userUuid);
+    if (member) member.read_seq = readSeq;
+  }
+
+  /** The number of the last message that the page has. */
+  get seq() {
+    return this.#seq;
+  }
+
+  async refreshMembers() {
+    this.members = (await this.#api.conversation(this.uuid)).members;
+  }
+
+  async loadOlder() {
+    const url = this.older;
+    if (!url) return;
+    const { messages, next } = await this.#api.messages(this.uuid, { url });
+    if (this.older !== url) return; // another call was faster
+    this.older = next;
+    this.#merge(messages);
+  }
+
+  /** Take the last message from an inbox row. Rows of fast messages are combined, so some before it may be missing. */
+  async apply(row) {
+    await this.loaded;
+    if (row.seq <= this.#seq) return;
+    if (row.seq === this.#seq + 1 && row.message_uuid && row.sender_uuid) this.addSent(toMessage(row, this.members));
+    else await this.catchUp(row.seq);
+  }
+
+  /** Take a message that this user has sent. In stream mode its `seq` is null; its row has the number later. */
+  addSent(message) {
+    this.#merge([message]);
+    if (message.seq === this.#seq + 1) {
+      this.#seq = message.seq;
+      this.#after = message.created_at;
+    }
+  }
+
+  /** Load the messages that follow the last complete one. `seq` is the number of the last message there is. */
+  async catchUp(seq) {
+    let url;
+    do {
+      const page = await this.#api.messages(this.uuid, { after: this.#after, url });
+      this.#merge(page.messages);
+      url = this.#after && page.next; // without a time, the first page is the newest, and the next ones are older
+    } while (url);
+    this.#setComplete();
+    if (this.#seq >= seq) return;
+    this.#merge((await this.#api.messages(this.uuid)).messages); // a late message has an earlier time
+    this.#seq = seq;
+  }
+
+  async #load() {
+    const [page] = await Promise.all([this.#api.messages(this.uuid), this.refreshMembers()]);
+    this.older = page.next;
+    this.#merge(page.messages);
+    this.#setComplete();
+  }
+
+  #merge(messages) {
+    for (const message of messages) this.#byUuid.set(message.uuid, message);
+    this.messages = [...this.#byUuid.values()].sort((a, b) => (a.created_at < b.created_at ? -1 : 1));
+    this.version++;
+  }
+
+  #setComplete() {
+    const last = this.messages.findLast((message) => message.seq !== null);
+    if (!last) return;
+    this.#seq = Math.max(this.#seq, last.seq);
+    this.#after = last.created_at;
+  }
+}
+
+/** The last message of an inbox row, as GET /api/messages returns it. */
+function toMessage(row, members) {
+  const sender = members.find((member) => member.user_uuid === row.sender_uuid);
+  return {
+    uuid: row.message_uuid,
+    user_uuid: row.sender_uuid,
+    display_name: sender?.display_name ?? row.display_name,
+    handle: sender?.handle ?? row.handle,
+    message: row.message,
+    created_at: row.created_at,
+    seq: row.seq,
+  };
+}

@@ -1,0 +1,17 @@
+// A message that the server has not confirmed, with its problem if the server refused it.
+
+import { h } from "./dom.js";
+import { codeText } from "./errors.js";
+
+export function pendingMessage(messenger, entry) {
+  const state = entry.error
+    ? h(
+        "span",
+        { class: "error", role: "alert" },
+        codeText(entry.error),
+        h("button", { type: "button", onclick: () => messenger.retry(entry) }, "Try again"),
+        h("button", { type: "button", onclick: () => messenger.discard(entry) }, "Delete"),
+      )
+    : h("span", {}, "Sending…");
+  return h("article", { class: "message mine pending" }, h("p", { dir: "auto" }, entry.text), state);
+}
