@@ -112,7 +112,7 @@ def _make_dependencies(settings: Settings) -> Dependencies:
     directory = UserDirectory(database, shared_cache(settings))
     window = timedelta(seconds=settings.feed_window_seconds)
     store_class = {"inline": MessageStore, "stream": StreamedMessageStore}[settings.group_updates]
-    hub = Hub(PostgresRelay(settings.database_url))
+    hub = Hub(PostgresRelay(settings.live_database_url))
     store = store_class(
         table, CursorSigner(*settings.secret_keys), feed_window=window, on_update=partial(publish_update, hub)
     )

@@ -41,6 +41,7 @@ from lib.version import VERSION
 KEEP_ALIVE_SECONDS = 75  # longer than the usual 60 s of a load balancer, so that the load balancer closes first
 HEAD_SECONDS = 5  # to receive the headers, after the connection or the first byte of a later request
 GRACE_SECONDS = 10  # for requests in flight to finish when the server stops
+KILL_SECONDS = 2  # after them, before a worker that still runs is killed
 DRAIN_SECONDS = 1  # for the next request of an idle connection when the server stops; it may be on its way
 RESTART_SECONDS = 0.2  # before the server replaces a worker that ended
 FAILED_START_SECONDS = 1  # before the server replaces a worker that could not start
@@ -285,7 +286,7 @@ def stop(workers: dict[int, socket.socket]) -> int:
     """End the workers; return how many of them needed SIGKILL."""
     for pid in workers:
         os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + GRACE_SECONDS + 2
+    deadline = time.monotonic() + GRACE_SECONDS + KILL_SECONDS
     while workers and (seconds_left := deadline - time.monotonic()) > 0:
         signal.sigtimedwait({signal.SIGCHLD}, seconds_left)
         for pid in ended(workers):
@@ -365,7 +366,7 @@ def end_with_supervisor(supervisor_pipe: int) -> None:
     """End this worker after the supervisor: finish the requests in flight if it serves, else end at once."""
     os.read(supervisor_pipe, 1)  # returns when the write end closes
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(GRACE_SECONDS + 2)
+    time.sleep(GRACE_SECONDS + KILL_SECONDS)
     os._exit(1)
 
 

@@ -78,16 +78,26 @@ class _Section:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PostgresSettings:
+class PostgresSettings(_Section):
     """Postgres: the users."""
 
     database_url: str = _setting("`postgresql://` URL of the database with the users", kind="database_url")
+    live_database_url: str = _setting(
+        "URL of the same database past a pooler in transaction mode, which delivers no notifications; empty: "
+        "`DATABASE_URL`",
+        default="",
+        kind="database_url",
+    )
     database_pool_size: int = _setting(
         "maximum number of Postgres connections of a process; three quarters of `WEB_THREADS` suffice",
         default=8,
         high=500,
         of_stack=False,
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._default("live_database_url", self.database_url)
 
 
 @dataclass(frozen=True, kw_only=True)

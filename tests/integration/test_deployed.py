@@ -15,6 +15,7 @@ from lib.users.directory import User
 from tests.support.api import Person, serve
 from tests.support.clocks import eventually
 from tests.support.deployed import Account
+from tests.support.relays import heard
 from tests.support.sign_up_events import event as sign_up_event
 from tests.support.srp import sign_in
 from tests.support.stores import ANNA, BERT, CARL, TableContents
@@ -57,7 +58,7 @@ class Deployment:
 
 @pytest.fixture(scope="module")
 def deployed(account: Account) -> Iterator[Deployment]:
-    process = account.deploy("--yes")
+    process = account.deploy("--yes", MessageStreamDatabaseSecretArn=account.database_secret_arn)
     assert process.returncode == 0, process.stderr
     outputs = account.outputs(STACK)
     secret = account.client("secretsmanager").get_secret_value(SecretId=account.database_secret_arn)
@@ -76,6 +77,15 @@ def test_new_message_moves_both_inbox_rows_and_repeated_delivery_changes_nothing
     event = json.loads(json.dumps({"Records": records[-100:]}, default=lambda time: time.timestamp()))
     assert deployed.call("MessageStreamFunctionName", event) == {"batchItemFailures": []}
     assert deployed.contents.items() == before
+
+
+def test_function_reads_the_secret_and_wakes_the_streams_of_both_members(deployed: Deployment) -> None:
+    hints = heard(deployed.database_url)
+    store = deployed.new_store()
+    group = store.send_to_user(sender=ANNA, receiver=CARL, text="one").group_uuid
+    store.send(group_uuid=group, sender=CARL, text="two")
+    deployed.wait_and_check(group, ["one", "two"])
+    assert eventually(lambda: {frozenset(hint.user_uuids) for hint in hints} >= {frozenset([ANNA.uuid, CARL.uuid])})
 
 
 def test_failed_batch_goes_to_the_dead_letter_queue_and_the_next_message_numbers_it(deployed: Deployment) -> None:

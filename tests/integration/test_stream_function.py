@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ from lib.ddb.store import StreamedMessageStore
 from lib.ddb.table import Table
 from lib.users.directory import User
 from tests.support import streamed
+from tests.support.clocks import eventually
 from tests.support.old_data import GROUP, old_conversation, old_message, old_row
+from tests.support.relays import heard
 from tests.support.stores import ANNA, BERT, CARL, TableContents, stores_on
 from tests.support.streamed import Handler, event, failures, numbers, record, streamed_stores_on
 
@@ -210,6 +213,56 @@ def test_logs_hold_ids_and_no_text(
     line = json.loads(capsys.readouterr().out.splitlines()[-1])
     del line["time"]
     assert line == {"level": "info", "event": "group_updated", "group_uuid": group, "messages": 1, "numbered": 1}
+
+
+# The streams of the API
+
+
+def test_function_wakes_the_streams_of_updated_conversations(
+    handle: Handler, store: StreamedMessageStore, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = new_database()
+    monkeypatch.setenv("DATABASE_URL", url)
+    hints = heard(url)
+    to_bert = store.send_to_user(sender=ANNA, receiver=BERT, text="b1").group_uuid
+    to_carl = store.send_to_user(sender=ANNA, receiver=CARL, text="c1").group_uuid
+    items = [*sent(store, to_bert, BERT, "b2", "b3"), *sent(store, to_carl, ANNA, "c2")]
+
+    assert handle(event(*items)) == {"batchItemFailures": []}
+    assert eventually(lambda: len(hints) == 2)
+    assert {hint.event for hint in hints} == {"message_group"}
+    assert {frozenset(hint.user_uuids) for hint in hints} == {
+        frozenset({ANNA.uuid, BERT.uuid}),
+        frozenset({ANNA.uuid, CARL.uuid}),
+    }
+    assert handle(event(*items)) == {"batchItemFailures": []}
+    assert len(hints) == 2
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"DATABASE_URL": "postgresql://127.0.0.1:9/nowhere"},
+        {"DATABASE_URL": "no URL"},
+        {"DATABASE_SECRET_ARN": "arn:aws:secretsmanager:us-east-1:123456789012:secret:missing"},
+    ],
+)
+def test_update_stands_if_the_streams_cannot_be_woken(
+    handle: Handler,
+    store: StreamedMessageStore,
+    contents: TableContents,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://127.0.0.1:9")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    group = store.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
+
+    assert handle(event(*sent(store, group, BERT, "two"))) == {"batchItemFailures": []}
+    contents.check(group, ["one", "two"])
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["event"] == "streams_not_woken"
 
 
 # Conversations of an older backend

@@ -27,6 +27,7 @@ _NAMES = {
     "Table.StreamArn": f"{TABLE}/stream/2026-01-02T08:15:00.375",
     "DatabaseUrl": SECRET,
     "DatabaseSecretArn": SECRET,
+    "MessageStreamDatabaseSecretArn": SECRET,
     "AuditorAccountId": "999999999999",
     "AuditorExternalId": "agreed-upon-0123456789",
 }

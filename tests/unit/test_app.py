@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from flask import Flask, abort
@@ -51,6 +52,13 @@ def client(app: Flask) -> FlaskClient:
 
 def test_creation_opens_no_connection(client: FlaskClient) -> None:
     assert client.get("/api/health-check").status_code == 200
+
+
+def test_relay_uses_the_database_of_live_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    relay = Mock()
+    monkeypatch.setattr("app.PostgresRelay", relay)
+    create_app(load(Settings, {**ENVIRON, "LIVE_DATABASE_URL": "postgresql:///direct"}))
+    relay.assert_called_once_with("postgresql:///direct")
 
 
 def test_settings_default_to_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,6 +180,13 @@ def test_values_are_typed_and_urls_lose_their_last_slash() -> None:
     assert values == (8080, "http://api.example.com", "asc")
 
 
+def test_hints_come_from_the_database_itself_where_the_users_come_through_a_pooler() -> None:
+    assert load(Settings, MINIMUM).live_database_url == MINIMUM["DATABASE_URL"]
+    direct = "postgresql://cruddur@db.example.com:5432/cruddur"
+    settings = load(Settings, {**MINIMUM, "LIVE_DATABASE_URL": direct})
+    assert (settings.database_url, settings.live_database_url) == (MINIMUM["DATABASE_URL"], direct)
+
+
 def test_section_needs_no_setting_of_another() -> None:
     assert load(PostgresSettings, {"DATABASE_URL": "postgres:///cruddur"}).database_url == "postgres:///cruddur"
     assert load(DynamoDBSettings, {"AWS_DEFAULT_REGION": "eu-central-1"}).ddb_table == "cruddur-messages"

@@ -15,6 +15,7 @@ from dotenv import dotenv_values
 
 from lib.config import EXAMPLE_SECRET_KEY, ROOT, Settings, SettingsError, declarations, is_local, load
 from lib.postgres import database_url
+from serve import GRACE_SECONDS, KILL_SECONDS
 from tests.support.compose_file import SERVICES, environment, services
 from tools.local_stack.environment import CREDENTIALS
 
@@ -120,6 +121,10 @@ def test_setup_lacks_only_the_settings_that_it_creates() -> None:
     assert variables.keys() <= VARIABLES
     assert variables.items() >= CREDENTIALS.items()
     assert problem_names(variables) == POOL_IDS | {"SECRET_KEY"}
+
+
+def test_compose_lets_the_server_stop_by_itself() -> None:
+    assert int(SERVICES["api"]["stop_grace_period"].rstrip("s")) > GRACE_SECONDS + KILL_SECONDS
 
 
 def test_api_and_worker_read_settings_from_folder_that_setup_fills() -> None:

@@ -92,7 +92,7 @@ def test_roles_of_the_functions_grant_only_their_services() -> None:
     def services(name: str) -> set[str]:
         return {action.partition(":")[0] for action, _ in grants(DOCUMENTS[name]["Statement"])}
 
-    assert services(FUNCTION) == {"dynamodb", "sqs", "logs"}
+    assert services(FUNCTION) == {"dynamodb", "sqs", "secretsmanager", "logs"}
     assert services("messaging.PostConfirmationRole.post-confirmation") == {"secretsmanager", "logs"}
 
 

@@ -7,11 +7,12 @@ from typing import get_args, get_type_hints
 import yaml
 
 from lib.config import ROOT, Settings, declarations
-from serve import GRACE_SECONDS, KEEP_ALIVE_SECONDS
+from routes.events import HEARTBEAT_SECONDS
+from serve import GRACE_SECONDS, KEEP_ALIVE_SECONDS, KILL_SECONDS
 from tests.support.policies import resources
 from tools.deploy.templates import template
 
-LEFT_OUT = {  # for emulators, for the page of local stacks, and an older name
+LEFT_OUT = {  # for emulators, for a pooler, for the page of local stacks, and an older name
     "AWS_ENDPOINT_URL_DYNAMODB",
     "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER",
     "COGNITO_ISSUER",
@@ -19,9 +20,12 @@ LEFT_OUT = {  # for emulators, for the page of local stacks, and an older name
     "COGNITO_PUBLIC_ENDPOINT",
     "DEMO_PASSWORD",
     "DEMO_USERS",
+    "LIVE_DATABASE_URL",
     "WEB_CLIENT",
     "MOMENTO_AUTH_TOKEN",
 }
+
+RELAY_CONNECTIONS = 2  # one to LISTEN and one to NOTIFY
 
 TASKS = resources("service", "AWS::ECS::TaskDefinition")
 (CONTAINER,) = TASKS["Task"]["ContainerDefinitions"]
@@ -70,6 +74,28 @@ def test_port_is_the_same_from_the_load_balancer_to_the_server() -> None:
 
 def test_load_balancer_fits_the_paths_and_timeouts_of_the_server() -> None:
     assert TARGETS["HealthCheckPath"] in yaml.safe_load((ROOT / "openapi.yaml").read_text())["paths"]
-    attributes = {attribute["Key"]: attribute["Value"] for attribute in BALANCER["LoadBalancerAttributes"]}
-    assert int(attributes["idle_timeout.timeout_seconds"]) < KEEP_ALIVE_SECONDS
-    assert CONTAINER["StopTimeout"] > GRACE_SECONDS
+    idle_seconds = int(attributes(BALANCER["LoadBalancerAttributes"])["idle_timeout.timeout_seconds"])
+    assert 2 * HEARTBEAT_SECONDS < idle_seconds < KEEP_ALIVE_SECONDS
+    assert CONTAINER["StopTimeout"] > GRACE_SECONDS + KILL_SECONDS
+
+
+def test_deployment_waits_for_requests_and_not_for_streams() -> None:
+    delay = int(attributes(TARGETS["TargetGroupAttributes"])["deregistration_delay.timeout_seconds"])
+    assert GRACE_SECONDS < delay < 2 * GRACE_SECONDS
+
+
+def test_streams_and_requests_spread_evenly_over_the_containers() -> None:
+    values = attributes(TARGETS["TargetGroupAttributes"])
+    assert values["load_balancing.algorithm.type"] == "round_robin"  # slow start needs it, too
+    assert int(values["slow_start.duration_seconds"]) >= 30  # the least that AWS takes
+    assert values["stickiness.enabled"] == "false"
+
+
+def test_parameter_counts_the_connections_of_a_container_to_postgres() -> None:
+    pool, workers = int(ENVIRONMENT["DATABASE_POOL_SIZE"]), int(ENVIRONMENT["WEB_CONCURRENCY"])
+    connections = workers * (pool + RELAY_CONNECTIONS)
+    assert f"up to {connections} connections" in template("service")["Parameters"]["MostContainers"]["Description"]
+
+
+def attributes(pairs: list[dict[str, str]]) -> dict[str, str]:
+    return {pair["Key"]: pair["Value"] for pair in pairs}

@@ -23,7 +23,7 @@ from lib.config import ROOT
 
 HANDLERS = ROOT / "aws" / "lambdas"
 
-FUNCTIONS = {"message_stream": {"dynamodb"}, "post_confirmation": {"secretsmanager"}}
+FUNCTIONS = {"message_stream": {"dynamodb", "secretsmanager"}, "post_confirmation": {"secretsmanager"}}
 """Functions, and the AWS services that each calls."""
 
 RUNTIME = (3, 11)  # the same as in aws/cfn/messaging.yaml

@@ -3,24 +3,25 @@
 The event source mapping needs ReportBatchItemFailures: the response names the records that Lambda must deliver again.
 https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
 
-With DATABASE_URL, the function also wakes the event streams of the members. Without it, they read their feeds later.
+With DATABASE_SECRET_ARN or DATABASE_URL, the function also wakes the event streams of the members. Without both, the
+streams read their feeds later.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from lib.aws.dynamodb_client import DynamoDBClient
+from lib.aws.secrets_manager import read_secret
 from lib.config import DynamoDBSettings, load
 from lib.ddb.items import Conversation
 from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.table import Table
 from lib.live.hub import Hint
-from lib.logs import configure
-from lib.postgres.errors import DatabaseUnavailable
+from lib.logs import configure, log
 from services.update_group import parse_record, update_groups
 
 if TYPE_CHECKING:
@@ -40,22 +41,30 @@ class _Updater:
         settings = load(DynamoDBSettings)
         table = Table(DynamoDBClient(settings), settings.ddb_table)
         self.sequence_numbers = SequenceNumbers(table, self._note)
-        self._relay = _relay()
         self._hints: dict[str, Hint] = {}
 
     def wake(self) -> None:
-        """Wake the streams of all members of updated conversations. Lambda stops the process when the handler ends."""
+        """Wake the streams of all members of updated conversations.
+
+        It waits for Postgres, because Lambda stops the process when the handler ends. It never fails, because the
+        updates stand: Lambda would deliver the batch again.
+        """
         hints, self._hints = self._hints, {}
-        if self._relay and hints:
-            with suppress(DatabaseUnavailable):
-                self._relay.notify(hints.values())
+        try:
+            if hints and (relay := _relay()):
+                relay.notify(hints.values())
+        except Exception as error:
+            log("streams_not_woken", level=logging.WARNING, error=error)
+            _relay.cache_clear()  # the secret may have a new password
 
     def _note(self, state: Conversation) -> None:
         self._hints[state.group_uuid] = Hint("message_group", tuple(state.members))
 
 
+@cache
 def _relay() -> PostgresRelay | None:
-    url = os.environ.get("DATABASE_URL")
+    arn = os.environ.get("DATABASE_SECRET_ARN")
+    url = read_secret(arn) if arn else os.environ.get("DATABASE_URL")
     if not url:
         return None
     from lib.live.postgres import PostgresRelay  # here, because a function without the database starts faster
