@@ -6,9 +6,11 @@ import importlib
 import re
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -79,9 +81,16 @@ def url(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"http://{LOOPBACK}:{server.port}"
 
 
+def expiring(api: Api, person: Person) -> Person:
+    """The same person with a token of two seconds: their stream ends after that."""
+    authorization = api.issuer.authorization(f"sub-{person.user.uuid}", exp=int(time.time()) + 2)
+    return replace(person, authorization=authorization)
+
+
 def test_client_calls_every_operation(api: Api, package: ModuleType, url: str) -> None:
     models = importlib.import_module(f"{PACKAGE}.models")
     anna, bert = api.couple()
+    since = anna.get("/api/message_groups").headers["Feed-Cursor"]
     with connect(package, url, anna) as caller:
         call = caller.call
         to_bert = models.MessageToUser(message="1", handle=bert.user.handle)
@@ -108,7 +117,13 @@ def test_client_calls_every_operation(api: Api, package: ModuleType, url: str) -
         assert call("checkReadiness").success
         assert call("getOpenapi").openapi == "3.1.0"
         assert "<html" in call("getReference")
-        assert caller.called == TAGS.keys()
+        assert call("getClientConfig").cognito.client_id == api.issuer.client_id
+        assert call("showTyping", group, status=204) is None
+    with connect(package, url, expiring(api, anna)) as short_lived:
+        text = short_lived.call("streamEvents", last_event_id=since)
+        assert re.findall("^event: (.+)$", text, re.MULTILINE) == ["hello", "message_group", "expired"]
+        assert f'"uuid":"{group}"' in text
+        assert caller.called | short_lived.called == TAGS.keys()
 
 
 def test_client_parses_refusals(api: Api, package: ModuleType, url: str) -> None:

@@ -1,6 +1,7 @@
-"""A TypeScript client with the types that openapi-typescript generates from openapi.yaml; it needs npm.
+"""TypeScript clients with the types that openapi-typescript generates from openapi.yaml; they need npm.
 
-The client compiles with `tsc --strict`, and calls every operation of the real server.
+They compile with `tsc --strict` and run against the real server: one calls every operation, the other is the code of
+docs/front-end.md.
 """
 
 from __future__ import annotations
@@ -8,42 +9,65 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from lib.config import ROOT
-from tests.support.api import Api, run_api
+from tests.support.api import Api, Person, run_api
 from tests.support.api_server import ApiServer
+from tests.support.documents import FRONT_END, blocks
 from tests.support.openapi import OPERATIONS
 from tools.local_stack.processes import LOOPBACK
 
 pytestmark = pytest.mark.typescript
 
 SOURCES = ROOT / "tests" / "support" / "typescript"
+SECONDS = 180  # for npm and tsc on a slow machine; an open stream would keep node alive
 STRICT = ["--strict", "--noUncheckedIndexedAccess", "--exactOptionalPropertyTypes"]
+
+Run = Callable[..., None]
 
 api = pytest.fixture(scope="module")(run_api)
 
 
-def run(folder: Path, *command: str | Path) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+def execute(folder: Path, *command: str | Path) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=SECONDS)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_client_compiles_and_calls_every_operation(api: Api, engines: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def run(api: Api, engines: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """Compiles a program of SOURCES, and runs it with the server's URL and the arguments."""
+    folder = engines / "typescript"
+    shutil.copytree(SOURCES, folder, dirs_exist_ok=True)
+    (folder / "messages.ts").write_text("\n".join(blocks(FRONT_END, "ts")), encoding="utf-8")
+    execute(folder, "npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts")
+    programs = folder / "node_modules" / ".bin"
+    execute(folder, programs / "openapi-typescript", ROOT / "openapi.yaml", "--output", "schema.d.ts")
+    with ApiServer(tmp_path_factory.mktemp("server") / "log", **api.server_variables()) as server:
+
+        def compile_and_run(name: str, *arguments: str) -> None:
+            options = [*STRICT, "--module", "nodenext", "--lib", "es2022,dom,dom.iterable"]
+            execute(folder, programs / "tsc", *options, f"{name}.ts")
+            execute(folder, "node", f"{name}.js", f"http://{LOOPBACK}:{server.port}", *arguments)
+
+        yield compile_and_run
+
+
+def token(person: Person) -> str:
+    return person.authorization.removeprefix("Bearer ")
+
+
+def test_client_compiles_and_calls_every_operation(api: Api, run: Run) -> None:
     source = (SOURCES / "client.ts").read_text(encoding="utf-8")
     calls = set(re.findall(r'client\.([A-Z]+)\("([^"]+)"', source))
     assert calls == {(operation["method"], operation["path"]) for operation in OPERATIONS}
-
-    folder = engines / "typescript"
-    shutil.copytree(SOURCES, folder, dirs_exist_ok=True)
-    run(folder, "npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts")
-    programs = folder / "node_modules" / ".bin"
-    run(folder, programs / "openapi-typescript", ROOT / "openapi.yaml", "--output", "schema.d.ts")
-    run(folder, programs / "tsc", *STRICT, "--module", "nodenext", "--lib", "es2022,dom,dom.iterable", "client.ts")
-
     anna, bert = api.couple()
-    token = anna.authorization.removeprefix("Bearer ")
-    with ApiServer(tmp_path / "log", **api.server_variables()) as server:
-        run(folder, "node", "client.js", f"http://{LOOPBACK}:{server.port}", token, bert.user.handle)
+    run("client", token(anna), bert.user.handle)
+
+
+def test_code_of_the_front_end_page_sends_follows_and_resumes(api: Api, run: Run) -> None:
+    anna, bert = api.couple()
+    run("front_end", token(anna), token(bert), bert.user.handle)

@@ -12,6 +12,7 @@ from lib.config import ROOT
 README = ROOT / "README.md"
 CONFIGURATION = ROOT / "docs/configuration.md"
 DATA_MODEL = ROOT / "docs/data-model.md"
+FRONT_END = ROOT / "docs/front-end.md"
 AWS = ROOT / "docs/aws.md"
 PERFORMANCE = ROOT / "docs/performance.md"
 DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -20,7 +20,7 @@ from routes import errors as error_routes
 from services import errors
 from services.errors import Code
 from tests.support import scripts
-from tests.support.documents import CONFIGURATION, DATA_MODEL, DOCUMENTS, EACH_DOCUMENT, anchors, blocks
+from tests.support.documents import CONFIGURATION, DATA_MODEL, DOCUMENTS, EACH_DOCUMENT, FRONT_END, anchors, blocks
 from tests.support.examples import examples
 from tools.explain.pricing import item_size
 
@@ -41,7 +41,7 @@ def test_every_row_of_a_table_has_its_own_line(document: Path) -> None:
 
 
 def test_every_named_path_exists() -> None:
-    pattern = r"(?<![\w/.-])(?:\./)?((?:aws|bin|db|docs|lib|routes|services|tests|tools)/[\w./-]*\w)"
+    pattern = r"(?<![\w/.-])(?:\./)?((?:aws|bin|db|docs|lib|routes|services|tests|tools|web)/[\w./-]*\w)"
     paths = {(document.name, path) for document in DOCUMENTS for path in re.findall(pattern, document.read_text())}
     assert paths
     assert {(name, path) for name, path in paths if not (ROOT / path).exists()} == set()
@@ -57,6 +57,19 @@ def test_every_linked_function_is_in_its_file() -> None:
     for path, name in links:
         source = path.read_text()
         assert re.search(rf"^ *(def|class) {name.rpartition('.')[2]}\b", source, re.MULTILINE), f"{name} in {path}"
+
+
+def test_every_linked_function_of_the_page_is_in_its_file() -> None:
+    links = re.findall(r"\[`([\w.#]+)`\]\(\.\./web/([\w-]+\.js)\)", FRONT_END.read_text())
+    assert links
+    for name, file in links:
+        *classes, function = name.split(".")
+        source = (ROOT / "web" / file).read_text()
+        for pattern in [
+            *(rf"^export class {class_name}\b" for class_name in classes),
+            rf"^ *(export )?(static )?(async )?(class |get |function\*? )?{function}\b.* [{{]$",
+        ]:
+            assert re.search(pattern, source, re.MULTILINE), f"{name} in {file}"
 
 
 def test_configuration_page_is_up_to_date() -> None:

@@ -55,11 +55,18 @@ const read = ok(await client.POST("/api/message_groups/{message_group_uuid}/read
 expect(read.read_seq, 2);
 const unmarked = ok(await client.DELETE("/api/message_groups/{message_group_uuid}/read", { params: { path } }));
 expect(unmarked.read_seq, 2);
+const typed = await client.POST("/api/message_groups/{message_group_uuid}/typing", { params: { path } });
+expect(typed.response.status, 204);
+const stream = ok(await client.GET("/api/events", { parseAs: "stream" }))!.pipeThrough(new TextDecoderStream()).getReader();
+expect((await stream.read()).value?.startsWith("retry: "), true);
+await stream.cancel();
 const unread: number | "99+" = ok(await client.GET("/api/unread")).unread_count;
 expect(unread, 0);
 
 const profile = ok(await client.GET("/api/users/@{handle}/short", { params: { path: { handle } } }));
 expect(profile.handle, handle);
+const config: Schemas["ClientConfig"] = ok(await client.GET("/api/client-config"));
+expect(config.message_max_chars, 1024);
 expect(ok(await client.GET("/api/health-check")).success, true);
 expect(ok(await client.GET("/api/ready")).success, true);
 expect(ok(await client.GET("/api/openapi.json")).openapi, "3.1.0");

@@ -1,0 +1,94 @@
+// Runs messages.ts, the code of docs/front-end.md. Arguments: the API's URL, the tokens of two users, and their handles.
+import { ApiError, connect, errorText, follow, loadInbox, loadMessages, markRead, send, type LiveEvent } from "./messages.js";
+
+declare const process: { argv: string[] };
+const [baseUrl, annaToken, bertToken, bertHandle] = process.argv.slice(2) as [string, string, string, string];
+const anna = connect(baseUrl, async () => annaToken);
+const bert = connect(baseUrl, async () => bertToken);
+
+function expect<Value>(actual: Value, expected: Value): void {
+  const [left, right] = [JSON.stringify(actual), JSON.stringify(expected)];
+  if (left !== right) throw new Error(`${left} is not ${right}`);
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  for (const end = Date.now() + 10_000; !condition(); await new Promise((resolve) => setTimeout(resolve, 10))) {
+    if (Date.now() > end) throw new Error(`not within ten seconds: ${condition}`);
+  }
+}
+
+/** The events of Anna's stream until `stop`; `reloads` counts how often it asked for the inbox. */
+function listen(since: string) {
+  const controller = new AbortController();
+  const state = { events: [] as LiveEvent[], reloads: 0, last: since };
+  const done = follow(anna, since, {
+    signal: controller.signal,
+    async reload() {
+      state.reloads++;
+      return (await loadInbox(anna)).feedCursor;
+    },
+    apply(event) {
+      state.events.push(event);
+      state.last = event.id ?? state.last;
+    },
+  });
+  const texts = () => state.events.flatMap((event) => (event.name === "message_group" ? [event.data.message] : []));
+  const named = (name: LiveEvent["name"]) => state.events.find((event) => event.name === name);
+  return { state, texts, named, stop: async () => (controller.abort(), await done) };
+}
+
+// Sending, with a retry of the same message
+const first = await send(anna, { handle: bertHandle }, "1", "the key");
+expect((await send(anna, { handle: bertHandle }, "1", "the key")).uuid, first.uuid);
+const group = { message_group_uuid: first.message_group_uuid };
+for (const message of ["2", "3", "4", "5"]) await send(anna, group, message);
+
+// Pages
+const texts: string[] = [];
+for (let query: Parameters<typeof loadMessages>[2] | null = { limit: 2 }; query; ) {
+  const page = await loadMessages(anna, group.message_group_uuid, query);
+  texts.push(...page.messages.map((message) => message.message));
+  query = page.next;
+}
+expect(texts, ["5", "4", "3", "2", "1"]);
+const after = await loadMessages(anna, group.message_group_uuid, { after: first.created_at });
+expect(after.messages.length, 4);
+
+// Live updates
+const { rows, feedCursor } = await loadInbox(anna);
+expect(rows.map((row) => row.message), ["5"]);
+const live = listen(feedCursor);
+await until(() => live.named("hello") !== undefined);
+await bert.POST("/api/message_groups/{message_group_uuid}/typing", { params: { path: group } });
+await until(() => live.named("typing") !== undefined);
+expect((await markRead(bert, group.message_group_uuid, 5)).read_seq, 5);
+await until(() => live.named("read") !== undefined);
+await send(bert, group, "from Bert\n\nevent: none");
+await until(() => live.texts().length === 1);
+expect(live.texts(), ["from Bert\n\nevent: none"]);
+await live.stop();
+
+// Resuming: what came in the meantime comes once
+await send(bert, group, "missed");
+const resumed = listen(live.state.last);
+await until(() => resumed.texts().length === 1);
+await send(bert, group, "live");
+await until(() => resumed.texts().length === 2);
+expect(resumed.texts(), ["missed", "live"]);
+await resumed.stop();
+expect([live.state.reloads, resumed.state.reloads], [0, 0]);
+
+// A cursor that the server does not know
+const lost = listen("unknown");
+await until(() => lost.state.reloads === 1 && lost.named("hello") !== undefined);
+await lost.stop();
+
+// Errors
+const refusal = await send(anna, group, " ").catch((error: unknown) => error);
+if (!(refusal instanceof ApiError)) throw new Error("the server accepted a blank message");
+expect([refusal.status, refusal.codes, errorText(refusal.codes)], [422, ["message_blank"], "The message is empty."]);
+const stranger = connect(baseUrl, async () => "no token");
+const denied = await follow(stranger, "", { signal: new AbortController().signal, apply() {}, reload: async () => "" }).catch(
+  (error: unknown) => error,
+);
+expect(denied instanceof ApiError && denied.status, 401);
