@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPResponse
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from queue import Queue
 from typing import Any
 
@@ -20,6 +21,20 @@ class Event:
     name: str
     data: JSON
     id: str | None = None
+
+
+def events_in(lines: Iterable[bytes]) -> Iterator[Event]:
+    """The events of a stream's lines, each when its last line has come."""
+    fields: dict[str, str] = {}
+    for raw in lines:
+        line = raw.decode().rstrip("\n")
+        if line:
+            name, _, value = line.partition(": ")
+            fields[name] = value
+        else:
+            if "event" in fields:
+                yield Event(fields["event"], json.loads(fields["data"]), fields.get("id"))
+            fields = {}
 
 
 class Stream:
@@ -37,20 +52,11 @@ class Stream:
             threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
-        fields: dict[str, str] = {}
         try:
-            for raw in self.response:
-                line = raw.decode().rstrip("\n")
-                if line:
-                    name, _, value = line.partition(": ")
-                    fields[name] = value
-                elif "event" in fields:
-                    self.last_id = fields.get("id", self.last_id)
-                    self.events.put(Event(fields["event"], json.loads(fields["data"]), fields.get("id")))
-                    fields = {}
-                else:
-                    fields = {}
-        except OSError:
+            for event in events_in(self.response):
+                self.last_id = event.id or self.last_id
+                self.events.put(event)
+        except (OSError, HTTPException):
             pass
         self.ended.set()
 
