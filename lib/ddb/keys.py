@@ -58,7 +58,9 @@ def is_time(sk: str) -> bool:
     On the last day, only keys in the current format are: such keys follow those of the day before. An item with another
     sort key is neither: lists, migration, sequence numbers and the doctor leave it out.
     """
-    if not _TIME.fullmatch(sk) or not _FIRST_DAY <= sk < _LAST_SECOND:
+    # Most keys are in the current format, and the pattern would take half of the time of a message.
+    is_current = len(sk) == 32 and sk[4] == sk[7] == "-" and sk[10] == "T" and sk[19] == "." and sk[26:] == "+00:00"
+    if not (is_current or _TIME.fullmatch(sk)) or not _FIRST_DAY <= sk < _LAST_SECOND:
         return False
     try:
         datetime.fromisoformat(sk)
