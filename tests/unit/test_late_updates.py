@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -100,11 +101,13 @@ def test_late_batch_whose_last_message_is_young_moves_the_rows_into_the_window(
 def test_message_below_the_last_one_counts_if_the_rows_stay_at_an_old_place(
     sender: Sender, contents: TableContents
 ) -> None:
-    below, last = sender.send(seconds_ago=30), sender.send(seconds_ago=20)
+    last = sender.send(seconds_ago=20)
     sender.update(last)
-    assert counts(contents) == {ANNA.uuid: 1, BERT.uuid: 1}
+    below = replace(last, created_at=to_timestamp(ago(30)()), uuid="another uuid")
+    contents.put(below.to_item())
     sender.update(below)
-    assert [message.seq for message in contents.messages(below.group_uuid)] == [1, 2, 3]
+    assert [message.seq for message in contents.messages(last.group_uuid)] == [1, 3, 2]
+    assert counts(contents) == {ANNA.uuid: 2, BERT.uuid: 2}
 
 
 def test_age_is_checked_at_every_try_and_the_write_ends_in_five_seconds(
