@@ -9,7 +9,13 @@ export class Composer {
   #place;
   #onSend;
   #onTyping;
-  #text = h("textarea", { id: "composer", rows: "1", "aria-describedby": "composer-count", dir: "auto" });
+  #text = h("textarea", {
+    id: "composer",
+    rows: "1",
+    placeholder: "Message",
+    "aria-describedby": "composer-count",
+    dir: "auto",
+  });
   #count = h("span", { id: "composer-count", class: "count" });
   #button = h("button", { class: "primary" }, "Send");
 

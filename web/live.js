@@ -26,12 +26,14 @@ export class LiveUpdates {
     this.#lastEventId = feedCursor;
     this.#listener = listener;
     addEventListener("online", this.#retryNow);
+    addEventListener("offline", this.#retryNow);
     document.addEventListener("visibilitychange", this.#retryNow);
   }
 
   stop() {
     this.#isStopped = true;
     removeEventListener("online", this.#retryNow);
+    removeEventListener("offline", this.#retryNow);
     document.removeEventListener("visibilitychange", this.#retryNow);
     this.#controller.abort();
     this.#wake();
@@ -82,7 +84,8 @@ export class LiveUpdates {
   }
 
   #retryNow = () => {
-    if (navigator.onLine && document.visibilityState === "visible") this.#wake();
+    if (!navigator.onLine) this.#controller.abort();
+    else if (document.visibilityState === "visible") this.#wake();
   };
 
   async #sleep(ms) {
