@@ -2,7 +2,7 @@
 
 import { Composer } from "./composer.js";
 import { announce, h, setChildren } from "./dom.js";
-import { errorText } from "./errors.js";
+import { errorText, isTemporary } from "./errors.js";
 import { pendingMessage } from "./pending-message.js";
 import { dayText, timeText } from "./words.js";
 
@@ -13,7 +13,7 @@ export class ConversationView {
   #messenger;
   #groupUuid;
   #composer;
-  #title = h("h1", { tabindex: "-1" });
+  #title = h("h1", { tabindex: "-1" }, "Conversation");
   // The role has an implicit live region, which would read older messages out, too.
   #log = h("div", { class: "log", role: "log", "aria-label": "Messages", "aria-live": "off", tabindex: "0" });
   #typing = h("p", { class: "typing", "aria-live": "polite" });
@@ -68,10 +68,10 @@ export class ConversationView {
     try {
       this.#firstUnread = await this.#messenger.open(this.#groupUuid);
     } catch (error) {
-      const button = h("button", { type: "button", onclick: () => this.start() }, "Try again");
-      setChildren(this.#log, [h("p", { class: "empty error", role: "alert" }, errorText(error)), button]);
+      this.#showProblem(error);
       return;
     }
+    this.element.classList.remove("is-missing");
     this.#shown = null;
     this.refresh();
     this.#scrollToEnd();
@@ -95,6 +95,14 @@ export class ConversationView {
       this.#typing.replaceChildren(...(isTyping ? [h("bdi", {}, person.display_name), " is typing…"] : []));
     }
     this.#showMessages(conversation, person);
+  }
+
+  #showProblem(error) {
+    this.element.classList.add("is-missing");
+    this.#log.replaceChildren(h("p", { class: "empty", role: "alert" }, errorText(error)));
+    if (isTemporary(error)) {
+      this.#log.append(h("button", { type: "button", onclick: () => this.start() }, "Try again"));
+    }
   }
 
   #showMessages(conversation, person) {
@@ -208,9 +216,10 @@ export class ConversationView {
     return !this.#hasSeenUnread;
   }
 
+  /** The first message in view. A day's heading would not do, because older messages of the day come below it. */
   #firstVisible() {
     const { scrollTop, children } = this.#log;
-    return Array.prototype.find.call(children, (child) => child.offsetTop + child.offsetHeight > scrollTop);
+    return [...children].find((child) => child.matches(".message") && child.offsetTop + child.offsetHeight > scrollTop);
   }
 
   async #jumpToUnread() {
