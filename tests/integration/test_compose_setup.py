@@ -54,17 +54,17 @@ def variables(
         "DDB_TABLE": f"compose-{uuid.uuid4().hex}",
         "CRUDDUR_PYTHON": sys.executable,
     }
-    set_up(variables)
+    assert set_up(variables).stdout.endswith("Open http://localhost:4567 in two windows when the API has started.\n")
     yield variables
     dynamodb_client.delete_table(TableName=variables["DDB_TABLE"])
 
 
-def set_up(variables: dict[str, str]) -> str:
-    """Run the command of `setup`; return its status messages."""
+def set_up(variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run the command of `setup`."""
     command, environ = SERVICES["setup"]["command"], os.environ | variables
     process = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120, check=False)
     assert process.returncode == 0, process.stderr
-    return process.stderr
+    return process
 
 
 def stack_env(variables: dict[str, str]) -> dict[str, str]:
@@ -102,7 +102,7 @@ def test_renamed_user_keeps_their_cognito_user(variables: dict[str, str], monkey
     for old, new in [("bayko", "bay"), ("bay", "bayko")]:
         with Database(variables["DATABASE_URL"]) as database:  # Cognito still has the old handle
             database.execute("users/rename", handle=old, new_handle=new, display_name=None)
-        assert "0 written, 3 already right" in set_up(variables)
+        assert "0 written, 3 already right" in set_up(variables).stderr
         assert read(variables, "bayko@example.com", monkeypatch)[0] == before[0]
         assert len(list(UserPool(load(CognitoSettings)).users())) == 3
 
@@ -126,7 +126,7 @@ def test_setup_replaces_lost_pool_and_links_its_users(
     pool_id = stack_env(variables)["AWS_COGNITO_USER_POOL_ID"]
     with closing(boto3.client("cognito-idp", endpoint_url=cognito_url)) as client:
         client.delete_user_pool(UserPoolId=pool_id)
-    assert "3 written" in set_up(variables)
+    assert "3 written" in set_up(variables).stderr
     assert stack_env(variables)["AWS_COGNITO_USER_POOL_ID"] != pool_id
     read(variables, "bayko", monkeypatch)
 
