@@ -27,7 +27,7 @@ def test_pasted_quick_start_works(tmp_path: Path, engine_folder: Path) -> None:
     assert json.loads(message).items() >= {"handle": "Augustsz", "message": "Hello Londo!", "seq": 1}.items()
     assert "<script " in page
     [(named_url, *named_users)] = re.findall(
-        r"open (\S+) in two windows\. Click \*\*(.+)\*\* .* \*\*(.+)\*\*", README.read_text()
+        r"open (\S+) in two windows\. Click \*\*Sign in as (.+)\*\* .* \*\*Sign in as (.+)\*\*", README.read_text()
     )
     assert named_url == README_URL
     assert set(named_users) <= users
