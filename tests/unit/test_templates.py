@@ -103,3 +103,21 @@ def test_alarm_counts_every_failure_that_a_function_logs(name: str, source: str,
     logged = re.findall(rf'log\("(\w+)", level=logging.{level}', (ROOT / source).read_text())
     assert logged
     assert re.findall(r'\$\.event = "(\w+)"', pattern) == sorted(logged)
+
+
+def test_function_that_wakes_streams_has_both_ends_of_each_connection_and_the_secret() -> None:
+    def optional(part: str) -> dict[str, dict[str, Any]]:
+        parts = template("network")[part].items()
+        return {name: declaration for name, declaration in parts if declaration.get("Condition") == "WakesStreams"}
+
+    ends: dict[str, set[tuple[int, str, str]]] = {"Egress": set(), "Ingress": set()}
+    for rule in optional("Resources").values():
+        properties, direction = rule["Properties"], rule["Type"].removeprefix("AWS::EC2::SecurityGroup")
+        groups = [properties["GroupId"], properties.get("DestinationSecurityGroupId")]
+        if direction == "Ingress":
+            groups = [properties["SourceSecurityGroupId"], properties["GroupId"]]
+        ends[direction].add((properties["FromPort"], *(group["Ref"] for group in groups)))
+    assert ends["Egress"] == ends["Ingress"]
+    assert {port for port, *_ in ends["Egress"]} == {443, 5432}
+    [output] = optional("Outputs")
+    assert template("messaging")["Parameters"][output]["Default"] == ""
