@@ -50,6 +50,8 @@ ODDS = 0.1  # of a cut connection, for each request of the API to the engine
 PEOPLE = [User(str(uuid.uuid5(uuid.NAMESPACE_OID, str(n))), f"user{n}", f"User {n}") for n in range(20)]
 FOLLOWED = PEOPLE[:4]
 STREAMS = 2  # of each followed user
+REPLAY_SHARE = 0.1  # of the time that the records took to come, for a new stream worker to read them
+DELIVERY_SECONDS = 60  # at the end; without a hint, a stream reads its feed after 33 s
 SENDERS, TALKS = 2, 3  # processes, and conversations at a time in each
 
 BROKEN_CONNECTIONS = {"ConnectionRefusedError", "ConnectionResetError", "RemoteDisconnected", "IncompleteRead"}
@@ -108,18 +110,22 @@ class System:
         self._followers = followers
         self._chance = random.Random(SEED)  # noqa: S311
         self._repairs: dict[str, tuple[float, Callable[[], None]]] = {}
+        self._began_at = self._worker_began_at = time.monotonic()
 
     def fail(self, seconds: float) -> None:
         """Break one thing after another, for some time; then repair everything."""
         end = time.monotonic() + seconds
-        faults = [self.kill_api_worker, self.kill_server, self.restart_server, self.freeze_server]
-        faults += [self.stop_postgres, self.freeze_postgres, self.end_listeners, self.end_connections]
-        faults += [self.cut_engine, self.lose_responses, self.drop_clients, self.reset_clients, self.slow_clients]
+        faults = [self.kill_api_worker, self.end_listeners, self.end_connections, self.cut_engine] * 2
+        faults += [self.drop_clients, self.reset_clients, self.slow_clients] * 2
+        faults += [self.kill_server, self.restart_server, self.freeze_server]  # these take longer
+        faults += [self.stop_postgres, self.freeze_postgres, self.lose_responses]
         if self._worker:
             faults.append(self.kill_stream_worker)
         while time.monotonic() < end:
             self._chance.shuffle(faults)
             for fault in faults:
+                if fault == self.kill_stream_worker and not self._has_read_stream():
+                    continue
                 fault()
                 self.counts[fault.__name__] += 1
                 wake_at = time.monotonic() + self._chance.uniform(0.1, 1)
@@ -128,6 +134,8 @@ class System:
                     time.sleep(0.05)
                 for follower in self._followers:
                     follower.raise_if_failed()
+        if self._worker:
+            self.kill_stream_worker()  # the new one also updates what this one gave up
         self._repair(lambda due_at: True)
         self._server.raise_if_dead()
 
@@ -192,7 +200,17 @@ class System:
         self._repair_now("stream worker")
         self._worker.raise_if_dead()
         self._worker.stop()
-        self._repair_later("stream worker", self._chance.choice([1, 8]), self._worker.start)
+        self._repair_later("stream worker", self._chance.choice([1, 8]), self._start_stream_worker)
+
+    def _start_stream_worker(self) -> None:
+        assert self._worker
+        self._worker.start()
+        self._worker_began_at = time.monotonic()
+
+    def _has_read_stream(self) -> bool:
+        """Whether the stream worker had the time to read the whole stream again, as it does at its start."""
+        now = time.monotonic()
+        return now - self._worker_began_at > REPLAY_SHARE * (now - self._began_at)
 
     def _some_followers(self) -> list[Follower]:
         return self._chance.sample(self._followers, self._chance.randint(1, len(self._followers)))
@@ -298,8 +316,9 @@ def test_followers_get_each_message_once_despite_faults(
         system = System(server, proxy, postgres, database_url, worker, followers)
         system.fail(seconds)
         senders.finish()
-        stored = wait_for_numbers(TableContents(engine, table), senders.messages)
-        eventually(lambda: all(is_complete(follower, stored) for follower in followers))
+        patience = DELIVERY_SECONDS + REPLAY_SHARE * seconds
+        stored = wait_for_numbers(TableContents(engine, table), senders.messages, patience)
+        eventually(lambda: all(is_complete(follower, stored) for follower in followers), seconds=DELIVERY_SECONDS)
         time.sleep(1)  # for what should not come
     counts = [follower.counts for follower in followers]
     print(len(senders.messages), "messages", system.counts, *counts, sep="\n")  # noqa: T201
@@ -337,7 +356,7 @@ def stream_worker(folder: Path, variables: dict[str, str]) -> Child:
     )
 
 
-def wait_for_numbers(contents: TableContents, sent: list[JSON]) -> dict[str, Stored]:
+def wait_for_numbers(contents: TableContents, sent: list[JSON], seconds: float) -> dict[str, Stored]:
     """The conversations by uuid, when all messages have a `seq`."""
     stored: dict[str, Stored] = {}
 
@@ -346,7 +365,7 @@ def wait_for_numbers(contents: TableContents, sent: list[JSON]) -> dict[str, Sto
             stored[group] = Stored(contents.conversation(group).members.keys(), contents.messages(group))
         return all(message.seq for conversation in stored.values() for message in conversation.messages)
 
-    assert eventually(are_numbered)
+    assert eventually(are_numbered, seconds=seconds)
     return stored
 
 

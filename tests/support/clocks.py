@@ -36,9 +36,11 @@ def time_limit(seconds: float) -> Iterator[None]:
     assert time.monotonic() - start < seconds
 
 
-def eventually(look: Callable[[], T], *, or_ended: subprocess.Popen[bytes] | None = None) -> T:
-    """The first true result of `look`, or its last one when the patience or the process is at an end."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def eventually(
+    look: Callable[[], T], *, or_ended: subprocess.Popen[bytes] | None = None, seconds: float = PATIENCE_SECONDS
+) -> T:
+    """The first true result of `look`, or its last one when the time or the process is at an end."""
+    deadline = time.monotonic() + seconds
     while not (result := look()) and time.monotonic() < deadline and (or_ended is None or or_ended.poll() is None):
         time.sleep(0.01)
     return result or look()

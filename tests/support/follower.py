@@ -19,6 +19,7 @@ from lib.users.directory import User
 from tests.support.event_stream import Event, events_in
 from tools.local_stack.processes import LOOPBACK
 
+LEAVE_ODDS = 0.05  # after each event: the client gets no more of what the server has sent already
 SILENCE_SECONDS = 40  # without even a heartbeat, the client connects again
 RECEIVE_BUFFER_BYTES = 4096  # so that the server notices a client that does not read
 MESSAGES_PER_PAGE = 5  # so that few messages are several pages
@@ -34,6 +35,8 @@ class Stopped(Exception):
 
 class Follower:
     """A client in a thread of its own, inside its `with` block. It connects again whenever its stream ends.
+
+    At times it leaves by itself.
 
     `messages` has the messages of each conversation in the order in which the client got them, and `rows` the last row.
     `updates` are the data of all events with a message. `counts` has the events by name, the errors of connections, and
@@ -129,6 +132,8 @@ class Follower:
             self._list()
         self._stop.wait(self._pause_seconds)
         self._pause_seconds = 0.0
+        if self._chance.random() < LEAVE_ODDS:
+            raise ConnectionAbortedError
 
     def _list(self) -> str:
         """Load all conversations; return the feed cursor."""
