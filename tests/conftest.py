@@ -36,6 +36,7 @@ from tools.local_stack.postgres import Postgres
 from tools.local_stack.processes import responds
 
 _ENGINE_FIXTURES = {"dynamodb_url", "fresh_dynamodb_url"}
+_BROWSER_TESTS = Path(__file__).parent / "browser"
 _ENGINES = config.local_dir() / "engines"  # downloads are kept between runs
 
 
@@ -72,6 +73,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     return f"engine: {config.getoption('engine')}"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Read the tests in a browser with `-m browser` only: they import packages that requirements.txt does not have."""
+    return True if collection_path == _BROWSER_TESTS and config.getoption("markexpr") != "browser" else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

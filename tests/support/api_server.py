@@ -20,17 +20,18 @@ SETTINGS = {
 
 
 class ApiServer(Child):
-    """The server on a free port of the loopback address. `variables` are its settings; by default it has no backend."""
+    """The server on loopback, by default on a free port. `variables` are its settings; without, it has no backend."""
 
     def __init__(
         self,
         log: Path,
         *,
         application: str = "app:create_app",
+        port: int | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
         **variables: str,
     ) -> None:
-        self.port = free_port()
+        self.port = port or free_port()
         environment = SETTINGS | {"PORT": str(self.port), **variables}
         super().__init__(
             "the API",
