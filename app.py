@@ -90,7 +90,7 @@ def _allow_origins(app: Flask, *origins: str) -> None:
 
     @app.after_request
     def vary_by_origin(response: Response) -> Response:
-        response.headers.add("Vary", "Origin")  # flask-cors omits it if a request has no Origin
+        response.vary.add("Origin")  # flask-cors omits it if a request has no Origin
         return response
 
     CORS(
