@@ -50,15 +50,21 @@ def repair_rows(table: Table, before: Conversation, after: Conversation) -> Conv
     return write_rows(table, after, lambda state: [update_state(before, state), *replace_rows(state, rows, last=last)])
 
 
-def write_rows(table: Table, state: Conversation, writes: Callable[[Conversation], Sequence[Write]]) -> Conversation:
+def write_rows(
+    table: Table,
+    state: Conversation,
+    writes: Callable[[Conversation], Sequence[Write]],
+    *,
+    are_shown: bool = False,
+) -> Conversation:
     """Make the writes of a state and its rows; return the state as written.
 
     While a member has a row of another conversation at the state's time, the time becomes a microsecond later. If the
-    time is long ago, feed cursors may be past it, so the late updates of both members count the change. Raises
-    WriteConflict, and the errors of the writes.
+    time is long ago, feed cursors may be past it, so the late updates of both members count the change, unless
+    `are_shown`: both members have had rows of this time. Raises WriteConflict, and the errors of the writes.
     """
     for _ in tries(WRITE_SECONDS):
-        is_late = now() - from_timestamp(state.last_message_at) > LATE
+        is_late = not are_shown and now() - from_timestamp(state.last_message_at) > LATE
         counts = late_update_writes(state, now=now()) if is_late else []
         try:
             with deadline(WRITE_SECONDS):

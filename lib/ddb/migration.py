@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count, islice
 
 from lib.clock import from_timestamp, sortable, to_timestamp
@@ -132,11 +133,12 @@ def _number_messages(table: Table, group_uuid: str, old: _OldData, unread_from: 
 
 
 def _write_state(table: Table, state: Conversation, old: _OldData) -> Conversation:
+    owners = {row.owner_uuid for row in old.rows if sortable(row.last_message_at) == state.last_message_at}
+    write = partial(write_rows, table, writes=partial(_writes, old), are_shown=state.members.keys() <= owners)
     try:
-        return write_rows(table, state, lambda state: _writes(state, old))
+        return write(state)
     except PairTaken as taken:
-        linked = replace(state, pair_group_uuid=taken.group_uuid)
-        return write_rows(table, linked, lambda state: _writes(state, old))
+        return write(replace(state, pair_group_uuid=taken.group_uuid))
 
 
 def _set_seq(message: Message, seq: int) -> Write:
@@ -168,7 +170,7 @@ def _new_state(group_uuid: str, members: set[str], old: _OldData) -> Conversatio
     )
 
 
-def _writes(state: Conversation, old: _OldData) -> list[Write]:
+def _writes(old: _OldData, state: Conversation) -> list[Write]:
     writes = [put(state.to_item(), _AlreadyMigrated), *replace_rows(state, old.rows, last=old.last)]
     if state.pair_group_uuid is None:
         first, second = state.members

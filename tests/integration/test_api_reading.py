@@ -36,6 +36,8 @@ def test_conversations_have_exactly_the_fields_of_the_contract(api: Api) -> None
     row = {
         "uuid": first["message_group_uuid"],
         "message": "are you there?",
+        "message_uuid": last["uuid"],
+        "sender_uuid": anna.user.uuid,
         "created_at": last["created_at"],
         "seq": 2,
     }

@@ -136,6 +136,21 @@ def test_sends_and_read_positions_of_inline_mode_count_nothing(new_store: NewSto
     assert counts(contents) == {}
 
 
+@pytest.mark.parametrize("rows_at", [None, TIMES[0]], ids=["in place", "left behind"])
+def test_migration_by_the_api_counts_if_it_moves_rows(
+    contents: TableContents, new_store: NewStore, rows_at: str | None
+) -> None:
+    contents.put(*old_conversation(*TIMES, rows_at=rows_at))
+    since = new_store().list_inbox(user_uuid=BERT.uuid, limit=20).feed_cursor
+    assert since
+    new_store().send(group_uuid=GROUP, sender=ANNA, text="new")
+    if rows_at:
+        assert counts(contents) == {ANNA.uuid: 1, BERT.uuid: 1}
+    else:
+        page = new_store().list_changed(user_uuid=BERT.uuid, limit=20, since=since)
+        assert [row.text for row in page.items] == ["new"]
+
+
 def test_migration_that_moves_rows_to_a_late_message_counts(
     contents: TableContents, api_client: DynamoDBClient, new_store: NewStore
 ) -> None:
