@@ -64,10 +64,10 @@ def write_rows(
     `are_shown`: both members have had rows of this time. Raises WriteConflict, and the errors of the writes.
     """
     for _ in tries(WRITE_SECONDS):
-        is_late = not are_shown and now() - from_timestamp(state.last_message_at) > LATE
-        counts = late_update_writes(state, now=now()) if is_late else []
         try:
-            with deadline(WRITE_SECONDS):
+            with deadline(WRITE_SECONDS):  # it begins before the check, so that it also limits a pause of the process
+                is_late = not are_shown and now() - from_timestamp(state.last_message_at) > LATE
+                counts = late_update_writes(state, now=now()) if is_late else []
                 table.transact([*writes(state), *counts])
         except KeyTaken:
             state = replace(state, last_message_at=tick_after(state.last_message_at))

@@ -101,7 +101,7 @@ def test_all_problems_are_named_at_once() -> None:
         *(("MESSAGES_ORDER", "newest"), ("MESSAGES_ORDER", "DESC"), ("GROUP_UPDATES", "both"), ("LOG_LEVEL", "INFO")),
         *((name, value) for name in ("PORT", "WEB_THREADS") for value in ("0", "-1", "+1", "1.5", "1_000", "٣", "x")),
         *(("PORT", "65536"), ("WEB_CONCURRENCY", "257"), ("WEB_THREADS", "257"), ("DATABASE_POOL_SIZE", "501")),
-        *(("FEED_WINDOW_SECONDS", value) for value in ("0", "3601", "0.5", "10s")),
+        *(("FEED_WINDOW_SECONDS", value) for value in ("0", "9", "3601", "0.5", "10s")),
         *(
             (name, value)
             for name in (*AWS_URLS, "FRONTEND_URL", "BACKEND_URL")
