@@ -7,7 +7,8 @@ import { pendingMessage } from "./pending-message.js";
 import { dayText, timeText } from "./words.js";
 
 const NEAR_PX = 80; // so near the end, a new message scrolls into view
-const LOAD_PX = 1_000; // so near the beginning, older messages load
+const LOAD_PX = 1_000; // so near the beginning, older messages appear
+const SHOWN = 100; // messages at the end of the list; scrolling up shows more, until the person is back at the end
 
 export class ConversationView {
   #messenger;
@@ -31,6 +32,7 @@ export class ConversationView {
   #shown = null; // what the list shows, to leave it alone while nothing changes
   #firstUnread = null; // the `seq` of the first message that was unread when the conversation was opened
   #hasSeenUnread = false;
+  #startUuid = null; // the oldest message that the list shows
   #isAtEnd = true;
   #loading = null; // the request for older messages that is under way
   #resize = new ResizeObserver(() => this.#isAtEnd && this.#scrollToEnd());
@@ -84,7 +86,7 @@ export class ConversationView {
   }
 
   refresh() {
-    const conversation = this.#messenger.conversations.get(this.#groupUuid);
+    const conversation = this.#conversation;
     const person = this.#messenger.rows.get(this.#groupUuid) ?? conversation?.other(this.#messenger.myUuid);
     if (person && this.#title.textContent !== person.display_name) {
       this.#title.replaceChildren(h("bdi", {}, person.display_name));
@@ -109,9 +111,11 @@ export class ConversationView {
     const pending = this.#messenger.pending({ groupUuid: this.#groupUuid, handle: person.handle });
     const seen = this.#lastSeen(conversation);
     const today = new Date().toDateString();
-    const shown = JSON.stringify([conversation.version, pending, seen?.uuid, this.#firstUnread, today]);
-    if (shown === this.#shown) return;
-    this.#shown = shown;
+    if (this.#isAtEnd) this.#startUuid = (conversation.messages.at(-SHOWN) ?? conversation.messages[0]).uuid;
+    const entries = pending.map(({ key, error }) => key + error);
+    const list = [conversation.version, this.#startUuid, entries, seen?.uuid, this.#firstUnread, today];
+    if (JSON.stringify(list) === this.#shown) return;
+    this.#shown = JSON.stringify(list);
     const before = this.#isAtEnd ? null : this.#firstVisible();
     const top = before?.offsetTop;
     setChildren(this.#log, this.#children(conversation, seen, pending));
@@ -122,11 +126,12 @@ export class ConversationView {
 
   #children(conversation, seen, pending) {
     const children = [];
-    if (!conversation.older) {
+    const start = conversation.indexOf(this.#startUuid);
+    if (start === 0 && !conversation.older) {
       children.push(this.#keyed("beginning", "", () => h("p", { class: "day" }, "The beginning")));
     }
     let day = null;
-    for (const message of conversation.messages) {
+    for (const message of conversation.messages.slice(start)) {
       const { element, messageDay } = this.#message(message);
       if (messageDay !== day) {
         const text = dayText(new Date(message.created_at));
@@ -206,7 +211,7 @@ export class ConversationView {
     this.#isAtEnd = toEnd < NEAR_PX;
     this.#toEnd.hidden = toEnd < clientHeight;
     this.#toUnread.hidden = !this.#isUnreadAbove(scrollTop);
-    if (scrollTop < LOAD_PX) this.#loadOlder();
+    if (scrollTop < LOAD_PX && !this.#isAtEnd) this.#showOlder();
   }
 
   /** Whether the first unread message is above, and has not been in view yet. */
@@ -223,18 +228,30 @@ export class ConversationView {
   }
 
   async #jumpToUnread() {
-    while (!this.#elements.has("unread") && (await this.#loadOlder()));
-    this.#elements.get("unread")?.element.scrollIntoView({ block: "center" });
+    const conversation = this.#conversation;
+    const isUnread = (message) => message.seq === this.#firstUnread;
+    while (!conversation.messages.some(isUnread) && (await this.#loadOlder(conversation)));
+    const index = conversation.messages.findIndex(isUnread);
+    if (index < 0) return;
+    this.#isAtEnd = false; // so that the list keeps its start
+    this.#startUuid = conversation.messages[Math.max(0, index - SHOWN / 2)].uuid;
+    this.refresh();
+    this.#elements.get("unread").element.scrollIntoView({ block: "center" });
     this.#log.focus({ preventScroll: true });
   }
 
+  async #showOlder() {
+    const conversation = this.#conversation;
+    if (conversation.indexOf(this.#startUuid) === 0 && !(await this.#loadOlder(conversation))) return;
+    const index = conversation.indexOf(this.#startUuid);
+    this.#startUuid = conversation.messages[Math.max(0, index - SHOWN)].uuid;
+    this.refresh();
+  }
+
   /** Returns whether there was a page to load. */
-  async #loadOlder() {
-    if (!this.#messenger.conversations.get(this.#groupUuid)?.older) return false;
-    this.#loading ??= this.#messenger
-      .loadOlder(this.#groupUuid)
-      .then(() => this.refresh())
-      .finally(() => (this.#loading = null));
+  async #loadOlder(conversation) {
+    if (!conversation.older) return false;
+    this.#loading ??= this.#messenger.loadOlder(this.#groupUuid).finally(() => (this.#loading = null));
     try {
       await this.#loading;
       return true;
@@ -242,5 +259,9 @@ export class ConversationView {
       announce(errorText(error));
       return false;
     }
+  }
+
+  get #conversation() {
+    return this.#messenger.conversations.get(this.#groupUuid);
   }
 }

@@ -40,6 +40,10 @@ export class Conversation {
     return this.#seq;
   }
 
+  indexOf(messageUuid) {
+    return this.messages.findIndex((message) => message.uuid === messageUuid);
+  }
+
   async refreshMembers() {
     this.members = (await this.#api.conversation(this.uuid)).members;
   }
