@@ -20,7 +20,7 @@ export class Api {
   }
 
   /** A page of messages: the newest ones, or those that follow `after` (a `created_at`), or those at `url`. */
-  async messages(groupUuid, { after, url } = {}) {
+  async messages(groupUuid, { after = null, url = null } = {}) {
     const query = after ? `&after=${encodeURIComponent(after)}` : "";
     const { data, headers } = await this.#get(url ?? `/api/messages/${groupUuid}?limit=${PAGE}${query}`);
     return { messages: data, next: nextPage(headers) };
@@ -72,13 +72,11 @@ export class Api {
     }
   }
 
-  async #request(method, url, { body, headers = {} } = {}) {
-    const options = { headers, signal: AbortSignal.timeout(TIMEOUT_MS) };
-    if (body) {
-      options.body = JSON.stringify(body);
-      options.headers = { ...headers, "Content-Type": "application/json" };
-    }
-    const response = await this.#fetch(method, url, options);
+  async #request(method, url, { body = null, headers = {} } = {}) {
+    const content = body ? { body: JSON.stringify(body) } : {};
+    const type = body ? { "Content-Type": "application/json" } : {};
+    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    const response = await this.#fetch(method, url, { headers: { ...headers, ...type }, signal, ...content });
     try {
       const text = await response.text();
       return { data: text ? JSON.parse(text) : null, headers: response.headers };

@@ -55,8 +55,9 @@ export class ConversationView {
         this.#title,
         h("button", { type: "button", onclick: () => this.#markUnread() }, "Mark unread"),
       ),
-      h("div", { class: "jumps" }, this.#toUnread, this.#toEnd),
+      h("div", { class: "jump to-unread" }, this.#toUnread),
       this.#log,
+      h("div", { class: "jump to-end" }, this.#toEnd),
       this.#typing,
       this.#composer.element,
     );
@@ -236,7 +237,7 @@ export class ConversationView {
     this.#isAtEnd = false; // so that the list keeps its start
     this.#startUuid = conversation.messages[Math.max(0, index - SHOWN / 2)].uuid;
     this.refresh();
-    this.#elements.get("unread").element.scrollIntoView({ block: "center" });
+    this.#log.scrollTop = this.#elements.get("unread").element.offsetTop - this.#log.clientHeight / 3;
     this.#log.focus({ preventScroll: true });
   }
 

@@ -14,7 +14,7 @@ export function h(tag, attributes = {}, ...children) {
 
 /** Make the children of an element those of the list. Elements that stay keep their focus, also when they move. */
 export function setChildren(element, children) {
-  const focused = document.activeElement;
+  const focused = /** @type {HTMLElement} */ (document.activeElement);
   let current = element.firstChild;
   for (const child of children) {
     if (child === current) current = current.nextSibling;

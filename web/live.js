@@ -90,8 +90,8 @@ export class LiveUpdates {
 
   async #sleep(ms) {
     await new Promise((resolve) => {
-      this.#wake = resolve;
-      setTimeout(resolve, ms);
+      this.#wake = () => resolve(null);
+      setTimeout(this.#wake, ms);
     });
   }
 }

@@ -53,7 +53,7 @@ export class SignInView {
   }
 
   async #submit(username, password) {
-    const focused = document.activeElement; // an inert element loses the focus
+    const focused = /** @type {HTMLElement} */ (document.activeElement); // an inert element loses the focus
     this.element.inert = true;
     this.#error.textContent = "";
     this.#error.textContent = await this.#signIn(username, password);
