@@ -42,7 +42,7 @@ from routes.security_headers import protect_responses
 from routes.users import users
 from routes.web import config, web
 from services.errors import Code
-from services.live import Typists, publish_read, publish_update
+from services.live import publish_read, publish_update
 from services.provisioning import Newcomers
 from services.readiness import Readiness
 from services.users import cognito_attributes
@@ -132,6 +132,5 @@ def _make_dependencies(settings: Settings) -> Dependencies:
             {Code.POSTGRES_UNAVAILABLE: database.check_schema, Code.DYNAMODB_UNAVAILABLE: partial(check_index, table)}
         ),
         hub=hub,
-        typists=Typists(),
         live_threads=ThreadPoolExecutor(LIVE_THREADS, thread_name_prefix="live-reader"),
     )

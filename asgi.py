@@ -61,6 +61,12 @@ class Application:
             stream.close("server stops")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if stream := await self._exchange(scope, receive, send):
+            scope["headers"] = []  # a stream may stay open for hours
+            await self._send_stream(stream, scope, receive, send)
+
+    async def _exchange(self, scope: Scope, receive: Receive, send: Send) -> EventStream | None:
+        """Receive a request and send its response; of a stream's response, send the head and return the stream."""
         environ, is_whole = _build_environ(scope), True
         hosts = [name for name, _ in scope["headers"]].count(b"host")
         if hosts > 1 or (hosts == 0 and scope["http_version"] != "1.0"):  # RFC 9112, section 3.2
@@ -72,19 +78,19 @@ class Application:
             except TimeoutError:
                 environ[REFUSED_STATUS], is_whole = 408, False
             except ConnectionError:
-                return
+                return None
         if environ["PATH_INFO"] == LIVENESS_PATH:
             status, headers, body = await _run(environ, self._liveness_queue)
         else:
             async with self._semaphore(environ):
                 status, headers, body = await _run(environ, self._queue)
-        if not is_whole:
+        stream: EventStream | None = environ.get(EVENT_STREAM)
+        if stream or not is_whole:
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        if stream := environ[EVENT_STREAM]:
-            await self._send_stream(stream, scope, receive, send)
-        else:
+        if not stream:
             await send({"type": "http.response.body", "body": body})
+        return stream
 
     async def _send_stream(self, stream: EventStream, scope: Scope, receive: Receive, send: Send) -> None:
         """Send a stream's events until it ends, the client leaves, or the client does not read them."""
@@ -93,6 +99,8 @@ class Application:
         departure.add_done_callback(lambda _: stream.close("client left"))
         if self._is_stopping:
             stream.close("server stops")
+        if "eof" in scope["extensions"]:
+            stream.close("client left")
         try:
             async for chunk in stream.chunks():
                 async with asyncio.timeout(SEND_SECONDS):
@@ -145,7 +153,7 @@ class Application:
                 chunks.close()
         status, headers = status_and_headers
         names = {name.lower() for name, _ in headers}
-        is_stream = environ[EVENT_STREAM] is not None
+        is_stream = environ.get(EVENT_STREAM) is not None
         has_body = not is_stream and environ["REQUEST_METHOD"] != "HEAD" and status[:3] not in ("204", "304")
         if has_body and "content-length" not in names:
             headers.append(("Content-Length", str(sum(map(len, body)))))
@@ -196,7 +204,6 @@ def _build_environ(scope: Scope) -> Environ:
     server, client = scope["server"] or ("", 0), scope["client"] or ("", 0)  # None after a reset
     environ: Environ = {
         STARTED_AT: time.perf_counter(),
-        EVENT_STREAM: None,
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": "",
         "PATH_INFO": unquote_to_bytes(scope["raw_path"]).decode("latin-1"),
@@ -213,6 +220,8 @@ def _build_environ(scope: Scope) -> Environ:
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
     }
+    if scope["http_version"] != "1.0":  # whose responses cannot be chunked
+        environ[EVENT_STREAM] = None
     for name, value in scope["headers"]:
         if key := _environ_key(name):
             text = value.decode("latin-1")

@@ -114,7 +114,10 @@ class Connection(HttpToolsProtocol):
         self.timeout_keep_alive_task = self.loop.call_at(self.head_deadline, self.timeout_keep_alive_handler)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Still respond if the client has sent its whole request and closed its half of the connection."""
+        """Still respond if the client has sent its whole request and closed its half of the connection.
+
+        A client that ends an event stream looks the same. So this ends a stream: the client's place becomes free.
+        """
         if self.refusal:
             return True
         if self.cycle is None or self.cycle.response_complete:
@@ -124,6 +127,9 @@ class Connection(HttpToolsProtocol):
                 return False  # chunks may be missing
             self.cycle.more_body = False
             self.cycle.message_event.set()
+        if self.cycle.response_started:  # of an event stream; any other response has ended as soon as it has begun
+            self.transport.abort()
+        self.cycle.scope["extensions"]["eof"] = {}
         self.cycle.keep_alive = False
         return True
 

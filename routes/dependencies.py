@@ -13,7 +13,6 @@ from lib.ddb.store import MessageStore
 from lib.identity.tokens import TokenVerifier
 from lib.live.hub import Hub
 from lib.users.directory import UserDirectory
-from services.live import Typists
 from services.provisioning import Newcomers
 from services.readiness import Readiness
 
@@ -30,7 +29,6 @@ class Dependencies:
     verifier: TokenVerifier
     readiness: Readiness
     hub: Hub
-    typists: Typists
     live_threads: ThreadPoolExecutor
 
 

@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -26,7 +26,7 @@ from routes.conversations import message_group_json
 from routes.dependencies import dependencies
 from services.errors import Code, Forbidden, Gone, TooMany, Unauthenticated, Unavailable
 from services.live import Change, Follower, publish_typing
-from services.users import authenticate
+from services.users import authenticate, verify
 
 EVENT_STREAM = "cruddur.event_stream"
 """Key in the WSGI environ: asgi.py sets it to None if it can send a stream; the route sets the stream."""
@@ -54,7 +54,7 @@ def get_events(user: User) -> ResponseReturnValue:
         deps.live_threads,
         user,
         authenticate=partial(authenticate, deps.verifier, deps.users, deps.newcomers, authorization=authorization),
-        expires_at=deps.verifier.verify(authorization).exp,
+        expires_at=verify(deps.verifier, authorization).exp,
         request_id=g.trace.request_id,
     )
     try:
@@ -70,7 +70,7 @@ def get_events(user: User) -> ResponseReturnValue:
 @login_required
 def post_typing(user: User, message_group_uuid: str) -> ResponseReturnValue:
     deps = dependencies()
-    publish_typing(deps.hub, deps.typists, deps.store, user=user, message_group_uuid=message_group_uuid)
+    publish_typing(deps.hub, deps.store, user=user, message_group_uuid=message_group_uuid)
     return "", 204
 
 
@@ -79,6 +79,11 @@ class EventStream:
 
     A hint of a new message makes it read the feed. The others go to the client as they come.
     """
+
+    __slots__ = (
+        *("_hub", "_threads", "_user", "_authenticate", "_expires_at", "_request_id", "_started_at", "_hints"),
+        *("_must_read", "_is_current", "_end", "_loop", "_woken", "_follower", "_first_cursor", "_first_changes"),
+    )
 
     def __init__(
         self,
@@ -104,9 +109,8 @@ class EventStream:
         self._end = ""  # why the stream ends
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken = asyncio.Event()
-        self._subscription = ExitStack()
         try:
-            self._subscription.enter_context(hub.subscription(user.uuid, self._take))
+            hub.subscribe(user.uuid, self._take)
         except TooManyStreams as error:
             raise TooMany(Code.TOO_MANY_STREAMS) from error
 
@@ -114,48 +118,56 @@ class EventStream:
         """Read what changed since the client's cursor. Raises Invalid, Gone, Unavailable."""
         self._follower = follower
         self._first_cursor = follower.cursor
-        self._first_changes, self._must_read = follower.changes()
+        self._first_changes, more = follower.changes()
+        if more:  # else a hint may have come meanwhile
+            self._must_read = True
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The events as bytes of text/event-stream, until the stream ends."""
         self._loop = loop = asyncio.get_running_loop()
-        expires_at = loop.time() + self._expires_at - time.time()
         heartbeat_at = loop.time() + HEARTBEAT_SECONDS
         read_at = loop.time()
+        reading: asyncio.Future[bytes] | None = None
         hello = {"user_uuid": self._user.uuid, "heartbeat_seconds": HEARTBEAT_SECONDS}
         yield b"retry: %d\n" % RECONNECT_MS + _event("hello", hello, self._first_cursor)
         if self._first_changes:
             yield _changes(self._first_changes)
             self._first_changes = []
         while not self._end:
+            self._woken.clear()
             now = loop.time()
+            expires_at = now + self._expires_at - time.time()
             seconds = READ_SECONDS if self._hub.is_connected and self._is_current else READ_SECONDS_WITHOUT_HINTS
             chunk = b""
             if now >= expires_at:
                 self._end = "expired"
                 chunk = _event("expired", {})
-            elif self._must_read or now >= read_at + seconds:
-                self._must_read = False
-                chunk = await loop.run_in_executor(self._threads, self._read)
+            elif reading and reading.done():
+                chunk, reading = reading.result(), None
                 read_at = now + random.uniform(0, seconds / 10)  # noqa: S311 - so that streams do not read in step
-            elif self._hints:
+            elif not reading and (self._must_read or now >= read_at + seconds):
+                self._must_read = False
+                reading = loop.run_in_executor(self._threads, self._read)
+                reading.add_done_callback(lambda _: self._woken.set())
+            elif not reading and self._hints:
                 chunk = b"".join(_event(hint.event, hint.data) for hint in self._pop_hints())
             elif now >= heartbeat_at:
                 chunk = b": \n\n"
+            else:
+                alarm_at = (
+                    min(expires_at, heartbeat_at) if reading else min(expires_at, heartbeat_at, read_at + seconds)
+                )
+                alarm = loop.call_at(alarm_at, self._woken.set)
+                await self._woken.wait()
+                alarm.cancel()
             if chunk:
                 heartbeat_at = now + HEARTBEAT_SECONDS
                 yield chunk
-            elif not self._must_read:
-                self._woken.clear()
-                if not (self._hints or self._must_read or self._end):
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(max(0, min(expires_at, heartbeat_at, read_at + seconds) - now)):
-                            await self._woken.wait()
 
     def close(self, reason: str) -> None:
         """End the stream. Safe in any thread; only the first reason counts."""
         self._end = self._end or reason
-        self._subscription.close()
+        self._hub.unsubscribe(self._user.uuid, self._take)
         self._wake()
 
     def log_end(self) -> None:
@@ -179,13 +191,16 @@ class EventStream:
         return [self._hints.popitem()[1] for _ in range(len(self._hints))][::-1]
 
     def _read(self) -> bytes:
+        """The changes as bytes. It must not block the event loop, which sends heartbeats meanwhile."""
+        if self._end:
+            return b""
         self._is_current = False
         try:
             with suppress(Unavailable):
                 self._authenticate()
         except (Unauthenticated, Forbidden):
-            self._end = self._end or "expired"
-            return _event("expired", {})
+            self._expires_at = 0
+            return b""
         with suppress(Unavailable):
             try:
                 changes, more = self._follower.changes()

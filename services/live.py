@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from cachetools import TTLCache
-
-from lib.cache.base import InMemoryCache
 from lib.ddb.items import Conversation, InboxRow
 from lib.ddb.store import MessageStore
 from lib.live.hub import Hint, Hub
@@ -13,7 +10,6 @@ from services.errors import as_service_errors
 from services.validation import check_group_in_path
 
 CHANGES_AT_ONCE = 20
-TYPING_SECONDS = 3
 
 Change = tuple[InboxRow, str]
 """A changed conversation, and the feed cursor after it."""
@@ -21,6 +17,8 @@ Change = tuple[InboxRow, str]
 
 class Follower:
     """Follows the inbox of one user from a feed cursor, without a gap. Not safe to share between threads."""
+
+    __slots__ = ("_store", "_user_uuid", "cursor")
 
     def __init__(self, store: MessageStore, user: User, *, since: str | None) -> None:
         """Without `since`, it follows from now on. Raises Unavailable."""
@@ -51,21 +49,6 @@ def publish_update(hub: Hub, state: Conversation) -> None:
     hub.publish(Hint("message_group", tuple(state.members)))
 
 
-class Typists:
-    """Who typed where within the last seconds."""
-
-    def __init__(self) -> None:
-        self._recent: InMemoryCache[tuple[str, str], bool] = InMemoryCache(TTLCache(4_096, TYPING_SECONDS))
-
-    def is_new(self, user_uuid: str, group_uuid: str) -> bool:
-        """Note that a user types; return False if the same happened within TYPING_SECONDS."""
-        key = (user_uuid, group_uuid)
-        is_new = self._recent.get(key) is None
-        if is_new:
-            self._recent.put(key, True)
-        return is_new
-
-
 def publish_read(hub: Hub, state: Conversation, user: User) -> None:
     """Tell the streams of both members how far a user has read."""
     data = {"uuid": state.group_uuid, "user_uuid": user.uuid, "read_seq": state.members[user.uuid].read_seq}
@@ -73,10 +56,9 @@ def publish_read(hub: Hub, state: Conversation, user: User) -> None:
 
 
 @as_service_errors()
-def publish_typing(hub: Hub, typists: Typists, store: MessageStore, *, user: User, message_group_uuid: str) -> None:
-    """Tell the other member that a user types, at most once in TYPING_SECONDS. Raises NotFound, Unavailable."""
+def publish_typing(hub: Hub, store: MessageStore, *, user: User, message_group_uuid: str) -> None:
+    """Tell the other member that a user types. Raises NotFound, Unavailable."""
     group_uuid = check_group_in_path(message_group_uuid)
     state = store.conversations.cached(group_uuid=group_uuid, user=user)
-    if typists.is_new(user.uuid, group_uuid):
-        others = tuple(state.members.keys() - {user.uuid})
-        hub.publish(Hint("typing", others, {"uuid": group_uuid, "user_uuid": user.uuid}))
+    others = tuple(state.members.keys() - {user.uuid})
+    hub.publish(Hint("typing", others, {"uuid": group_uuid, "user_uuid": user.uuid}))

@@ -10,6 +10,7 @@ from lib.identity.tokens import (
     TokenMissing,
     TokenRejected,
     TokenVerifier,
+    Verified,
     bearer_token,
     scopes,
 )
@@ -24,16 +25,10 @@ class CannotRename(Exception):
     """The user keeps their names; the message says why."""
 
 
-@as_service_errors()
-def authenticate(
-    verifier: TokenVerifier, users: UserDirectory, newcomers: Newcomers, *, authorization: str | None
-) -> User:
-    """The user of an Authorization header. Provisions a user who signed up and has no row in Postgres.
-
-    Raises Unauthenticated, Forbidden if the user of a valid token cannot get a row, Unavailable.
-    """
+def verify(verifier: TokenVerifier, authorization: str | None) -> Verified:
+    """The claims of the token in an Authorization header. Raises Unauthenticated, Unavailable."""
     try:
-        cognito_user_id = verifier.verify(authorization).sub
+        return verifier.verify(authorization)
     except TokenMissing as error:
         raise Unauthenticated(Code.TOKEN_MISSING) from error
     except TokenMalformed as error:
@@ -44,6 +39,17 @@ def authenticate(
         raise Unauthenticated(Code.TOKEN_INVALID) from error
     except KeysUnavailable as error:
         raise Unavailable(Code.IDENTITY_PROVIDER_UNAVAILABLE) from error
+
+
+@as_service_errors()
+def authenticate(
+    verifier: TokenVerifier, users: UserDirectory, newcomers: Newcomers, *, authorization: str | None
+) -> User:
+    """The user of an Authorization header. Provisions a user who signed up and has no row in Postgres.
+
+    Raises Unauthenticated, Forbidden if the user of a valid token cannot get a row, Unavailable.
+    """
+    cognito_user_id = verify(verifier, authorization).sub
     user = users.by_cognito_user_id(cognito_user_id)
     return user or newcomers.provision(cognito_user_id, bearer_token(authorization))
 

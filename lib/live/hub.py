@@ -6,13 +6,15 @@ time, never a message.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Literal, Protocol
 
+from cachetools import TTLCache
+
 STREAMS_PER_USER = 10
+TYPING_SECONDS = 3
 
 EventName = Literal["message_group", "read", "typing"]
 
@@ -37,11 +39,11 @@ class TooManyStreams(Exception):
 class Relay(Protocol):
     """Carries hints to the other processes."""
 
-    is_connected: bool
+    is_connected: bool | None
     """Whether hints of the other processes arrive."""
 
-    def listen(self, deliver: Callable[[Hint], None], lost: Callable[[], None]) -> None:
-        """Deliver the hints of other processes from now on; call `lost` when hints may be lost or were lost."""
+    def listen(self, deliver: Callable[[Hint], object], lost: Callable[[], None]) -> None:
+        """Deliver the hints of other processes from now on, in a thread; call `lost` when hints may be or were lost."""
 
     def send(self, hint: Hint) -> None:
         """Send a hint without waiting. It may be lost."""
@@ -55,41 +57,51 @@ class Hub:
         self._lock = Lock()
         self._streams: dict[str, list[Deliver]] = {}
         self._is_listening = False
+        self._typed: TTLCache[tuple[str, str], bool] = TTLCache(4_096, TYPING_SECONDS)
 
     @property
-    def is_connected(self) -> bool:
+    def is_connected(self) -> bool | None:
         """Whether hints of the other processes arrive. Without them, a stream reads more often."""
         return self._relay.is_connected
 
     def publish(self, hint: Hint) -> None:
-        """Give a hint to the streams of its users, in all processes. Returns at once."""
-        self._deliver(hint)
-        self._relay.send(hint)
+        """Give a hint to the streams of its users, in all processes. Returns at once.
 
-    @contextmanager
-    def subscription(self, user_uuid: str, deliver: Deliver) -> Iterator[None]:
-        """Call `deliver` for each hint for this user inside the `with` block. Raises TooManyStreams."""
+        Of a user who types in a conversation, one hint in TYPING_SECONDS goes on, whichever process it came from.
+        """
+        if self._deliver(hint):
+            self._relay.send(hint)
+
+    def subscribe(self, user_uuid: str, deliver: Deliver) -> None:
+        """Call `deliver` for each hint for this user from now on. Raises TooManyStreams."""
         with self._lock:
-            streams = self._streams.setdefault(user_uuid, [])
+            streams = self._streams.get(user_uuid, [])
             if len(streams) >= STREAMS_PER_USER:
                 raise TooManyStreams
-            streams.append(deliver)
-            is_first, self._is_listening = not self._is_listening, True
-        if is_first:
-            self._relay.listen(self._deliver, self._deliver_loss)
-        try:
-            yield
-        finally:
-            with self._lock:
-                streams.remove(deliver)
-                if not streams:
-                    del self._streams[user_uuid]
+            if not self._is_listening:
+                self._relay.listen(self._deliver, self._deliver_loss)
+                self._is_listening = True
+            self._streams[user_uuid] = [*streams, deliver]
 
-    def _deliver(self, hint: Hint) -> None:
+    def unsubscribe(self, user_uuid: str, deliver: Deliver) -> None:
+        """Undo `subscribe`; a second call does nothing."""
         with self._lock:
+            streams = [other for other in self._streams.pop(user_uuid, []) if other != deliver]
+            if streams:
+                self._streams[user_uuid] = streams
+
+    def _deliver(self, hint: Hint) -> bool:
+        """Give a hint to the streams of this process; return False for one typing hint too many."""
+        with self._lock:
+            if hint.event == "typing":
+                key = (hint.data["uuid"], hint.data["user_uuid"])
+                if key in self._typed:
+                    return False
+                self._typed[key] = True
             streams = [deliver for uuid in hint.user_uuids for deliver in self._streams.get(uuid, ())]
         for deliver in streams:
             deliver(hint)
+        return True
 
     def _deliver_loss(self) -> None:
         with self._lock:

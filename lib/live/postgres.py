@@ -31,11 +31,18 @@ _PING_SECONDS = 10
 _RETRY_SECONDS = 1.0
 
 
+class PingLost(Exception):
+    """A ping did not come back: notifications do not arrive on this connection."""
+
+
 class PostgresRelay:
-    """The relay of one process. Its threads start with the first hint and the first stream."""
+    """The relay of one process. Its threads start with the first hint and the first stream.
+
+    `is_connected` is None until the first attempt to listen succeeds or fails.
+    """
 
     def __init__(self, database_url: str) -> None:
-        self.is_connected = False
+        self.is_connected: bool | None = None
         self._url = database_url
         self._database = Database(database_url, pool_size=1)
         self._id = uuid.uuid4().hex
@@ -53,7 +60,7 @@ class PostgresRelay:
                     self._sender = Thread(target=self._send_all, name="live-sender", daemon=True)
                     self._sender.start()
 
-    def listen(self, deliver: Callable[[Hint], None], lost: Callable[[], None]) -> None:
+    def listen(self, deliver: Callable[[Hint], object], lost: Callable[[], None]) -> None:
         """Deliver the hints of other processes from now on; call `lost` when the connection is lost or back."""
         Thread(target=self._listen, args=[deliver, lost], name="live-listener", daemon=True).start()
 
@@ -69,8 +76,12 @@ class PostgresRelay:
             with suppress(Empty):
                 while len(hints) < _MAX_QUEUE:
                     hints.append(self._queue.get_nowait())
-            with suppress(DatabaseUnavailable):  # the circuit breaker logs it
+            try:
                 self.notify(hint for hint in hints if hint)
+            except DatabaseUnavailable:  # the circuit breaker logs it
+                pass
+            except psycopg.Error as error:
+                log("live_not_sent", level=logging.ERROR, error=error, hints=len(hints))
 
     def _payloads(self, hints: Iterable[Hint]) -> Iterator[str]:
         batch: list[list[Any]] = []
@@ -89,23 +100,23 @@ class PostgresRelay:
     def _payload(self, batch: list[list[Any]]) -> str:
         return orjson.dumps([self._id, batch]).decode()
 
-    def _listen(self, deliver: Callable[[Hint], None], lost: Callable[[], None]) -> None:
+    def _listen(self, deliver: Callable[[Hint], object], lost: Callable[[], None]) -> None:
         while True:
             try:
                 with connect(self._url) as connection:
                     connection.execute(f"LISTEN {_CHANNEL}")
                     self._receive(connection, deliver, lost)
-            except (DatabaseUnavailable, psycopg.Error) as error:
-                if self.is_connected:
-                    log("live_disconnected", level=logging.WARNING, reason=type(error).__name__)
+            except Exception as error:  # also if a payload is none of this version
+                if self.is_connected is not False:
                     self.is_connected = False
+                    log("live_disconnected", level=logging.WARNING, reason=type(error).__name__)
                     lost()
             time.sleep(_RETRY_SECONDS)
 
     def _receive(
-        self, connection: psycopg.Connection[Any], deliver: Callable[[Hint], None], lost: Callable[[], None]
+        self, connection: psycopg.Connection[Any], deliver: Callable[[Hint], object], lost: Callable[[], None]
     ) -> None:
-        """Deliver hints until a ping does not come back."""
+        """Deliver hints until a ping does not come back. Raises PingLost, psycopg.Error."""
         is_alive = True
         while is_alive:
             is_alive = False
@@ -121,4 +132,4 @@ class PostgresRelay:
                     self.is_connected = True
                     log("live_connected")
                     lost()
-        raise DatabaseUnavailable("a ping did not come back")
+        raise PingLost

@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from queue import Queue
@@ -44,10 +45,12 @@ class Stream:
         self._connection = HTTPConnection("127.0.0.1", port, timeout=30)
         headers = person.headers | ({"Last-Event-ID": since} if since else {})
         self._connection.request("GET", "/api/events", headers=headers)
+        self.socket: socket.socket = self._connection.sock  # the response takes it over
         self.response: HTTPResponse = self._connection.getresponse()
         self.events: Queue[Event] = Queue()
         self.last_id = since
         self.ended = threading.Event()
+        self.is_broken = False  # whether it ended without the end of the response
         if self.response.status == 200:
             threading.Thread(target=self._read, daemon=True).start()
 
@@ -57,7 +60,7 @@ class Stream:
                 self.last_id = event.id or self.last_id
                 self.events.put(event)
         except (OSError, HTTPException):
-            pass
+            self.is_broken = True
         self.ended.set()
 
     def next(self, seconds: float = 5) -> Event:
@@ -65,8 +68,8 @@ class Stream:
 
     def close(self) -> None:
         """Leave without a word, and free the thread."""
-        if self._connection.sock:
-            self._connection.sock.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # the server has left
+            self.socket.shutdown(socket.SHUT_RDWR)
         self.ended.wait(5)
         self.response.close()
         self._connection.close()
