@@ -32,7 +32,6 @@ export class Outbox {
   close() {
     removeEventListener("online", this.flush);
     clearTimeout(this.#timer);
-    this.#database.close();
   }
 
   /** Add a message for `to`, which is `{ message_group_uuid }` or `{ handle }`, and send it. Returns the entry. */

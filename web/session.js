@@ -12,6 +12,7 @@ export class Session {
   #cognito;
   #stored; // { username, accessToken, refreshToken, expiresAt (ms), userUuid }
   #renewal = null; // the renewal that is under way; all requests share it
+  #isEnded = false;
   #resolveEnded;
   /** Resolves to the reason in words, which is empty if the person signed out, when the session ends. */
   ended = new Promise((resolve) => (this.#resolveEnded = resolve));
@@ -67,10 +68,12 @@ export class Session {
       this.#renewal ??= this.#renew().finally(() => (this.#renewal = null));
       await this.#renewal;
     }
+    if (this.#isEnded) throw new SignInError("You were signed out. Please sign in again.");
     return this.#stored.accessToken;
   }
 
   end(reason) {
+    this.#isEnded = true;
     sessionStorage.removeItem(STORAGE_KEY);
     this.#resolveEnded(reason);
   }
@@ -97,7 +100,7 @@ export class Session {
 
   #save(stored) {
     this.#stored = stored;
-    sessionStorage.setItem(STORAGE_KEY, JSON.stringify(stored));
+    if (!this.#isEnded) sessionStorage.setItem(STORAGE_KEY, JSON.stringify(stored));
   }
 }
 
