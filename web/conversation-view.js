@@ -109,7 +109,7 @@ export class ConversationView {
   }
 
   #showMessages(conversation, person) {
-    const pending = this.#messenger.pending({ groupUuid: this.#groupUuid, handle: person.handle });
+    const pending = this.#messenger.outbox.pending({ groupUuid: this.#groupUuid, handle: person.handle });
     const seen = this.#lastSeen(conversation);
     const today = new Date().toDateString();
     if (this.#isAtEnd) this.#startUuid = (conversation.messages.at(-SHOWN) ?? conversation.messages[0]).uuid;
@@ -146,7 +146,7 @@ export class ConversationView {
       if (message === seen) children.push(this.#keyed("seen", "", () => h("p", { class: "seen" }, "Seen")));
     }
     for (const entry of pending) {
-      children.push(this.#keyed(entry.key, entry.error, () => pendingMessage(this.#messenger, entry)));
+      children.push(this.#keyed(entry.key, entry.error, () => pendingMessage(this.#messenger.outbox, entry)));
     }
     return children;
   }
@@ -189,7 +189,7 @@ export class ConversationView {
 
   async #send(text) {
     this.#isAtEnd = true;
-    await this.#messenger.send({ message_group_uuid: this.#groupUuid }, text);
+    await this.#messenger.outbox.add({ message_group_uuid: this.#groupUuid }, text);
   }
 
   async #markUnread() {

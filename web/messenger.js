@@ -15,12 +15,13 @@ export class Messenger extends EventTarget {
   next = null; // the URL of the next page of the inbox; null: all rows are here
   conversations = new Map(); // the opened ones by uuid
   problem = "Connecting…"; // why there are no live updates, in words; empty while there are
-  drafts = null;
+  // These three are null until "ready".
   myUuid = null;
+  drafts = null;
+  outbox = null;
   #api;
   #session;
   #live = null;
-  #outbox = null;
   #openUuid = null;
   #isStopped = false;
   #typedAt = new Map(); // by the uuid of the conversation
@@ -47,7 +48,7 @@ export class Messenger extends EventTarget {
   stop() {
     this.#isStopped = true;
     this.#live?.stop();
-    this.#outbox?.close();
+    this.outbox?.close();
   }
 
   signOut() {
@@ -68,14 +69,6 @@ export class Messenger extends EventTarget {
   /** Whether the user has marked a conversation as unread after an own message: then the count has own messages. */
   isMarkedUnread(row) {
     return row.unread_count > 0 && row.sender_uuid === this.myUuid;
-  }
-
-  /** The messages that wait in the outbox for a conversation or a handle. */
-  pending({ groupUuid, handle }) {
-    const entries = this.#outbox?.entries ?? [];
-    return entries.filter(
-      ({ to }) => (groupUuid && to.message_group_uuid === groupUuid) || (handle && to.handle === handle),
-    );
   }
 
   async loadMore() {
@@ -140,19 +133,6 @@ export class Messenger extends EventTarget {
     await this.#api.typing(groupUuid).catch(() => {});
   }
 
-  /** Send a message to `{ message_group_uuid }` or `{ handle }`: now, or when the server is back. */
-  async send(to, text) {
-    await this.#outbox.add(to, text);
-  }
-
-  async retry(entry) {
-    await this.#outbox.retry(entry);
-  }
-
-  async discard(entry) {
-    await this.#outbox.discard(entry);
-  }
-
   async #loadInbox() {
     const { rows, next, feedCursor } = await this.#api.inbox();
     this.rows = new Map();
@@ -202,7 +182,7 @@ export class Messenger extends EventTarget {
   async #begin(userUuid) {
     this.#session.userUuid = userUuid;
     this.drafts = new Drafts(userUuid);
-    this.#outbox = await Outbox.open(this.#api, userUuid, {
+    this.outbox = await Outbox.open(this.#api, userUuid, {
       changed: () => this.#changed(),
       sent: (entry, message) => this.#noteSent(entry, message),
     });
@@ -216,7 +196,7 @@ export class Messenger extends EventTarget {
     const conversation = this.conversations.get(row.uuid);
     await conversation?.apply(row);
     if (row.sender_uuid === this.myUuid) {
-      if (this.#outbox.entries.length) await this.#outbox.load(); // perhaps another window has sent one of them
+      if (this.outbox.entries.length) await this.outbox.load(); // perhaps another window has sent one of them
     } else if (isNew) {
       if (conversation) conversation.typingUntil = 0;
       this.dispatchEvent(new CustomEvent("arrived", { detail: row }));
@@ -253,7 +233,7 @@ export class Messenger extends EventTarget {
     if (isConnected) this.problem = "";
     else if (!navigator.onLine) this.problem = "Offline";
     else this.problem = error?.codes && !isQuiet(error) ? errorText(error) : "Connecting…";
-    if (isConnected) this.#outbox.flush();
+    if (isConnected) this.outbox.flush();
     this.#changed();
   }
 

@@ -20,7 +20,7 @@ export class NewMessageView {
     this.#messenger = messenger;
     this.#composer = new Composer(config, messenger.drafts, {
       place: "new",
-      onSend: (text) => messenger.send({ handle: this.handle }, text),
+      onSend: (text) => messenger.outbox.add({ handle: this.handle }, text),
     });
     this.#composer.element.hidden = true;
     this.#input = h("input", { id: "handle", autocapitalize: "none", autocomplete: "off", spellcheck: "false" });
@@ -52,10 +52,10 @@ export class NewMessageView {
   }
 
   refresh() {
-    const entries = this.#messenger.pending({ handle: this.handle });
+    const entries = this.#messenger.outbox.pending({ handle: this.handle });
     setChildren(
       this.#pending,
-      entries.map((entry) => pendingMessage(this.#messenger, entry)),
+      entries.map((entry) => pendingMessage(this.#messenger.outbox, entry)),
     );
   }
 

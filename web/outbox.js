@@ -34,6 +34,11 @@ export class Outbox {
     clearTimeout(this.#timer);
   }
 
+  /** The messages that wait for a conversation or for a handle. */
+  pending({ groupUuid = null, handle = null }) {
+    return this.entries.filter(({ to }) => to.message_group_uuid === groupUuid || to.handle === handle);
+  }
+
   /** Add a message for `to`, which is `{ message_group_uuid }` or `{ handle }`, and send it. Returns the entry. */
   async add(to, text) {
     const entry = { key: crypto.randomUUID(), userUuid: this.#userUuid, to, text, addedAt: Date.now(), error: null };

@@ -3,14 +3,14 @@
 import { h } from "./dom.js";
 import { codeText } from "./errors.js";
 
-export function pendingMessage(messenger, entry) {
+export function pendingMessage(outbox, entry) {
   const state = entry.error
     ? h(
         "span",
         { class: "error", role: "alert" },
         codeText(entry.error),
-        h("button", { type: "button", onclick: () => messenger.retry(entry) }, "Try again"),
-        h("button", { type: "button", onclick: () => messenger.discard(entry) }, "Delete"),
+        h("button", { type: "button", onclick: () => outbox.retry(entry) }, "Try again"),
+        h("button", { type: "button", onclick: () => outbox.discard(entry) }, "Delete"),
       )
     : h("span", {}, "Sending…");
   return h("article", { class: "message mine pending" }, h("p", { dir: "auto" }, entry.text), state);
