@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, Literal, Self
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -25,6 +27,8 @@ from tests.support.site import Person, Site
 from tools.local_stack.cognito import PASSWORD
 
 TIMEOUT_MS = 15_000
+WIDTHS = (320, 800, 1600)
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SECRETS = re.compile(rf"eyJ|{PASSWORD}|token=", re.IGNORECASE)  # a JSON Web Token begins with `eyJ`
 
 expect.set_options(timeout=TIMEOUT_MS)
@@ -70,9 +74,29 @@ class Window:
         expect(self.page.get_by_role("heading", name=person.user.display_name)).to_be_visible()
         return self
 
+    def expect_rows(self, *people: Person) -> None:
+        """Expect these conversations, in this order."""
+        expect(self.rows).to_have_text([re.compile(person.user.display_name) for person in people])
+
     def send(self, text: str) -> None:
         self.composer.fill(text)
         self.composer.press("Enter")
+
+    def expect_connected(self) -> None:
+        expect(self.page.get_by_text(re.compile("^(Connecting…|Offline)$"))).to_have_count(0)
+
+    def expect_problem(self, text: str) -> None:
+        """Expect these words about the connection."""
+        expect(self.page.get_by_text(text, exact=True)).to_be_visible()
+
+    def expect_accessible(self) -> None:
+        """Expect no barrier that axe finds and no horizontal scrolling, in light and dark, from narrow to wide."""
+        for scheme, width in itertools.product(SCHEMES, WIDTHS):
+            self.page.emulate_media(color_scheme=scheme)
+            self.page.set_viewport_size({"width": width, "height": 700})
+            results = Axe().run(self.page, options={"resultTypes": ["violations"]})
+            assert results.violations_count == 0, f"{scheme}, {width} px:\n{results.generate_report()}"
+            assert self.page.evaluate("document.documentElement.scrollWidth") <= width
 
     def expect_title(self, title: str) -> None:
         expect(self.page).to_have_title(title)

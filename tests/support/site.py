@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -47,9 +47,6 @@ class Person:
         sent: JSON = self._call("/api/messages", {"message": text, "handle": to.user.handle})
         return sent
 
-    def read(self, group: str, seq: int) -> None:
-        self._call(f"/api/message_groups/{group}/read", {"seq": seq})
-
     def inbox(self) -> list[JSON]:
         rows: list[JSON] = self._call("/api/message_groups")
         return rows
@@ -81,21 +78,20 @@ class Site:
     def couple(self) -> tuple[Person, Person]:
         return self.sign_up("anna"), self.sign_up("bert")
 
-    def fill(self, people: tuple[Person, Person], texts: Iterable[str], *, days: int = 3) -> str:
-        """A conversation with these texts, by turns from the first person and the second, within the last `days`.
+    def fill(self, people: tuple[Person, Person], texts: Sequence[str], *, unread: int, days: int = 3) -> str:
+        """A conversation with these texts within the last `days`, by turns from both; return its uuid.
 
-        Returns its uuid. Nobody has read a message.
+        The last `unread` messages are from the second person, the one before them is from the first.
         """
-        every = list(texts)
-        now = datetime.now(UTC)
+        now, turn = datetime.now(UTC), len(texts) - unread
         messages = [
             NewMessage(
                 uuid=str(uuid.uuid4()),
-                sent_at=now - timedelta(days=days) * (1 - n / len(every)),
-                sender=people[n % 2].user,
+                sent_at=now - timedelta(days=days) * (1 - n / len(texts)),
+                sender=people[1 if n >= turn else (turn - 1 - n) % 2].user,
                 text=text,
             )
-            for n, text in enumerate(every)
+            for n, text in enumerate(texts)
         ]
         conversation = NewConversation(str(uuid.uuid4()), (people[0].user, people[1].user), messages)
         BulkLoader(Table(self.dynamodb, TABLE)).load([conversation])

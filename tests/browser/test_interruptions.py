@@ -1,0 +1,192 @@
+"""What a person sees and keeps when the API, the network or the session ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import Route, expect
+
+from tests.support.browser import Window, Windows
+from tests.support.site import Site
+
+pytestmark = pytest.mark.browser
+
+NO_RESPONSE = "net::ERR_"
+SENDING = "**/api/messages"
+
+
+def test_windows_go_on_after_api_was_killed_and_started_again(site: Site, windows: Windows) -> None:
+    windows.expect_problem(NO_RESPONSE)
+    anna, bert = site.couple()
+    group = anna.write("one", to=bert)["message_group_uuid"]
+    annas = windows.open(anna).open(bert)
+    berts = windows.open(bert, beside=annas).open(anna)
+    annas.expect_connected()
+    berts.expect_connected()
+    site.kill()
+    annas.expect_problem("Connecting…")
+    annas.send("two")
+    expect(annas.texts).to_have_text(["one", "two"])
+    site.server.start()
+    for window in (annas, berts):
+        expect(window.texts).to_have_text(["one", "two"])
+        window.expect_connected()
+    bert.write("three", to=anna)
+    annas.send("four")
+    for window in (annas, berts):
+        expect(window.texts).to_have_text(["one", "two", "three", "four"])
+    assert bert.texts(group) == ["one", "two", "three", "four"]
+
+
+def test_messages_wait_while_offline_and_go_out_in_order(site: Site, windows: Windows) -> None:
+    windows.expect_problem(NO_RESPONSE)
+    anna, bert = site.couple()
+    group = anna.write("one", to=bert)["message_group_uuid"]
+    window = windows.open(anna).open(bert)
+    window.expect_connected()
+    window.page.context.set_offline(True)
+    window.expect_problem("Offline")
+    for text in ("three", "four"):
+        window.send(text)
+    expect(window.texts).to_have_text(["one", "three", "four"])
+    bert.write("two", to=anna)
+    window.page.context.set_offline(False)
+    expect(window.texts).to_have_text(["one", "two", "three", "four"])
+    expect(window.page.get_by_text("Sending…")).to_have_count(0)
+    assert bert.texts(group) == ["one", "two", "three", "four"]
+
+
+def test_message_whose_response_was_lost_is_sent_once(site: Site, windows: Windows) -> None:
+    windows.expect_problem(NO_RESPONSE)
+    anna, bert = site.couple()
+    group = anna.write("one", to=bert)["message_group_uuid"]
+    window = windows.open(anna).open(bert)
+
+    def lose_response(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    window.page.route(SENDING, lose_response, times=1)
+    window.send("two")
+    window.send("three")
+    expect(window.texts).to_have_text(["one", "two", "three"])
+    expect(window.page.get_by_text("Sending…")).to_have_count(0)
+    assert bert.texts(group) == ["one", "two", "three"]
+
+
+def test_waiting_message_survives_reload_and_is_sent_once(site: Site, windows: Windows) -> None:
+    windows.expect_problem(NO_RESPONSE)
+    anna, bert = site.couple()
+    group = anna.write("one", to=bert)["message_group_uuid"]
+    window = windows.open(anna).open(bert)
+    window.page.route(SENDING, lambda route: route.abort())
+    with window.page.expect_event("requestfailed"):
+        window.send("two")
+    window.page.reload()
+    expect(window.texts).to_have_text(["one", "two"])
+    assert bert.texts(group) == ["one"]
+    window.page.unroute(SENDING)
+    expect(window.page.get_by_text("Sending…")).to_have_count(0)
+    window.page.reload()
+    expect(window.texts).to_have_text(["one", "two"])
+    assert bert.texts(group) == ["one", "two"]
+
+
+def test_refused_message_says_why_and_can_be_sent_again_or_deleted(site: Site, windows: Windows) -> None:
+    windows.expect_problem("status of 422")
+    anna, bert = site.couple()
+    anna.write("one", to=bert)
+    window = windows.open(anna).open(bert)
+    window.page.context.route(SENDING, lambda route: route.fulfill(status=422, json=["message_invalid"]))
+    window.send("two")
+    window.send("three")
+    expect(window.messages.filter(has_text="The message has characters that cannot be sent.")).to_have_count(2)
+    window.page.context.unroute(SENDING)
+    window.messages.filter(has_text="two").get_by_role("button", name="Delete").click()
+    window.messages.filter(has_text="three").get_by_role("button", name="Try again").click()
+    expect(window.texts).to_have_text(["one", "three"])
+    expect(window.page.get_by_role("button", name="Try again")).to_have_count(0)
+
+
+@contextmanager
+def access_tokens_of(site: Site, seconds: int) -> Iterator[None]:
+    """Let Cognito issue access tokens that are valid so long."""
+    client = {"UserPoolId": site.pool.user_pool_id, "ClientId": site.pool.client_id}
+    keep = site.cognito.describe_user_pool_client(**client)["UserPoolClient"]
+    flows = {"ExplicitAuthFlows": keep["ExplicitAuthFlows"]}
+    units = {"AccessToken": "seconds"}
+    site.cognito.update_user_pool_client(**client, **flows, AccessTokenValidity=seconds, TokenValidityUnits=units)
+    try:
+        yield
+    finally:
+        site.cognito.update_user_pool_client(**client, **flows, AccessTokenValidity=3600, TokenValidityUnits=units)
+
+
+def test_token_that_expires_in_mid_session_is_renewed_unseen(site: Site, windows: Windows) -> None:
+    windows.expect_problem("status of 401")  # the client may learn it from the server
+    anna, bert = site.couple()
+    anna.write("one", to=bert)
+    page = windows.open().page
+    window = Window(page)
+    with access_tokens_of(site, 4):
+        # The page believes that the token is valid for an hour, as with a clock that is slow.
+        page.route(f"{site.cognito_url}/", overstate_validity)
+        window.sign_in(anna).open(bert)
+        page.unroute(f"{site.cognito_url}/")
+    with page.expect_request(lambda request: "REFRESH_TOKEN" in (request.post_data or "")):
+        pass  # the server ends the stream when the token expires
+    bert.write("two", to=anna)
+    expect(window.texts).to_have_text(["one", "two"])
+    window.send("three")
+    expect(window.texts).to_have_text(["one", "two", "three"])
+    expect(window.page.get_by_text("Sending…")).to_have_count(0)
+    window.expect_connected()
+
+
+def overstate_validity(route: Route) -> None:
+    response = route.fetch()
+    if "AuthenticationResult" not in response.text():
+        route.fulfill(response=response)
+        return
+    body = response.json()
+    body["AuthenticationResult"]["ExpiresIn"] = 3600
+    route.fulfill(response=response, json=body)
+
+
+def test_ended_session_leads_to_sign_in_and_back_with_the_draft(site: Site, windows: Windows) -> None:
+    windows.expect_problem("status of 400")  # Cognito refuses the refresh token
+    windows.expect_problem("status of 401")
+    anna, bert = site.couple()
+    anna.write("one", to=bert)
+    page = windows.open().page
+    window = Window(page)
+    with access_tokens_of(site, 4):
+        window.sign_in(anna).open(bert)
+        window.composer.fill("a draft")
+        site.cognito.admin_user_global_sign_out(UserPoolId=site.pool.user_pool_id, Username=anna.email)
+        expect(page.get_by_role("alert")).to_have_text("You were signed out. Please sign in again.")
+    window.sign_in(anna)
+    expect(page.get_by_role("heading", name="Bert")).to_be_visible()
+    expect(window.composer).to_have_value("a draft")
+
+
+def test_storage_outage_is_told_and_conversation_opens_after_it(site: Site, windows: Windows) -> None:
+    windows.expect_problem("status of 503")
+    anna, bert = site.couple()
+    group = anna.write("one", to=bert)["message_group_uuid"]
+    window = windows.open(anna)
+    window.expect_connected()
+    window.page.route(
+        f"**/api/messages/{group}?*", lambda route: route.fulfill(status=503, json=["storage_unavailable"])
+    )
+    window.page.clock.install()
+    window.row(bert).click()
+    alert = window.page.get_by_role("alert")
+    for _ in range(4):  # the page tries again by itself
+        window.page.clock.run_for(8_000)
+    expect(alert).to_contain_text("try again")
+    window.page.unroute(f"**/api/messages/{group}?*")
+    window.page.get_by_role("button", name="Try again").click()
+    expect(window.texts).to_have_text(["one"])
