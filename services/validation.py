@@ -13,7 +13,7 @@ MESSAGE_MAX_CHARS = 1024
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
 
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_UUID = re.compile("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _IDEMPOTENCY_KEY = re.compile("[ -~]{1,255}")
 # A string of RFC 8941 section 3.3.3, which the Idempotency-Key draft of the IETF requires.
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')

@@ -54,7 +54,7 @@ KEYS_LIFESPAN_SECONDS = 300  # after this time the verifier fetches the keys aga
 COOLDOWN_SECONDS = 1
 
 # RFC 6750 section 2.1; the scheme's case does not matter (RFC 9110 section 11.1).
-_BEARER = re.compile(r"bearer +([a-z0-9\-._~+/]+=*)", re.ASCII | re.IGNORECASE)
+_BEARER = re.compile(r"(?i:bearer) +([A-Za-z0-9\-._~+/]+=*)")
 
 
 class TokenRejected(Exception):
