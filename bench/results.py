@@ -13,7 +13,24 @@ from statistics import median
 import orjson
 import pygal
 
-from bench.scenarios import BUSY, INBOX, LARGE, MANY_CLIENTS, MESSAGES, MIXED, NAIVE, PROCESSES, SEND, SMALL, STARTUP
+from bench.scenarios import (
+    BESIDE,
+    BUSY,
+    HOUR,
+    INBOX,
+    LARGE,
+    LIVE,
+    MANY,
+    MANY_CLIENTS,
+    MESSAGES,
+    MIXED,
+    NAIVE,
+    OTHERS,
+    PROCESSES,
+    SEND,
+    SMALL,
+    STARTUP,
+)
 from tools.cli.console import print_data, print_table
 
 Sample = dict[str, float]
@@ -36,9 +53,9 @@ def ratio(rounds: Rounds, subject: str, figure: str, to: str = NAIVE, of: str = 
     return median(value / other if other else math.inf for value, other in pairs)
 
 
-def worst(rounds: Rounds, figure: str) -> float:
-    """The greatest value of a figure in the scenario many-clients."""
-    return max(samples[subject][figure] for samples in rounds for subject in (MESSAGES, MIXED, BUSY))
+def worst(rounds: Rounds, figure: str, *subjects: str) -> float:
+    """The greatest value of a figure, by default in the scenario many-clients."""
+    return max(samples[subject][figure] for samples in rounds for subject in subjects or (MESSAGES, MIXED, BUSY))
 
 
 def _transactions(rounds: Rounds) -> float:
@@ -83,11 +100,27 @@ TARGETS: list[Target] = [
     (MANY_CLIENTS, "slowest request, ms", lambda rounds: worst(rounds, "max_ms"), "<=", 2000),
     (MANY_CLIENTS, "dropped or failed requests", lambda rounds: worst(rounds, "failed"), "=", 0),
     (MANY_CLIENTS, "a worker's memory, MiB", lambda rounds: worst(rounds, "rss_mib"), "<=", 75),
+    (LIVE, "p50 from response to arrival, ms", lambda rounds: middle(rounds, MANY, "p50_ms"), "<=", 30),
+    (LIVE, "p99 from response to arrival, ms", lambda rounds: middle(rounds, MANY, "p99_ms"), "<=", 200),
+    (LIVE, "CPU of other sends, as a multiple", lambda rounds: ratio(rounds, BESIDE, "cpu_us", OTHERS), "<=", 1.1),
+    (LIVE, "memory of a stream, KiB", lambda rounds: middle(rounds, MANY, "kib_per_stream"), "<=", 40),
+    (LIVE, "growth in the second half of an hour, MiB", lambda rounds: middle(rounds, HOUR, "growth_mib"), "<=", 1),
+    (LIVE, "slowest health check, ms", lambda rounds: worst(rounds, "health_ms", HOUR), "<=", 100),
     (STARTUP, "import of the app, s", lambda rounds: middle(rounds, "app", "seconds"), "<=", 0.6),
     (STARTUP, "cold import of the stream function, s", lambda rounds: middle(rounds, "function", "seconds"), "<=", 0.4),
     (STARTUP, "second ./bin/dev until ready, s", lambda rounds: middle(rounds, "dev", "seconds"), "<=", 6),
 ]
 _SENSES = {"<=": operator.le, ">=": operator.ge, "=": operator.eq}
+_SENSE_NAMES = {"<=": "at most", ">=": "at least", "=": "exactly"}
+_LIVE_FIGURES = {
+    "cpu_us": "CPU, µs",
+    "requests_per_second": "Messages/s",
+    "p50_ms": "p50, ms",
+    "p99_ms": "p99, ms",
+    "max_ms": "Slowest, ms",
+    "kib_per_stream": "A stream, KiB",
+    "cpu_percent": "Of a core, %",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +165,24 @@ def _text(value: float) -> str | None:
     return None if math.isnan(value) else format(value, ".0f" if value >= 1000 else ".4g")
 
 
+def markdown(results: dict[str, Rounds], verdicts: list[Verdict]) -> str:
+    """The targets, and the medians of live updates, as the tables of docs/performance.md."""
+    rows: list[list[str]] = [["Target", "Measured", "Limit"], ["---"] * 3]
+    for verdict in verdicts:
+        rows.append([verdict.target, f"{verdict.value:,g}", f"{_SENSE_NAMES[verdict.sense]} {verdict.limit:,g}"])
+    if rounds := results.get(LIVE):
+        rows += [[], ["Live updates", *_LIVE_FIGURES.values()], ["---"] * (1 + len(_LIVE_FIGURES))]
+        for subject in rounds[0]:
+            rows.append([subject, *(_text(middle(rounds, subject, figure)) or "" for figure in _LIVE_FIGURES)])
+    return "".join(f"| {' | '.join(row)} |\n" if row else "\n" for row in rows)
+
+
 def write_results(results: dict[str, Rounds], verdicts: list[Verdict], path: Path) -> None:
-    """Write every sample of every round and the verdicts as JSON, and draw the medians as SVG beside it."""
+    """Write every sample of every round and the verdicts as JSON, and beside it the tables and the medians as SVG."""
     machine = {"python": platform.python_version(), "system": platform.platform()}
     report = {"machine": machine, "scenarios": results, "targets": verdicts}
     path.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    path.with_suffix(".md").write_text(markdown(results, verdicts))
     bars = [(scenario, subject) for scenario, rounds in results.items() for subject in rounds[0] if NAIVE in rounds[0]]
     bars.reverse()  # pygal begins at the bottom
     # The bars start at zero, because their lengths are compared. The file loads no script.

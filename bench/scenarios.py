@@ -17,7 +17,7 @@ from tools.local_stack.tokens import SigningKey, access_claims
 from tools.seed.bulk import NewConversation, NewMessage
 
 MESSAGES, INBOX, SEND, PROCESSES, MANY_CLIENTS = "messages", "inbox", "send", "processes", "many-clients"
-STARTUP = "startup"
+LIVE, STARTUP = "live", "startup"
 SMALL, _, LARGE = SIZES = ("small", "medium", "large")
 NAIVE, FLOOR, FAR, LOOP, MIXED, BUSY = "naive", "floor", "far", "loop", "mixed", "busy"
 KEY, ISSUER, CLIENT_ID = SigningKey.generate("bench"), "http://127.0.0.1", "bench"  # of the tokens
@@ -27,6 +27,13 @@ _NEWEST = datetime(2026, 1, 4, 19, 0, tzinfo=UTC)
 _TEXT = "Message {}: as long as one that people write in the evening."  # a page of 21 rows costs two read units
 _PAGE = 20  # rows
 _SENDERS = 100  # of the short conversations, so that a sender has about twenty of them
+# The subjects of the scenario live, and how many streams are open at once.
+NONE, MANY = "0 streams", "1,000 streams"
+STREAMS = {"1 stream": 1, "100 streams": 100, MANY: 1_000}
+HOUR, IDLE, CONSTANT = "1,000 streams, second half of an hour", "1,000 streams, no messages", "plain server, "
+OTHERS, BESIDE = "0 streams, messages to others", "1,000 streams, messages to others"
+
+_LISTENED = 300  # conversations at least, for each number of streams; a process writes to each of them rarely
 _FEW = 32  # conversations; a single process writes to each of them several times a second
 
 
@@ -34,7 +41,8 @@ class Scale(NamedTuple):
     """The size of a run. It has `rounds`, in which each subject runs for `seconds`.
 
     `messages` and `rows` are the lengths of the conversations and inboxes that clients read, by size. `page` is the
-    number of the far page. `short` is the number of conversations that clients write to.
+    number of the far page. `short` is the number of conversations that clients write to. Live updates are measured with
+    `live` messages, `hour` messages without a pause, and `idle` seconds.
     """
 
     messages: tuple[int, int, int]
@@ -43,10 +51,13 @@ class Scale(NamedTuple):
     short: int = 2_000
     rounds: int = 5
     seconds: int = 3
+    live: int = 1_000
+    hour: int = 3_600
+    idle: int = 31
 
 
 FULL = Scale((100, 10_000, 1_000_000), (20, 1_000, 20_000), page=1_000)
-QUICK = Scale((100, 1_000, 10_000), (20, 200, 2_000), page=100, rounds=3, seconds=1)
+QUICK = Scale((100, 1_000, 10_000), (20, 200, 2_000), page=100, rounds=3, seconds=1, live=300, idle=5)
 
 # The handles of conversations' members. The first member reads and sends.
 Pair = tuple[str, str]
@@ -58,12 +69,22 @@ def _short(scale: Scale) -> list[Pair]:
     return [(f"sender-{number % _SENDERS}", f"partner-{number}") for number in range(scale.short)]
 
 
+def _listened(streams: int) -> list[Pair]:
+    """The conversations of the users who have a stream, if so many are open."""
+    return [
+        (f"caller-{streams}-{number % 10}", f"listener-{streams}-{number % streams}") for number in range(_LISTENED)
+    ]
+
+
 def conversations(scale: Scale) -> Iterator[NewConversation]:
     """All conversations of the table. The small inbox belongs to the user "small", and so on."""
     for pair, count in zip(_READ.values(), scale.messages, strict=True):
         yield _conversation(pair, count)
     for pair in (_BUSY, *_short(scale)):
         yield _conversation(pair, _PAGE)
+    for streams in STREAMS.values():
+        for number, pair in enumerate(_listened(streams)):
+            yield _conversation(pair, 1, age=number)
     for owner, count in zip(SIZES, scale.rows, strict=True):
         for number in range(count):
             yield _conversation((owner, f"{owner}-{number}"), 1, age=number)
@@ -139,6 +160,21 @@ def _pages(scale: Scale, first: dict[str, Request], pk: str) -> Subjects:
 
 def _sends(scale: Scale, count: int | None = None) -> Subjects:
     return {SEND: [_send(pair) for pair in _short(scale)[:count]]}
+
+
+def listeners(streams: int) -> list[str]:
+    """The tokens of the users who have a stream, if so many are open."""
+    return [_token(f"listener-{streams}-{number}") for number in range(streams)]
+
+
+def live_sends(streams: int) -> list[Request]:
+    """Messages to the users who have a stream, if so many are open."""
+    return [_send(pair) for pair in _listened(streams)]
+
+
+def other_sends(scale: Scale) -> list[Request]:
+    """Messages to users without a stream."""
+    return [_send(pair) for pair in _short(scale)[:_FEW]]
 
 
 def _many_clients(scale: Scale) -> Subjects:

@@ -8,15 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from bench.results import TARGETS, Rounds, judge, middle, ratio
-from bench.run import halve, parse_log, parse_output
-from bench.scenarios import SIZES, Scale, conversations
+from bench.results import TARGETS, Rounds, judge, markdown, middle, ratio
+from bench.run import halve
+from bench.scenarios import BESIDE, HOUR, MANY, OTHERS, SIZES, STREAMS, Scale, conversations, live_sends
+from bench.server import parse_log, parse_output
 from tests.support import scripts
 
 NAIVE = {"requests_per_second": 100.0, "cpu_us": 1000.0, "p50_ms": 10.0, "max_ms": 9000.0, "rss_mib": 90.0}
 LOAD = {"requests_per_second": 200.0, "cpu_us": 450.0, "p50_ms": 5.0, "p99_ms": 20.0, "max_ms": 2000.0}
 SEND = LOAD | {"failed": 0.0, "rss_mib": 75.0, "dynamodb_requests": 1.0, "dynamodb_write_units": 16.0}
 SENDS = SEND | {"dynamodb_requests": 2.05, "dynamodb_read_units": 1.0}
+LIVE = {
+    MANY: {"p50_ms": 30.0, "p99_ms": 200.0, "kib_per_stream": 40.0},
+    HOUR: {"growth_mib": 1.0, "health_ms": 100.0},
+    OTHERS: {"cpu_us": 1000.0},
+    BESIDE: {"cpu_us": 1100.0},
+}
 
 
 def results(scenario: str = "", subject: str = "", **changes: float) -> dict[str, Rounds]:
@@ -27,6 +34,7 @@ def results(scenario: str = "", subject: str = "", **changes: float) -> dict[str
         "send": {"naive": NAIVE, "send": SEND},
         "processes": {"naive": NAIVE, "send": SENDS},
         "many-clients": {"naive": NAIVE, "messages": SEND, "mixed": SEND, "busy": SEND},
+        "live": dict(LIVE),
         "startup": {"app": {"seconds": 0.6}, "function": {"seconds": 0.4}, "dev": {"seconds": 6.0}},
     }
     if scenario:
@@ -63,6 +71,12 @@ def test_costs_are_means_of_the_logged_requests() -> None:
     assert parse_log(b"a warning\n") == {}
 
 
+def test_tables_have_the_form_of_the_page() -> None:
+    tables = markdown(results(), judge(results())).splitlines()
+    assert "| many-clients: slowest request, ms | 2,000 | at most 2,000 |" in tables
+    assert f"| {MANY} |  |  | 30 | 200 |  | 40 |  |" in tables
+
+
 def test_ratio_is_taken_within_each_round() -> None:
     figures = [(1000, 500, 10.0), (2000, 1000, 15.0), (9000, 1000, 99.0)]
     rounds = [
@@ -75,10 +89,11 @@ def test_ratio_is_taken_within_each_round() -> None:
 
 
 def test_scale_determines_the_messages_and_rows() -> None:
+    listened = sum(len(live_sends(streams)) for streams in STREAMS.values())
     loaded = list(conversations(Scale((45, 60, 100), (20, 25, 41), page=2, short=3)))
     messages = [list(conversation.messages) for conversation in loaded]
     assert len({conversation.group_uuid for conversation in loaded}) == len(loaded)
-    assert [len(one) for one in messages] == [45, 60, 100, *[20] * 4, *[1] * 86]
+    assert [len(one) for one in messages] == [45, 60, 100, *[20] * 4, *[1] * (listened + 86)]
     assert len({message.uuid for one in messages for message in one}) == sum(map(len, messages))
     assert all(message.sent_at < following.sent_at for one in messages for message, following in pairwise(one))
     assert len({one[-1].sent_at for one in messages[-41:]}) == 41, "the rows of an inbox have different times"
@@ -90,7 +105,7 @@ def test_cores_are_halved(cores: list[int], halves: tuple[list[int], list[int]])
 
 
 def test_run_is_judged_by_the_targets_of_its_scenarios() -> None:
-    assert len(judge(results())) == len(TARGETS) == 23
+    assert len(judge(results())) == len(TARGETS) == 29
     assert missed(results()) == []
     assert len(judge({"send": results()["send"]})) == 3
 
@@ -114,6 +129,12 @@ MISSED = [
     ("many-clients", "busy", {"max_ms": 2001}, "slowest request, ms"),
     ("many-clients", "messages", {"failed": 1}, "dropped or failed requests"),
     ("many-clients", "mixed", {"rss_mib": 75.1}, "a worker's memory, MiB"),
+    ("live", MANY, {"p50_ms": 30.1}, "p50 from response to arrival, ms"),
+    ("live", MANY, {"p99_ms": 200.1}, "p99 from response to arrival, ms"),
+    ("live", BESIDE, {"cpu_us": 1101}, "CPU of other sends, as a multiple"),
+    ("live", MANY, {"kib_per_stream": 40.1}, "memory of a stream, KiB"),
+    ("live", HOUR, {"growth_mib": 1.1}, "growth in the second half of an hour, MiB"),
+    ("live", HOUR, {"health_ms": 100.1}, "slowest health check, ms"),
     ("startup", "app", {"seconds": 0.61}, "import of the app, s"),
     ("startup", "function", {"seconds": 0.41}, "cold import of the stream function, s"),
     ("startup", "dev", {"seconds": 6.1}, "second ./bin/dev until ready, s"),
@@ -135,10 +156,11 @@ def test_exit_status_and_report_name_a_missed_target(
     monkeypatch.setattr(bench.module, "run", lambda *_: run)
     monkeypatch.setattr(bench.module, "ROOT", tmp_path)
     assert bench([]) == status
-    report, plot = sorted((tmp_path / "bench/results").iterdir())
+    report, tables, plot = sorted((tmp_path / "bench/results").iterdir())
     content = json.loads(report.read_text(), parse_constant=pytest.fail)
     assert len(content["scenarios"]["send"]) == 2
     assert [target["target"] for target in content["targets"] if not target["met"]] == missed(run)
+    assert f"| send: CPU, as a fraction of the naive view's | {cpu / 1000:g} | at most 0.7 |" in tables.read_text()
     svg = plot.read_text()
     assert ("send: send" in svg, " src=" in svg, 'href="' in svg) == (True, False, False)
     lines = capfd.readouterr().out.splitlines()
