@@ -14,7 +14,7 @@ from lib.identity.cognito import UserPool, attributes_by_name
 
 POOL_NAME = "cruddur"
 CLIENT_NAME = "cruddur-web"
-PASSWORD = "Cruddur-1234"  # noqa: S105 - public; has no character that a shell expandsMAX_DEMO_USERS = 4
+PASSWORD = "Cruddur-1234"  # noqa: S105 - public; no shell expands a character of it
 
 MAX_DEMO_USERS = 4
 
