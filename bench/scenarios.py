@@ -71,9 +71,8 @@ def _short(scale: Scale) -> list[Pair]:
 
 def _listened(streams: int) -> list[Pair]:
     """The conversations of the users who have a stream, if so many are open."""
-    return [
-        (f"caller-{streams}-{number % 10}", f"listener-{streams}-{number % streams}") for number in range(_LISTENED)
-    ]
+    numbers = range(max(streams, _LISTENED))
+    return [(f"caller-{streams}-{number // streams}", f"listener-{streams}-{number % streams}") for number in numbers]
 
 
 def conversations(scale: Scale) -> Iterator[NewConversation]:

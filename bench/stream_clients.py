@@ -48,6 +48,9 @@ async def _follow(port: int, token: str, turn: asyncio.Semaphore, opened: asynci
         reader, writer = await asyncio.open_connection(LOOPBACK, port)
         head = f"GET /api/events HTTP/1.1\r\nHost: {LOOPBACK}\r\nAuthorization: Bearer {token}\r\n\r\n"
         writer.write(head.encode())
+        response = await reader.readuntil(b"\r\n\r\n")
+        if not response.startswith(b"HTTP/1.1 200 "):
+            raise SystemExit(response.decode())
         await reader.readuntil(b"event: hello\n")
         opened.release()
     while True:
