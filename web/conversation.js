@@ -61,8 +61,11 @@ export class Conversation {
   async apply(row) {
     await this.loaded;
     if (row.seq <= this.#seq) return;
-    if (row.seq === this.#seq + 1 && row.message_uuid && row.sender_uuid) this.addSent(toMessage(row, this.members));
+    // A late message has an earlier time than the last one: it raises `seq`, and the row still shows the last one.
+    const isNext = row.seq === this.#seq + 1 && row.message_uuid && !this.#byUuid.has(row.message_uuid);
+    if (isNext) this.addSent(toMessage(row, this.members));
     else await this.catchUp(row.seq);
+    this.setReadSeq(row.sender_uuid, row.seq); // who sends a message has read all before it
   }
 
   /** Take a message that this user has sent. In stream mode its `seq` is null; its row has the number later. */
