@@ -46,6 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="ministack",
         help="the DynamoDB engine of the tests: ministack (default), dynamodb-local, or a URL",
     )
+    parser.addoption("--pictures", help="the folder into which the tests in a browser write the pictures of README")
 
 
 def pytest_configure(config: pytest.Config) -> None:

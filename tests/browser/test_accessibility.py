@@ -82,6 +82,7 @@ def test_new_message_is_accessible_with_profile_and_with_an_error(site: Site, wi
 def test_problems_are_accessible(site: Site, windows: Windows) -> None:
     windows.expect_problem("status of 4")
     windows.expect_problem("net::ERR_")
+    windows.expect_problem("Failed to fetch")  # the page writes it to the console, too
     anna = site.sign_up()
     window = windows.open(anna, path="/#/c/00000000-0000-4000-8000-000000000000")
     expect(window.page.get_by_role("alert")).to_contain_text("There is no such conversation.")

@@ -178,15 +178,14 @@ def test_storage_outage_is_told_and_conversation_opens_after_it(site: Site, wind
     group = anna.write("one", to=bert)["message_group_uuid"]
     window = windows.open(anna)
     window.expect_connected()
-    window.page.route(
-        f"**/api/messages/{group}?*", lambda route: route.fulfill(status=503, json=["storage_unavailable"])
-    )
+    messages = f"**/api/messages/{group}?*"
+    window.page.route(messages, lambda route: route.fulfill(status=503, json=["storage_unavailable"]))
     window.page.clock.install()
     window.row(bert).click()
     alert = window.page.get_by_role("alert")
     for _ in range(4):  # the page tries again by itself
         window.page.clock.run_for(8_000)
     expect(alert).to_contain_text("try again")
-    window.page.unroute(f"**/api/messages/{group}?*")
+    window.page.unroute(messages)
     window.page.get_by_role("button", name="Try again").click()
     expect(window.texts).to_have_text(["one"])

@@ -52,6 +52,7 @@ def test_messages_and_typing_arrive_by_themselves(site: Site, windows: Windows) 
     expect(typing).to_be_hidden()
     expect(berts.page.get_by_text("Anna is typing…")).to_be_hidden()
     annas.send("three")
+    expect(berts.texts).to_have_text(["one", "two", "three"])
     berts.send("four")
     for window in (annas, berts):
         expect(window.texts).to_have_text(["one", "two", "three", "four"])
