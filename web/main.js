@@ -56,6 +56,12 @@ main().catch((error) => {
   console.error(error);
   const button = h("button", { type: "button", onclick: () => location.reload() }, "Reload");
   setChildren(app, [
-    h("main", { class: "fatal" }, h("p", { role: "alert" }, "The server is not available."), button),
+    h(
+      "main",
+      { class: "fatal" },
+      h("h1", {}, "Cruddur messages"),
+      h("p", { role: "alert" }, "The server is not available."),
+      button,
+    ),
   ]);
 });
