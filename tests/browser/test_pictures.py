@@ -30,13 +30,13 @@ TALK = (
 
 def people(site: Site) -> tuple[Person, Person]:
     """Two people with a conversation, and others who wrote to the first one."""
-    susan, delenn = site.sign_up("susan", display_name="Susan Ivanova"), site.sign_up("delenn", display_name="Delenn")
+    susan, delenn = site.add("ivanova", "Susan Ivanova"), site.add("delenn", "Delenn")
     for name, display_name, text in (
         ("garibaldi", "Michael Garibaldi", "Have you seen my coffee?"),
         ("vir", "Vir Cotto", "I am sorry. I am really, really sorry."),
         ("gkar", "G’Kar", "Page 400 is the best one. You have read it by now, I hope."),
     ):
-        site.sign_up(name, display_name=display_name).write(text, to=susan)
+        site.add(name, display_name).write(text, to=susan)
     site.fill((delenn, susan), TALK, unread=1, days=1)
     return susan, delenn
 

@@ -96,7 +96,7 @@ class Window:
             self.page.set_viewport_size({"width": width, "height": 700})
             results = Axe().run(self.page, options={"resultTypes": ["violations"]})
             assert results.violations_count == 0, f"{scheme}, {width} px:\n{results.generate_report()}"
-            assert self.page.evaluate("document.documentElement.scrollWidth") <= width
+            assert self.page.evaluate("document.documentElement.scrollWidth") <= width, f"{scheme}, {width} px"
 
     def expect_title(self, title: str) -> None:
         expect(self.page).to_have_title(title)

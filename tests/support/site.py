@@ -73,7 +73,7 @@ class Site:
 
     def sign_up(self, name: str = "anna", *, display_name: str | None = None) -> Person:
         """A new user with this display name, or with the name's."""
-        return self._add(f"{name}-{uuid.uuid4().hex[:8]}", display_name or name.title())
+        return self.add(f"{name}-{uuid.uuid4().hex[:8]}", display_name or name.title())
 
     def couple(self) -> tuple[Person, Person]:
         return self.sign_up("anna"), self.sign_up("bert")
@@ -103,7 +103,8 @@ class Site:
         os.killpg(self.server.pid, signal.SIGKILL)
         self.server.stop()
 
-    def _add(self, handle: str, display_name: str) -> Person:
+    def add(self, handle: str, display_name: str) -> Person:
+        """A new user with exactly this handle."""
         user = User(uuid=str(uuid.uuid4()), handle=handle, display_name=display_name)
         email = f"{handle}@example.com"
         sub = ensure_user(self.cognito, self.pool, handle=handle, display_name=display_name, email=email)
@@ -148,5 +149,5 @@ def run_site(folder: Path, database_url: str) -> Iterator[Site]:
         with ApiServer(folder / "site.log", port=port, **variables) as server:
             site = Site(url, server, database_url, cognito, engine.url, dynamodb, pool)
             for handle in DEMO_HANDLES:
-                site._add(handle, handle.title())
+                site.add(handle, handle.title())
             yield site
