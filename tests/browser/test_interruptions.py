@@ -165,7 +165,8 @@ def test_ended_session_leads_to_sign_in_and_back_with_the_draft(site: Site, wind
     with access_tokens_of(site, 4):
         window.sign_in(anna).open(bert)
         window.composer.fill("a draft")
-        site.cognito.admin_user_global_sign_out(UserPoolId=site.pool.user_pool_id, Username=anna.email)
+        refresh_token = page.evaluate("JSON.parse(sessionStorage.getItem('cruddur-session')).refreshToken")
+        site.cognito.revoke_token(ClientId=site.pool.client_id, Token=refresh_token)
         expect(page.get_by_role("alert")).to_have_text("You were signed out. Please sign in again.")
     window.sign_in(anna)
     expect(page.get_by_role("heading", name="Bert")).to_be_visible()
