@@ -1,4 +1,4 @@
-"""Who is connected to this process, and the hints that wake their streams.
+"""The event streams of this process by user, and the hints that wake them.
 
 A hint says that something happened, with ids and numbers, never with a text. The table is the truth: a lost hint costs
 time, never a message.
@@ -21,7 +21,7 @@ EventName = Literal["message_group", "read", "typing"]
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """An event for the streams of some users; `data` is what their clients get, except of `message_group`."""
+    """Says that something happened to some users. `data` goes to their clients; `message_group` has none."""
 
     event: EventName
     user_uuids: tuple[str, ...]
@@ -67,7 +67,7 @@ class Hub:
     def publish(self, hint: Hint) -> None:
         """Give a hint to the streams of its users, in all processes. Returns at once.
 
-        Of a user who types in a conversation, one hint in TYPING_SECONDS goes on, whichever process it came from.
+        Drops a typing hint if one of the same user and conversation came within TYPING_SECONDS, from any process.
         """
         if self._deliver(hint):
             self._relay.send(hint)
