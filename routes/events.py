@@ -25,7 +25,7 @@ from routes.authentication import login_required
 from routes.conversations import message_group_json
 from routes.dependencies import dependencies
 from services.errors import Code, Forbidden, Gone, TooMany, Unauthenticated, Unavailable
-from services.live import Change, Follower, publish_typing
+from services.live import Change, FeedReader, publish_typing
 from services.users import authenticate, verify
 
 EVENT_STREAM = "cruddur.event_stream"
@@ -58,7 +58,7 @@ def get_events(user: User) -> ResponseReturnValue:
         request_id=g.trace.request_id,
     )
     try:
-        stream.begin(Follower(deps.store, user, since=request.headers.get("Last-Event-ID")))
+        stream.begin(FeedReader(deps.store, user, since=request.headers.get("Last-Event-ID")))
     except BaseException:
         stream.close("refused")
         raise
@@ -77,12 +77,12 @@ def post_typing(user: User, message_group_uuid: str) -> ResponseReturnValue:
 class EventStream:
     """The events of one client. It takes hints in any thread, and sends in one event loop.
 
-    A hint of a new message makes it read the feed. The others go to the client as they come.
+    After the hint of a new message, it reads the feed. Other hints go to the client at once.
     """
 
     __slots__ = (
         *("_hub", "_threads", "_user", "_authenticate", "_expires_at", "_request_id", "_started_at", "_hints"),
-        *("_must_read", "_is_current", "_end", "_loop", "_woken", "_follower", "_first_cursor", "_first_changes"),
+        *("_must_read", "_is_current", "_end_reason", "_loop", "_woken", "_feed", "_first_cursor", "_first_changes"),
     )
 
     def __init__(
@@ -106,19 +106,19 @@ class EventStream:
         self._hints: dict[tuple[str, ...], Hint] = {}  # a new hint replaces one of the same event, group and user
         self._must_read = False
         self._is_current = True  # whether the last read of the feed succeeded
-        self._end = ""  # why the stream ends
+        self._end_reason = ""  # why the stream ends
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken = asyncio.Event()
         try:
-            hub.subscribe(user.uuid, self._take)
+            hub.subscribe(user.uuid, self._on_hint)
         except TooManyStreams as error:
             raise TooMany(Code.TOO_MANY_STREAMS) from error
 
-    def begin(self, follower: Follower) -> None:
+    def begin(self, feed: FeedReader) -> None:
         """Read what changed since the client's cursor. Raises Invalid, Gone, Unavailable."""
-        self._follower = follower
-        self._first_cursor = follower.cursor
-        self._first_changes, more = follower.changes()
+        self._feed = feed
+        self._first_cursor = feed.cursor
+        self._first_changes, more = feed.changes()
         if more:  # else a hint may have come meanwhile
             self._must_read = True
 
@@ -127,55 +127,61 @@ class EventStream:
         self._loop = loop = asyncio.get_running_loop()
         heartbeat_at = loop.time() + HEARTBEAT_SECONDS
         read_at = loop.time()
-        reading: asyncio.Future[bytes] | None = None
+        read_future: asyncio.Future[bytes] | None = None
         hello = {"user_uuid": self._user.uuid, "heartbeat_seconds": HEARTBEAT_SECONDS}
         yield b"retry: %d\n" % RECONNECT_MS + _event("hello", hello, self._first_cursor)
         if self._first_changes:
             yield _changes(self._first_changes)
             self._first_changes = []
-        while not self._end:
+        while not self._end_reason:
             self._woken.clear()
             now = loop.time()
             expires_at = now + self._expires_at - time.time()
             seconds = READ_SECONDS if self._hub.is_connected and self._is_current else READ_SECONDS_WITHOUT_HINTS
             chunk = b""
             if now >= expires_at:
-                self._end = "expired"
+                self._end_reason = "expired"
                 chunk = _event("expired", {})
-            elif reading and reading.done():
-                chunk, reading = reading.result(), None
+            elif read_future and read_future.done():
+                chunk, read_future = read_future.result(), None
                 read_at = now + random.uniform(0, seconds / 10)  # noqa: S311 - so that streams do not read in step
-            elif not reading and (self._must_read or now >= read_at + seconds):
+            elif not read_future and (self._must_read or now >= read_at + seconds):
                 self._must_read = False
-                reading = loop.run_in_executor(self._threads, self._read)
-                reading.add_done_callback(lambda _: self._woken.set())
-            elif not reading and self._hints:
+                read_future = loop.run_in_executor(self._threads, self._read)
+                read_future.add_done_callback(lambda _: self._woken.set())
+            elif not read_future and self._hints:
                 chunk = b"".join(_event(hint.event, hint.data) for hint in self._pop_hints())
             elif now >= heartbeat_at:
                 chunk = b": \n\n"
             else:
-                alarm_at = (
-                    min(expires_at, heartbeat_at) if reading else min(expires_at, heartbeat_at, read_at + seconds)
+                timer_at = (
+                    min(expires_at, heartbeat_at) if read_future else min(expires_at, heartbeat_at, read_at + seconds)
                 )
-                alarm = loop.call_at(alarm_at, self._woken.set)
+                timer = loop.call_at(timer_at, self._woken.set)
                 await self._woken.wait()
-                alarm.cancel()
+                timer.cancel()
             if chunk:
                 heartbeat_at = now + HEARTBEAT_SECONDS
                 yield chunk
 
     def close(self, reason: str) -> None:
         """End the stream. Safe in any thread; only the first reason counts."""
-        self._end = self._end or reason
-        self._hub.unsubscribe(self._user.uuid, self._take)
+        self._end_reason = self._end_reason or reason
+        self._hub.unsubscribe(self._user.uuid, self._on_hint)
         self._wake()
 
     def log_end(self) -> None:
         """Log why and when the stream ended."""
         seconds = round(time.monotonic() - self._started_at, 1)
-        log("stream_ended", reason=self._end, seconds=seconds, request_id=self._request_id, user_uuid=self._user.uuid)
+        log(
+            "stream_ended",
+            reason=self._end_reason,
+            seconds=seconds,
+            request_id=self._request_id,
+            user_uuid=self._user.uuid,
+        )
 
-    def _take(self, hint: Hint | None) -> None:
+    def _on_hint(self, hint: Hint | None) -> None:
         if hint is None or hint.event == "message_group":
             self._must_read = True
         else:
@@ -192,7 +198,7 @@ class EventStream:
 
     def _read(self) -> bytes:
         """The changes as bytes. It must not block the event loop, which sends heartbeats meanwhile."""
-        if self._end:
+        if self._end_reason:
             return b""
         self._is_current = False
         try:
@@ -203,10 +209,10 @@ class EventStream:
             return b""
         with suppress(Unavailable):
             try:
-                changes, more = self._follower.changes()
+                changes, more = self._feed.changes()
             except Gone:
-                self._follower.restart()
-                chunk = _event("reload", {}, self._follower.cursor)
+                self._feed.restart()
+                chunk = _event("reload", {}, self._feed.cursor)
             else:
                 if more:
                     self._must_read = True

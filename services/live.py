@@ -1,4 +1,4 @@
-"""Live updates: follow an inbox, and tell the streams of its users what happened."""
+"""Live updates: read the feed of an event stream, and publish hints to the event streams."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Change = tuple[InboxRow, str]
 """A changed conversation, and the feed cursor after it."""
 
 
-class Follower:
-    """Follows the inbox of one user from a feed cursor, without a gap. Not safe to share between threads."""
+class FeedReader:
+    """Reads the feed of one user from a cursor on, without a gap. Not safe to share between threads."""
 
     __slots__ = ("_store", "_user_uuid", "cursor")
 
     def __init__(self, store: MessageStore, user: User, *, since: str | None) -> None:
-        """Without `since`, it follows from now on. Raises Unavailable."""
+        """Without `since`, it begins now. Raises Unavailable."""
         self._store = store
         self._user_uuid = user.uuid
         self.cursor = since or ""
@@ -30,7 +30,7 @@ class Follower:
 
     @as_service_errors()
     def restart(self) -> None:
-        """Follow from now on. Raises Unavailable."""
+        """Begin again with the changes from now on. Raises Unavailable."""
         self.cursor = self._store.list_inbox(user_uuid=self._user_uuid, limit=CHANGES_AT_ONCE).feed_cursor or ""
 
     @as_service_errors()

@@ -156,8 +156,8 @@ def _rows_above(since: FeedPosition, table: Table, pk: str, *, page_size: int) -
 
 def _check_late_updates(since: FeedPosition, item: Item) -> None:
     """Raise FeedGap if a row may have changed below the position's floor."""
-    known, current = since.late_updates, parse_item(item, LateUpdates.from_item)
-    if current and (current.updated_at > known if isinstance(known, str) else current.count != known):
+    expected, current = since.late_updates, parse_item(item, LateUpdates.from_item)
+    if current and (current.updated_at > expected if isinstance(expected, str) else current.count != expected):
         raise FeedGap
 
 

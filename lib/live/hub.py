@@ -57,7 +57,7 @@ class Hub:
         self._lock = Lock()
         self._streams: dict[str, list[Deliver]] = {}
         self._is_listening = False
-        self._typed: TTLCache[tuple[str, str], bool] = TTLCache(4_096, TYPING_SECONDS)
+        self._recent_typing: TTLCache[tuple[str, str], bool] = TTLCache(4_096, TYPING_SECONDS)
 
     @property
     def is_connected(self) -> bool | None:
@@ -95,9 +95,9 @@ class Hub:
         with self._lock:
             if hint.event == "typing":
                 key = (hint.data["uuid"], hint.data["user_uuid"])
-                if key in self._typed:
+                if key in self._recent_typing:
                     return False
-                self._typed[key] = True
+                self._recent_typing[key] = True
             streams = [deliver for uuid in hint.user_uuids for deliver in self._streams.get(uuid, ())]
         for deliver in streams:
             deliver(hint)

@@ -27,7 +27,7 @@ TYPING = Hint("typing", ("anna",), {"uuid": "group", "user_uuid": "bert"})
 Event = tuple[str, str | None]
 
 
-class FakeFollower:
+class FakeFeedReader:
     """Each read takes the next of `reads`: changes, an error, or a function to call; later reads find nothing."""
 
     def __init__(self, *reads: Any) -> None:
@@ -60,7 +60,7 @@ class Harness:
         self.relay.is_connected = True
         self.hub = Hub(self.relay)
         self.threads = ThreadPoolExecutor(1)
-        self.follower = FakeFollower(*reads)
+        self.feed = FakeFeedReader(*reads)
         self.stream = EventStream(
             self.hub, self.threads, ANNA, authenticate=authenticate, expires_at=time.time() + seconds, request_id="r"
         )
@@ -76,7 +76,7 @@ class Harness:
             assert (await following())[0][0] == "hello"
             await test(following)
 
-        self.stream.begin(self.follower)  # type: ignore[arg-type]
+        self.stream.begin(self.feed)  # type: ignore[arg-type]
         asyncio.run(main())
         self.stream.close("test ends")
         self.threads.shutdown()
@@ -104,7 +104,7 @@ def test_stream_goes_on_from_the_first_changes() -> None:
         assert await following() == [("typing", None), ("read", None)]
 
     harness.run(test)
-    assert harness.follower.count == 2
+    assert harness.feed.count == 2
 
 
 def test_hint_during_the_first_read_is_not_lost() -> None:
@@ -142,7 +142,7 @@ def test_hints_from_many_threads_wake_the_stream() -> None:
     def publish_all() -> None:
         for _ in range(2_000):
             harness.hub.publish(NEWS)
-        harness.follower.reads = [[change(7)]]
+        harness.feed.reads = [[change(7)]]
         harness.hub.publish(NEWS)
         sent.set()
 
@@ -294,7 +294,7 @@ class InstantThreads:
 def test_silence_is_never_longer_than_a_heartbeat() -> None:
     harness = Harness(seconds=1e9)
     harness.stream._threads = InstantThreads()  # type: ignore[assignment]
-    harness.stream.begin(harness.follower)  # type: ignore[arg-type]
+    harness.stream.begin(harness.feed)  # type: ignore[arg-type]
 
     async def times(chunks: AsyncIterator[bytes]) -> list[float]:
         return [asyncio.get_running_loop().time() async for _ in limited(chunks, 200)]
@@ -308,12 +308,12 @@ def test_silence_is_never_longer_than_a_heartbeat() -> None:
     pauses = [after - before for before, after in zip(moments, moments[1:], strict=False)]
     assert max(pauses) < HEARTBEAT_SECONDS + 1
     seconds = moments[-1] - moments[0]
-    assert seconds / (READ_SECONDS * 1.2) < harness.follower.count < seconds / READ_SECONDS + 2
+    assert seconds / (READ_SECONDS * 1.2) < harness.feed.count < seconds / READ_SECONDS + 2
 
 
 def test_events_are_lines_of_json() -> None:
     harness = Harness([change(1)])
-    harness.stream.begin(harness.follower)  # type: ignore[arg-type]
+    harness.stream.begin(harness.feed)  # type: ignore[arg-type]
 
     async def two() -> list[bytes]:
         chunks = harness.stream.chunks()
