@@ -30,7 +30,7 @@ class StreamClients(Child):
             "the clients of the streams",
             [sys.executable, "-m", "bench.stream_clients", str(port), file],
             env=bare_environment(),
-            ready=lambda: log.read_bytes().startswith(b"open\n"),
+            ready=lambda: b"open\n" in log.read_bytes(),
             log=log,
             cwd=Path(__file__).parent.parent,
             start_seconds=60,
@@ -39,7 +39,7 @@ class StreamClients(Child):
     def arrivals(self) -> dict[str, float]:
         """The time of arrival, by the monotonic clock, of each message so far by its uuid."""
         self.raise_if_dead()
-        lines = [line.split() for line in self.log.read_text().split("\n")[1:-1]]
+        lines = [line.split() for line in self.log.read_text().split("\n")[:-1] if line != "open"]
         return {message_uuid: float(seconds) for seconds, message_uuid in lines}
 
 

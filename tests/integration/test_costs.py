@@ -5,7 +5,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -19,6 +21,7 @@ from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.store import MessageStore, StreamedMessageStore
 from lib.ddb.table import Table
 from lib.users.directory import User
+from services.live import FeedReader
 from tests.conftest import engine_scope
 from tests.support import documents
 from tests.support.examples import AUGUSTSZ, BAYKO, IDEMPOTENCY
@@ -105,6 +108,35 @@ def count(process: Process, number: int) -> Call:
     return lambda: SequenceNumbers(process.table).update(process.group_uuid, new)
 
 
+def count_late(process: Process) -> Call:
+    call = count(process, 1)
+
+    def call_late() -> None:
+        with patch("lib.ddb.inbox_rows.LATE", timedelta()):
+            call()
+
+    return call_late
+
+
+def open_stream(process: Process, *, again: bool = False) -> Call:
+    process.start_conversations(21)
+    cursor = FeedReader(process.store, AUGUSTSZ, since=None).cursor if again else None
+    return lambda: FeedReader(process.store, AUGUSTSZ, since=cursor).changes()
+
+
+def poll(process: Process) -> Call:
+    process.start_conversations(21)
+    follower = FeedReader(MessageStore(process.table, process.cursors, feed_window=timedelta()), AUGUSTSZ, since=None)
+    return follower.changes
+
+
+def deliver(process: Process) -> Call:
+    process.write_messages(1)
+    follower = FeedReader(process.store, BAYKO, since=None)
+    process.send()
+    return follower.changes
+
+
 def show(process: Process) -> Call:
     process.write_messages(1)
     return lambda: process.store.conversations.get(group_uuid=process.group_uuid, user=BAYKO)
@@ -142,6 +174,11 @@ CALLS: dict[str, Callable[[Process], Call]] = {
     "D, in stream mode, 1 message of 100 characters": lambda process: count(process, 1),
     "D, in stream mode, 10 messages of 100 characters": lambda process: count(process, 10),
     "D, in stream mode, 50 messages of 100 characters": lambda process: count(process, 50),
+    "D, in stream mode, 1 late message of 100 characters": count_late,
+    "a stream opens, 20 conversations, 100 characters": open_stream,
+    "a stream goes on, 20 conversations of the last 10 s": lambda process: open_stream(process, again=True),
+    "a stream polls, no conversation of the last 10 s": poll,
+    "a stream delivers a message of 100 characters": deliver,
     "a conversation by itself": show,
     "mark read": mark_read,
     "mark unread": mark_unread,

@@ -7,10 +7,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
 
+from lib.clock import from_timestamp
 from lib.ddb.idempotency import receipt_write
-from lib.ddb.items import InboxRow, Item, Message
+from lib.ddb.items import InboxRow, Item, Message, late_updates_key
 from lib.ddb.table import Write, put
-from lib.ddb.transactions import KeyTaken, append_writes, apply_message, number_writes, read_writes, start_writes
+from lib.ddb.transactions import (
+    KeyTaken,
+    append_writes,
+    apply_message,
+    late_update_writes,
+    number_writes,
+    read_writes,
+    start_writes,
+)
+from routes.events import READ_SECONDS
 from tests.support.documents import PERFORMANCE, table
 from tests.support.examples import BAYKO, IDEMPOTENCY, STATE, message, rows
 from tools.explain.pricing import item_size, round_up
@@ -36,6 +46,7 @@ def test_costs_follow_from_the_documented_rules() -> None:
     for count in (1, 10, 50):
         many = f"{count} message{'s' if count > 1 else ''}"
         assert costs[f"D, in stream mode, {many} of 100 characters"] == count_cost(count)
+    assert costs["D, in stream mode, 1 late message of 100 characters"] == count_cost(1, is_late=True)
     lone = replace(message("x" * 100, seq=1), seq=None)
     assert costs["C, in stream mode, 100 characters"] == str(round_up(item_size(lone.to_item()), 1))
     keyed = write_cost([receipt_write(IDEMPOTENCY, lone, now=1767341700), put(lone.to_item(), KeyTaken)], {})
@@ -46,7 +57,12 @@ def test_costs_follow_from_the_documented_rules() -> None:
     inbox = read_cost(rows(message("x" * 100, seq=1234))[0], 20)
     assert costs["the total of unread, 20 conversations, 100 characters"] == inbox
     assert costs["a conversation by itself"] == str(round_up(item_size(STATE.to_item()), 4))
-    assert costs["B, 20 conversations, 100 characters"] == read_cost(rows(message("x" * 100, seq=1234))[0], 21)
+    row = rows(message("x" * 100, seq=1234))[0]
+    assert costs["B, 20 conversations, 100 characters"] == read_cost(row, 21)
+    assert costs["a stream opens, 20 conversations, 100 characters"] == f"{read_cost(row, 21)} + {read_cost(row, 20)}"
+    assert costs["a stream goes on, 20 conversations of the last 10 s"] == read_cost(row, 20)
+    assert costs["a stream polls, no conversation of the last 10 s"] == "1"
+    assert costs["a stream delivers a message of 100 characters"] == read_cost(row, 1)
 
 
 def test_prices_follow_from_the_capacity_units() -> None:
@@ -63,6 +79,24 @@ def test_prices_follow_from_the_capacity_units() -> None:
         writes, reads = request + sum(written) / count, (read + messages_read) / count
         expected.append(price(str(count), writes=writes, reads=reads, seconds=duration / 1000 / count, calls=1 / count))
     assert prices == expected
+
+
+def test_price_of_a_stream_follows_from_its_reads() -> None:
+    costs = {call: by_rule for call, _, by_rule, *_ in table(PERFORMANCE, "Call")}
+    poll, delivery = (
+        int(costs[call])
+        for call in (
+            "a stream polls, no conversation of the last 10 s",
+            "a stream delivers a message of 100 characters",
+        )
+    )
+    hourly = {
+        "a stream, no message": poll * 3600 // READ_SECONDS,
+        "a stream, 60 messages": poll * 3600 // READ_SECONDS + delivery * 60,
+        "the feed, every 5 s": poll * 3600 // 5,
+    }
+    expected = [[name, str(units), f"${units * 1000 * READ_UNIT + 1e-9:.3f}"] for name, units in hourly.items()]
+    assert table(PERFORMANCE, "One user for an hour") == expected
 
 
 def read_cost(item: Message | InboxRow, count: int) -> str:
@@ -83,14 +117,20 @@ def write_costs(text: str) -> tuple[str, str, str, str]:
     )
 
 
-def count_cost(count: int) -> str:
+def count_cost(count: int, *, is_late: bool = False) -> str:
     """The costs of pattern D in stream mode: the state, the messages, and the transaction at table and index."""
     last, *messages = (message("x" * 100, seq=seq) for seq in range(42, 43 + count))
     before = replace(STATE, last_message_at=last.created_at)
     new = [replace(message, seq=None) for message in messages]
     items = [before.to_item(), *(row.to_item() for row in rows(last)), *(message.to_item() for message in messages)]
+    items += [
+        late_updates_key(uuid) | {"late_updates": {"N": "1"}, "updated_at": {"S": last.created_at}}
+        for uuid in before.members
+    ]
     stored = {place(item): item for item in items}
     writes = number_writes(before, reduce(apply_message, new, before), new, last=messages[-1])
+    if is_late:
+        writes += late_update_writes(before, now=from_timestamp(last.created_at))
     return f"{round_up(item_size(before.to_item()), 4)} + {read_cost(new[0], count)} + {write_cost(writes, stored)}"
 
 
