@@ -8,7 +8,7 @@ import { LiveUpdates } from "./live.js";
 import { Outbox } from "./outbox.js";
 
 const TYPING_SHOWN_MS = 5_000; // after the last sign
-const TYPING_PAUSE_MS = 3_000; // between two signs that this page sends
+const TYPING_PAUSE_MS = 3_500; // the server passes on one sign in 3 seconds
 
 export class Messenger extends EventTarget {
   rows = new Map(); // inbox rows by the uuid of the conversation
