@@ -10,6 +10,7 @@ import random
 import time
 import uuid
 import zlib
+from datetime import UTC, datetime
 from functools import partialmethod
 from typing import Any
 
@@ -113,7 +114,7 @@ class DynamoDBClient:
         headers = {
             "Host": self.connections.host,
             "Content-Type": _CONTENT_TYPE,
-            "X-Amz-Date": time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()),
+            "X-Amz-Date": datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
             "X-Amz-Target": f"DynamoDB_20120810.{operation}",
         }
         if credentials.token:

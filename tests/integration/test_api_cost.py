@@ -83,8 +83,8 @@ def test_first_message_is_three_reads_and_one_transaction(api: Api) -> None:
 
 def test_send_after_another_process_costs_one_more_transaction(api: Api) -> None:
     anna, bert = api.couple()
-    group = write_messages(anna, bert, 1)
     with api.variant() as other:
+        group = write_messages(anna, bert, 1)
         other.sign_in(bert.user).reply("from elsewhere", group=group)
         with api.wire() as calls:
             assert anna.reply("from here", group=group)["seq"] == 3
