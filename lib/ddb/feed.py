@@ -92,7 +92,7 @@ def read(
 
 def read_singly(
     table: Table, pk: str, since: FeedPosition, *, limit: int, now: datetime, window: timedelta
-) -> tuple[list[tuple[InboxRow, FeedPosition]], bool]:
+) -> tuple[list[tuple[InboxRow, FeedPosition]], FeedPosition, bool]:
     """Like `read`, with the position after each row, as if the rows came from reads of one row each."""
     source = _rows_above(since, table, pk, page_size=_page_size(since, limit))
     rows: list[InboxRow] = []
@@ -108,7 +108,7 @@ def read_singly(
     while more and len(changes) < limit:
         changed, since, more = _select(replay(), since, limit=1, now=now, window=window)
         changes += [(row, since) for row in changed]
-    return changes, more
+    return changes, since, more
 
 
 def _page_size(since: FeedPosition, limit: int) -> int:

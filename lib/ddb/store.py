@@ -146,17 +146,22 @@ class MessageStore:
         Raises CursorInvalid, FeedGap.
         """
         now, pk = self._clock(), keys.inbox_pk(user_uuid)
-        position = FeedPosition.from_payload(self._cursors.verify("feed", since, pk=pk))
+        position = self._feed_position(user_uuid, since)
         rows, position, more = feed.read(self._table, pk, position, limit=limit, now=now, window=self._feed_window)
         feed_cursor = self._feed_cursor(user_uuid, position)
         return Page(rows, {"since": feed_cursor} if more else None, feed_cursor=feed_cursor)
 
-    def list_changed_singly(self, *, user_uuid: str, limit: int, since: str) -> tuple[list[tuple[InboxRow, str]], bool]:
-        """Like `list_changed`: the rows, each with the feed cursor after it, and whether there are more."""
+    def list_changed_singly(
+        self, *, user_uuid: str, limit: int, since: str
+    ) -> tuple[list[tuple[InboxRow, str]], str, bool]:
+        """Like `list_changed`: the rows, each with the cursor after it; the last cursor; and whether there are more."""
         now, pk = self._clock(), keys.inbox_pk(user_uuid)
-        position = FeedPosition.from_payload(self._cursors.verify("feed", since, pk=pk))
-        changes, more = feed.read_singly(self._table, pk, position, limit=limit, now=now, window=self._feed_window)
-        return [(row, self._feed_cursor(user_uuid, position)) for row, position in changes], more
+        position = self._feed_position(user_uuid, since)
+        changes, position, more = feed.read_singly(
+            self._table, pk, position, limit=limit, now=now, window=self._feed_window
+        )
+        rows = [(row, self._feed_cursor(user_uuid, row_position)) for row, row_position in changes]
+        return rows, self._feed_cursor(user_uuid, position), more
 
     def message_at(self, *, group_uuid: str, created_at: str) -> Message | None:
         """The message with exactly this time."""
@@ -311,6 +316,9 @@ class MessageStore:
         if time != key and self.message_at(group_uuid=group_uuid, created_at=time):
             return time
         return key
+
+    def _feed_position(self, user_uuid: str, cursor: str) -> FeedPosition:
+        return FeedPosition.from_payload(self._cursors.verify("feed", cursor, pk=keys.inbox_pk(user_uuid)))
 
     def _feed_cursor(self, user_uuid: str, position: FeedPosition) -> str:
         return self._cursors.sign("feed", position.to_payload(), pk=keys.inbox_pk(user_uuid))

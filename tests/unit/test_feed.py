@@ -69,6 +69,23 @@ def test_read_returns_each_move_once_oldest_first(inbox: InboxModel) -> None:
     assert [reader.groups(), reader.groups()] == [["c", "b"], []]
 
 
+def test_stream_without_changes_reads_no_row_again(inbox: InboxModel) -> None:
+    reader = Reader(inbox)
+    move_all(inbox, 5)
+    for seconds, count in ((0, 5), (60, 0), (0, 0)):
+        inbox.wait(seconds)
+        changes, reader.position, more = feed.read_singly(
+            inbox,  # type: ignore[arg-type]
+            PK,
+            reader.position,
+            limit=100,
+            now=inbox.now,
+            window=WINDOW,
+        )
+        assert (len(changes), more) == (count, False)
+    assert reader.position == FeedPosition(inbox.rows()[-1].last_message_at)
+
+
 def test_late_row_below_a_returned_one_is_returned(inbox: InboxModel) -> None:
     inbox.move("a")
     inbox.wait(60)

@@ -35,7 +35,7 @@ class Chain:
         self.position = FeedPosition("")
 
     def start(self, *, shown: int) -> None:
-        """List the inbox. The first page, which has the cursor, shows the newest rows."""
+        """List the inbox. The first page shows the newest rows, and has the cursor."""
         rows, count = self.inbox.rows()[::-1], self.inbox.late_updates().count
         self.seen_in_lists |= set(map(move_of, rows))
         self.returned = set(map(move_of, rows[:shown]))
@@ -64,13 +64,21 @@ class Chain:
 
     def read_singly(self, *, limit: int) -> bool:
         """Read a page as a stream does, and stop after one of its rows, as if the connection broke."""
-        changes, more = feed.read_singly(self.inbox, PK, self.position, limit=limit, now=self.inbox.now, window=WINDOW)  # type: ignore[arg-type]
+        changes, position, more = feed.read_singly(
+            self.inbox,  # type: ignore[arg-type]
+            PK,
+            self.position,
+            limit=limit,
+            now=self.inbox.now,
+            window=WINDOW,
+        )
         taken = changes[: 1 + len(changes) // 2]
         moves = [move_of(row) for row, _ in taken]
         assert not self.returned.intersection(moves), "returned twice"
         self.returned.update(moves)
-        if taken:
-            self.position = FeedPosition.from_payload(taken[-1][1].to_payload())
+        if len(taken) < len(changes):
+            position = taken[-1][1]
+        self.position = FeedPosition.from_payload(position.to_payload())
         return more or len(taken) < len(changes)
 
     def missed(self, *, keys_up_to: str = "9") -> set[Move]:
