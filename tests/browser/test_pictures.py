@@ -29,7 +29,7 @@ TALK = (
 
 
 def people(site: Site) -> tuple[Person, Person]:
-    """Two people with a conversation, and others who wrote to the first one."""
+    """Two people with a conversation. The first one also has messages from others."""
     susan, delenn = site.add("ivanova", "Susan Ivanova"), site.add("delenn", "Delenn")
     for name, display_name, text in (
         ("garibaldi", "Michael Garibaldi", "Have you seen my coffee?"),

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-import psycopg
 import pytest
 from rich.console import Console
 
@@ -28,6 +27,7 @@ from tests.support.doctor_fixtures import Report, run_doctor
 from tests.support.old_data import GROUP, TIMES, old_conversation, old_message, old_row
 from tests.support.old_table import ITEMS, PEOPLE, group_of, texts
 from tests.support.stores import ANNA, BERT, CARL, TableContents, stores_on
+from tests.support.users import add_users
 from tools.cli import console
 from tools.doctor.findings import PERSON, Code
 from tools.postgres.migrations import migrate
@@ -38,20 +38,10 @@ run = pytest.fixture(run_in_process)
 SECRET = "what somebody wrote"
 
 
-def sign_up(url: str, *users: User) -> None:
-    """Put users into Postgres, each with the `sub` of the tests' tokens."""
-    with psycopg.connect(url) as connection:
-        for user in users:
-            connection.execute(
-                "INSERT INTO users (uuid, handle, display_name, email, cognito_user_id) VALUES (%s, %s, %s, %s, %s)",
-                (user.uuid, user.handle, user.display_name, f"{user.handle}@example.com", f"sub-{user.uuid}"),
-            )
-
-
 def test_doctor_migrates_the_rest_of_an_old_table(api: Api, dynamodb_client: Any) -> None:
     contents = TableContents(dynamodb_client, api.settings.ddb_table)
     contents.put(*ITEMS)
-    sign_up(api.settings.database_url, *PEOPLE)
+    add_users(api.settings.database_url, *PEOPLE)
     anna, bert, _, _ = (api.sign_in(user) for user in PEOPLE)
 
     assert [row["uuid"] for row in anna.inbox()[:2]] == [group_of(6), group_of(3)]
@@ -130,7 +120,7 @@ def configured(dynamodb_url: str, table: str, new_database: Callable[[], str], m
     """The settings of the script: the test's own table, and a database with the people of these tests."""
     url = new_database()
     migrate(url)
-    sign_up(url, ANNA, BERT, CARL)
+    add_users(url, ANNA, BERT, CARL)
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url)
     monkeypatch.setenv("DDB_TABLE", table)
     monkeypatch.setenv("DATABASE_URL", url)

@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import boto3
-import psycopg
 import pytest
 
 from lib.ddb.schema import create_table
@@ -29,6 +28,7 @@ from tests.support.api_server import ApiServer
 from tests.support.proxy import Cut, LossyProxy
 from tests.support.retrying import Outgoing, RetryingClient
 from tests.support.tokens import TokenIssuer
+from tests.support.users import add_users
 from tools.local_stack.environment import CREDENTIALS
 from tools.postgres.migrations import migrate
 
@@ -88,11 +88,7 @@ def serve(
 def database_url(new_database: Callable[[], str]) -> str:
     url = new_database()
     migrate(url)
-    with psycopg.connect(url) as connection:
-        connection.cursor().executemany(
-            "INSERT INTO users (uuid, handle, display_name, email, cognito_user_id) VALUES (%s, %s, %s, %s, %s)",
-            [(user.uuid, user.handle, user.display_name, "x@example.com", f"sub-{user.uuid}") for user in PEOPLE],
-        )
+    add_users(url, *PEOPLE)
     return url
 
 

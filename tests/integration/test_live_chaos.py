@@ -40,6 +40,7 @@ from tests.support.follower import Follower
 from tests.support.proxy import Cut, LossyProxy
 from tests.support.stores import TableContents
 from tests.support.tokens import TokenIssuer
+from tests.support.users import add_users
 from tools.local_stack.environment import CREDENTIALS
 from tools.local_stack.postgres import Postgres
 from tools.local_stack.processes import Child
@@ -81,11 +82,7 @@ def database_url(postgres: Postgres) -> str:
     url = postgres.url("chaos")
     create_database(url)
     migrate(url)
-    with psycopg.connect(url) as connection:
-        connection.cursor().executemany(
-            "INSERT INTO users (uuid, handle, display_name, email, cognito_user_id) VALUES (%s, %s, %s, %s, %s)",
-            [(user.uuid, user.handle, user.display_name, "x@example.com", f"sub-{user.uuid}") for user in PEOPLE],
-        )
+    add_users(url, *PEOPLE)
     return url
 
 

@@ -48,7 +48,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def payloads(url: str) -> Iterator[Callable[[], list[str]]]:
-    """A function that returns what was sent meanwhile, by another client's LISTEN."""
+    """Listens as another client. The function returns the payloads since the last call."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("LISTEN cruddur_live")
         yield lambda: [notification.payload for notification in connection.notifies(timeout=0.5)]

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
-import psycopg
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
@@ -28,6 +27,7 @@ from lib.logs import JsonFormatter
 from lib.users.directory import User
 from tests.support.stores import TableContents
 from tests.support.tokens import TokenIssuer
+from tests.support.users import add_users
 from tools.local_stack.environment import CREDENTIALS
 from tools.postgres.migrations import migrate
 
@@ -114,11 +114,7 @@ class Api:
         """A new user, in Postgres and signed in."""
         handle = f"{name}-{uuid.uuid4().hex[:12]}"
         user = User(uuid=str(uuid.uuid4()), handle=handle, display_name=name.title())
-        with psycopg.connect(self.settings.database_url) as connection:
-            connection.execute(
-                "INSERT INTO users (uuid, handle, display_name, email, cognito_user_id) VALUES (%s, %s, %s, %s, %s)",
-                (user.uuid, user.handle, user.display_name, f"{handle}@example.com", f"sub-{user.uuid}"),
-            )
+        add_users(self.settings.database_url, user)
         return self.sign_in(user)
 
     def sign_in(self, user: User) -> Person:
