@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import psycopg
@@ -14,12 +15,13 @@ api = pytest.fixture(scope="module")(run_api)
 
 @pytest.fixture
 def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every statement that the process sends to Postgres."""
+    """Every statement that requests send to Postgres. Hints go out later, in a thread of their own."""
     statements: list[str] = []
-    execute = psycopg.Cursor.execute
+    execute, request_thread = psycopg.Cursor.execute, threading.current_thread()
 
     def recorded(cursor: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
-        statements.append(query if isinstance(query, str) else query.as_string(None))
+        if threading.current_thread() is request_thread:
+            statements.append(query if isinstance(query, str) else query.as_string(None))
         return execute(cursor, query, *args, **kwargs)
 
     monkeypatch.setattr(psycopg.Cursor, "execute", recorded)
