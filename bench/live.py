@@ -52,7 +52,7 @@ def measure(scale: Scale, variables: dict[str, str], folder: Path) -> Rounds:
 def _measure_api(scale: Scale, variables: dict[str, str], folder: Path) -> dict[str, Sample]:
     samples: dict[str, Sample] = {}
     with Server("app:create_app", variables | {"WEB_CONCURRENCY": str(_WORKERS)}, folder) as server:
-        send_and_receive = partial(_send_and_receive, server, server.port)
+        send_and_receive = partial(_send_and_receive, server)
         send_to_others = partial(server.measure, other_sends(scale), clients=_CLIENTS)
         send_to_others(1)  # fills the caches and the pools
         for subject, streams in {NONE: 0, **STREAMS}.items():
@@ -60,17 +60,15 @@ def _measure_api(scale: Scale, variables: dict[str, str], folder: Path) -> dict[
             list(_send(server.port, iter(requests[: scale.live])))  # fills the caches
             if not streams:
                 samples[NONE] = send_and_receive(requests, scale.live)
+                kib_per_stream = _measure_memory(server, folder)
                 continue
-            memory_before = _memory_mib(server)
             clients = StreamClients(server.port, listeners(streams), folder)
             with ExitStack() as stack:
                 with _health_checks(server.port) as health_ms:
                     stack.enter_context(clients)
-                memory = _memory_mib(server) - memory_before
                 samples[subject] = send_and_receive(requests, scale.live, clients)
                 if subject == MANY:
-                    # Some of these streams may use the memory that the 100 streams before have left.
-                    samples[MANY]["kib_per_stream"] = memory * 1024 / (streams - 100)
+                    samples[MANY]["kib_per_stream"] = kib_per_stream
                     samples[HOUR] = _measure_hour(server, requests, scale.hour, clients)
                     samples[HOUR]["health_ms"] = max(*health_ms, samples[HOUR]["health_ms"])
                     cpu_before = _cpu_seconds(server)
@@ -84,31 +82,36 @@ def _measure_api(scale: Scale, variables: dict[str, str], folder: Path) -> dict[
 def _measure_hour(server: Server, requests: list[Request], count: int, clients: StreamClients) -> Sample:
     """Send the messages of an hour as fast as the server takes them; return the sample of their second half."""
     with _health_checks(server.port) as health_ms:
-        _send_and_receive(server, server.port, requests, count // 2, clients)
+        _send_and_receive(server, requests, count // 2, clients)
         memory_before = _memory_mib(server)
-        sample = _send_and_receive(server, server.port, requests, count // 2, clients)
+        sample = _send_and_receive(server, requests, count // 2, clients)
     return {**sample, "growth_mib": _memory_mib(server) - memory_before, "health_ms": max(health_ms)}
+
+
+def _measure_memory(server: Server | ConstantStream, folder: Path) -> float:
+    """The memory of each of the first 1,000 streams in KiB, with the threads and connections that serve all of them."""
+    memory_before = _memory_mib(server)
+    with StreamClients(server.port, listeners(STREAMS[MANY]), folder):
+        return (_memory_mib(server) - memory_before) * 1024 / STREAMS[MANY]
 
 
 def _measure_constant(scale: Scale, folder: Path) -> dict[str, Sample]:
     samples = {}
     with ConstantStream(folder) as server:
-        memory_before = _memory_mib(server)
+        kib_per_stream = _measure_memory(server, folder)
         for subject, streams in STREAMS.items():
             with StreamClients(server.port, listeners(streams), folder) as clients:
-                memory = _memory_mib(server) - memory_before
-                sample = _send_and_receive(server, server.port, live_sends(streams), scale.live, clients)
-            samples[CONSTANT + subject] = sample
-        sample["kib_per_stream"] = memory * 1024 / streams
+                samples[CONSTANT + subject] = _send_and_receive(server, live_sends(streams), scale.live, clients)
+    samples[CONSTANT + MANY]["kib_per_stream"] = kib_per_stream
     return samples
 
 
 def _send_and_receive(
-    server: Child, port: int, requests: list[Request], count: int, clients: StreamClients | None = None
+    server: Server | ConstantStream, requests: list[Request], count: int, clients: StreamClients | None = None
 ) -> Sample:
     """Send so many messages one after the other, and wait until all of them have arrived at the clients."""
     cpu_before, started_at = _cpu_seconds(server), time.monotonic()
-    acknowledged_at = dict(_send(port, islice(cycle(requests), count)))
+    acknowledged_at = dict(_send(server.port, islice(cycle(requests), count)))
     seconds = time.monotonic() - started_at
     deadline = time.monotonic() + _ARRIVAL_SECONDS
     while clients and not acknowledged_at.keys() <= clients.arrivals().keys():
@@ -167,8 +170,8 @@ def _cpu_seconds(server: Child) -> float:
 
 
 def _memory_mib(server: Child) -> float:
-    """The memory that belongs to a server's processes alone."""
-    return float(sum(process.memory_full_info().uss for process in _processes(server))) / 2**20
+    """The memory of a server's processes. A page that processes share counts once (PSS)."""
+    return float(sum(process.memory_full_info().pss for process in _processes(server))) / 2**20
 
 
 def _processes(server: Child) -> list[psutil.Process]:

@@ -57,7 +57,7 @@ class Scale(NamedTuple):
 
 
 FULL = Scale((100, 10_000, 1_000_000), (20, 1_000, 20_000), page=1_000)
-QUICK = Scale((100, 1_000, 10_000), (20, 200, 2_000), page=100, rounds=3, seconds=1, live=300, idle=5)
+QUICK = Scale((100, 1_000, 10_000), (20, 200, 2_000), page=100, rounds=3, seconds=1, live=300, hour=900, idle=5)
 
 # The handles of conversations' members. The first member reads and sends.
 Pair = tuple[str, str]
