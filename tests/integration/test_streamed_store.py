@@ -12,13 +12,13 @@ from lib.ddb.errors import ConversationNotFound
 from tests.support.read_position_contract import ReadPositionContract
 from tests.support.receipt_contract import ReceiptContract
 from tests.support.store_contract import StoreContract
-from tests.support.stores import ANNA, BERT, CARL, NOON, NewStore, SteppingClock, TableContents, positions_of
+from tests.support.stores import ANNA, BERT, CARL, START, NewStore, SteppingClock, TableContents, positions_of
 from tests.support.streamed import settled_stores_on, streamed_stores_on
 
 
 @pytest.fixture
 def new_store(connected: Any, table: str, monkeypatch: pytest.MonkeyPatch) -> NewStore:
-    monkeypatch.setattr("lib.ddb.inbox_rows.now", lambda: NOON)  # no message of the contracts is late
+    monkeypatch.setattr("lib.ddb.inbox_rows.now", lambda: START)  # no message of the contracts is late
     return settled_stores_on(connected, table)
 
 
@@ -43,7 +43,7 @@ class TestStreamedStoreOnEngine(StoreContract):
     def test_own_messages_keep_their_order_when_clock_and_state_go_back(
         self, dynamodb_client: Any, table: str, contents: TableContents
     ) -> None:
-        times = (NOON + timedelta(seconds=seconds) for seconds in (0, 9, 5))
+        times = (START + timedelta(seconds=seconds) for seconds in (0, 9, 5))
         store = streamed_stores_on(dynamodb_client, table)(clock=lambda: next(times))
         group = store.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
         for text in ("two", "three"):

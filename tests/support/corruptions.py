@@ -11,7 +11,7 @@ from lib.ddb.items import Conversation, Item, Member, PairGuard, late_updates_ke
 from lib.users.directory import User
 from tests.support.doctor_fixtures import cognito_id_of, email_of
 from tests.support.old_data import TIMES, old_message, old_row
-from tests.support.stores import ANNA, BERT, CARL, TableContents
+from tests.support.stores import ANNA, BERT, CARL, TableContents, after_start
 from tools.doctor.findings import Code
 
 OTHER = "00000000-55d1-47a0-bc6d-fe2bc2700399"
@@ -91,7 +91,7 @@ def attributes(**values: Any) -> Edit:
 
 def late_updates(count: Any) -> Item:
     """Anna's late updates."""
-    item = {**late_updates_key(ANNA.uuid), "updated_at": {"S": time(9)}}
+    item = {**late_updates_key(ANNA.uuid), "updated_at": {"S": after_start(9)}}
     return item if count is GONE else {**item, "late_updates": count}
 
 
@@ -151,11 +151,6 @@ def put_into_index(item: Item) -> None:
     item["message_group_uuid"] = {"S": keys.message_group(item["pk"]["S"])}
 
 
-def time(second: int) -> str:
-    """A time near the conversation's messages, which have the seconds 0 to 4."""
-    return f"2026-01-02T12:00:{second:02}.000000+00:00"
-
-
 old_conversation = [old_message(TIMES[0], CARL, "old", group=OTHER), *rows(BERT, CARL, text="filler")]
 unknown_user = [PairGuard((ANNA.uuid, NOBODY.uuid), OTHER).to_item(), *empty_conversation(ANNA, NOBODY)]
 
@@ -192,7 +187,9 @@ lost: dict[Code, dict[str, Corrupt]] = {
     Code.SENDER_NOT_MEMBER: {"a message of a non-member": message(attributes(user_uuid={"S": CARL.uuid}))},
     Code.MESSAGE_TWINS: {"two messages of one uuid": repeat_a_uuid},
     Code.MESSAGE_NUMBERS: {
-        "a message that was never counted": added_to(lambda group: old_message(time(9), ANNA, "six", group=group)),
+        "a message that was never counted": added_to(
+            lambda group: old_message(after_start(9), ANNA, "six", group=group)
+        ),
     },
     Code.PAIR_GUARD: {"two conversations of a pair": added(*empty_conversation(ANNA, BERT))},
 }
@@ -211,8 +208,8 @@ restored: dict[Code, dict[str, Corrupt]] = {
     },
     Code.CONVERSATION_STATE: {
         "a state that counts wrong": state(attributes(seq={"N": "7"})),
-        "a state that is ahead": state(attributes(last_message_at={"S": time(9)})),
-        "a state that is behind": state(attributes(last_message_at={"S": time(0)})),
+        "a state that is ahead": state(attributes(last_message_at={"S": after_start(9)})),
+        "a state that is behind": state(attributes(last_message_at={"S": after_start(0)})),
         "a member with another last message": state(
             lambda item: item["members"]["M"][BERT.uuid]["M"].update(last_seq={"N": "1"})
         ),
@@ -220,8 +217,8 @@ restored: dict[Code, dict[str, Corrupt]] = {
     },
     Code.INBOX_ROW: {
         "a member without a row": lambda contents, _: contents.remove(contents.inbox(BERT)[0].key()),
-        "a row that was left behind": row_of_anna(attributes(sk={"S": time(1)})),
-        "a row left ahead": row_of_anna(attributes(sk={"S": time(9)})),
+        "a row that was left behind": row_of_anna(attributes(sk={"S": after_start(1)})),
+        "a row left ahead": row_of_anna(attributes(sk={"S": after_start(9)})),
         "a row with another text": row_of_anna(attributes(message={"S": "a filler"})),
         "a row with another sender": row_of_anna(attributes(sender_uuid={"S": ANNA.uuid})),
         "a row that counts wrong": row_of_anna(attributes(seq={"N": "6"})),
@@ -230,7 +227,7 @@ restored: dict[Code, dict[str, Corrupt]] = {
     },
     Code.ROW_WITHOUT_NUMBERS: {
         "a member with 120 rows": put_doubled_rows,
-        "a row of a non-member": added_to(lambda group: old_row(CARL, time(4), BERT, "five", group=group)),
+        "a row of a non-member": added_to(lambda group: old_row(CARL, after_start(4), BERT, "five", group=group)),
         "rows by the stream function of the bootcamp": run_bootcamp_function,
     },
     Code.PAIR_GUARD: {

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from lib.clock import from_timestamp, tick_after, to_timestamp
 from lib.ddb.inbox_rows import LATE
 from lib.ddb.items import InboxRow, Item, LateUpdates, late_updates_key
-from tests.support.stores import ANNA, BERT, NOON
+from tests.support.stores import ANNA, BERT, START
 
-NEVER = datetime.max.replace(tzinfo=NOON.tzinfo)
+NEVER = datetime.max.replace(tzinfo=START.tzinfo)
 Move = tuple[str, str, int | None]
 """A conversation, the sort key that it moved to, and the number of its messages."""
 
@@ -33,7 +33,7 @@ class InboxModel:
     """
 
     def __init__(self, *, page_rows: int = 1000) -> None:
-        self.now = NOON
+        self.now = START
         self.queries = 0
         self._page_rows = page_rows
         self._stored: list[_Stored] = []

@@ -10,14 +10,14 @@ from lib.ddb.idempotency import DuplicateRequest, Idempotency, Receipt
 from lib.ddb.items import Message
 from lib.ddb.store import MessageStore
 from lib.users.directory import User
-from tests.support.stores import ANNA, BERT, CARL, NOON, NewStore, SteppingClock, TableContents
+from tests.support.stores import ANNA, BERT, CARL, START, NewStore, SteppingClock, TableContents
 
 ONCE = Idempotency("a key", "hash of the request")
 DAY = timedelta(days=1)
 
 
-def stopped_clock(after_noon: timedelta) -> SteppingClock:
-    return SteppingClock(timedelta(0), start=NOON + after_noon)
+def stopped_clock(after_start: timedelta) -> SteppingClock:
+    return SteppingClock(timedelta(0), start=START + after_start)
 
 
 def send_once(store: MessageStore, sender: User, receiver: User) -> Message:
@@ -37,7 +37,7 @@ class ReceiptContract:
             "sk": {"S": "STATE"},
             "request_hash": {"S": "hash of the request"},
             "answer": {"M": message.to_item()},
-            "expires_at": {"N": str(int((NOON + DAY).timestamp()))},
+            "expires_at": {"N": str(int((START + DAY).timestamp()))},
         }
         assert Receipt.from_item(stored).message == message
         contents.check(message.group_uuid, ["once"])

@@ -13,7 +13,18 @@ from lib.ddb.errors import ConversationNotFound
 from lib.ddb.items import Message
 from lib.users.directory import User
 from tests.support.old_data import GROUP, TIMES, name_in_guard, old_conversation, old_row
-from tests.support.stores import ANNA, BERT, CARL, NOON, NewStore, SteppingClock, TableContents, all_pages, positions_of
+from tests.support.stores import (
+    ANNA,
+    BERT,
+    CARL,
+    START,
+    NewStore,
+    SteppingClock,
+    TableContents,
+    after_start,
+    all_pages,
+    positions_of,
+)
 
 OTHER_GROUP = "00000000-55d1-47a0-bc6d-fe2bc2700399"
 
@@ -26,28 +37,28 @@ class StoreContract:
     ) -> None:
         message = new_store(clock=SteppingClock()).send_to_user(sender=ANNA, receiver=BERT, text="hello")
 
-        group, noon = message.group_uuid, "2026-01-02T12:00:00.000000+00:00"
+        group, start = message.group_uuid, to_timestamp(START)
         items = {(item["pk"]["S"], item["sk"]["S"]): item for item in contents.items()}
         assert sorted(items) == [
             (f"CONV#{group}", "STATE"),
-            (f"GRP#{ANNA.uuid}", noon),
-            (f"GRP#{BERT.uuid}", noon),
-            (f"MSG#{group}", noon),
+            (f"GRP#{ANNA.uuid}", start),
+            (f"GRP#{BERT.uuid}", start),
+            (f"MSG#{group}", start),
             (f"PAIR#{ANNA.uuid}#{BERT.uuid}", "STATE"),
         ]
         # Deployed tables have these attributes.
         anna = {"user_uuid": {"S": ANNA.uuid}, "user_display_name": {"S": "Anna Ann"}, "user_handle": {"S": "anna"}}
-        assert items[f"MSG#{group}", noon] == {
+        assert items[f"MSG#{group}", start] == {
             "pk": {"S": f"MSG#{group}"},
-            "sk": {"S": noon},
+            "sk": {"S": start},
             "message": {"S": "hello"},
             "message_uuid": {"S": message.uuid},
             **anna,
             "seq": {"N": "1"},
         }
-        assert items[f"GRP#{BERT.uuid}", noon] == {
+        assert items[f"GRP#{BERT.uuid}", start] == {
             "pk": {"S": f"GRP#{BERT.uuid}"},
-            "sk": {"S": noon},
+            "sk": {"S": start},
             "message_group_uuid": {"S": group},
             "message": {"S": "hello"},
             **anna,
@@ -58,7 +69,7 @@ class StoreContract:
         }
         contents.check(group, ["hello"])
         state = contents.conversation(group)
-        assert (state.seq, state.version, state.created_at) == (1, 1, noon)
+        assert (state.seq, state.version, state.created_at) == (1, 1, start)
         assert (state.members[ANNA.uuid].read_seq, state.members[BERT.uuid].read_seq) == (1, 0)
 
     def test_message_moves_both_rows_and_marks_read_for_its_sender(
@@ -126,7 +137,7 @@ class StoreContract:
     def test_reply_sorts_after_its_question_even_if_a_clock_is_behind(
         self, new_store: NewStore, contents: TableContents
     ) -> None:
-        ahead = new_store(clock=SteppingClock(start=NOON + timedelta(hours=1)))
+        ahead = new_store(clock=SteppingClock(start=START + timedelta(hours=1)))
         behind = new_store(clock=SteppingClock(timedelta(seconds=-5)))
         group = ahead.send_to_user(sender=ANNA, receiver=BERT, text="question").group_uuid
         replies = [behind.send(group_uuid=group, sender=BERT, text=f"reply {number}") for number in range(3)]
@@ -151,11 +162,11 @@ class StoreContract:
     ) -> None:
         store = new_store(clock=SteppingClock(timedelta(0)))
         group = store.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
-        taken = "2026-01-02T12:00:00.000001+00:00"
+        taken = after_start(0.000001)
         contents.put(Message(group, taken, "a stray uuid", "stray", BERT, seq=None).to_item())
         message = store.send(group_uuid=group, sender=ANNA, text="two")
 
-        assert message.created_at == "2026-01-02T12:00:00.000002+00:00"
+        assert message.created_at == after_start(0.000002)
         assert [stored.text for stored in contents.messages(group)] == ["one", "stray", "two"]
 
     def test_messages_by_handle_follow_the_pair_guard(self, new_store: NewStore, contents: TableContents) -> None:
@@ -252,11 +263,11 @@ class StoreContract:
         uuids = [f"{number:08}-55d1-47a0-bc6d-fe2bc2700399" for number in range(9)]
 
         def start_conversation(day: int) -> None:
-            store = new_store(clock=SteppingClock(start=NOON + timedelta(days=day)), new_uuid=iter(uuids).__next__)
+            store = new_store(clock=SteppingClock(start=START + timedelta(days=day)), new_uuid=iter(uuids).__next__)
             store.send_to_user(sender=ANNA, receiver=BERT, text=f"of day {day}")
 
         start_conversation(0)
-        old = new_store(clock=SteppingClock(start=NOON + timedelta(days=2)))
+        old = new_store(clock=SteppingClock(start=START + timedelta(days=2)))
         old.conversations.cached(group_uuid=uuids[0], user=ANNA)
         contents.clear()
         start_conversation(1)
@@ -271,7 +282,7 @@ class StoreContract:
         store.send(group_uuid=group, sender=ANNA, text="two")
         nameless = [
             {name: value for name, value in item.items() if name != "user_handle"}
-            | {"sk": {"S": f"2026-01-02T13:00:0{second}"}}
+            | {"sk": {"S": after_start(3600 + second)[:19]}}
             for second, item in enumerate(contents.partition(f"MSG#{group}") + contents.partition(f"GRP#{BERT.uuid}"))
         ]
         contents.put(*nameless)
@@ -293,7 +304,7 @@ class StoreContract:
         for text in ("two", "three"):
             store.send(group_uuid=group, sender=ANNA, text=text)
         first, second, _ = [message.created_at for message in contents.messages(group)]
-        sort_keys = ("March 1", "1 March", "2026-01-02T12:00:00.", "2026-01-02T12:00:01.9 PM")
+        sort_keys = ("March 1", "1 March", after_start(0)[:20], f"{after_start(1)[:20]}9 PM")
         items = contents.partition(f"MSG#{group}")[:1] + contents.partition(f"GRP#{BERT.uuid}")
         contents.put(*({**item, "sk": {"S": sk}} for item in items for sk in sort_keys))
 
@@ -303,11 +314,11 @@ class StoreContract:
             texts = [message.text for message in page.items]
             return [texts, *(pages(**page.next) if page.next else [])]
 
-        assert pages() == pages(before="2026-02-01T00:00:00") == [["three"], ["two"], ["one"], []]
+        assert pages() == pages(before=after_start(86400)) == [["three"], ["two"], ["one"], []]
         assert pages(after=first) == [["two"], ["three"], []]
         around = store.list_messages(group_uuid=group, user=BERT, limit=2, around=first)
         assert ([message.text for message in around.items], around.prev) == (["two", "one"], {"after": second})
         assert [row.text for row in store.list_inbox(user_uuid=BERT.uuid, limit=5).items] == ["three"]
         assert [row.text for row in store.list_changed(user_uuid=BERT.uuid, limit=5, since=cursor).items] == ["three"]
         assert positions_of(store).unread_count(user_uuid=BERT.uuid, at_most=99) == 3
-        assert store.send(group_uuid=group, sender=BERT, text="four").created_at < "2026-01-02T12:01"
+        assert store.send(group_uuid=group, sender=BERT, text="four").created_at < after_start(60)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from lib.clock import to_timestamp
 from lib.ddb import keys
 from lib.ddb.cursors import CursorSigner
 from lib.ddb.items import Conversation, InboxRow, Item, Message, conversation_key
@@ -17,16 +18,22 @@ from lib.users.directory import User
 ANNA = User("11111111-0000-4000-8000-000000000001", "anna", "Anna Ann")
 BERT = User("22222222-0000-4000-8000-000000000002", "bert", "Bert 🐻")
 CARL = User("33333333-0000-4000-8000-000000000003", "carl", "Carl")
-NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+START = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
+"""The time of the stores' clocks. Messages are late then, and emulators keep the receipts, which last a day."""
 
 NewStore = Callable[..., MessageStore]
 S = TypeVar("S", bound=MessageStore)
 
 
+def after_start(seconds: float) -> str:
+    """A timestamp in the table's format."""
+    return to_timestamp(START + timedelta(seconds=seconds))
+
+
 class SteppingClock:
     """Starts at `start` and moves on by `step` at each call; with a step of zero it stands still."""
 
-    def __init__(self, step: timedelta = timedelta(seconds=1), *, start: datetime = NOON) -> None:
+    def __init__(self, step: timedelta = timedelta(seconds=1), *, start: datetime = START) -> None:
         self._step = step
         self._next = start
 

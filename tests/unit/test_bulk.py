@@ -20,7 +20,7 @@ from lib.ddb.items import Conversation, Item, Member, Message
 from lib.ddb.table import Table
 from lib.users.directory import User
 from tests.support.doctor_fixtures import run_doctor
-from tests.support.stores import ANNA, BERT, CARL, NOON, NewStore, TableContents
+from tests.support.stores import ANNA, BERT, CARL, START, NewStore, TableContents
 from tests.unit.conftest import TABLE
 from tools.seed import bulk
 from tools.seed.bulk import BulkLoader, ConversationRefused, NewConversation, NewMessage
@@ -77,7 +77,7 @@ def plan(
 ) -> NewConversation:
     """A conversation in which the first member writes the first message and every third, the second all others."""
     messages = (
-        NewMessage(str(uuid5(UUID(group), str(n))), NOON + n * step, members[n % 3 > 0 and n > 1], f"text {n}")
+        NewMessage(str(uuid5(UUID(group), str(n))), START + n * step, members[n % 3 > 0 and n > 1], f"text {n}")
         for n in range(1, count + 1)
     )
     return NewConversation(group, members, messages)
@@ -123,7 +123,7 @@ def test_load_leaves_the_same_items_as_sending(
 
 def test_inbox_shows_the_name_of_the_last_message(client: Any, contents: TableContents) -> None:
     renamed = replace(ANNA, display_name="Anna, later")
-    first, second = NewMessage("a", NOON, ANNA, "one"), NewMessage("b", NOON + SECOND, renamed, "two")
+    first, second = NewMessage("a", START, ANNA, "one"), NewMessage("b", START + SECOND, renamed, "two")
     load(client, NewConversation(GROUP, (ANNA, BERT), [first, second]))
     assert contents.inbox(BERT)[0].other == renamed
     assert [message.sender for message in contents.messages(GROUP)] == [ANNA, renamed]
@@ -131,7 +131,7 @@ def test_inbox_shows_the_name_of_the_last_message(client: Any, contents: TableCo
 
 def test_equal_times_become_a_microsecond_apart(client: Any, contents: TableContents) -> None:
     load(client, plan(30, step=timedelta(0)), plan(30, group=OTHER_GROUP, members=(ANNA, CARL), step=timedelta(0)))
-    times = [to_timestamp(NOON + timedelta(microseconds=n)) for n in range(31)]
+    times = [to_timestamp(START + timedelta(microseconds=n)) for n in range(31)]
     assert [message.created_at for message in contents.messages(GROUP)] == times[:30]
     assert [row.last_message_at for row in contents.inbox(ANNA)] == times[29:]
     for group in (GROUP, OTHER_GROUP):
@@ -174,8 +174,8 @@ def test_conversation_started_during_the_load_is_kept(
 @pytest.mark.parametrize(
     "existing",
     [
-        Message(GROUP, to_timestamp(NOON), "x", "by a stranger", CARL, seq=1),
-        Message(GROUP, to_timestamp(NOON), "x", "not numbered, so not loaded", ANNA, seq=None),
+        Message(GROUP, to_timestamp(START), "x", "by a stranger", CARL, seq=1),
+        Message(GROUP, to_timestamp(START), "x", "not numbered, so not loaded", ANNA, seq=None),
         Conversation(GROUP, {user.uuid: Member(user, 1) for user in (ANNA, BERT)}, "", seq=1, version=1, created_at=""),
     ],
 )
@@ -193,7 +193,7 @@ def test_uuid_of_another_conversation_is_refused(
 def test_sender_outside_the_conversation_is_an_error_and_no_member_sees_the_messages(
     client: Any, contents: TableContents
 ) -> None:
-    messages = [*plan(30).messages, NewMessage("a", NOON + 31 * SECOND, CARL, "stranger")]
+    messages = [*plan(30).messages, NewMessage("a", START + 31 * SECOND, CARL, "stranger")]
     with pytest.raises(ValueError, match=f"{CARL.uuid} is not a member"):
         load(client, NewConversation(GROUP, (ANNA, BERT), messages))
     assert contents.inbox(ANNA) == contents.inbox(BERT) == []

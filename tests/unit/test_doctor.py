@@ -10,9 +10,9 @@ import pytest
 
 from lib.ddb.items import key_of
 from lib.ddb.keys import message_pk
-from tests.support.corruptions import OTHER, Corruption, attributes, corruptions, state, time
+from tests.support.corruptions import OTHER, Corruption, attributes, corruptions, state
 from tests.support.doctor_fixtures import run_doctor, sound_table, without_versions
-from tests.support.stores import ANNA, BERT, NewStore, TableContents
+from tests.support.stores import ANNA, BERT, NewStore, TableContents, after_start
 from tests.unit.conftest import TABLE
 from tools.doctor.findings import PERSON, Code
 
@@ -48,7 +48,7 @@ def test_of_twins_one_of_each_text_is_kept(new_store: NewStore, contents: TableC
     group = sound_table(new_store)
     _, second, *_ = contents.partition(message_pk(group))
     for number, text in enumerate(("other", "two", "other"), start=6):
-        contents.put({**second, "sk": {"S": time(number)}, "message": {"S": text}})
+        contents.put({**second, "sk": {"S": after_start(number)}, "message": {"S": text}})
 
     assert run_doctor(client, TABLE, fix=True).left == [Code.MESSAGE_TWINS]
     assert [message.text for message in contents.messages(group)] == ["one", "two", "three", "four", "five", "other"]

@@ -19,7 +19,7 @@ from tests.support.corruptions import OTHER, position
 from tests.support.doctor_fixtures import People, before, run_doctor, sound_table
 from tests.support.old_data import GROUP, TIMES, old_conversation, old_message, old_row
 from tests.support.old_table import ITEMS, PEOPLE, group_of, texts
-from tests.support.stores import ANNA, BERT, CARL, NOON, NewStore, SteppingClock, TableContents
+from tests.support.stores import ANNA, BERT, CARL, START, NewStore, SteppingClock, TableContents, after_start
 from tests.support.streamed import streamed_stores_on
 from tests.unit.conftest import TABLE
 from tools.doctor import rewrite
@@ -175,15 +175,15 @@ def test_message_of_stream_mode_may_wait_a_minute_for_its_number(
     streamed_stores_on(client, TABLE)(clock=clock).send(group_uuid=group, sender=BERT, text="two")
 
     for group_uuid in (None, group):
-        assert run_doctor(client, TABLE, group=group_uuid, clock=lambda: NOON + timedelta(seconds=59)).codes == []
-    late = run_doctor(client, TABLE, clock=lambda: NOON + timedelta(seconds=61), fix=True)
+        assert run_doctor(client, TABLE, group=group_uuid, clock=lambda: START + timedelta(seconds=59)).codes == []
+    late = run_doctor(client, TABLE, clock=lambda: START + timedelta(seconds=61), fix=True)
     assert (late.codes, late.left) == ([Code.MESSAGE_NUMBERS], [])
     contents.check(group, ["one", "two"])
 
 
 def test_late_message_with_a_later_number_is_sound(new_store: NewStore, contents: TableContents, client: Any) -> None:
     group = sound_table(new_store)
-    contents.put(Message(group, "2026-01-02T12:00:02.500000+00:00", "a uuid", "late", BERT, seq=None).to_item())
+    contents.put(Message(group, after_start(2.5), "a uuid", "late", BERT, seq=None).to_item())
     assert run_doctor(client, TABLE, fix=True).codes == [Code.MESSAGE_NUMBERS]
 
     assert [message.seq for message in contents.messages(group)] == [1, 2, 6, 3, 4, 5]

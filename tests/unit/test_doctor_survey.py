@@ -9,7 +9,7 @@ from time import process_time
 
 from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, PairGuard
 from lib.users.directory import User
-from tests.support.stores import NOON
+from tests.support.stores import START
 from tools.doctor.conversation_check import findings_of
 from tools.doctor.pair_check import is_sound
 from tools.doctor.survey import Survey
@@ -49,7 +49,7 @@ def test_memory_does_not_grow_with_the_table() -> None:
         tracemalloc.start()
         assert survey.add_items(items) == 100 * CONVERSATIONS - 1
         held, _ = tracemalloc.get_traced_memory()
-        candidates = [group for group in survey.groups() if findings_of(survey.conversation(group, now=NOON))]
+        candidates = [group for group in survey.groups() if findings_of(survey.conversation(group, now=START))]
         assert candidates == ["00000000-1111-4111-8111-111111111111"]
         assert all(is_sound(pair, *survey.pair(*pair)) for pair in survey.pairs())
         assert [*survey.candidate_items(), *survey.unknown_users()] == []

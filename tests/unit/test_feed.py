@@ -17,7 +17,7 @@ from lib.ddb.inbox_rows import LATE
 from lib.ddb.items import Message
 from lib.ddb.table import WRITE_SECONDS
 from tests.support.inbox_model import InboxModel
-from tests.support.stores import ANNA, BERT, NOON
+from tests.support.stores import ANNA, BERT, START
 
 WINDOW = timedelta(  # the shortest that the setting allows
     seconds=next(field for field in fields(ApiSettings) if field.name == "feed_window_seconds").metadata["low"]
@@ -337,7 +337,7 @@ def test_page_of_messages_counts_as_the_move_of_its_newest_message(inbox: InboxM
         inbox.move(group)
     reader = Reader(inbox)
     newest = inbox.rows()[-1].last_message_at
-    shown = [Message("shown", time, "a uuid", "text", BERT, seq=2) for time in (newest, to_timestamp(NOON))]
+    shown = [Message("shown", time, "a uuid", "text", BERT, seq=2) for time in (newest, to_timestamp(START))]
     reader.position = feed.after_messages(shown, now=inbox.now, window=WINDOW)
     assert reader.groups() == ["a"]
     inbox.move("shown")

@@ -11,7 +11,7 @@ from botocore.stub import Stubber
 from lib.ddb.table import ABSENT
 from lib.ddb.transactions import late_update_writes
 from tests.support.examples import STATE
-from tests.support.stores import NOON
+from tests.support.stores import START
 from tools.explain.partiql import Statement, may_read_everything, reads, run, select, write
 
 TABLE = '"cruddur-messages"'
@@ -97,7 +97,7 @@ def test_put_that_may_replace_an_item_has_no_statement(condition: dict[str, str]
 
 
 def test_update_that_may_create_an_item_has_no_statement() -> None:
-    [update, _] = late_update_writes(STATE, now=NOON)
+    [update, _] = late_update_writes(STATE, now=START)
     assert write("Update", {"TableName": "cruddur-messages", **update.request["Update"]}) is None
 
 
