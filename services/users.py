@@ -5,12 +5,12 @@ from __future__ import annotations
 from lib.identity.cognito import USER_INFO_SCOPE, CognitoError, TokenRevoked, UserInfo
 from lib.identity.tokens import (
     KeysUnavailable,
+    TokenClaims,
     TokenExpired,
     TokenMalformed,
     TokenMissing,
     TokenRejected,
     TokenVerifier,
-    Verified,
     bearer_token,
     scopes,
 )
@@ -25,7 +25,7 @@ class CannotRename(Exception):
     """The user keeps their names; the message says why."""
 
 
-def verify(verifier: TokenVerifier, authorization: str | None) -> Verified:
+def verify(verifier: TokenVerifier, authorization: str | None) -> TokenClaims:
     """The claims of the token in an Authorization header. Raises Unauthenticated, Unavailable."""
     try:
         return verifier.verify(authorization)

@@ -55,18 +55,18 @@ def write_rows(
     state: Conversation,
     writes: Callable[[Conversation], Sequence[Write]],
     *,
-    are_shown: bool = False,
+    had_rows: bool = False,
 ) -> Conversation:
     """Make the writes of a state and its rows; return the state as written.
 
     While a member has a row of another conversation at the state's time, the time becomes a microsecond later. If the
     time is long ago, feed cursors may be past it, so the late updates of both members count the change, unless
-    `are_shown`: both members have had rows of this time. Raises WriteConflict, and the errors of the writes.
+    `had_rows`: both members had rows of this time before. Raises WriteConflict, and the errors of the writes.
     """
     for _ in tries(WRITE_SECONDS):
         try:
             with deadline(WRITE_SECONDS):  # it begins before the check, so that it also limits a pause of the process
-                is_late = not are_shown and now() - from_timestamp(state.last_message_at) > LATE
+                is_late = not had_rows and now() - from_timestamp(state.last_message_at) > LATE
                 counts = late_update_writes(state, now=now()) if is_late else []
                 table.transact([*writes(state), *counts])
         except KeyTaken:

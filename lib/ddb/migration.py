@@ -134,7 +134,7 @@ def _number_messages(table: Table, group_uuid: str, old: _OldData, unread_from: 
 
 def _write_state(table: Table, state: Conversation, old: _OldData) -> Conversation:
     owners = {row.owner_uuid for row in old.rows if sortable(row.last_message_at) == state.last_message_at}
-    write = partial(write_rows, table, writes=partial(_writes, old), are_shown=state.members.keys() <= owners)
+    write = partial(write_rows, table, writes=partial(_writes, old), had_rows=state.members.keys() <= owners)
     try:
         return write(state)
     except PairTaken as taken:

@@ -40,13 +40,13 @@ class PageReader(Generic[T]):
     """
 
     def __init__(
-        self, table: Table, cursors: CursorSigner, parse: Callable[[Item], T | None], *, others: int = 0
+        self, table: Table, cursors: CursorSigner, parse: Callable[[Item], T | None], *, other_items: int = 0
     ) -> None:
-        """With the number of the partition's `others`, items that are not of the list, a page is one Query."""
+        """`other_items` of the partition are not of the list. If the number is right, a page is one Query."""
         self._table = table
         self._cursors = cursors
         self._parse = parse
-        self._others = others
+        self._other_items = other_items
 
     def newest(self, pk: str, limit: int, cursor: str | None) -> Page[T]:
         """The items below the cursor's position, or the highest ones. Raises CursorInvalid."""
@@ -84,7 +84,7 @@ class PageReader(Generic[T]):
         page: list[T] = []
         last = position or ""
         while True:
-            items, more = query(limit - len(page) + self._others, position)
+            items, more = query(limit - len(page) + self._other_items, position)
             for item in items:
                 if len(page) == limit:
                     return page, last, True

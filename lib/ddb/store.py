@@ -133,7 +133,7 @@ class MessageStore:
             count = LateUpdates.from_item(item).count
             return None
 
-        reader = PageReader(self._table, self._cursors, parse, others=1 if cursor is None else 0)
+        reader = PageReader(self._table, self._cursors, parse, other_items=1 if cursor is None else 0)
         page = reader.newest(keys.inbox_pk(user_uuid), limit, cursor)
         if cursor is not None:
             return page

@@ -81,7 +81,7 @@ class KeysUnavailable(Exception):
     """The verifier cannot fetch the key of a token now, so it cannot verify the token."""
 
 
-class Verified(NamedTuple):
+class TokenClaims(NamedTuple):
     """Claims of a valid token: the user's Cognito id, and the end of the token in epoch seconds."""
 
     sub: str
@@ -97,7 +97,7 @@ class TokenVerifier:
         self._client_id = client_id
         self._keys = _PublicKeys(jwks_url, waiting)
         # The keys are fingerprints, so that a core dump holds no token.
-        self._cached_tokens: InMemoryCache[bytes, Verified] = InMemoryCache(
+        self._cached_tokens: InMemoryCache[bytes, TokenClaims] = InMemoryCache(
             TLRUCache(
                 MAX_CACHED_TOKENS,
                 ttu=lambda _, verified, now: min(now + MAX_CACHED_SECONDS, verified.exp),
@@ -105,7 +105,7 @@ class TokenVerifier:
             )
         )
 
-    def verify(self, authorization: str | None) -> Verified:
+    def verify(self, authorization: str | None) -> TokenClaims:
         """The claims of the token in an Authorization header.
 
         The result is cached for up to a minute, never past the token's `exp`.
@@ -119,7 +119,7 @@ class TokenVerifier:
             self._cached_tokens.put(fingerprint, verified)
         return verified
 
-    def _check(self, token: str) -> Verified:
+    def _check(self, token: str) -> TokenClaims:
         try:
             header = jwt.get_unverified_header(token)
             kid = header.get("kid")
@@ -136,7 +136,7 @@ class TokenVerifier:
         except jwt.PyJWTError as error:
             raise TokenInvalid(type(error).__name__) from None
 
-    def _decode(self, token: str, key: jwt.PyJWK | None) -> Verified:
+    def _decode(self, token: str, key: jwt.PyJWK | None) -> TokenClaims:
         """Check the claims and, if there is a key, the signature. Raises TokenInvalid, jwt.PyJWTError."""
         claims = jwt.decode(
             token,
@@ -153,7 +153,7 @@ class TokenVerifier:
         exp = int(claims["exp"])
         if exp <= time():  # without the leeway
             raise jwt.ExpiredSignatureError
-        return Verified(claims["sub"], exp)
+        return TokenClaims(claims["sub"], exp)
 
 
 class _PublicKeys:

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from app import create_app
 from lib.config import Settings, load
 from lib.ddb.store import MessageStore
-from lib.identity.tokens import Verified
+from lib.identity.tokens import TokenClaims
 from tests.support.ddb_scripts import HOSTILE, Run, run_in_process, seeded_database, seeded_store, use_table
 from tools.seed.conversation import CONVERSATION_UUID
 
@@ -35,7 +35,7 @@ def api(seeded: MessageStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
     monkeypatch.setenv("AWS_COGNITO_USER_POOL_ID", "us-east-1_Any")
     monkeypatch.setenv("AWS_COGNITO_USER_POOL_CLIENT_ID", "any")
     monkeypatch.setattr(
-        "lib.identity.tokens.TokenVerifier.verify", lambda self, authorization: Verified(authorization, 10**10)
+        "lib.identity.tokens.TokenVerifier.verify", lambda self, authorization: TokenClaims(authorization, 10**10)
     )
     with redirect_stdout(io.StringIO()):  # where its log goes from now on
         app = create_app(load(Settings))
