@@ -36,7 +36,7 @@ class FeedReader:
     @as_service_errors()
     def changes(self) -> tuple[list[Change], bool]:
         """The next changes, oldest first, and whether there are more. Raises Invalid, Gone, Unavailable."""
-        changes, self.cursor, more = self._store.list_changed_singly(
+        changes, self.cursor, more = self._store.changes_with_cursors(
             user_uuid=self._user_uuid, limit=CHANGES_AT_ONCE, since=self.cursor
         )
         return changes, more

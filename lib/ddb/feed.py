@@ -27,11 +27,11 @@ change can also appear below these rows:
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 from lib.clock import to_timestamp
 from lib.ddb import keys
@@ -41,6 +41,27 @@ from lib.ddb.table import Table
 
 MAX_HASHES = 160  # so that Feed-Cursor and Link stay below 4 KB, a usual limit of proxies for response headers
 _HASH_BYTES = 6
+
+
+class _Entry(NamedTuple):
+    """A row's place, and the hash that names both in a cursor. `row` is None if the cursor has this hash."""
+
+    last_message_at: str
+    group_uuid: str
+    row_hash: bytes
+    row: InboxRow | None
+
+    @classmethod
+    def from_item(cls, item: Item, known_hashes: Container[bytes]) -> _Entry:
+        """Converts only an unknown row: a read meets most rows of the window again and again."""
+        last_message_at, group_uuid = item["sk"]["S"], item["message_group_uuid"]["S"]
+        row_hash = _hash(last_message_at, group_uuid, item["seq"]["N"] if "seq" in item else None)
+        row = None if row_hash in known_hashes else InboxRow.from_item(item)
+        return cls(last_message_at, group_uuid, row_hash, row)
+
+    @classmethod
+    def from_row(cls, row: InboxRow) -> _Entry:
+        return cls(row.last_message_at, row.group_uuid, _hash(row.last_message_at, row.group_uuid, row.seq), row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +88,8 @@ class FeedPosition:
 
 def after_inbox(newest: Sequence[InboxRow], *, now: datetime, window: timedelta, late_updates: int = 0) -> FeedPosition:
     """The position after the first page of an inbox, newest first. After an empty page, every later row is new."""
-    return _advance(FeedPosition("", late_updates=late_updates), newest[::-1], (), now - window)
+    entries = [_Entry.from_row(row) for row in reversed(newest)]
+    return _advance(FeedPosition("", late_updates=late_updates), entries, (), now - window)
 
 
 def after_messages(newest: Sequence[Message], *, now: datetime, window: timedelta) -> FeedPosition:
@@ -78,80 +100,63 @@ def after_messages(newest: Sequence[Message], *, now: datetime, window: timedelt
     return FeedPosition(floor, hashes, late_updates=floor)
 
 
-def read(
-    table: Table, pk: str, since: FeedPosition, *, limit: int, now: datetime, window: timedelta
-) -> tuple[list[InboxRow], FeedPosition, bool]:
-    """Up to `limit` changed rows of the inbox `pk`, oldest first; the position after them; and whether there are more.
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Changed rows of an inbox, oldest first, and whether there are more. Knows the position after each of them."""
+
+    rows: list[InboxRow]
+    more: bool
+    _since: FeedPosition
+    _entries: list[_Entry]
+    _indexes: list[int]  # of `rows` in `_entries`
+    _window_start: datetime
+
+    def position_after(self, count: int) -> FeedPosition:
+        """The position after the first `count` rows, as if a read had ended before the next one."""
+        end = self._indexes[count] if count < len(self.rows) else len(self._entries)
+        entries = self._entries[:end]
+        hashes = {entry.row_hash for entry in entries}
+        # A read to the end misses only hashes of rows that have changed again.
+        is_whole = end == len(self._entries) and not self.more
+        unread_hashes = [] if is_whole else [row_hash for row_hash in self._since.hashes if row_hash not in hashes]
+        return _advance(self._since, entries, unread_hashes, self._window_start)
+
+
+def read(table: Table, pk: str, since: FeedPosition, *, limit: int, now: datetime, window: timedelta) -> Changes:
+    """Up to `limit` changed rows of the inbox `pk`.
 
     `now` is a time before the read. Sends one Query, or several to read past 1 MB or past rows ahead of the clock.
     Raises FeedGap.
     """
-    rows = _rows_above(since, table, pk, page_size=_page_size(since, limit))
-    return _select(rows, since, limit=limit, now=now, window=window)
-
-
-def read_singly(
-    table: Table, pk: str, since: FeedPosition, *, limit: int, now: datetime, window: timedelta
-) -> tuple[list[tuple[InboxRow, FeedPosition]], FeedPosition, bool]:
-    """Like `read`, with the position after each row, as if the rows came from reads of one row each."""
-    source = _rows_above(since, table, pk, page_size=_page_size(since, limit))
-    rows: list[InboxRow] = []
-    changes: list[tuple[InboxRow, FeedPosition]] = []
-
-    def replay() -> Iterator[InboxRow]:
-        yield from tuple(rows)
-        for row in source:
-            rows.append(row)
-            yield row
-
-    more = True
-    while more and len(changes) < limit:
-        changed, since, more = _select(replay(), since, limit=1, now=now, window=window)
-        changes += [(row, since) for row in changed]
-    return changes, since, more
-
-
-def _page_size(since: FeedPosition, limit: int) -> int:
-    return limit + len(since.hashes) + 1
-
-
-def _select(
-    rows: Iterable[InboxRow], since: FeedPosition, *, limit: int, now: datetime, window: timedelta
-) -> tuple[list[InboxRow], FeedPosition, bool]:
-    """What `read` returns, from rows in the order of their keys. Reads only as far as it must."""
-    now_key, client_hashes = to_timestamp(now), set(since.hashes)
-    rows_by_hash: dict[bytes, InboxRow] = {}
-    new_rows: list[InboxRow] = []
-    more = False
-    for row in rows:
-        if row.last_message_at <= since.floor:
-            continue
-        row_hash = _row_hash(row)
-        if row_hash not in client_hashes:
-            if row.last_message_at > now_key and len(client_hashes) + len(new_rows) >= MAX_HASHES:
+    now_key = to_timestamp(now)
+    entries: list[_Entry] = []
+    new_count, more = 0, False
+    for entry in _entries_above(since, table, pk, page_size=limit + len(since.hashes) + 1):
+        if entry.row:
+            if entry.last_message_at > now_key and len(since.hashes) + new_count >= MAX_HASHES:
                 continue
-            if len(new_rows) == limit:
+            if new_count == limit:
                 more = True
                 break
-            new_rows.append(row)
-        rows_by_hash[row_hash] = row
-    # A read to the end misses only hashes of rows that have changed again.
-    unread_hashes = [row_hash for row_hash in since.hashes if row_hash not in rows_by_hash] if more else []
-    last_row = {row.group_uuid: row for row in rows_by_hash.values()}
-    changed_rows = [row for row in new_rows if row is last_row[row.group_uuid]]
-    return changed_rows, _advance(since, list(rows_by_hash.values()), unread_hashes, now - window), more
+            new_count += 1
+        entries.append(entry)
+    last_index = {entry.group_uuid: index for index, entry in enumerate(entries)}
+    indexes = [index for index in sorted(last_index.values()) if entries[index].row]
+    rows = [row for index in indexes if (row := entries[index].row)]
+    return Changes(rows, more, since, entries, indexes, now - window)
 
 
-def _rows_above(since: FeedPosition, table: Table, pk: str, *, page_size: int) -> Iterator[InboxRow]:
-    floor, more = since.floor, True
+def _entries_above(since: FeedPosition, table: Table, pk: str, *, page_size: int) -> Iterator[_Entry]:
+    """The entries in the order of their keys. Reads only as far as the caller iterates."""
+    floor, more, hashes = since.floor, True, frozenset(since.hashes)
     while more:
         items, more = table.oldest(pk, limit=page_size, after=floor or None)
         for item in items:
             floor = item["sk"]["S"]
             if floor == keys.LATE_UPDATES:
                 _check_late_updates(since, item)
-            elif row := parse_item(item, InboxRow.from_item):
-                yield row
+            elif entry := parse_item(item, lambda item: _Entry.from_item(item, hashes)):
+                yield entry
 
 
 def _check_late_updates(since: FeedPosition, item: Item) -> None:
@@ -162,22 +167,18 @@ def _check_late_updates(since: FeedPosition, item: Item) -> None:
 
 
 def _advance(
-    since: FeedPosition, rows: Sequence[InboxRow], unread_hashes: Sequence[bytes], window_start: datetime
+    since: FeedPosition, entries: Sequence[_Entry], unread_hashes: Sequence[bytes], window_start: datetime
 ) -> FeedPosition:
-    """The position after `rows`, lowest key first. Rows with `unread_hashes` may stand above the last of `rows`."""
-    highest = rows[-1].last_message_at if rows else since.floor
+    """The position after `entries`, lowest key first. Rows with `unread_hashes` may stand above the last of them."""
+    highest = entries[-1].last_message_at if entries else since.floor
     floor = max(since.floor, min(highest, to_timestamp(window_start)))
-    rows_above = [row for row in rows if row.last_message_at > floor]
-    if (excess := len(rows_above) + len(unread_hashes) - MAX_HASHES) > 0:
-        floor = rows_above[excess - 1].last_message_at
-    hashes = [_row_hash(row) for row in rows_above if row.last_message_at > floor]
+    above = [entry for entry in entries if entry.last_message_at > floor]
+    if (excess := len(above) + len(unread_hashes) - MAX_HASHES) > 0:
+        floor = above[excess - 1].last_message_at
+    hashes = [entry.row_hash for entry in above if entry.last_message_at > floor]
     return FeedPosition(floor, (*hashes, *unread_hashes), since.late_updates)
 
 
-def _row_hash(row: InboxRow) -> bytes:
-    return _hash(row.last_message_at, row.group_uuid, row.seq)
-
-
-def _hash(last_message_at: str, group_uuid: str, seq: int | None) -> bytes:
+def _hash(last_message_at: str, group_uuid: str, seq: int | str | None) -> bytes:
     """`seq` too, because a late message raises it where the row stands."""
     return blake2b(f"{last_message_at} {group_uuid} {seq}".encode(), digest_size=_HASH_BYTES).digest()

@@ -23,7 +23,7 @@ from lib.ddb import feed, keys
 from lib.ddb.conversations import Conversations
 from lib.ddb.cursors import CursorSigner
 from lib.ddb.errors import ConversationNotFound, StoreError, StoreUnavailable, Throttled, WriteConflict, WriteRefused
-from lib.ddb.feed import FeedPosition
+from lib.ddb.feed import Changes, FeedPosition
 from lib.ddb.idempotency import Idempotency, Receipt, receipt_key, receipt_write
 from lib.ddb.inbox_rows import repair_rows
 from lib.ddb.items import Conversation, InboxRow, Item, LateUpdates, Member, Message, message_key, parse_message
@@ -145,23 +145,18 @@ class MessageStore:
 
         Raises CursorInvalid, FeedGap.
         """
-        now, pk = self._clock(), keys.inbox_pk(user_uuid)
-        position = self._feed_position(user_uuid, since)
-        rows, position, more = feed.read(self._table, pk, position, limit=limit, now=now, window=self._feed_window)
-        feed_cursor = self._feed_cursor(user_uuid, position)
-        return Page(rows, {"since": feed_cursor} if more else None, feed_cursor=feed_cursor)
+        changes = self._read_feed(user_uuid, limit, since)
+        feed_cursor = self._feed_cursor(user_uuid, changes.position_after(len(changes.rows)))
+        return Page(changes.rows, {"since": feed_cursor} if changes.more else None, feed_cursor=feed_cursor)
 
-    def list_changed_singly(
+    def changes_with_cursors(
         self, *, user_uuid: str, limit: int, since: str
     ) -> tuple[list[tuple[InboxRow, str]], str, bool]:
         """Like `list_changed`: the rows, each with the cursor after it; the last cursor; and whether there are more."""
-        now, pk = self._clock(), keys.inbox_pk(user_uuid)
-        position = self._feed_position(user_uuid, since)
-        changes, position, more = feed.read_singly(
-            self._table, pk, position, limit=limit, now=now, window=self._feed_window
-        )
-        rows = [(row, self._feed_cursor(user_uuid, row_position)) for row, row_position in changes]
-        return rows, self._feed_cursor(user_uuid, position), more
+        changes = self._read_feed(user_uuid, limit, since)
+        counts = range(1, len(changes.rows) + 1) if changes.rows else [0]
+        cursors = [self._feed_cursor(user_uuid, changes.position_after(count)) for count in counts]
+        return list(zip(changes.rows, cursors, strict=False)), cursors[-1], changes.more
 
     def message_at(self, *, group_uuid: str, created_at: str) -> Message | None:
         """The message with exactly this time."""
@@ -317,8 +312,10 @@ class MessageStore:
             return time
         return key
 
-    def _feed_position(self, user_uuid: str, cursor: str) -> FeedPosition:
-        return FeedPosition.from_payload(self._cursors.verify("feed", cursor, pk=keys.inbox_pk(user_uuid)))
+    def _read_feed(self, user_uuid: str, limit: int, since: str) -> Changes:
+        now, pk = self._clock(), keys.inbox_pk(user_uuid)
+        position = FeedPosition.from_payload(self._cursors.verify("feed", since, pk=pk))
+        return feed.read(self._table, pk, position, limit=limit, now=now, window=self._feed_window)
 
     def _feed_cursor(self, user_uuid: str, position: FeedPosition) -> str:
         return self._cursors.sign("feed", position.to_payload(), pk=keys.inbox_pk(user_uuid))

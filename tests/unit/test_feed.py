@@ -12,7 +12,7 @@ from lib.config import ApiSettings
 from lib.ddb import feed, keys
 from lib.ddb.cursors import CursorSigner
 from lib.ddb.errors import FeedGap
-from lib.ddb.feed import FeedPosition
+from lib.ddb.feed import Changes, FeedPosition
 from lib.ddb.inbox_rows import LATE
 from lib.ddb.items import Message
 from lib.ddb.table import WRITE_SECONDS
@@ -35,18 +35,16 @@ class Reader:
         self.position = feed.after_inbox(inbox.rows()[::-1], now=inbox.now, window=WINDOW, late_updates=late_updates)
         self.more = False
 
-    def groups(self, *, limit: int = 100, ahead: float = 0) -> list[str]:
-        """Read the feed at a server whose clock is `ahead` seconds ahead; return the conversations."""
+    def changes(self, *, limit: int = 100, ahead: float = 0) -> Changes:
+        """Read the feed at a server whose clock is `ahead` seconds ahead."""
         now = self.inbox.now + timedelta(seconds=ahead)
-        rows, self.position, self.more = feed.read(
-            self.inbox,  # type: ignore[arg-type]
-            PK,
-            self.position,
-            limit=limit,
-            now=now,
-            window=WINDOW,
-        )
-        return [row.group_uuid for row in rows]
+        return feed.read(self.inbox, PK, self.position, limit=limit, now=now, window=WINDOW)  # type: ignore[arg-type]
+
+    def groups(self, *, limit: int = 100, ahead: float = 0) -> list[str]:
+        """The conversations of a read, which moves the position."""
+        changes = self.changes(limit=limit, ahead=ahead)
+        self.position, self.more = changes.position_after(len(changes.rows)), changes.more
+        return [row.group_uuid for row in changes.rows]
 
 
 @pytest.fixture
@@ -69,20 +67,29 @@ def test_read_returns_each_move_once_oldest_first(inbox: InboxModel) -> None:
     assert [reader.groups(), reader.groups()] == [["c", "b"], []]
 
 
-def test_stream_without_changes_reads_no_row_again(inbox: InboxModel) -> None:
+@pytest.mark.parametrize("known", [0, 3, 100, 159, 160])
+def test_position_after_a_row_is_that_of_a_read_that_ends_there(inbox: InboxModel, known: int) -> None:
+    move_all(inbox, 2)
+    reader, singly = Reader(inbox), Reader(inbox)
+    move_all(inbox, known)
+    for client in (reader, singly):
+        while client.groups():
+            pass
+    inbox.wait(5)
+    move_all(inbox, 30)
+    changes = reader.changes(limit=20)
+    for number, row in enumerate(changes.rows, 1):
+        assert singly.groups(limit=1) == [row.group_uuid]
+        assert changes.position_after(number) == singly.position
+    assert changes.more
+
+
+def test_feed_without_changes_reads_no_row_again(inbox: InboxModel) -> None:
     reader = Reader(inbox)
     move_all(inbox, 5)
     for seconds, count in ((0, 5), (60, 0), (0, 0)):
         inbox.wait(seconds)
-        changes, reader.position, more = feed.read_singly(
-            inbox,  # type: ignore[arg-type]
-            PK,
-            reader.position,
-            limit=100,
-            now=inbox.now,
-            window=WINDOW,
-        )
-        assert (len(changes), more) == (count, False)
+        assert (len(reader.groups()), reader.more) == (count, False)
     assert reader.position == FeedPosition(inbox.rows()[-1].last_message_at)
 
 

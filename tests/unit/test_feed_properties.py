@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lib.clock import to_timestamp
 from lib.ddb import feed, keys
 from lib.ddb.errors import FeedGap
-from lib.ddb.feed import FeedPosition
+from lib.ddb.feed import Changes, FeedPosition
 from lib.ddb.table import WRITE_SECONDS
 from tests.support.inbox_model import InboxModel, Move, move_of
 from tests.support.stores import ANNA
@@ -50,8 +50,8 @@ class Chain:
 
     def read(self, *, skew: float, limit: int) -> bool:
         """Read a page at a server whose clock is `skew` seconds ahead; return whether there are more."""
-        now = self.inbox.now + timedelta(seconds=skew)
-        rows, position, more = feed.read(self.inbox, PK, self.position, limit=limit, now=now, window=WINDOW)  # type: ignore[arg-type]
+        changes = self.changes(skew=skew, limit=limit)
+        rows, position = changes.rows, changes.position_after(len(changes.rows))
         self.position = FeedPosition.from_payload(position.to_payload())
         moves = list(map(move_of, rows))
         assert len(moves) <= limit
@@ -60,26 +60,23 @@ class Chain:
         assert len({group for group, *_ in moves}) == len(moves), "a torn conversation"
         assert not self.returned.intersection(moves), "returned twice"
         self.returned.update(moves)
-        return more
+        return changes.more
 
-    def read_singly(self, *, limit: int) -> bool:
+    def read_in_part(self, *, limit: int) -> bool:
         """Read a page as a stream does, and stop after one of its rows, as if the connection broke."""
-        changes, position, more = feed.read_singly(
-            self.inbox,  # type: ignore[arg-type]
-            PK,
-            self.position,
-            limit=limit,
-            now=self.inbox.now,
-            window=WINDOW,
-        )
-        taken = changes[: 1 + len(changes) // 2]
-        moves = [move_of(row) for row, _ in taken]
+        changes = self.changes(skew=0, limit=limit)
+        taken = changes.rows[: 1 + len(changes.rows) // 2]
+        moves = list(map(move_of, taken))
         assert not self.returned.intersection(moves), "returned twice"
         self.returned.update(moves)
-        if len(taken) < len(changes):
-            position = taken[-1][1]
+        position = changes.position_after(len(taken))
+        assert len(position.hashes) <= feed.MAX_HASHES
         self.position = FeedPosition.from_payload(position.to_payload())
-        return more or len(taken) < len(changes)
+        return changes.more or len(taken) < len(changes.rows)
+
+    def changes(self, *, skew: float, limit: int) -> Changes:
+        now = self.inbox.now + timedelta(seconds=skew)
+        return feed.read(self.inbox, PK, self.position, limit=limit, now=now, window=WINDOW)  # type: ignore[arg-type]
 
     def missed(self, *, keys_up_to: str = "9") -> set[Move]:
         missing = self.inbox.current() - self.returned - self.seen_in_lists
@@ -116,9 +113,9 @@ def read(skew: int, limit: int) -> Step:
     return step
 
 
-def read_singly(limit: int) -> Step:
+def read_in_part(limit: int) -> Step:
     def step(chain: Chain) -> None:
-        if not chain.read_singly(limit=limit):
+        if not chain.read_in_part(limit=limit):
             assert chain.missed() == set()
 
     return step
@@ -166,7 +163,7 @@ moves = st.builds(move, st.integers(0, 4), skews, st.sampled_from([0, 1, LATE]),
 waits = st.builds(wait, st.sampled_from([0.5, 2, LATE - 0.5, 30]))
 reads = st.one_of(
     st.builds(read, st.sampled_from([-READERS_SKEW, 0, READERS_SKEW]), st.integers(1, 4)),
-    st.builds(read_singly, st.integers(1, 4)),
+    st.builds(read_in_part, st.integers(1, 4)),
 )
 
 
