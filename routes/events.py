@@ -34,6 +34,7 @@ EVENT_STREAM = "cruddur.event_stream"
 HEARTBEAT_SECONDS = 15  # load balancers close a connection after 60 idle seconds
 READ_SECONDS = 30  # between two reads without a hint
 READ_SECONDS_WITHOUT_HINTS = 2  # while hints of other processes do not arrive
+REST_SECONDS = 0.03  # after a read, so that one read finds many changes of a busy user
 RECONNECT_MS = 1000
 
 events = Blueprint("events", __name__, url_prefix="/api")
@@ -77,7 +78,7 @@ def post_typing(user: User, message_group_uuid: str) -> ResponseReturnValue:
 class EventStream:
     """The events of one client. It takes hints in any thread, and sends in one event loop.
 
-    After the hint of a new message, it reads the feed. Other hints go to the client at once.
+    After the hint of a new message, it reads the feed. Other hints go to the client at once, or after such a read.
     """
 
     __slots__ = (
@@ -126,7 +127,7 @@ class EventStream:
         """The events as bytes of text/event-stream, until the stream ends."""
         self._loop = loop = asyncio.get_running_loop()
         heartbeat_at = loop.time() + HEARTBEAT_SECONDS
-        read_at = loop.time()
+        read_at = rested_at = loop.time()
         read_future: asyncio.Future[bytes] | None = None
         hello = {"user_uuid": self._user.uuid, "heartbeat_seconds": HEARTBEAT_SECONDS}
         yield b"retry: %d\n" % RECONNECT_MS + _event("hello", hello, self._first_cursor)
@@ -138,6 +139,7 @@ class EventStream:
             now = loop.time()
             expires_at = now + self._expires_at - time.time()
             seconds = READ_SECONDS if self._hub.is_connected and self._is_current else READ_SECONDS_WITHOUT_HINTS
+            due_at = rested_at if self._must_read else read_at + seconds
             chunk = b""
             if now >= expires_at:
                 self._end_reason = "expired"
@@ -145,19 +147,18 @@ class EventStream:
             elif read_future and read_future.done():
                 chunk, read_future = read_future.result(), None
                 read_at = now + random.uniform(0, seconds / 10)  # noqa: S311 - so that streams do not read in step
-            elif not read_future and (self._must_read or now >= read_at + seconds):
+                rested_at = now + REST_SECONDS
+            elif not read_future and now >= due_at:
                 self._must_read = False
                 read_future = loop.run_in_executor(self._threads, self._read)
                 read_future.add_done_callback(lambda _: self._woken.set())
-            elif not read_future and self._hints:
+            elif not read_future and self._hints:  # a row that is being read may be older than a hint's read position
                 chunk = b"".join(_event(hint.event, hint.data) for hint in self._pop_hints())
             elif now >= heartbeat_at:
                 chunk = b": \n\n"
             else:
-                timer_at = (
-                    min(expires_at, heartbeat_at) if read_future else min(expires_at, heartbeat_at, read_at + seconds)
-                )
-                timer = loop.call_at(timer_at, self._woken.set)
+                timer_at = heartbeat_at if read_future else min(heartbeat_at, due_at)
+                timer = loop.call_at(min(expires_at, timer_at), self._woken.set)
                 await self._woken.wait()
                 timer.cancel()
             if chunk:
@@ -203,6 +204,8 @@ class EventStream:
         self._is_current = False
         try:
             with suppress(Unavailable):
+                # At each read, so that a user without a row loses the stream within READ_SECONDS + CACHED_SECONDS. An
+                # idle stream asks Postgres at every second poll.
                 self._authenticate()
         except (Unauthenticated, Forbidden):
             self._expires_at = 0

@@ -128,11 +128,28 @@ def test_hint_during_a_read_makes_another_read() -> None:
         harness.hub.publish(NEWS)
         assert [await following() for _ in range(3)] == [
             [("message_group", "1")],
+            [("typing", None)],  # not before, because the same holds for a read position
             [("message_group", "2")],
-            [("typing", None)],
         ]
 
     harness.run(test)
+
+
+def test_one_read_finds_the_changes_of_many_hints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("routes.events.REST_SECONDS", 0.2)
+    harness = Harness([], [change(1)], [change(2)])
+
+    async def test(following: Any) -> None:
+        harness.hub.publish(NEWS)
+        assert await following() == [("message_group", "1")]
+        read_at = time.monotonic()
+        for _ in range(10):
+            asyncio.get_running_loop().call_soon(harness.hub.publish, NEWS)
+        assert await following() == [("message_group", "2")]
+        assert time.monotonic() - read_at > 0.19
+
+    harness.run(test)
+    assert harness.feed.count == 3
 
 
 def test_hints_from_many_threads_wake_the_stream() -> None:
