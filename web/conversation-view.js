@@ -21,12 +21,12 @@ export class ConversationView {
   #toUnread = h(
     "button",
     { type: "button", hidden: true, onclick: () => this.#jumpToUnread() },
-    "Jump to the first unread message",
+    "↑ First unread",
   );
   #toEnd = h(
     "button",
-    { type: "button", hidden: true, onclick: () => this.#scrollToEnd() },
-    "Jump to the newest message",
+    { type: "button", hidden: true, onclick: () => this.#jumpToEnd() },
+    "↓ Newest",
   );
   #elements = new Map(); // by the uuid of a message, the key of an entry, a day or a name
   #shown = null; // what the list shows, to leave it alone while nothing changes
@@ -55,9 +55,8 @@ export class ConversationView {
         this.#title,
         h("button", { type: "button", onclick: () => this.#markUnread() }, "Mark unread"),
       ),
-      h("div", { class: "jump to-unread" }, this.#toUnread),
       this.#log,
-      h("div", { class: "jump to-end" }, this.#toEnd),
+      h("div", { class: "jumps" }, this.#toUnread, this.#toEnd),
       this.#typing,
       this.#composer.element,
     );
@@ -226,6 +225,11 @@ export class ConversationView {
   #firstVisible() {
     const { scrollTop, children } = this.#log;
     return [...children].find((child) => child.matches(".message") && child.offsetTop + child.offsetHeight > scrollTop);
+  }
+
+  #jumpToEnd() {
+    this.#scrollToEnd();
+    this.#log.focus({ preventScroll: true }); // the button hides
   }
 
   async #jumpToUnread() {

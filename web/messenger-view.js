@@ -5,6 +5,8 @@ import { announce, h, setChildren } from "./dom.js";
 import { InboxView } from "./inbox-view.js";
 import { NewMessageView } from "./new-message-view.js";
 
+const WELCOME = "Choose a conversation, or begin one with “New message”.";
+
 export class MessengerView {
   #config;
   #messenger;
@@ -65,7 +67,7 @@ export class MessengerView {
     this.#groupUuid = groupUuid;
     this.#current = this.#view(address, groupUuid, handle);
     this.element.classList.toggle("has-main", this.#current !== null);
-    setChildren(this.#main, [this.#current?.element ?? h("p", { class: "empty" }, "Choose a conversation.")]);
+    setChildren(this.#main, [this.#current?.element ?? h("p", { class: "empty" }, WELCOME)]);
     this.#inbox.select(groupUuid);
     this.#refresh();
     if (this.#current) await this.#current.start();

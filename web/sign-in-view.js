@@ -43,7 +43,7 @@ export class SignInView {
         h("h1", {}, "Cruddur messages"),
         this.#error,
         form,
-        demo.length ? h("div", { class: "demo", role: "group", "aria-label": "Seeded users" }, ...demo) : null,
+        demo.length ? h("div", { class: "demo" }, h("p", {}, "or as a demo user"), ...demo) : null,
       ),
     );
   }

@@ -51,7 +51,7 @@ def test_5000_messages_open_at_once_and_jump_leads_to_first_unread(site: Site, w
         expect(window.texts.last).to_be_in_viewport()
     assert window.messages.count() < 200
 
-    jump = window.page.get_by_role("button", name="Jump to the first unread message")
+    jump = window.page.get_by_role("button", name="First unread")
     jump.click()
     first = window.messages.filter(has_text="message 3951 ").first
     line = window.log.get_by_text("New messages", exact=True)
@@ -60,7 +60,7 @@ def test_5000_messages_open_at_once_and_jump_leads_to_first_unread(site: Site, w
     assert 0 < top_of(first) - top_of(line) < 100
     expect(jump).to_be_hidden()
     assert window.messages.count() < 1_300
-    window.page.get_by_role("button", name="Jump to the newest message").click()
+    window.page.get_by_role("button", name="Newest").click()
     expect(window.texts.last).to_be_in_viewport()
     expect(jump).to_be_hidden()
 
