@@ -40,7 +40,8 @@ const TEXTS = {
   bad_gateway: "The server is not available. Please try again later.",
   too_many_streams: "This account is open in too many windows. New messages do not appear here by themselves.",
   live_updates_unavailable: "This server sends no live updates. Reload the page to see new messages.",
-  uncertain: "It is not known whether this message was sent a day ago.",
+  uncertain:
+    "This message may not have been sent. If the conversation does not show it, try again. Otherwise, delete it.",
 };
 
 /** The sentence for an error. */

@@ -9,12 +9,19 @@ import pytest
 from playwright.sync_api import Route, expect
 
 from tests.support.browser import Window, Windows
-from tests.support.site import Site
+from tests.support.site import Person, Site
 
 pytestmark = pytest.mark.browser
 
 NO_RESPONSE = "net::ERR_"
 SENDING = "**/api/messages"
+
+
+def open_conversation(site: Site, windows: Windows) -> tuple[Person, Person, str, Window]:
+    """Two people, the uuid of their conversation, and the window of the first one, who has written "one"."""
+    anna, bert = site.couple()
+    group = anna.write("one", to=bert)["message_group_uuid"]
+    return anna, bert, group, windows.open(anna).open(bert)
 
 
 def test_windows_go_on_after_api_was_killed_and_started_again(site: Site, windows: Windows) -> None:
@@ -42,9 +49,7 @@ def test_windows_go_on_after_api_was_killed_and_started_again(site: Site, window
 
 def test_messages_wait_while_offline_and_go_out_in_order(site: Site, windows: Windows) -> None:
     windows.expect_problem(NO_RESPONSE)
-    anna, bert = site.couple()
-    group = anna.write("one", to=bert)["message_group_uuid"]
-    window = windows.open(anna).open(bert)
+    anna, bert, group, window = open_conversation(site, windows)
     window.expect_connected()
     window.page.context.set_offline(True)
     window.expect_problem("Offline")
@@ -60,9 +65,7 @@ def test_messages_wait_while_offline_and_go_out_in_order(site: Site, windows: Wi
 
 def test_message_whose_response_was_lost_is_sent_once(site: Site, windows: Windows) -> None:
     windows.expect_problem(NO_RESPONSE)
-    anna, bert = site.couple()
-    group = anna.write("one", to=bert)["message_group_uuid"]
-    window = windows.open(anna).open(bert)
+    _, bert, group, window = open_conversation(site, windows)
 
     def lose_response(route: Route) -> None:
         route.fetch()
@@ -78,9 +81,7 @@ def test_message_whose_response_was_lost_is_sent_once(site: Site, windows: Windo
 
 def test_waiting_message_survives_reload_and_is_sent_once(site: Site, windows: Windows) -> None:
     windows.expect_problem(NO_RESPONSE)
-    anna, bert = site.couple()
-    group = anna.write("one", to=bert)["message_group_uuid"]
-    window = windows.open(anna).open(bert)
+    _, bert, group, window = open_conversation(site, windows)
     window.page.route(SENDING, lambda route: route.abort())
     with window.page.expect_event("requestfailed"):
         window.send("two")
@@ -96,9 +97,7 @@ def test_waiting_message_survives_reload_and_is_sent_once(site: Site, windows: W
 
 def test_refused_message_says_why_and_can_be_sent_again_or_deleted(site: Site, windows: Windows) -> None:
     windows.expect_problem("status of 422")
-    anna, bert = site.couple()
-    anna.write("one", to=bert)
-    window = windows.open(anna).open(bert)
+    _, _, _, window = open_conversation(site, windows)
     window.page.context.route(SENDING, lambda route: route.fulfill(status=422, json=["message_invalid"]))
     window.send("two")
     window.send("three")
@@ -108,6 +107,22 @@ def test_refused_message_says_why_and_can_be_sent_again_or_deleted(site: Site, w
     window.messages.filter(has_text="three").get_by_role("button", name="Try again").click()
     expect(window.texts).to_have_text(["one", "three"])
     expect(window.page.get_by_role("button", name="Try again")).to_have_count(0)
+
+
+def test_message_without_response_for_a_day_waits_for_a_decision(site: Site, windows: Windows) -> None:
+    windows.expect_problem(NO_RESPONSE)
+    _, bert, group, window = open_conversation(site, windows)
+    window.page.context.route(SENDING, lambda route: route.abort())
+    with window.page.expect_event("requestfailed"):
+        window.send("two")
+    window.page.clock.install()
+    window.page.clock.fast_forward("24:00:00")  # longer than the server knows the Idempotency-Key
+    expect(window.messages.last.get_by_role("alert")).to_contain_text("This message may not have been sent.")
+    window.page.context.unroute(SENDING)
+    window.messages.last.get_by_role("button", name="Try again").click()
+    expect(window.messages.last.get_by_role("alert")).to_have_count(0)
+    expect(window.page.get_by_text("Sending…")).to_have_count(0)
+    assert bert.texts(group) == ["one", "two"]
 
 
 @contextmanager
@@ -128,8 +143,8 @@ def test_token_that_expires_in_mid_session_is_renewed_unseen(site: Site, windows
     windows.expect_problem("status of 401")  # the client may learn it from the server
     anna, bert = site.couple()
     anna.write("one", to=bert)
-    page = windows.open().page
-    window = Window(page)
+    window = windows.open()
+    page = window.page
     with access_tokens_of(site, 4):
         # The page believes that the token is valid for an hour, as with a clock that is slow.
         page.route(f"{site.cognito_url}/", overstate_validity)
@@ -160,8 +175,8 @@ def test_ended_session_leads_to_sign_in_and_back_with_the_draft(site: Site, wind
     windows.expect_problem("status of 401")
     anna, bert = site.couple()
     anna.write("one", to=bert)
-    page = windows.open().page
-    window = Window(page)
+    window = windows.open()
+    page = window.page
     with access_tokens_of(site, 4):
         window.sign_in(anna).open(bert)
         window.composer.fill("a draft")
@@ -173,7 +188,7 @@ def test_ended_session_leads_to_sign_in_and_back_with_the_draft(site: Site, wind
     expect(window.composer).to_have_value("a draft")
 
 
-def test_storage_outage_is_told_and_conversation_opens_after_it(site: Site, windows: Windows) -> None:
+def test_page_reports_storage_outage_and_opens_conversation_after_it(site: Site, windows: Windows) -> None:
     windows.expect_problem("status of 503")
     anna, bert = site.couple()
     group = anna.write("one", to=bert)["message_group_uuid"]
