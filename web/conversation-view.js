@@ -8,7 +8,7 @@ import { dayText, timeText } from "./words.js";
 
 const NEAR_PX = 80; // so near the end, a new message scrolls into view
 const LOAD_PX = 1_000; // so near the beginning, older messages appear
-const SHOWN = 100; // messages at the end of the list; scrolling up shows more, until the person is back at the end
+const BATCH = 100; // messages at the end of the list; scrolling up shows more, until the person is back at the end
 
 export class ConversationView {
   #messenger;
@@ -17,24 +17,24 @@ export class ConversationView {
   #title = h("h1", { tabindex: "-1" }, "Conversation");
   // The role has an implicit live region, which would read older messages out, too.
   #log = h("div", { class: "log", role: "log", "aria-label": "Messages", "aria-live": "off", tabindex: "0" });
-  #typing = h("p", { class: "typing", "aria-live": "polite" });
-  #toUnread = h(
+  #typingSign = h("p", { class: "typing", "aria-live": "polite" });
+  #unreadButton = h(
     "button",
     { type: "button", hidden: true, onclick: () => this.#jumpToUnread() },
     "↑ First unread",
   );
-  #toEnd = h(
+  #endButton = h(
     "button",
     { type: "button", hidden: true, onclick: () => this.#jumpToEnd() },
     "↓ Newest",
   );
   #elements = new Map(); // by the uuid of a message, the key of an entry, a day or a name
-  #shown = null; // what the list shows, to leave it alone while nothing changes
+  #renderedState = null; // what the list shows, to leave it alone while nothing changes
   #firstUnread = null; // the `seq` of the first message that was unread when the conversation was opened
   #hasSeenUnread = false;
   #startUuid = null; // the oldest message that the list shows
   #isAtEnd = true;
-  #loading = null; // the request for older messages that is under way
+  #olderRequest = null; // the request for older messages that is under way
   #resize = new ResizeObserver(() => this.#isAtEnd && this.#scrollToEnd());
 
   constructor(config, messenger, groupUuid) {
@@ -56,8 +56,8 @@ export class ConversationView {
         h("button", { type: "button", onclick: () => this.#markUnread() }, "Mark unread"),
       ),
       this.#log,
-      h("div", { class: "jumps" }, this.#toUnread, this.#toEnd),
-      this.#typing,
+      h("div", { class: "jumps" }, this.#unreadButton, this.#endButton),
+      this.#typingSign,
       this.#composer.element,
     );
     this.#log.addEventListener("scroll", () => this.#scrolled());
@@ -66,7 +66,7 @@ export class ConversationView {
 
   async start() {
     this.#title.focus();
-    if (!this.#shown) setChildren(this.#log, [h("p", { class: "empty" }, "Loading…")]);
+    if (!this.#renderedState) setChildren(this.#log, [h("p", { class: "empty" }, "Loading…")]);
     try {
       this.#firstUnread = await this.#messenger.open(this.#groupUuid);
     } catch (error) {
@@ -74,7 +74,7 @@ export class ConversationView {
       return;
     }
     this.element.classList.remove("is-missing");
-    this.#shown = null;
+    this.#renderedState = null;
     this.refresh();
     this.#scrollToEnd();
     // On a touch screen, the focus would open the keyboard over the messages.
@@ -93,8 +93,8 @@ export class ConversationView {
     }
     if (!conversation?.messages.length) return;
     const isTyping = conversation.typingUntil > Date.now();
-    if (isTyping !== this.#typing.hasChildNodes()) {
-      this.#typing.replaceChildren(...(isTyping ? [h("bdi", {}, person.display_name), " is typing…"] : []));
+    if (isTyping !== this.#typingSign.hasChildNodes()) {
+      this.#typingSign.replaceChildren(...(isTyping ? [h("bdi", {}, person.display_name), " is typing…"] : []));
     }
     this.#showMessages(conversation, person);
   }
@@ -109,22 +109,22 @@ export class ConversationView {
 
   #showMessages(conversation, person) {
     const pending = this.#messenger.outbox.pending({ groupUuid: this.#groupUuid, handle: person.handle });
-    const seen = this.#lastSeen(conversation);
+    const lastSeen = this.#lastSeen(conversation);
     const today = new Date().toDateString();
-    if (this.#isAtEnd) this.#startUuid = (conversation.messages.at(-SHOWN) ?? conversation.messages[0]).uuid;
+    if (this.#isAtEnd) this.#startUuid = (conversation.messages.at(-BATCH) ?? conversation.messages[0]).uuid;
     const entries = pending.map(({ key, error }) => key + error);
-    const list = [conversation.version, this.#startUuid, entries, seen?.uuid, this.#firstUnread, today];
-    if (JSON.stringify(list) === this.#shown) return;
-    this.#shown = JSON.stringify(list);
-    const before = this.#isAtEnd ? null : this.#firstVisible();
-    const top = before?.offsetTop;
-    setChildren(this.#log, this.#children(conversation, seen, pending));
+    const state = [conversation.version, this.#startUuid, entries, lastSeen?.uuid, this.#firstUnread, today];
+    if (JSON.stringify(state) === this.#renderedState) return;
+    this.#renderedState = JSON.stringify(state);
+    const anchor = this.#isAtEnd ? null : this.#firstVisible();
+    const top = anchor?.offsetTop;
+    setChildren(this.#log, this.#children(conversation, lastSeen, pending));
     if (this.#isAtEnd) this.#scrollToEnd();
-    else if (before) this.#log.scrollTop += before.offsetTop - top; // so that older messages move nothing
+    else if (anchor) this.#log.scrollTop += anchor.offsetTop - top; // so that older messages move nothing
     this.#scrolled();
   }
 
-  #children(conversation, seen, pending) {
+  #children(conversation, lastSeen, pending) {
     const children = [];
     const start = conversation.indexOf(this.#startUuid);
     if (start === 0 && !conversation.older) {
@@ -142,7 +142,7 @@ export class ConversationView {
         children.push(this.#keyed("unread", "", () => h("p", { class: "unread-line" }, "New messages")));
       }
       children.push(element);
-      if (message === seen) children.push(this.#keyed("seen", "", () => h("p", { class: "seen" }, "Seen")));
+      if (message === lastSeen) children.push(this.#keyed("seen", "", () => h("p", { class: "seen" }, "Seen")));
     }
     for (const entry of pending) {
       children.push(this.#keyed(entry.key, entry.error, () => pendingMessage(this.#messenger.outbox, entry)));
@@ -152,8 +152,8 @@ export class ConversationView {
 
   /** An element, made once as long as its state stays. */
   #keyed(key, state, make) {
-    const known = this.#elements.get(key);
-    if (known?.state === state) return known.element;
+    const existing = this.#elements.get(key);
+    if (existing?.state === state) return existing.element;
     const element = make();
     this.#elements.set(key, { state, element });
     return element;
@@ -161,8 +161,8 @@ export class ConversationView {
 
   /** The element of a message, made once, and the day of the message. */
   #message(message) {
-    const known = this.#elements.get(message.uuid);
-    if (known) return known;
+    const existing = this.#elements.get(message.uuid);
+    if (existing) return existing;
     const date = new Date(message.created_at);
     const isMine = message.user_uuid === this.#messenger.myUuid;
     const element = h(
@@ -207,10 +207,10 @@ export class ConversationView {
 
   #scrolled() {
     const { scrollTop, clientHeight, scrollHeight } = this.#log;
-    const toEnd = scrollHeight - scrollTop - clientHeight;
-    this.#isAtEnd = toEnd < NEAR_PX;
-    this.#toEnd.hidden = toEnd < clientHeight;
-    this.#toUnread.hidden = !this.#isUnreadAbove(scrollTop);
+    const distance = scrollHeight - scrollTop - clientHeight;
+    this.#isAtEnd = distance < NEAR_PX;
+    this.#endButton.hidden = distance < clientHeight;
+    this.#unreadButton.hidden = !this.#isUnreadAbove(scrollTop);
     if (scrollTop < LOAD_PX && !this.#isAtEnd) this.#showOlder();
   }
 
@@ -239,7 +239,7 @@ export class ConversationView {
     const index = conversation.messages.findIndex(isUnread);
     if (index < 0) return;
     this.#isAtEnd = false; // so that the list keeps its start
-    this.#startUuid = conversation.messages[Math.max(0, index - SHOWN / 2)].uuid;
+    this.#startUuid = conversation.messages[Math.max(0, index - BATCH / 2)].uuid;
     this.refresh();
     this.#log.scrollTop = this.#elements.get("unread").element.offsetTop - this.#log.clientHeight / 3;
     this.#log.focus({ preventScroll: true });
@@ -249,16 +249,16 @@ export class ConversationView {
     const conversation = this.#conversation;
     if (conversation.indexOf(this.#startUuid) === 0 && !(await this.#loadOlder(conversation))) return;
     const index = conversation.indexOf(this.#startUuid);
-    this.#startUuid = conversation.messages[Math.max(0, index - SHOWN)].uuid;
+    this.#startUuid = conversation.messages[Math.max(0, index - BATCH)].uuid;
     this.refresh();
   }
 
   /** Returns whether there was a page to load. */
   async #loadOlder(conversation) {
     if (!conversation.older) return false;
-    this.#loading ??= this.#messenger.loadOlder(this.#groupUuid).finally(() => (this.#loading = null));
+    this.#olderRequest ??= this.#messenger.loadOlder(this.#groupUuid).finally(() => (this.#olderRequest = null));
     try {
-      await this.#loading;
+      await this.#olderRequest;
       return true;
     } catch (error) {
       announce(errorText(error));

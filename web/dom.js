@@ -14,18 +14,18 @@ export function h(tag, attributes = {}, ...children) {
 
 /** Make the children of an element those of the list. Elements that stay keep their focus, also when they move. */
 export function setChildren(element, children) {
-  const focused = /** @type {HTMLElement} */ (document.activeElement);
-  let current = element.firstChild;
+  const focusOwner = /** @type {HTMLElement} */ (document.activeElement);
+  let node = element.firstChild;
   for (const child of children) {
-    if (child === current) current = current.nextSibling;
-    else element.insertBefore(child, current);
+    if (child === node) node = node.nextSibling;
+    else element.insertBefore(child, node);
   }
-  while (current) {
-    const next = current.nextSibling;
-    current.remove();
-    current = next;
+  while (node) {
+    const next = node.nextSibling;
+    node.remove();
+    node = next;
   }
-  if (focused !== document.activeElement && element.contains(focused)) focused.focus({ preventScroll: true });
+  if (focusOwner !== document.activeElement && element.contains(focusOwner)) focusOwner.focus({ preventScroll: true });
 }
 
 /** Tell people who use a screen reader. */

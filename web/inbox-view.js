@@ -6,7 +6,7 @@ import { shortText } from "./words.js";
 
 export class InboxView {
   #messenger;
-  #selected = null;
+  #selectedUuid = null;
   #entries = new Map(); // elements by the uuid of the conversation
   #heading = h("h1", { tabindex: "-1" }, "Conversations");
   #search = h("input", {
@@ -16,8 +16,12 @@ export class InboxView {
     oninput: () => this.refresh(),
   });
   #list = h("ul");
-  #empty = h("p", { class: "empty", role: "status" });
-  #more = h("button", { type: "button", class: "more", hidden: true, onclick: () => this.#loadMore() }, "Load more");
+  #note = h("p", { class: "empty", role: "status" });
+  #moreButton = h(
+    "button",
+    { type: "button", class: "more", hidden: true, onclick: () => this.#loadMore() },
+    "Load more",
+  );
 
   constructor(messenger) {
     this.#messenger = messenger;
@@ -26,12 +30,12 @@ export class InboxView {
       { "aria-label": "Conversations", class: "inbox" },
       this.#heading,
       this.#search,
-      h("div", { class: "rows" }, this.#list, this.#empty, this.#more),
+      h("div", { class: "rows" }, this.#list, this.#note, this.#moreButton),
     );
   }
 
   select(groupUuid) {
-    this.#selected = groupUuid;
+    this.#selectedUuid = groupUuid;
   }
 
   /** Focus a conversation, such as the one that the person has left, or else the heading. */
@@ -48,8 +52,8 @@ export class InboxView {
     const elements = rows.map((row) => this.#entry(row));
     setChildren(this.#list, elements);
     const text = rows.length ? "" : this.#emptyText();
-    if (this.#empty.textContent !== text) this.#empty.textContent = text;
-    this.#more.hidden = !this.#messenger.next;
+    if (this.#note.textContent !== text) this.#note.textContent = text;
+    this.#moreButton.hidden = !this.#messenger.next;
   }
 
   #emptyText() {
@@ -58,10 +62,10 @@ export class InboxView {
   }
 
   #entry(row) {
-    const state = JSON.stringify([row, row.uuid === this.#selected]);
-    const known = this.#entries.get(row.uuid);
-    if (known?.state === state) return known.element;
-    const element = known?.element ?? h("li");
+    const state = JSON.stringify([row, row.uuid === this.#selectedUuid]);
+    const existing = this.#entries.get(row.uuid);
+    if (existing?.state === state) return existing.element;
+    const element = existing?.element ?? h("li");
     const hadFocus = element.contains(document.activeElement);
     const link = this.#link(row);
     setChildren(element, [link]);
@@ -75,7 +79,7 @@ export class InboxView {
     const label = text === "•" ? "unread" : `${row.unread_count} unread`;
     return h(
       "a",
-      { href: `#/c/${row.uuid}`, "aria-current": row.uuid === this.#selected ? "page" : null },
+      { href: `#/c/${row.uuid}`, "aria-current": row.uuid === this.#selectedUuid ? "page" : null },
       h("span", { class: "name", dir: "auto" }, row.display_name),
       h("time", { datetime: row.created_at }, shortText(new Date(row.created_at))),
       h("span", { class: "preview", dir: "auto" }, row.message),
@@ -84,12 +88,12 @@ export class InboxView {
   }
 
   async #loadMore() {
-    this.#more.disabled = true;
+    this.#moreButton.disabled = true;
     try {
       await this.#messenger.loadMore();
     } catch (error) {
       announce(errorText(error));
     }
-    this.#more.disabled = false;
+    this.#moreButton.disabled = false;
   }
 }

@@ -42,7 +42,7 @@ export class LiveUpdates {
   /** Follow the stream until `stop`, and connect again whenever it ends. */
   async run() {
     while (!this.#isStopped) {
-      const error = await this.#follow().catch((caught) => caught);
+      const error = await this.#follow().catch((failure) => failure);
       if (this.#isStopped) return;
       this.#listener.setConnected(false, error);
       const pause = Math.min(this.#retryMs * 2 ** this.#failures++, LONGEST_PAUSE_MS);

@@ -13,7 +13,7 @@ export class MessengerView {
   #inbox;
   #main = h("main", { tabindex: "-1" });
   #problem = h("p", { class: "connection", role: "status" });
-  #current = null; // the view in <main>
+  #currentView = null; // the view in <main>
   #groupUuid = null; // of the conversation in <main>
   #refreshTimer = null;
 
@@ -50,7 +50,7 @@ export class MessengerView {
     document.removeEventListener("visibilitychange", this.#markRead);
     this.#messenger.removeEventListener("change", this.#refreshSoon);
     clearTimeout(this.#refreshTimer);
-    this.#current?.stop();
+    this.#currentView?.stop();
     document.title = "Cruddur";
   }
 
@@ -60,18 +60,18 @@ export class MessengerView {
     const [, handle] = /^\/@(.+)$/.exec(address) ?? [];
     const row = handle && this.#messenger.inbox.find((other) => other.handle === handle);
     if (row) return location.replace(`#/c/${row.uuid}`);
-    const left = this.#groupUuid;
+    const previousUuid = this.#groupUuid;
     const [, groupUuid] = /^\/c\/([0-9a-f-]{36})$/.exec(address) ?? [];
-    this.#current?.stop();
+    this.#currentView?.stop();
     this.#messenger.close();
     this.#groupUuid = groupUuid;
-    this.#current = this.#view(address, groupUuid, handle);
-    this.element.classList.toggle("has-main", this.#current !== null);
-    setChildren(this.#main, [this.#current?.element ?? h("p", { class: "empty" }, WELCOME)]);
+    this.#currentView = this.#view(address, groupUuid, handle);
+    this.element.classList.toggle("has-main", this.#currentView !== null);
+    setChildren(this.#main, [this.#currentView?.element ?? h("p", { class: "empty" }, WELCOME)]);
     this.#inbox.select(groupUuid);
     this.#refresh();
-    if (this.#current) await this.#current.start();
-    else this.#inbox.focus(left);
+    if (this.#currentView) await this.#currentView.start();
+    else this.#inbox.focus(previousUuid);
   };
 
   #view(address, groupUuid, handle) {
@@ -92,7 +92,7 @@ export class MessengerView {
     document.title = unreadCount ? `(${unreadCount}) Cruddur` : "Cruddur";
     if (this.#problem.textContent !== problem) this.#problem.textContent = problem;
     this.#inbox.refresh();
-    this.#current?.refresh();
+    this.#currentView?.refresh();
   };
 
   #markRead = () => this.#messenger.markRead();
@@ -101,7 +101,7 @@ export class MessengerView {
 
   /** A first message has made a conversation: show it. */
   #showSent = ({ detail: { entry, message } }) => {
-    if (this.#current?.handle && this.#current.handle === entry.to.handle) {
+    if (this.#currentView?.handle && this.#currentView.handle === entry.to.handle) {
       location.replace(`#/c/${message.message_group_uuid}`);
     }
   };

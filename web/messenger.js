@@ -80,13 +80,13 @@ export class Messenger extends EventTarget {
   /** Show a conversation: load it unless it is here, and mark it as read. Returns the first unread `seq`, or null. */
   async open(groupUuid) {
     this.#openUuid = groupUuid;
-    const known = this.conversations.get(groupUuid);
-    const conversation = known ?? new Conversation(this.#api, groupUuid);
+    const existing = this.conversations.get(groupUuid);
+    const conversation = existing ?? new Conversation(this.#api, groupUuid);
     this.conversations.set(groupUuid, conversation);
     try {
-      await (known ? known.loaded.then(() => known.refreshMembers()) : conversation.loaded);
+      await (existing ? existing.loaded.then(() => existing.refreshMembers()) : conversation.loaded);
     } catch (error) {
-      if (!known) this.conversations.delete(groupUuid);
+      if (!existing) this.conversations.delete(groupUuid);
       throw error;
     }
     const readSeq = conversation.readSeq(this.myUuid);
@@ -223,9 +223,9 @@ export class Messenger extends EventTarget {
     for (const uuid of this.conversations.keys()) {
       if (uuid !== this.#openUuid) this.conversations.delete(uuid);
     }
-    const open = this.conversations.get(this.#openUuid);
-    await open?.catchUp(this.rows.get(open.uuid)?.seq ?? 0);
-    await open?.refreshMembers();
+    const openConversation = this.conversations.get(this.#openUuid);
+    await openConversation?.catchUp(this.rows.get(openConversation.uuid)?.seq ?? 0);
+    await openConversation?.refreshMembers();
     return feedCursor;
   }
 

@@ -13,7 +13,7 @@ export class NewMessageView {
   #input;
   #composer;
   #profile = h("p", { class: "profile", "aria-live": "polite" });
-  #pending = h("div", { class: "log" });
+  #pendingList = h("div", { class: "log" });
   #timer = null;
 
   constructor(config, messenger, handle) {
@@ -37,7 +37,7 @@ export class NewMessageView {
       h("label", { for: "handle" }, "To (handle)"),
       this.#input,
       this.#profile,
-      this.#pending,
+      this.#pendingList,
       this.#composer.element,
     );
   }
@@ -54,13 +54,13 @@ export class NewMessageView {
   refresh() {
     const entries = this.#messenger.outbox.pending({ handle: this.handle });
     setChildren(
-      this.#pending,
+      this.#pendingList,
       entries.map((entry) => pendingMessage(this.#messenger.outbox, entry)),
     );
   }
 
   async #lookUp() {
-    const handle = this.#typed;
+    const handle = this.#typedHandle;
     let profile = null;
     let problem = "";
     try {
@@ -69,7 +69,7 @@ export class NewMessageView {
     } catch (error) {
       problem = errorText(error);
     }
-    if (handle !== this.#typed) return; // the person types on
+    if (handle !== this.#typedHandle) return; // the person types on
     this.handle = profile && !problem ? profile.handle : null;
     this.#composer.element.hidden = !this.handle;
     this.#profile.replaceChildren(...(problem ? [problem] : this.#describe(profile)));
@@ -83,7 +83,7 @@ export class NewMessageView {
     return [h("strong", { dir: "auto" }, profile.display_name), ` @${profile.handle} `, ...(link ? [link] : [])];
   }
 
-  get #typed() {
+  get #typedHandle() {
     return this.#input.value.trim().replace(/^@/, "");
   }
 }

@@ -10,16 +10,16 @@ const REFRESH_MS = 60_000; // before the end of a token
 
 export class Session {
   #cognito;
-  #stored; // { username, accessToken, refreshToken, expiresAt (ms), userUuid }
+  #state; // { username, accessToken, refreshToken, expiresAt (ms), userUuid }
   #renewal = null; // the renewal that is under way; all requests share it
   #isEnded = false;
   #resolveEnded;
   /** Resolves to the reason in words, which is empty if the person signed out, when the session ends. */
   ended = new Promise((resolve) => (this.#resolveEnded = resolve));
 
-  constructor(cognito, stored) {
+  constructor(cognito, state) {
     this.#cognito = cognito;
-    this.#save(stored);
+    this.#save(state);
   }
 
   /** `cognito` is `{ endpoint, user_pool_id, client_id }` of GET /api/client-config. Throws SignInError, Offline. */
@@ -44,32 +44,32 @@ export class Session {
 
   /** The session that this window had before a reload, or null. */
   static restore(cognito) {
-    const stored = sessionStorage.getItem(STORAGE_KEY);
-    return stored ? new Session(cognito, JSON.parse(stored)) : null;
+    const json = sessionStorage.getItem(STORAGE_KEY);
+    return json ? new Session(cognito, JSON.parse(json)) : null;
   }
 
   /** The name with which the person signed in. */
   get username() {
-    return this.#stored.username;
+    return this.#state.username;
   }
 
   /** The user's uuid in the API, or undefined before the first event `hello`. It is not the token's `sub`. */
   get userUuid() {
-    return this.#stored.userUuid;
+    return this.#state.userUuid;
   }
 
   set userUuid(userUuid) {
-    this.#save({ ...this.#stored, userUuid });
+    this.#save({ ...this.#state, userUuid });
   }
 
   /** An access token that is valid now. `renew` gets a new one, after a 401. Throws SignInError, Offline. */
   async accessToken({ renew = false } = {}) {
-    if (renew || Date.now() > this.#stored.expiresAt - REFRESH_MS) {
+    if (renew || Date.now() > this.#state.expiresAt - REFRESH_MS) {
       this.#renewal ??= this.#renew().finally(() => (this.#renewal = null));
       await this.#renewal;
     }
     if (this.#isEnded) throw new SignInError("You were signed out. Please sign in again.");
-    return this.#stored.accessToken;
+    return this.#state.accessToken;
   }
 
   end(reason) {
@@ -79,7 +79,7 @@ export class Session {
   }
 
   signOut() {
-    const body = { ClientId: this.#cognito.client_id, Token: this.#stored.refreshToken };
+    const body = { ClientId: this.#cognito.client_id, Token: this.#state.refreshToken };
     call(this.#cognito, "RevokeToken", body).catch(() => {}); // offline, the window at least forgets it
     this.end("");
   }
@@ -89,18 +89,18 @@ export class Session {
       const result = await call(this.#cognito, "InitiateAuth", {
         ClientId: this.#cognito.client_id,
         AuthFlow: "REFRESH_TOKEN_AUTH",
-        AuthParameters: { REFRESH_TOKEN: this.#stored.refreshToken },
+        AuthParameters: { REFRESH_TOKEN: this.#state.refreshToken },
       });
-      this.#save({ ...this.#stored, ...toTokens(result.AuthenticationResult) });
+      this.#save({ ...this.#state, ...toTokens(result.AuthenticationResult) });
     } catch (error) {
       if (error instanceof SignInError) this.end("You were signed out. Please sign in again.");
       throw error;
     }
   }
 
-  #save(stored) {
-    this.#stored = stored;
-    if (!this.#isEnded) sessionStorage.setItem(STORAGE_KEY, JSON.stringify(stored));
+  #save(state) {
+    this.#state = state;
+    if (!this.#isEnded) sessionStorage.setItem(STORAGE_KEY, JSON.stringify(state));
   }
 }
 

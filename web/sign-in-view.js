@@ -31,7 +31,7 @@ export class SignInView {
       this.#password,
       h("button", { class: "primary" }, "Sign in"),
     );
-    const demo = config.demo_users.map(({ username, password }) =>
+    const demoButtons = config.demo_users.map(({ username, password }) =>
       h("button", { type: "button", onclick: () => this.#submit(username, password) }, `Sign in as ${username}`),
     );
     this.element = h(
@@ -43,7 +43,7 @@ export class SignInView {
         h("h1", {}, "Cruddur messages"),
         this.#error,
         form,
-        demo.length ? h("div", { class: "demo" }, h("p", {}, "or as a demo user"), ...demo) : null,
+        demoButtons.length ? h("div", { class: "demo" }, h("p", {}, "or as a demo user"), ...demoButtons) : null,
       ),
     );
   }
@@ -53,11 +53,11 @@ export class SignInView {
   }
 
   async #submit(username, password) {
-    const focused = /** @type {HTMLElement} */ (document.activeElement); // an inert element loses the focus
+    const focusOwner = /** @type {HTMLElement} */ (document.activeElement); // an inert element loses the focus
     this.element.inert = true;
     this.#error.textContent = "";
     this.#error.textContent = await this.#signIn(username, password);
     this.element.inert = false;
-    focused.focus();
+    focusOwner.focus();
   }
 }

@@ -139,7 +139,7 @@ def test_keyboard_alone_leads_from_sign_in_to_a_sent_message(site: Site, windows
     expect(window.texts).to_have_text(["I am Clara", "Hello Clara"])
 
 
-def test_screen_reader_is_told_of_arrivals_once_and_of_who_wrote(site: Site, windows: Windows) -> None:
+def test_screen_reader_hears_each_arrival_once_and_who_wrote_it(site: Site, windows: Windows) -> None:
     anna, bert = site.couple()
     bert.write("one", to=anna)
     window = windows.open(anna).open(bert)

@@ -52,7 +52,7 @@ def test_address_of_handle_leads_to_new_message_or_to_conversation(site: Site, w
 
 
 @pytest.mark.parametrize("whose", ["nobody's", "others'"])
-def test_conversation_of_nobody_or_of_others_is_told_apart_from_own(site: Site, windows: Windows, whose: str) -> None:
+def test_page_shows_no_conversation_of_nobody_or_of_others(site: Site, windows: Windows, whose: str) -> None:
     windows.expect_problem("status of 4")
     anna, bert = site.couple()
     group = str(uuid.uuid4())

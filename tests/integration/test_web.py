@@ -74,7 +74,7 @@ def test_other_methods_are_not_allowed(server: ApiServer) -> None:
         assert (status, {*headers["Allow"].split(", ")}) == (405, {"GET", "HEAD", "OPTIONS"})
 
 
-def test_page_is_off_unless_it_is_on(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_page_is_not_served_by_default(tmp_path_factory: pytest.TempPathFactory) -> None:
     with ApiServer(tmp_path_factory.mktemp("off") / "log") as server:
         assert [request(server, "GET", path)[0] for path in ("/", "/web/main.js")] == [404, 404]
         assert request(server, "GET", "/api/client-config")[0] == 200
