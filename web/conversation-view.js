@@ -7,8 +7,9 @@ import { pendingMessage } from "./pending-message.js";
 import { dayText, timeText } from "./words.js";
 
 const NEAR_PX = 80; // so near the end, a new message scrolls into view
-const LOAD_PX = 1_000; // so near the beginning, older messages appear
-const BATCH = 100; // messages at the end of the list; scrolling up shows more, until the person is back at the end
+const LOAD_PX = 1_000; // so near the first or the last message of the list, more appear
+const BATCH = 100; // messages that the list shows at first, and that appear at once
+const MAX_SHOWN = 600; // messages; with thousands of elements, scrolling is not smooth
 
 export class ConversationView {
   #messenger;
@@ -33,6 +34,7 @@ export class ConversationView {
   #firstUnread = null; // the `seq` of the first message that was unread when the conversation was opened
   #hasSeenUnread = false;
   #startUuid = null; // the oldest message that the list shows
+  #hasLast = true; // whether the list shows the last message
   #isAtEnd = true;
   #olderRequest = null; // the request for older messages that is under way
   #resize = new ResizeObserver(() => this.#isAtEnd && this.#scrollToEnd());
@@ -127,11 +129,12 @@ export class ConversationView {
   #children(conversation, lastSeen, pending) {
     const children = [];
     const start = conversation.indexOf(this.#startUuid);
+    this.#hasLast = start + MAX_SHOWN >= conversation.messages.length;
     if (start === 0 && !conversation.older) {
       children.push(this.#keyed("beginning", "", () => h("p", { class: "day" }, "The beginning")));
     }
     let day = null;
-    for (const message of conversation.messages.slice(start)) {
+    for (const message of conversation.messages.slice(start, start + MAX_SHOWN)) {
       const { element, messageDay } = this.#message(message);
       if (messageDay !== day) {
         const text = dayText(new Date(message.created_at));
@@ -144,7 +147,7 @@ export class ConversationView {
       children.push(element);
       if (message === lastSeen) children.push(this.#keyed("seen", "", () => h("p", { class: "seen" }, "Seen")));
     }
-    for (const entry of pending) {
+    for (const entry of this.#hasLast ? pending : []) {
       children.push(this.#keyed(entry.key, entry.error, () => pendingMessage(this.#messenger.outbox, entry)));
     }
     return children;
@@ -208,10 +211,11 @@ export class ConversationView {
   #scrolled() {
     const { scrollTop, clientHeight, scrollHeight } = this.#log;
     const distance = scrollHeight - scrollTop - clientHeight;
-    this.#isAtEnd = distance < NEAR_PX;
-    this.#endButton.hidden = distance < clientHeight;
+    this.#isAtEnd = this.#hasLast && distance < NEAR_PX;
+    this.#endButton.hidden = this.#hasLast && distance < clientHeight;
     this.#unreadButton.hidden = !this.#isUnreadAbove(scrollTop);
     if (scrollTop < LOAD_PX && !this.#isAtEnd) this.#showOlder();
+    else if (distance < LOAD_PX && !this.#hasLast) this.#moveStart(BATCH);
   }
 
   /** Whether the first unread message is above, and has not been in view yet. */
@@ -228,6 +232,8 @@ export class ConversationView {
   }
 
   #jumpToEnd() {
+    this.#isAtEnd = true;
+    this.refresh();
     this.#scrollToEnd();
     this.#log.focus({ preventScroll: true }); // the button hides
   }
@@ -248,8 +254,13 @@ export class ConversationView {
   async #showOlder() {
     const conversation = this.#conversation;
     if (conversation.indexOf(this.#startUuid) === 0 && !(await this.#loadOlder(conversation))) return;
-    const index = conversation.indexOf(this.#startUuid);
-    this.#startUuid = conversation.messages[Math.max(0, index - BATCH)].uuid;
+    this.#moveStart(-BATCH);
+  }
+
+  #moveStart(count) {
+    const { messages } = this.#conversation;
+    const index = this.#conversation.indexOf(this.#startUuid) + count;
+    this.#startUuid = messages[Math.max(0, index)].uuid;
     this.refresh();
   }
 
