@@ -20,7 +20,7 @@ import psycopg
 
 from lib.live.hub import Hint
 from lib.logs import log
-from lib.postgres.database import Database, connect
+from lib.postgres.database import Session, connect
 from lib.postgres.errors import DatabaseUnavailable
 
 _CHANNEL = "cruddur_live"
@@ -28,6 +28,7 @@ _MAX_QUEUE = 10_000
 _MAX_PAYLOAD = 7_000  # bytes; Postgres takes less than 8 000
 _BATCH_SECONDS = 0.004  # a busy process sends the hints of this time together
 _PING_SECONDS = 10
+_LISTEN_SECONDS = 2
 _RETRY_SECONDS = 1.0
 
 
@@ -44,7 +45,7 @@ class PostgresRelay:
     def __init__(self, database_url: str) -> None:
         self.is_connected: bool | None = None
         self._url = database_url
-        self._database = Database(database_url, pool_size=1)
+        self._session = Session(database_url)
         self._id = uuid.uuid4().hex
         self._queue: Queue[Hint | None] = Queue(_MAX_QUEUE)  # None is a ping
         self._lock = Lock()
@@ -67,9 +68,16 @@ class PostgresRelay:
     def notify(self, hints: Iterable[Hint]) -> None:
         """Send hints in one statement, or a ping if there is none. Raises DatabaseUnavailable."""
         payloads = list(self._payloads(hints)) or [self._payload([])]
-        self._database.all("live/notify", channel=_CHANNEL, payloads=payloads)
+        for is_last_try in (False, True):
+            try:
+                self._session.execute("live/notify", channel=_CHANNEL, payloads=payloads)
+                return
+            except DatabaseUnavailable:  # perhaps Postgres has ended the connection since the last hint
+                if is_last_try:
+                    raise
 
     def _send_all(self) -> None:
+        is_failing = False
         while True:
             hints = [self._queue.get()]
             time.sleep(_BATCH_SECONDS)
@@ -78,10 +86,12 @@ class PostgresRelay:
                     hints.append(self._queue.get_nowait())
             try:
                 self.notify(hint for hint in hints if hint)
-            except DatabaseUnavailable:  # the circuit breaker logs it
-                pass
-            except psycopg.Error as error:
-                log("live_not_sent", level=logging.ERROR, error=error, hints=len(hints))
+                is_failing = False
+            except (DatabaseUnavailable, psycopg.Error) as error:
+                if not is_failing:
+                    log("live_not_sent", level=logging.WARNING, **_reason(error))
+                is_failing = True
+                time.sleep(_RETRY_SECONDS)
 
     def _payloads(self, hints: Iterable[Hint]) -> Iterator[str]:
         batch: list[list[Any]] = []
@@ -103,13 +113,13 @@ class PostgresRelay:
     def _listen(self, deliver: Callable[[Hint], object], lost: Callable[[], None]) -> None:
         while True:
             try:
-                with connect(self._url) as connection:
+                with connect(self._url, seconds=_LISTEN_SECONDS) as connection:
                     connection.execute(f"LISTEN {_CHANNEL}")
                     self._receive(connection, deliver, lost)
             except Exception as error:  # also if a payload is none of this version
                 if self.is_connected is not False:
                     self.is_connected = False
-                    log("live_disconnected", level=logging.WARNING, reason=type(error).__name__)
+                    log("live_disconnected", level=logging.WARNING, **_reason(error))
                     lost()
             time.sleep(_RETRY_SECONDS)
 
@@ -133,3 +143,9 @@ class PostgresRelay:
                     log("live_connected")
                     lost()
         raise PingLost
+
+
+def _reason(error: Exception) -> dict[str, Any]:
+    """The error of Postgres for the log, with its SQLSTATE if Postgres sent it."""
+    cause = error.__cause__ or error
+    return {"reason": type(cause).__name__, "sqlstate": getattr(cause, "sqlstate", None)}

@@ -34,7 +34,12 @@ _CANCEL_SECONDS = 0.5  # for Postgres to cancel a statement; a server that does 
 _POLL_SECONDS = 0.02
 _CHECK_SECONDS = 1
 _MIGRATE = "run ./bin/db/migrate first"
-_APPLICATION = "cruddur-messages"
+_OPTIONS: dict[str, Any] = {
+    "autocommit": True,
+    "application_name": "cruddur-messages",
+    "connect_timeout": _SECONDS,
+    "prepare_threshold": None,
+}
 
 # Scripts report these errors in one line. A psycopg.Error is a mistake in a query.
 FAILURES = (DatabaseUnavailable, NotUnique, psycopg.Error)
@@ -76,10 +81,12 @@ class _Connection(psycopg.Connection[Row]):
     It works through a pooler in transaction mode: it prepares no statement and changes no setting of the session.
     """
 
-    seconds: float = _SECONDS
+    seconds: float | None = _SECONDS
 
     @classmethod
-    def connect(cls, conninfo: str = "", *, on_failure: Callable[[Exception], None], **kwargs: Any) -> Any:  # type: ignore[override]
+    def connect(  # type: ignore[override]
+        cls, conninfo: str = "", *, on_failure: Callable[[Exception], None] = lambda _: None, **kwargs: Any
+    ) -> Any:
         try:
             return super().connect(conninfo, **kwargs)
         except psycopg.Error as error:
@@ -155,14 +162,7 @@ class Database(Queries):
         self._pool = ConnectionPool(
             url,
             connection_class=_Connection,
-            kwargs={
-                "autocommit": True,
-                "row_factory": dict_row,
-                "application_name": _APPLICATION,
-                "connect_timeout": _SECONDS,
-                "prepare_threshold": None,
-                "on_failure": self._keep_failure,
-            },
+            kwargs={**_OPTIONS, "row_factory": dict_row, "on_failure": self._keep_failure},
             configure=self._set_timeout,
             check=self._check,
             min_size=0,
@@ -242,6 +242,29 @@ class Database(Queries):
         self._failure = error
 
 
+class Session:
+    """One connection, without the cost of a pool. The first query opens it; if it has broken, the next query does.
+
+    Not safe to share between threads. Each step takes at most two seconds.
+    """
+
+    _connection: _Connection | None = None
+
+    def __init__(self, url: str) -> None:
+        self._url, self._address = url, describe(url)
+
+    def execute(self, query: str, **values: Any) -> None:
+        """Run a query of `db/sql`. Raises what Database raises."""
+        with _translate_errors(self._address):
+            if self._connection is None or self._connection.closed:
+                self._connection = _Connection.connect(self._url, **_OPTIONS)
+            self._connection.execute(sql.SQL(_read(f"db/sql/{query}.sql")), values)
+
+    def __del__(self) -> None:
+        if self._connection:
+            self._connection.close()
+
+
 def create_database(url: str) -> bool:
     """Create the database that the URL names; False if it exists."""
     with suppress(DatabaseUnavailable), connect(url):
@@ -255,14 +278,10 @@ def drop_database(url: str) -> bool:
 
 
 @contextmanager
-def connect(url: str) -> Iterator[psycopg.Connection]:
-    """A connection for maintenance: its statements may take any time. Raises what Database raises."""
-    with (
-        _translate_errors(describe(url)),
-        psycopg.connect(
-            url, autocommit=True, connect_timeout=_SECONDS, application_name=_APPLICATION, prepare_threshold=None
-        ) as connection,
-    ):
+def connect(url: str, *, seconds: float | None = None) -> Iterator[psycopg.Connection]:
+    """A connection for maintenance: its statements may take any time, or `seconds`. Raises what Database raises."""
+    with _translate_errors(describe(url)), _Connection.connect(url, **_OPTIONS) as connection:
+        connection.seconds = seconds
         yield connection
 
 

@@ -54,10 +54,15 @@ def payloads(url: str) -> Iterator[Callable[[], list[str]]]:
         yield lambda: [notification.payload for notification in connection.notifies(timeout=0.5)]
 
 
-def terminate_listeners(url: str) -> int:
+def terminate(url: str, queries: str) -> int:
+    """End the connections whose last query is LIKE `queries`."""
     with psycopg.connect(url) as connection:
-        query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%%' AND datname = %s"
-        return len(connection.execute(query, [connection.info.dbname]).fetchall())
+        query = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE query LIKE %s AND datname = %s"
+        return len(connection.execute(query, [queries, connection.info.dbname]).fetchall())
+
+
+def failures(caplog: pytest.LogCaptureFixture) -> list[object]:
+    return [getattr(record, "fields", {}) for record in caplog.records if record.message == "live_not_sent"]
 
 
 def test_hints_arrive_in_order_in_other_processes_only(postgres_url: str) -> None:
@@ -83,12 +88,34 @@ def test_relay_connects_again(postgres_url: str) -> None:
     listener, sender = Listener(postgres_url), PostgresRelay(postgres_url)
     for _ in range(3):
         losses = listener.losses
-        assert terminate_listeners(postgres_url)
+        assert terminate(postgres_url, "LISTEN%")
         # The stream reads once when the connection is lost, and once when it is back.
         eventually(lambda: listener.losses == losses + 2)  # noqa: B023
         assert listener.relay.is_connected
         sender.send(news(1))
         assert listener.hints.get(timeout=SOON) == news(1)
+
+
+def test_sender_replaces_its_broken_connection(postgres_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    listener, sender = Listener(postgres_url), PostgresRelay(postgres_url)
+    for number in range(3):
+        sender.send(news(number))
+        assert listener.hints.get(timeout=SOON) == news(number)
+        assert terminate(postgres_url, "SELECT pg_notify%") >= 1
+    assert failures(caplog) == []
+
+
+def test_listener_does_not_wait_for_postgres_for_ever(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "_LISTEN_SECONDS", 0.2)
+    monkeypatch.setattr(postgres, "_CHANNEL", "cruddur_live; SELECT pg_sleep(60)")
+    relay = PostgresRelay(postgres_url)
+    losses: SimpleQueue[None] = SimpleQueue()
+    relay.listen(lambda hint: None, lambda: losses.put(None))
+    losses.get(timeout=SOON)
+    assert relay.is_connected is False
+    monkeypatch.setattr(postgres, "_CHANNEL", "cruddur_live")
+    losses.get(timeout=SOON)
+    assert relay.is_connected
 
 
 @pytest.mark.parametrize("payload", ["x", "", "{}", "[]", '["a"]', '["a", [1]]', '["a", [["read", 1, {}]]]', "null"])
@@ -163,10 +190,20 @@ def test_notify_reports_an_outage() -> None:
         PostgresRelay("postgresql://127.0.0.1:9/nowhere").notify([news(1)])
 
 
-def test_sender_survives_any_answer(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outage_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    sender = PostgresRelay("postgresql://127.0.0.1:9/nowhere")
+    for number in range(5):
+        sender.send(news(number))
+        eventually(lambda: sender._queue.empty())
+        time.sleep(0.1)
+    assert failures(caplog) == [{"reason": "OperationalError", "sqlstate": None}]
+
+
+def test_sender_survives_any_answer(postgres_url: str, caplog: pytest.LogCaptureFixture) -> None:
     listener, sender = Listener(postgres_url), PostgresRelay(postgres_url)
     sender.send(Hint("read", ("anna",), {"padding": "x" * 8000}))  # Postgres refuses it
     eventually(lambda: sender._queue.empty())
     time.sleep(0.1)
     sender.send(news(1))
     assert listener.hints.get(timeout=SOON) == news(1)
+    assert failures(caplog) == [{"reason": "InvalidParameterValue", "sqlstate": "22023"}]
