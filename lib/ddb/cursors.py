@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import orjson
-from itsdangerous import BadData, URLSafeSerializer
-from itsdangerous.encoding import base64_encode
+from itsdangerous import BadData, Signer, URLSafeSerializer
+from itsdangerous.encoding import base64_decode, base64_encode, want_bytes
 
 from lib.ddb.errors import CursorInvalid
 
@@ -45,8 +45,18 @@ def _salt(purpose: Purpose, pk: str) -> str:
     return f"{purpose} {pk}"
 
 
+class _Signer(Signer):
+    """Refuses other texts of a valid signature: Base64 ignores appended characters and the last bits."""
+
+    def verify_signature(self, value: str | bytes, sig: str | bytes) -> bool:
+        text = want_bytes(sig)
+        return super().verify_signature(value, text) and base64_encode(base64_decode(text)) == text
+
+
 class _Serializer(URLSafeSerializer):
     """Compresses long payloads only. Its base class reads both forms."""
+
+    default_signer = _Signer
 
     def dump_payload(self, obj: Any) -> bytes:
         payload = orjson.dumps(obj)

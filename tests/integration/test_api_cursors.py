@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -67,6 +68,25 @@ def test_altered_or_forged_cursor_is_refused(api: Api) -> None:
     for name, purpose, payload in (("cursor", "cursor", "2026"), ("since", "feed", ["", ""])):
         forged = URLSafeSerializer("a guess", salt=f"{purpose} GRP#{anna.user.uuid}").dumps(payload)
         assert_refused(anna, INBOX, str(forged), name=name)
+
+
+@pytest.mark.parametrize("appended", ["A", "AAAA", "=", "=A", "==", "!", " ", "\n", "\0", "é", "-", "_"])
+def test_signature_with_more_characters_is_refused(api: Api, appended: str) -> None:
+    """Base64 ignores most of them."""
+    anna, path, _ = conversation(api, 2)
+    anna.write("hello", to=api.sign_up())
+    assert_refused(anna, path, cursor_of(anna, path) + appended)
+    assert_refused(anna, INBOX, cursor_of(anna, INBOX) + appended)
+    assert_refused(anna, INBOX, feed_cursor(anna) + appended, name="since")
+
+
+def test_signature_with_other_unused_bits_is_refused(api: Api) -> None:
+    anna, path, _ = conversation(api, 2)
+    cursor, since = cursor_of(anna, path), feed_cursor(anna)
+    alphabet = f"{string.ascii_uppercase}{string.ascii_lowercase}{string.digits}-_"
+    for unused_bits in (1, 2, 3):
+        assert_refused(anna, path, cursor[:-1] + alphabet[alphabet.index(cursor[-1]) + unused_bits])
+        assert_refused(anna, INBOX, since[:-1] + alphabet[alphabet.index(since[-1]) + unused_bits], name="since")
 
 
 def test_cursor_of_another_list_is_refused(api: Api) -> None:

@@ -216,6 +216,9 @@ def test_wrong_cursor_is_refused(api: Api, server: ApiServer) -> None:
     for wrong in ("", "x", cursor[:-1], "é", "x" * 8192, cursor):
         response, codes = respond(server, "GET", "/api/events", anna.headers | {"Last-Event-ID": wrong})
         assert (response.status, codes) == (422, ["cursor_invalid"]), wrong
+    for appended in ("A", "=", "!", "é"):
+        response, codes = respond(server, "GET", "/api/events", bert.headers | {"Last-Event-ID": cursor + appended})
+        assert (response.status, codes) == (422, ["cursor_invalid"]), appended
     for _ in range(STREAMS_PER_USER + 1):  # a refusal takes no place
         with stream(server, anna):
             pass
