@@ -24,7 +24,7 @@ from lib.ddb.conversations import Conversations
 from lib.ddb.cursors import CursorSigner
 from lib.ddb.errors import ConversationNotFound, StoreError, StoreUnavailable, Throttled, WriteConflict, WriteRefused
 from lib.ddb.feed import Changes, FeedPosition
-from lib.ddb.idempotency import Idempotency, Receipt, receipt_key, receipt_write
+from lib.ddb.idempotency import DuplicateRequest, Idempotency, Receipt, receipt_key, receipt_write
 from lib.ddb.inbox_rows import repair_rows
 from lib.ddb.items import Conversation, InboxRow, Item, LateUpdates, Member, Message, message_key, parse_message
 from lib.ddb.queries import Page, PageReader
@@ -67,7 +67,8 @@ class MessageStore:
     """The conversations of one table. A process has one store; its threads share it.
 
     Every method raises StoreUnavailable. If `send` raises it, the message may be in the table. A send has five seconds.
-    The store calls `on_update` with the new state after each send that updates the inbox rows. Seeding passes its own
+    The store calls `on_update` with the new state after each send that updates the inbox rows, and after each that may
+    have done so: if the outcome is unknown, or if a repetition finds the message in the table. Seeding passes its own
     `clock` and `new_uuid` to choose times and ids.
     """
 
@@ -295,15 +296,24 @@ class MessageStore:
         except WriteRefused as refused:
             if refused.uncertain:
                 uncertain.append(proposal.message)
-            if message := next(filter(self._is_written, uncertain), None):
-                if proposal.state is not None:
-                    self._on_update(proposal.state)
+            message = next(filter(self._is_written, uncertain), None)
+            if message or isinstance(refused, DuplicateRequest):
+                self._note_update(proposal)
+            if message:
                 return message
+            raise
+        except StoreUnavailable as error:
+            if not isinstance(error, Throttled):  # the message may be in the table
+                self._note_update(proposal)
             raise
         if proposal.state is not None:
             self.conversations.put_own(proposal.state)
-            self._on_update(proposal.state)
+        self._note_update(proposal)
         return proposal.message
+
+    def _note_update(self, proposal: Proposal) -> None:
+        if proposal.state is not None:
+            self._on_update(proposal.state)
 
     def _sort_key(self, group_uuid: str, time: str) -> str:
         """A time as a sort key: in the table's format, unless an old message of the conversation has this very key."""

@@ -14,7 +14,8 @@ from lib.aws.errors import NoResponse
 from lib.circuit_breaker import CircuitBreaker
 from lib.config import DynamoDBSettings
 from lib.ddb.cursors import CursorSigner
-from lib.ddb.errors import StoreError, StoreUnavailable, WriteConflict
+from lib.ddb.errors import StoreError, StoreUnavailable, Throttled, WriteConflict
+from lib.ddb.idempotency import DuplicateRequest, Idempotency
 from lib.ddb.items import Conversation, Item, Member, conversation_key
 from lib.ddb.store import MessageStore, StreamedMessageStore
 from lib.ddb.table import Table, put
@@ -72,6 +73,41 @@ def test_send_is_busy_only_if_no_response_was_lost(
     with deadline(0.3), pytest.raises(StoreError) as raised:
         send(sender=ANNA, text="hello")
     assert type(raised.value) is error
+
+
+class UnavailableClient(BusyClient):
+    """Its writes get no response."""
+
+    def transact_write_items(self, **_: Any) -> None:
+        raise NoResponse("lost")
+
+
+class ReplayingClient(BusyClient):
+    """It has the receipt of each request."""
+
+    def transact_write_items(self, TransactItems: list[Any], **_: Any) -> None:  # noqa: N803
+        reason = {"Code": "ConditionalCheckFailed", "Item": TransactItems[0]["Put"]["Item"]}
+        error = {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": [reason], **self._tries()}
+        raise ClientError(error, "TransactWriteItems")
+
+
+@pytest.mark.parametrize(
+    ("client", "error", "is_update"),
+    [
+        (UnavailableClient(lost_responses=0), StoreUnavailable, True),
+        (ReplayingClient(lost_responses=0), DuplicateRequest, True),
+        (BusyClient(lost_responses=0, reasons=["ThrottlingError"] * 100), Throttled, False),
+        (BusyClient(lost_responses=0, reasons=()), WriteConflict, False),
+    ],
+)
+def test_send_that_may_have_written_counts_as_an_update(
+    client: BusyClient, error: type[StoreError], is_update: bool
+) -> None:
+    updates: list[Conversation] = []
+    store = MessageStore(Table(client, "messages"), CursorSigner("a secret of the tests"), on_update=updates.append)
+    with deadline(0.3), pytest.raises(error):
+        store.send(group_uuid=STATE.group_uuid, sender=ANNA, text="hello", idempotency=Idempotency("a key", "a hash"))
+    assert [state.members.keys() for state in updates] == [STATE.members.keys()] * is_update
 
 
 def test_write_with_an_unknown_outcome_is_retried_under_its_token() -> None:
