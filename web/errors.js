@@ -2,6 +2,8 @@
 
 /** The API refused a request. `codes` are the codes of the response; `retryAfter` is in seconds, 0 if it has none. */
 export class ApiError extends Error {
+  name = "ApiError";
+
   constructor(status, codes, retryAfter) {
     super(codes.join(", "));
     this.status = status;
