@@ -39,7 +39,8 @@ export class Composer {
       if (this.#text.value) this.#onTyping();
     });
     this.#text.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) this.#submit(event);
+      const isComposing = event.isComposing || event.keyCode === 229; // 229: Safari, where the composition ends first
+      if (event.key === "Enter" && !event.shiftKey && !isComposing) this.#submit(event);
     });
     this.#text.value = drafts.get(place);
     this.#refresh();

@@ -146,6 +146,20 @@ def test_composer_counts_characters_as_the_server_does(site: Site, windows: Wind
     expect(window.composer).to_have_value("")
 
 
+def test_enter_ends_a_composition_and_then_sends(site: Site, windows: Windows) -> None:
+    anna, bert = site.couple()
+    anna.write("one", to=bert)
+    window = windows.open(anna).open(bert)
+    window.composer.focus()
+    keyboard = window.page.context.new_cdp_session(window.page)
+    keyboard.send("Input.imeSetComposition", {"text": "にほん", "selectionStart": 3, "selectionEnd": 3})
+    keyboard.send("Input.dispatchKeyEvent", {"type": "rawKeyDown", "key": "Enter"})
+    keyboard.send("Input.insertText", {"text": "日本"})
+    expect(window.composer).to_have_value("日本")
+    window.composer.press("Enter")
+    expect(window.texts).to_have_text(["one", "日本"])
+
+
 def test_two_tabs_of_one_person_show_the_same(site: Site, windows: Windows) -> None:
     anna, bert = site.couple()
     bert.write("one", to=anna)
