@@ -12,6 +12,7 @@ const BATCH = 100; // messages that the list shows at first, and that appear at 
 const MAX_SHOWN = 600; // messages; with thousands of elements, scrolling is not smooth
 
 export class ConversationView {
+  hasFailed = false; // whether the conversation can be loaded later
   #messenger;
   #groupUuid;
   #composer;
@@ -67,6 +68,7 @@ export class ConversationView {
   }
 
   async start() {
+    this.hasFailed = false;
     this.#title.focus();
     if (!this.#renderedState) setChildren(this.#log, [h("p", { class: "empty" }, "Loading…")]);
     try {
@@ -104,7 +106,8 @@ export class ConversationView {
   #showProblem(error) {
     this.element.classList.add("is-missing");
     this.#log.replaceChildren(h("p", { class: "empty", role: "alert" }, errorText(error)));
-    if (isTemporary(error)) {
+    this.hasFailed = isTemporary(error);
+    if (this.hasFailed) {
       this.#log.append(h("button", { type: "button", onclick: () => this.start() }, "Try again"));
     }
   }

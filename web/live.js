@@ -13,6 +13,7 @@ export class LiveUpdates {
   #listener;
   #retryMs = RETRY_MS;
   #failures = 0; // since the last `hello`
+  #receivedAt = 0; // when the last bytes came
   #isStopped = false;
   #controller = new AbortController();
   #wake = () => {};
@@ -55,6 +56,7 @@ export class LiveUpdates {
     const controller = (this.#controller = new AbortController());
     let watchdog;
     const onBytes = () => {
+      this.#receivedAt = Date.now();
       clearTimeout(watchdog);
       watchdog = setTimeout(() => controller.abort(), SILENCE_MS);
     };
@@ -84,8 +86,9 @@ export class LiveUpdates {
   }
 
   #retryNow = () => {
-    if (!navigator.onLine) this.#controller.abort();
-    else if (document.visibilityState === "visible") this.#wake();
+    const isSilent = Date.now() > this.#receivedAt + SILENCE_MS; // the timers stood still while the computer slept
+    if (!navigator.onLine || isSilent) this.#controller.abort();
+    if (navigator.onLine && document.visibilityState === "visible") this.#wake();
   };
 
   async #sleep(ms) {

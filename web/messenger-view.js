@@ -90,9 +90,11 @@ export class MessengerView {
     this.#refreshTimer = null;
     const { unreadCount, problem } = this.#messenger;
     document.title = unreadCount ? `(${unreadCount}) Cruddur` : "Cruddur";
+    const isBack = this.#problem.textContent && !problem;
     if (this.#problem.textContent !== problem) this.#problem.textContent = problem;
     this.#inbox.refresh();
     this.#currentView?.refresh();
+    if (isBack && this.#currentView?.hasFailed) this.#currentView.start();
   };
 
   #markRead = () => this.#messenger.markRead();

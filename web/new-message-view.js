@@ -2,13 +2,14 @@
 
 import { Composer } from "./composer.js";
 import { h, setChildren } from "./dom.js";
-import { codeText, errorText } from "./errors.js";
+import { codeText, errorText, isTemporary } from "./errors.js";
 import { pendingMessage } from "./pending-message.js";
 
 const PAUSE_MS = 300; // after the last key, before the look-up
 
 export class NewMessageView {
   handle = null; // of the person that the page has found
+  hasFailed = false; // whether the look-up can succeed later
   #messenger;
   #input;
   #composer;
@@ -63,11 +64,13 @@ export class NewMessageView {
     const handle = this.#typedHandle;
     let profile = null;
     let problem = "";
+    this.hasFailed = false;
     try {
       profile = handle ? await this.#messenger.profile(handle) : null;
       if (profile?.uuid === this.#messenger.myUuid) problem = codeText("receiver_is_sender");
     } catch (error) {
       problem = errorText(error);
+      this.hasFailed = isTemporary(error);
     }
     if (handle !== this.#typedHandle) return; // the person types on
     this.handle = profile && !problem ? profile.handle : null;

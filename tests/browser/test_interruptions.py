@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import Route, expect
@@ -61,6 +62,34 @@ def test_messages_wait_while_offline_and_go_out_in_order(site: Site, windows: Wi
     expect(window.texts).to_have_text(["one", "two", "three", "four"])
     expect(window.page.get_by_text("Sending…")).to_have_count(0)
     assert bert.texts(group) == ["one", "two", "three", "four"]
+
+
+def test_failed_requests_are_repeated_when_the_network_is_back(site: Site, windows: Windows) -> None:
+    windows.expect_problem(NO_RESPONSE)
+    anna, bert = site.couple()
+    anna.write("one", to=bert)
+    reader = windows.open(anna)
+    writer = windows.open(anna, path="/#/new")
+    for window in (reader, writer):
+        window.expect_connected()
+        window.page.context.set_offline(True)
+    reader.row(bert).click()
+    writer.handle.fill(bert.user.handle)
+    for window in (reader, writer):
+        expect(window.page.get_by_text("The server does not respond.")).to_be_visible()
+        window.page.context.set_offline(False)
+    expect(reader.texts).to_have_text(["one"])
+    expect(writer.page.get_by_role("strong")).to_have_text("Bert")
+
+
+def test_window_of_a_computer_that_slept_connects_again(site: Site, windows: Windows) -> None:
+    window = windows.open(site.sign_up())
+    window.expect_connected()
+    window.page.clock.install()
+    window.page.clock.pause_at(datetime.now(UTC) + timedelta(minutes=1))  # no timer runs
+    with window.page.expect_request("**/api/events"):
+        window.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        window.page.clock.resume()
 
 
 def test_message_whose_response_was_lost_is_sent_once(site: Site, windows: Windows) -> None:
