@@ -64,6 +64,7 @@ export class ConversationView {
       this.#composer.element,
     );
     this.#log.addEventListener("scroll", () => this.#scrolled());
+    this.#log.addEventListener("keydown", (event) => event.key === "End" && this.#jumpToEnd());
     this.#resize.observe(this.#log);
   }
 
