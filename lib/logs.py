@@ -45,4 +45,8 @@ def configure(level: str) -> None:
 
 def log(event: str, *, level: int = logging.INFO, error: BaseException | None = None, **fields: object) -> None:
     """Log an event of this system with its fields."""
-    _logger.log(level, event, exc_info=error, extra={"fields": fields})
+    if _logger.isEnabledFor(level):
+        exc_info = (type(error), error, error.__traceback__) if error else None
+        # Logger.log would search the stack for the caller, which no line shows.
+        record = _logger.makeRecord(_logger.name, level, "", 0, event, (), exc_info, extra={"fields": fields})
+        _logger.handle(record)
