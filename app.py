@@ -90,7 +90,8 @@ def _allow_origins(app: Flask, *origins: str) -> None:
 
     @app.after_request
     def vary_by_origin(response: Response) -> Response:
-        response.vary.add("Origin")  # flask-cors omits it if a request has no Origin
+        # flask-cors omits it if a request has no Origin.
+        response.headers["Vary"] = ", ".join([*response.headers.getlist("Vary"), "Origin"])
         return response
 
     CORS(
