@@ -6,11 +6,13 @@ Only `create_app` makes dependencies. The import of this module makes none.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
-from flask import Flask, Response, request
+from flask import Blueprint, Flask, Response, request
 from flask_cors import CORS
 
 from lib.aws.dynamodb_client import DynamoDBClient
@@ -88,14 +90,9 @@ def _allow_origins(app: Flask, *origins: str) -> None:
         is_preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
         return Response() if is_preflight else None
 
-    @app.after_request
-    def vary_by_origin(response: Response) -> Response:
-        # flask-cors omits it if a request has no Origin.
-        response.headers["Vary"] = ", ".join([*response.headers.getlist("Vary"), "Origin"])
-        return response
-
+    cors = _Cors("cors", __name__)
     CORS(
-        app,
+        cors,
         origins=re.compile(rf"(?:{'|'.join(map(re.escape, origins))})\Z", re.IGNORECASE),
         methods=["DELETE", "GET", "HEAD", "POST"],
         expose_headers=EXPOSED_HEADERS,
@@ -103,6 +100,19 @@ def _allow_origins(app: Flask, *origins: str) -> None:
         vary_header=False,
         intercept_exceptions=False,  # routes/errors.py handles all of them
     )
+
+    @app.after_request
+    def add_headers(response: Response) -> Response:
+        response.headers["Vary"] = ", ".join([*response.headers.getlist("Vary"), "Origin"])
+        return cors.hook(response) if "Origin" in request.headers else response
+
+
+class _Cors(Blueprint):
+    """Takes the hook of flask-cors. The hook costs 11 µs even if a request has no Origin and gets no CORS header."""
+
+    def after_request(self, f: Any) -> Any:
+        self.hook: Callable[[Response], Response] = f
+        return f
 
 
 def _make_dependencies(settings: Settings) -> Dependencies:
