@@ -116,7 +116,7 @@ class PostgresRelay:
                 with connect(self._url, seconds=_LISTEN_SECONDS) as connection:
                     connection.execute(f"LISTEN {_CHANNEL}")
                     self._receive(connection, deliver, lost)
-            except Exception as error:  # also if a payload is none of this version
+            except Exception as error:  # also of a stream
                 if self.is_connected is not False:
                     self.is_connected = False
                     log("live_disconnected", level=logging.WARNING, **_reason(error))
@@ -127,15 +127,21 @@ class PostgresRelay:
         self, connection: psycopg.Connection[Any], deliver: Callable[[Hint], object], lost: Callable[[], None]
     ) -> None:
         """Deliver hints until a ping does not come back. Raises PingLost, psycopg.Error."""
-        is_alive = True
+        is_alive, knows_all = True, True
         while is_alive:
             is_alive = False
             self.send(None)
             for notification in connection.notifies(timeout=_PING_SECONDS):
-                sender, batch = orjson.loads(notification.payload)
+                try:
+                    sender, hints = _parse(notification.payload)
+                except (TypeError, ValueError):
+                    if knows_all:
+                        log("live_payload_unknown", level=logging.WARNING)
+                    knows_all = False
+                    continue
                 if sender != self._id:
-                    for event, user_uuids, data in batch:
-                        deliver(Hint(event, tuple(user_uuids), data))
+                    for hint in hints:
+                        deliver(hint)
                     continue
                 is_alive = True
                 if not self.is_connected:
@@ -143,6 +149,12 @@ class PostgresRelay:
                     log("live_connected")
                     lost()
         raise PingLost
+
+
+def _parse(payload: str) -> tuple[str, list[Hint]]:
+    """The sender and its hints. Raises TypeError or ValueError if another program sent the payload."""
+    sender, batch = orjson.loads(payload)
+    return sender, [Hint(event, tuple(user_uuids), {**data}) for event, user_uuids, data in batch]
 
 
 def _reason(error: Exception) -> dict[str, Any]:

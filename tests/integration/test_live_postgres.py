@@ -118,16 +118,23 @@ def test_listener_does_not_wait_for_postgres_for_ever(postgres_url: str, monkeyp
     assert relay.is_connected
 
 
-@pytest.mark.parametrize("payload", ["x", "", "{}", "[]", '["a"]', '["a", [1]]', '["a", [["read", 1, {}]]]', "null"])
-def test_relay_survives_payloads_of_other_programs(postgres_url: str, payload: str) -> None:
+@pytest.mark.parametrize(
+    "payload",
+    ["x", "", "{}", "[]", '["a"]', '["a", [1]]', '["a", [["read", 1, {}]]]', '["a", [["read", [], 1]]]', "null"],
+)
+def test_listener_ignores_payloads_of_other_programs(
+    postgres_url: str, payload: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "_CHANNEL", "cruddur_test")  # without the listeners of other tests
     listener, sender = Listener(postgres_url), PostgresRelay(postgres_url)
+    eventually(lambda: listener.losses == 1)
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute("SELECT pg_notify('cruddur_live', %s)", [payload])
-    losses = listener.losses
-    eventually(lambda: listener.losses >= losses + 1)
-    eventually(lambda: listener.relay.is_connected)
+        for _ in range(3):
+            connection.execute("SELECT pg_notify('cruddur_test', %s)", [payload])
     sender.send(news(1))
     assert listener.hints.get(timeout=SOON) == news(1)
+    assert (listener.losses, listener.hints.empty()) == (1, True)
+    assert [record.message for record in caplog.records].count("live_payload_unknown") == 1
 
 
 def test_relay_survives_an_error_of_a_stream(postgres_url: str) -> None:
