@@ -58,7 +58,7 @@ def handle_service_error(error: ServiceError) -> ResponseReturnValue:
         headers["WWW-Authenticate"] = _challenge(error.codes[0])
     if isinstance(error, Unavailable | TooMany):
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable) and Code.LIVE_UPDATES_UNAVAILABLE not in error.codes:  # which is no outage
         log(
             "unavailable",
             level=logging.WARNING,

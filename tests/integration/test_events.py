@@ -251,10 +251,13 @@ def test_page_may_send_the_cursor(api: Api, server: ApiServer) -> None:
 
 
 def test_client_that_cannot_read_chunks_gets_no_stream(api: Api, server: ApiServer) -> None:
+    outages = len(log_lines(server, "unavailable"))
     with raw_stream(server, api.sign_up(), version="1.0") as connection:
         response = connection.makefile("rb").read()
     assert response.startswith(b"HTTP/1.1 503 ")
     assert response.endswith(b'["live_updates_unavailable"]\n')
+    assert eventually(lambda: [line for line in log_lines(server, "request") if line["status"] == 503])
+    assert len(log_lines(server, "unavailable")) == outages
 
 
 def leave_by_reset(connection: socket.socket) -> None:
