@@ -88,9 +88,12 @@ export class InboxView {
   }
 
   async #loadMore() {
+    const count = this.#list.children.length;
     this.#moreButton.disabled = true;
     try {
       await this.#messenger.loadMore();
+      this.refresh();
+      this.#list.children[count]?.querySelector("a").focus(); // a disabled button has lost the focus
     } catch (error) {
       announce(errorText(error));
     }

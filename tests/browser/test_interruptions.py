@@ -88,7 +88,7 @@ def test_window_of_a_computer_that_slept_connects_again(site: Site, windows: Win
     window.page.clock.install()
     window.page.clock.pause_at(datetime.now(UTC) + timedelta(minutes=1))  # no timer runs
     with window.page.expect_request("**/api/events"):
-        window.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        window.show(is_visible=True)
         window.page.clock.resume()
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 from playwright.sync_api import expect
 
+from lib.users.directory import User
 from services.validation import MESSAGE_MAX_CHARS
 from tests.support.browser import Windows
-from tests.support.site import Site
+from tests.support.site import Person, Site
 
 pytestmark = pytest.mark.browser
 
@@ -112,6 +115,39 @@ def test_newest_conversation_is_first_and_search_finds_names_and_texts(site: Sit
     expect(window.inbox).to_contain_text("Nothing found.")
     search.clear()
     expect(window.rows).to_have_count(2)
+
+
+def test_next_rows_of_the_inbox_load_on_request(site: Site, windows: Windows) -> None:
+    anna = site.sign_up("anna")
+    for n in range(101):
+        user = User(uuid=str(uuid.uuid4()), handle=f"user-{n}", display_name=f"User {n}")
+        site.fill((anna, Person(user, "", site.url, "")), [f"I am number {n}"], unread=1)
+    window = windows.open(anna)
+    expect(window.rows).to_have_count(100)
+    window.expect_title("(100) Cruddur")
+    window.page.get_by_role("button", name="Load more").press("Enter")
+    expect(window.rows).to_have_count(101)
+    expect(window.rows.last).to_be_focused()
+    expect(window.page.get_by_role("button", name="Load more")).to_be_hidden()
+    window.expect_title("(101) Cruddur")
+
+
+def test_message_to_a_hidden_window_is_seen_when_the_person_returns(site: Site, windows: Windows) -> None:
+    anna, bert = site.couple()
+    anna.write("one", to=bert)
+    annas = windows.open(anna).open(bert)
+    berts = windows.open(bert).open(anna)
+    seen = annas.log.get_by_text("Seen", exact=True)
+    expect(seen).to_be_visible()
+    berts.show(is_visible=False)
+    annas.send("two")
+    expect(berts.texts).to_have_text(["one", "two"])
+    berts.expect_title("(1) Cruddur")
+    [row] = bert.inbox()
+    assert row["unread_count"] == 1
+    berts.show(is_visible=True)
+    expect(annas.messages.last.locator("+ p")).to_have_text("Seen")
+    berts.expect_title("Cruddur")
 
 
 def test_new_message_names_what_is_wrong_with_a_handle(site: Site, windows: Windows) -> None:

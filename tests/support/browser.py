@@ -74,6 +74,17 @@ class Window:
         expect(self.page.get_by_role("heading", name=person.user.display_name)).to_be_visible()
         return self
 
+    def show(self, *, is_visible: bool) -> None:
+        """Say that the window is in front, or that it is hidden. Chromium without a screen always shows it."""
+        state = "visible" if is_visible else "hidden"
+        self.page.evaluate(
+            """state => {
+              Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
+              document.dispatchEvent(new Event("visibilitychange"));
+            }""",
+            state,
+        )
+
     def expect_rows(self, *people: Person) -> None:
         """Expect these conversations, in this order."""
         expect(self.rows).to_have_text([re.compile(person.user.display_name) for person in people])
