@@ -30,6 +30,11 @@ export class NewMessageView {
       clearTimeout(this.#timer);
       this.#timer = setTimeout(() => this.#lookUp(), PAUSE_MS);
     });
+    this.#input.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter") return;
+      event.preventDefault(); // or the key would begin a line in the text
+      this.#composer.focus();
+    });
     this.element = h(
       "section",
       { class: "new-message", "aria-label": "New message" },

@@ -59,8 +59,8 @@ export class Outbox {
 
   /** Read the entries again: another window of this user may have added or sent some. */
   async load() {
-    const all = await toPromise(this.#store("readonly").getAll());
-    this.entries = all
+    const storedEntries = await toPromise(this.#store("readonly").getAll());
+    this.entries = storedEntries
       .filter((entry) => entry.userUuid === this.#userUuid)
       .sort((a, b) => a.addedAt - b.addedAt);
     this.#listener.changed();
