@@ -27,7 +27,7 @@ _CHANNEL = "cruddur_live"
 _MAX_QUEUE = 10_000
 _MAX_PAYLOAD = 7_000  # bytes; Postgres takes less than 8 000
 _BATCH_SECONDS = 0.004  # a busy process sends the hints of this time together
-_PING_SECONDS = 10
+_PING_SECONDS = 3
 _LISTEN_SECONDS = 2
 _RETRY_SECONDS = 1.0
 
