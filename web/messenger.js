@@ -35,7 +35,7 @@ export class Messenger extends EventTarget {
   /** Load the inbox and follow it until `stop`. */
   async start() {
     if (this.#session.userUuid) await this.#begin(this.#session.userUuid); // after a reload
-    const feedCursor = await this.#untilLoaded(() => this.#loadInbox());
+    const feedCursor = await this.#untilLoaded(() => this.#loadFirst());
     if (this.#isStopped) return;
     this.#live = new LiveUpdates(this.#api, feedCursor, {
       apply: (name, data) => this.#apply(name, data),
@@ -131,6 +131,16 @@ export class Messenger extends EventTarget {
     if (Date.now() < (this.#typedAt.get(groupUuid) ?? 0) + TYPING_PAUSE_MS) return;
     this.#typedAt.set(groupUuid, Date.now());
     await this.#api.typing(groupUuid).catch(() => {});
+  }
+
+  /** Load the inbox, and begin even if the server has no stream for this window. Returns the feed cursor. */
+  async #loadFirst() {
+    const feedCursor = await this.#loadInbox();
+    const [row] = this.rows.values();
+    if (this.myUuid || !row) return feedCursor; // without a conversation, only `hello` names the user
+    const { members } = await this.#api.conversation(row.uuid);
+    await this.#begin(members.find((member) => member.user_uuid !== row.user_uuid).user_uuid);
+    return feedCursor;
   }
 
   async #loadInbox() {

@@ -53,7 +53,7 @@ export class Session {
     return this.#state.username;
   }
 
-  /** The user's uuid in the API, or undefined before the first event `hello`. It is not the token's `sub`. */
+  /** The user's uuid in the API, or undefined until the API has named it. It is not the token's `sub`. */
   get userUuid() {
     return this.#state.userUuid;
   }

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.browser
 
 NO_RESPONSE = "net::ERR_"
 SENDING = "**/api/messages"
+EVENTS = "**/api/events"
 
 
 def open_conversation(site: Site, windows: Windows) -> tuple[Person, Person, str, Window]:
@@ -87,9 +88,24 @@ def test_window_of_a_computer_that_slept_connects_again(site: Site, windows: Win
     window.expect_connected()
     window.page.clock.install()
     window.page.clock.pause_at(datetime.now(UTC) + timedelta(minutes=1))  # no timer runs
-    with window.page.expect_request("**/api/events"):
+    with window.page.expect_request(EVENTS):
         window.show(is_visible=True)
         window.page.clock.resume()
+
+
+@pytest.mark.parametrize(("status", "code"), [(429, "too_many_streams"), (503, "live_updates_unavailable")])
+def test_conversation_works_without_live_updates(site: Site, windows: Windows, status: int, code: str) -> None:
+    windows.expect_problem(f"status of {status}")
+    anna, bert = site.couple()
+    group = bert.write("one", to=anna)["message_group_uuid"]
+    window = windows.open()
+    window.page.route(EVENTS, lambda route: route.fulfill(status=status, json=[code]))
+    window.sign_in(anna).open(bert)
+    expect(window.texts).to_have_text(["one"])
+    window.send("two")
+    expect(window.texts).to_have_text(["one", "two"])
+    expect(window.page.get_by_text("Sending…")).to_have_count(0)
+    assert bert.texts(group) == ["one", "two"]
 
 
 def test_message_whose_response_was_lost_is_sent_once(site: Site, windows: Windows) -> None:
