@@ -60,16 +60,18 @@ export class Conversation {
   /** Take the last message from an inbox row. Rows of fast messages are combined, so some before it may be missing. */
   async apply(row) {
     await this.loaded;
+    // Who sends a message has read all before it, also if the response to the send came before the row.
+    this.setReadSeq(row.sender_uuid, Math.max(this.readSeq(row.sender_uuid), row.seq));
     if (row.seq <= this.#seq) return;
     // A late message has an earlier time than the last one: it raises `seq`, and the row still shows the last one.
-    const isNext = row.seq === this.#seq + 1 && row.message_uuid && !this.#byUuid.has(row.message_uuid);
+    const isNext = row.seq === this.#seq + 1 && row.message_uuid && !this.#byUuid.get(row.message_uuid)?.seq;
     if (isNext) this.addSent(toMessage(row, this.members));
     else await this.catchUp(row.seq);
-    this.setReadSeq(row.sender_uuid, row.seq); // who sends a message has read all before it
   }
 
   /** Take a message that this user has sent. In stream mode its `seq` is null; its row has the number later. */
   addSent(message) {
+    if (this.#byUuid.get(message.uuid)?.seq) return; // the row came before the response
     this.#merge([message]);
     if (message.seq === this.#seq + 1) {
       this.#seq = message.seq;

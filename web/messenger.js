@@ -24,6 +24,7 @@ export class Messenger extends EventTarget {
   #live = null;
   #openUuid = null;
   #isStopped = false;
+  #wasInterrupted = false; // since the last `hello`
   #typedAt = new Map(); // by the uuid of the conversation
 
   constructor(api, session) {
@@ -183,7 +184,7 @@ export class Messenger extends EventTarget {
   /** A stream begins. Read positions that changed in an interruption are not repeated, so load them again. */
   async #greet(userUuid) {
     if (!this.myUuid) await this.#begin(userUuid);
-    if (!this.problem) return;
+    if (!this.#wasInterrupted) return;
     this.#addRows((await this.#api.inbox()).rows);
     await this.conversations.get(this.#openUuid)?.refreshMembers();
     this.markRead();
@@ -243,6 +244,7 @@ export class Messenger extends EventTarget {
     if (isConnected) this.problem = "";
     else if (!navigator.onLine) this.problem = "Offline";
     else this.problem = error?.codes && !isQuiet(error) ? errorText(error) : "Connecting…";
+    this.#wasInterrupted = !isConnected;
     if (isConnected) this.outbox.flush();
     this.#changed();
   }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import expect
@@ -95,6 +96,23 @@ def test_badges_count_and_mark_unread_brings_one_back(site: Site, windows: Windo
     window.open(bert)
     expect(window.row(bert).get_by_label("unread")).to_have_count(0)
     window.expect_title("(1) Cruddur")
+
+
+def test_window_sends_no_request_that_it_does_not_need(site: Site, windows: Windows) -> None:
+    anna, bert = site.couple()
+    group = anna.write("one", to=bert)["message_group_uuid"]
+    window = windows.open()
+    requests: list[str] = []
+    window.page.on("request", lambda request: requests.append(f"{request.method} {urlsplit(request.url).path}"))
+    window.sign_in(anna).open(bert)
+    for text in ("two", "three", "four"):
+        window.send(text)
+        expect(window.row(bert)).to_contain_text(text)
+    bert.read(group, 4)
+    expect(window.log.get_by_text("Seen", exact=True)).to_be_visible()  # the rows came before
+    assert requests.count("GET /api/message_groups") == 1
+    assert requests.count("POST /api/messages") == 3
+    assert f"POST /api/message_groups/{group}/read" not in requests
 
 
 def test_newest_conversation_is_first_and_search_finds_names_and_texts(site: Site, windows: Windows) -> None:

@@ -55,6 +55,9 @@ class Person:
         """The newest messages of a conversation, the oldest of them first."""
         return [message["message"] for message in self._call(f"/api/messages/{group}?order=asc&limit=100")]
 
+    def read(self, group: str, seq: int) -> None:
+        self._call(f"/api/message_groups/{group}/read", {"seq": seq})
+
     def _call(self, path: str, body: JSON | None = None) -> Any:
         return call(self.url + path, body, Authorization=self.authorization)
 
