@@ -1,5 +1,8 @@
 // Runs messages.ts, the code of docs/front-end.md. Arguments: the API's URL, the tokens of two users, and their handles.
-import { ApiError, connect, errorText, follow, loadInbox, loadMessages, markRead, send, type LiveEvent } from "./messages.js";
+import * as messages from "./messages.js";
+import type { LiveEvent } from "./messages.js";
+
+const { ApiError, connect, errorText, follow, loadInbox, loadMessages, markRead, readEvents, send } = messages;
 
 declare const process: { argv: string[] };
 const [baseUrl, annaToken, bertToken, bertHandle] = process.argv.slice(2) as [string, string, string, string];
@@ -82,6 +85,18 @@ expect([live.state.reloads, resumed.state.reloads], [0, 0]);
 const lost = listen("unknown");
 await until(() => lost.state.reloads === 1 && lost.named("hello") !== undefined);
 await lost.stop();
+
+// An event that cannot be applied leaves no stream open; a user has at most ten
+const { signal } = new AbortController();
+for (let failures = 0; failures < 12; failures++) {
+  const failing = async () => {
+    for await (const event of readEvents(anna, feedCursor, signal)) throw new Error(`cannot apply ${event.name}`);
+  };
+  await failing().catch(() => {});
+}
+const reopened = listen(feedCursor);
+await until(() => reopened.named("hello") !== undefined);
+await reopened.stop();
 
 // Errors
 const refusal = await send(anna, group, " ").catch((error: unknown) => error);
