@@ -86,6 +86,19 @@ const lost = listen("unknown");
 await until(() => lost.state.reloads === 1 && lost.named("hello") !== undefined);
 await lost.stop();
 
+// A client whose first attempt to load the inbox again fails
+const unlucky = new AbortController();
+let reloads = 0;
+await follow(anna, "unknown", {
+  signal: unlucky.signal,
+  async reload() {
+    if (++reloads === 1) throw new TypeError("fetch failed");
+    return feedCursor;
+  },
+  apply: () => unlucky.abort(), // the stream is open
+});
+expect(reloads, 2);
+
 // An event that cannot be applied leaves no stream open; a user has at most ten
 const { signal } = new AbortController();
 for (let failures = 0; failures < 12; failures++) {
@@ -102,8 +115,12 @@ await reopened.stop();
 const refusal = await send(anna, group, " ").catch((error: unknown) => error);
 if (!(refusal instanceof ApiError)) throw new Error("the server accepted a blank message");
 expect([refusal.status, refusal.codes, errorText(refusal.codes)], [422, ["message_blank"], "The message is empty."]);
-const stranger = connect(baseUrl, async () => "no token");
+const renewing = connect(baseUrl, async (renew) => (renew ? annaToken : "no token"));
+expect((await send(renewing, group, "1", "the key of a repeat")).message, "1");
+const renewals: boolean[] = [];
+const stranger = connect(baseUrl, async (renew) => (renewals.push(renew), "no token"));
 const denied = await follow(stranger, "", { signal: new AbortController().signal, apply() {}, reload: async () => "" }).catch(
   (error: unknown) => error,
 );
 expect(denied instanceof ApiError && denied.status, 401);
+expect(renewals, [false, true]);
