@@ -26,7 +26,7 @@ from lib.postgres.errors import DatabaseUnavailable
 _CHANNEL = "cruddur_live"
 _MAX_QUEUE = 10_000
 _MAX_PAYLOAD = 7_000  # bytes; Postgres takes less than 8 000
-_BATCH_SECONDS = 0.004  # a busy process sends the hints of this time together
+_BATCH_SECONDS = 0.02  # a busy process sends the hints of this time together
 _PING_SECONDS = 3
 _LISTEN_SECONDS = 2
 _RETRY_SECONDS = 1.0
@@ -80,7 +80,6 @@ class PostgresRelay:
         is_failing = False
         while True:
             hints = [self._queue.get()]
-            time.sleep(_BATCH_SECONDS)
             with suppress(Empty):
                 while len(hints) < _MAX_QUEUE:
                     hints.append(self._queue.get_nowait())
@@ -92,6 +91,7 @@ class PostgresRelay:
                     log("live_not_sent", level=logging.WARNING, **_reason(error))
                 is_failing = True
                 time.sleep(_RETRY_SECONDS)
+            time.sleep(_BATCH_SECONDS)
 
     def _payloads(self, hints: Iterable[Hint]) -> Iterator[str]:
         batch: list[list[Any]] = []
