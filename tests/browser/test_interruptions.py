@@ -65,6 +65,20 @@ def test_messages_wait_while_offline_and_go_out_in_order(site: Site, windows: Wi
     assert bert.texts(group) == ["one", "two", "three", "four"]
 
 
+def test_read_positions_that_changed_while_offline_show_afterwards(site: Site, windows: Windows) -> None:
+    windows.expect_problem(NO_RESPONSE)
+    anna, bert, group, window = open_conversation(site, windows)
+    other_group = site.sign_up("clara").write("one", to=anna)["message_group_uuid"]
+    expect(window.inbox.get_by_label("1 unread")).to_be_visible()
+    window.page.context.set_offline(True)
+    window.expect_problem("Offline")
+    bert.read(group, 1)
+    anna.read(other_group, 1)  # with another device
+    window.page.context.set_offline(False)
+    expect(window.log.get_by_text("Seen", exact=True)).to_be_visible()
+    expect(window.inbox.get_by_label("unread")).to_have_count(0)
+
+
 def test_failed_requests_are_repeated_when_the_network_is_back(site: Site, windows: Windows) -> None:
     windows.expect_problem(NO_RESPONSE)
     anna, bert = site.couple()
@@ -91,6 +105,46 @@ def test_window_of_a_computer_that_slept_connects_again(site: Site, windows: Win
     with window.page.expect_request(EVENTS):
         window.show(is_visible=True)
         window.page.clock.resume()
+
+
+def test_silent_stream_is_opened_again(site: Site, windows: Windows) -> None:
+    window = windows.open()
+    window.page.clock.install()
+    with window.page.expect_response(EVENTS):
+        window.sign_in(site.sign_up())
+    window.expect_connected()
+    with window.page.expect_request(EVENTS):
+        window.page.clock.fast_forward("00:41")
+
+
+@pytest.mark.parametrize("refusal", ["410", "422", "reload"])
+def test_cursor_that_the_server_refuses_loses_no_message(site: Site, windows: Windows, refusal: str) -> None:
+    windows.expect_problem(f"status of {refusal}")
+    anna, bert = site.couple()
+    anna.write("one", to=bert)
+    window = windows.open()
+    streams: list[Route] = []
+    window.page.route(EVENTS, lambda route: streams.append(route))
+    window.sign_in(anna).open(bert)
+    expect(window.texts).to_have_text(["one"])
+    bert.write("two", to=anna)
+    first_cursor = streams[0].request.headers["last-event-id"]
+    inbox = window.page.request.get(f"{site.url}/api/message_groups", headers={"Authorization": anna.authorization})
+
+    def refuse(route: Route) -> None:
+        if route.request.headers["last-event-id"] != first_cursor:
+            route.continue_()
+        elif refusal == "reload":
+            event = f"event: reload\ndata: {{}}\nid: {inbox.headers['feed-cursor']}\n\n"
+            route.fulfill(content_type="text/event-stream", body=event)
+        else:
+            route.fulfill(status=int(refusal), json=["cursor_refused"])
+
+    window.page.route(EVENTS, refuse)
+    refuse(streams[0])
+    expect(window.texts).to_have_text(["one", "two"])
+    expect(window.row(bert)).to_contain_text("two")
+    window.expect_connected()
 
 
 @pytest.mark.parametrize(("status", "code"), [(429, "too_many_streams"), (503, "live_updates_unavailable")])
@@ -142,16 +196,20 @@ def test_waiting_message_survives_reload_and_is_sent_once(site: Site, windows: W
 
 def test_refused_message_says_why_and_can_be_sent_again_or_deleted(site: Site, windows: Windows) -> None:
     windows.expect_problem("status of 422")
-    _, _, _, window = open_conversation(site, windows)
+    anna, bert, _, window = open_conversation(site, windows)
     window.page.context.route(SENDING, lambda route: route.fulfill(status=422, json=["message_invalid"]))
     window.send("two")
     window.send("three")
-    expect(window.messages.filter(has_text="The message has characters that cannot be sent.")).to_have_count(2)
+    other = windows.open(anna, beside=window).open(bert)
+    for shown in (window, other):
+        refused = shown.messages.filter(has_text="The message has characters that cannot be sent.")
+        expect(refused).to_have_count(2)
     window.page.context.unroute(SENDING)
     window.messages.filter(has_text="two").get_by_role("button", name="Delete").click()
     window.messages.filter(has_text="three").get_by_role("button", name="Try again").click()
-    expect(window.texts).to_have_text(["one", "three"])
-    expect(window.page.get_by_role("button", name="Try again")).to_have_count(0)
+    for shown in (window, other):
+        expect(shown.texts).to_have_text(["one", "three"])
+        expect(shown.page.get_by_role("button", name="Try again")).to_have_count(0)
 
 
 def test_message_without_response_for_a_day_waits_for_a_decision(site: Site, windows: Windows) -> None:
