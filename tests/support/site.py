@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import boto3
 import psycopg
 
+from lib.config import ROOT
 from lib.ddb.schema import create_table
 from lib.ddb.table import Table
 from lib.users.directory import User
@@ -23,7 +25,7 @@ from tests.support.dev import authorization, call
 from tools.local_stack.cognito import PASSWORD, LocalPool, ensure_pool, ensure_user
 from tools.local_stack.environment import CREDENTIALS, REGION
 from tools.local_stack.ministack import Ministack
-from tools.local_stack.processes import LOOPBACK, free_port
+from tools.local_stack.processes import LOOPBACK, Child, bare_environment, free_port
 from tools.postgres.migrations import migrate
 from tools.seed.bulk import BulkLoader, NewConversation, NewMessage
 
@@ -122,8 +124,11 @@ class Site:
 
 
 @contextmanager
-def run_site(folder: Path, database_url: str) -> Iterator[Site]:
-    """The system with two workers, as in production, and users for sign-in in one click."""
+def run_site(folder: Path, database_url: str, *, mode: str = "inline") -> Iterator[Site]:
+    """The system with two workers, as in production, and users for sign-in in one click.
+
+    `mode` is `GROUP_UPDATES`: in stream mode, a stream worker runs too.
+    """
     port = free_port()
     url = f"http://{LOOPBACK}:{port}"
     migrate(database_url)
@@ -148,9 +153,25 @@ def run_site(folder: Path, database_url: str) -> Iterator[Site]:
             "DEMO_USERS": ",".join(DEMO_HANDLES),
             "DEMO_PASSWORD": PASSWORD,
             "WEB_CONCURRENCY": "2",
+            "GROUP_UPDATES": mode,
         }
-        with ApiServer(folder / "site.log", port=port, **variables) as server:
+        with (
+            stream_worker(folder, variables) if mode == "stream" else nullcontext(),
+            ApiServer(folder / "site.log", port=port, **variables) as server,
+        ):
             site = Site(url, server, database_url, cognito, engine.url, dynamodb, pool)
             for handle in DEMO_HANDLES:
                 site.add(handle, handle.title())
             yield site
+
+
+def stream_worker(folder: Path, variables: dict[str, str]) -> Child:
+    return Child(
+        "the stream worker",
+        [sys.executable, "-Pm", "tools.cli", ROOT / "bin/ddb/stream-worker"],
+        env=bare_environment(**variables, LOCAL_DIR=str(folder), PYTHONPATH=str(ROOT)),
+        ready=lambda: True,
+        log=folder / "site-worker.log",
+        cwd=ROOT,
+        stop_signal=signal.SIGKILL,
+    )
