@@ -2,6 +2,7 @@
 
 import { ConversationView } from "./conversation-view.js";
 import { announce, h, setChildren } from "./dom.js";
+import { codeText } from "./errors.js";
 import { InboxView } from "./inbox-view.js";
 import { NewMessageView } from "./new-message-view.js";
 
@@ -42,6 +43,7 @@ export class MessengerView {
     messenger.addEventListener("change", this.#refreshSoon);
     messenger.addEventListener("arrived", this.#announce);
     messenger.addEventListener("sent", this.#showSent);
+    messenger.addEventListener("refused", this.#announceRefusal);
     messenger.addEventListener("ready", this.#route);
   }
 
@@ -100,6 +102,8 @@ export class MessengerView {
   #markRead = () => this.#messenger.markRead();
 
   #announce = ({ detail: row }) => announce(`${row.display_name}: ${row.message}`);
+
+  #announceRefusal = ({ detail: entry }) => announce(`Your message “${entry.text}”: ${codeText(entry.error)}`);
 
   /** A first message has made a conversation: show it. */
   #showSent = ({ detail: { entry, message } }) => {

@@ -1,5 +1,6 @@
 // The state of the page: the inbox, the opened conversations, the outbox, and how live updates change them.
-// It makes no elements. The views listen to its events: "change", "ready" (the user is known), "arrived" and "sent".
+// It makes no elements. The views listen to its events: "change", "ready" (the user is known), "arrived", "sent" and
+// "refused".
 
 import { Conversation } from "./conversation.js";
 import { Drafts } from "./drafts.js";
@@ -196,6 +197,7 @@ export class Messenger extends EventTarget {
     this.outbox = await Outbox.open(this.#api, userUuid, {
       changed: () => this.#changed(),
       sent: (entry, message) => this.#noteSent(entry, message),
+      refused: (entry) => this.#noteRefused(entry),
     });
     this.myUuid = userUuid;
     this.dispatchEvent(new Event("ready"));
@@ -253,6 +255,12 @@ export class Messenger extends EventTarget {
     this.conversations.get(message.message_group_uuid)?.addSent(message);
     this.dispatchEvent(new CustomEvent("sent", { detail: { entry, message } }));
     this.#changed();
+  }
+
+  /** Messages of the open conversation say themselves that the server refused them. */
+  #noteRefused(entry) {
+    if (entry.to.message_group_uuid === this.#openUuid) return;
+    this.dispatchEvent(new CustomEvent("refused", { detail: entry }));
   }
 
   #changed() {

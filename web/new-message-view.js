@@ -1,4 +1,4 @@
-// A message to somebody by handle. Shows who has the handle before the message goes out.
+// A message to somebody by handle. Shows who has the handle before the message goes out, and what waits for any handle.
 
 import { Composer } from "./composer.js";
 import { h, setChildren } from "./dom.js";
@@ -58,7 +58,7 @@ export class NewMessageView {
   }
 
   refresh() {
-    const entries = this.#messenger.outbox.pending({ handle: this.handle });
+    const entries = this.#messenger.outbox.entries.filter(({ to }) => to.handle);
     setChildren(
       this.#pendingList,
       entries.map((entry) => pendingMessage(this.#messenger.outbox, entry)),

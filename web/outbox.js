@@ -15,7 +15,10 @@ export class Outbox {
   #listener;
   #timer;
 
-  /** The outbox of one user: several people may use one browser. `listener` has `changed()`, `sent(entry, message)`. */
+  /**
+   * The outbox of one user: several people may use one browser. `listener` has `changed()`, `sent(entry, message)`, and
+   * `refused(entry)` for a message that waits for a decision of the person.
+   */
   static async open(api, userUuid, listener) {
     const outbox = new Outbox();
     outbox.#api = api;
@@ -34,8 +37,8 @@ export class Outbox {
     clearTimeout(this.#timer);
   }
 
-  /** The messages that wait for a conversation or for a handle. */
-  pending({ groupUuid = null, handle = null }) {
+  /** The messages for a conversation, also those that were addressed to the other member's handle. */
+  pending({ groupUuid, handle }) {
     return this.entries.filter(({ to }) => to.message_group_uuid === groupUuid || to.handle === handle);
   }
 
@@ -80,7 +83,7 @@ export class Outbox {
   /** Returns whether the next message may follow. */
   async #send(entry) {
     if (Date.now() > entry.triedAt + KEY_MS) {
-      await this.#put({ ...entry, error: "uncertain" });
+      await this.#refuse(entry, "uncertain");
       return true;
     }
     if (!entry.triedAt) await this.#put({ ...entry, triedAt: Date.now() });
@@ -94,13 +97,19 @@ export class Outbox {
         this.#timer = setTimeout(this.flush, pause);
         return false;
       }
-      await this.#put({ ...entry, error: error.codes?.[0] ?? error.message });
+      await this.#refuse(entry, error.codes?.[0] ?? error.message);
       return true;
     }
     this.entries = this.entries.filter((other) => other.key !== entry.key);
     this.#listener.sent(entry, message);
     await this.discard(entry);
     return true;
+  }
+
+  async #refuse(entry, error) {
+    const refused = { ...entry, error };
+    await this.#put(refused);
+    this.#listener.refused(refused);
   }
 
   async #put(entry) {

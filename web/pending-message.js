@@ -13,5 +13,6 @@ export function pendingMessage(outbox, entry) {
         h("button", { type: "button", onclick: () => outbox.discard(entry) }, "Delete"),
       )
     : h("span", {}, "Sending…");
-  return h("article", { class: "message mine pending" }, h("p", { dir: "auto" }, entry.text), state);
+  const receiver = entry.to.handle ? h("span", {}, `To @${entry.to.handle}`) : null;
+  return h("article", { class: "message mine pending" }, receiver, h("p", { dir: "auto" }, entry.text), state);
 }

@@ -212,6 +212,29 @@ def test_refused_message_says_why_and_can_be_sent_again_or_deleted(site: Site, w
         expect(shown.page.get_by_role("button", name="Try again")).to_have_count(0)
 
 
+def test_refused_first_message_is_announced_and_waits_for_a_decision(site: Site, windows: Windows) -> None:
+    windows.expect_problem("status of 404")
+    clara = site.sign_up("clara")
+    _, bert, _, window = open_conversation(site, windows)
+    page = window.page
+    page.goto(f"{site.url}/#/@{clara.user.handle}")
+    sends: list[Route] = []
+    page.route(SENDING, lambda route: sends.append(route))
+    with page.expect_request(SENDING):
+        window.send("Hello")
+    window.open(bert)
+    sends[0].fulfill(status=404, json=["receiver_not_found"])
+    expect(page.get_by_text("Your message “Hello”: There is no such person.")).to_be_attached()
+    page.unroute(SENDING)
+    page.goto(f"{site.url}/#/new")
+    page.reload()
+    refused = page.get_by_role("article").filter(has_text=f"To @{clara.user.handle}")
+    expect(refused.get_by_role("alert")).to_contain_text("There is no such person.")
+    refused.get_by_role("button", name="Try again").click()
+    expect(refused).to_have_count(0)
+    expect(window.row(clara)).to_contain_text("Hello")
+
+
 def test_message_without_response_for_a_day_waits_for_a_decision(site: Site, windows: Windows) -> None:
     windows.expect_problem(NO_RESPONSE)
     _, bert, group, window = open_conversation(site, windows)
