@@ -1,6 +1,6 @@
 // The calls of the API. Each method is one request; openapi.yaml describes all of them.
 
-import { ApiError, codeText, isTemporary, Offline } from "./errors.js";
+import { accountText, ApiError, codeText, isTemporary, Offline } from "./errors.js";
 
 const RETRIES = 3; // of a GET
 const TIMEOUT_MS = 20_000;
@@ -99,7 +99,7 @@ export class Api {
       const codes = await response.json().catch(() => ["bad_gateway"]);
       if (response.status === 401 && !renew) continue;
       if (response.status === 401) this.#session.end(codeText(codes[0]));
-      if (response.status === 403) this.#session.end(`This account cannot be used (${codes[0]}).`);
+      if (response.status === 403) this.#session.end(accountText(codes[0]));
       throw new ApiError(response.status, codes, Number(response.headers.get("Retry-After")));
     }
   }

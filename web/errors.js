@@ -30,6 +30,7 @@ const TEXTS = {
   receiver_not_found: "There is no such person.",
   receiver_is_sender: "That is you.",
   user_not_found: "There is no such person.",
+  handle_taken: "Another person has the handle of this account. The account needs another handle.",
   user_receiver_handle_invalid: "That is not a handle.",
   message_group_not_found: "There is no such conversation.",
   not_found: "There is no such page.",
@@ -56,4 +57,10 @@ export function errorText(error) {
 /** The sentence for a code of the API. */
 export function codeText(code) {
   return TEXTS[code] ?? `Something went wrong (${code}).`;
+}
+
+/** The sentence for the code of a 403: the server has no user for the account. */
+export function accountText(code) {
+  if (code !== "user_not_found") return codeText(code); // in a 404, it is about another person
+  return "The server cannot use this account. Its handle, its name or its e-mail address is missing or not allowed.";
 }

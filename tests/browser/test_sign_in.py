@@ -25,6 +25,18 @@ def test_wrong_password_is_refused_in_words_and_right_one_signs_in(site: Site, w
     expect(window.inbox).to_contain_text("No conversations yet.")
 
 
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [("handle_taken", "Another person has the handle of this account."), ("user_not_found", "cannot use this account")],
+)
+def test_account_without_a_user_is_refused_in_words(windows: Windows, code: str, words: str) -> None:
+    windows.expect_problem("status of 403")
+    window = windows.open()
+    window.page.route("**/api/message_groups*", lambda route: route.fulfill(status=403, json=[code]))
+    window.page.get_by_role("button", name=f"Sign in as {DEMO_HANDLES[0]}").click()
+    expect(window.page.get_by_role("alert")).to_contain_text(words)
+
+
 def test_seeded_user_signs_in_by_one_click(windows: Windows) -> None:
     window = windows.open()
     window.page.get_by_role("button", name=f"Sign in as {DEMO_HANDLES[0]}").click()
