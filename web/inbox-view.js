@@ -62,26 +62,27 @@ export class InboxView {
   }
 
   #entry(row) {
-    const state = JSON.stringify([row, row.uuid === this.#selectedUuid]);
+    const time = shortText(new Date(row.created_at));
+    const state = JSON.stringify([row, time, row.uuid === this.#selectedUuid]);
     const existing = this.#entries.get(row.uuid);
     if (existing?.state === state) return existing.element;
     const element = existing?.element ?? h("li");
     const hadFocus = element.contains(document.activeElement);
-    const link = this.#link(row);
+    const link = this.#link(row, time);
     setChildren(element, [link]);
     if (hadFocus) link.focus();
     this.#entries.set(row.uuid, { state, element });
     return element;
   }
 
-  #link(row) {
+  #link(row, time) {
     const text = this.#messenger.isMarkedUnread(row) ? "•" : String(row.unread_count);
     const label = text === "•" ? "unread" : `${row.unread_count} unread`;
     return h(
       "a",
       { href: `#/c/${row.uuid}`, "aria-current": row.uuid === this.#selectedUuid ? "page" : null },
       h("span", { class: "name", dir: "auto" }, row.display_name),
-      h("time", { datetime: row.created_at }, shortText(new Date(row.created_at))),
+      h("time", { datetime: row.created_at }, time),
       h("span", { class: "preview", dir: "auto" }, row.message),
       row.unread_count ? h("span", { class: "badge", role: "img", "aria-label": label }, text) : null,
     );

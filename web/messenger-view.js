@@ -7,6 +7,7 @@ import { InboxView } from "./inbox-view.js";
 import { NewMessageView } from "./new-message-view.js";
 
 const WELCOME = "Choose a conversation, or begin one with “New message”.";
+const DAY_CHECK_MS = 30_000; // so that after midnight, “Today” becomes “Yesterday”
 
 export class MessengerView {
   #config;
@@ -17,6 +18,7 @@ export class MessengerView {
   #currentView = null; // the view in <main>
   #groupUuid = null; // of the conversation in <main>
   #refreshTimer = null;
+  #dayTimer = setInterval(() => this.#refreshSoon(), DAY_CHECK_MS);
 
   constructor(config, messenger, username) {
     this.#config = config;
@@ -52,6 +54,7 @@ export class MessengerView {
     document.removeEventListener("visibilitychange", this.#markRead);
     this.#messenger.removeEventListener("change", this.#refreshSoon);
     clearTimeout(this.#refreshTimer);
+    clearInterval(this.#dayTimer);
     this.#currentView?.stop();
     document.title = "Cruddur";
   }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from urllib.parse import urlsplit
 
 import pytest
@@ -113,6 +114,20 @@ def test_window_sends_no_request_that_it_does_not_need(site: Site, windows: Wind
     assert requests.count("GET /api/message_groups") == 1
     assert requests.count("POST /api/messages") == 3
     assert f"POST /api/message_groups/{group}/read" not in requests
+
+
+def test_today_becomes_yesterday_at_midnight(site: Site, windows: Windows) -> None:
+    anna, bert = site.couple()
+    sent_at = datetime.fromisoformat(anna.write("one", to=bert)["created_at"])
+    window = windows.open()
+    window.page.clock.install(time=sent_at.replace(hour=23, minute=59, second=40))
+    window.sign_in(anna).open(bert)
+    day = window.log.get_by_role("heading")
+    expect(day).to_have_text("Today")
+    expect(window.row(bert)).to_contain_text(f"{sent_at:%H:%M}")
+    window.page.clock.fast_forward("00:35")
+    expect(day).to_have_text("Yesterday")
+    expect(window.row(bert)).to_contain_text(f"{sent_at.day} {sent_at:%b}")
 
 
 def test_newest_conversation_is_first_and_search_finds_names_and_texts(site: Site, windows: Windows) -> None:
