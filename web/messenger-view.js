@@ -72,7 +72,8 @@ export class MessengerView {
     this.#groupUuid = groupUuid;
     this.#currentView = this.#view(address, groupUuid, handle);
     this.element.classList.toggle("has-main", this.#currentView !== null);
-    setChildren(this.#main, [this.#currentView?.element ?? h("p", { class: "empty" }, WELCOME)]);
+    const text = address === "/" ? WELCOME : codeText("not_found");
+    setChildren(this.#main, [this.#currentView?.element ?? h("p", { class: "empty" }, text)]);
     this.#inbox.select(groupUuid);
     this.#refresh();
     if (this.#currentView) await this.#currentView.start();
@@ -116,10 +117,10 @@ export class MessengerView {
   };
 }
 
-/** The address after the `#`. What is not valid leads to the inbox. */
+/** The address after the `#`. Without a valid one, it is the inbox. */
 function decodeAddress() {
   try {
-    return decodeURIComponent(location.hash.slice(1));
+    return decodeURIComponent(location.hash.slice(1)) || "/";
   } catch {
     return "/";
   }

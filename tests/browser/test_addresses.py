@@ -63,6 +63,15 @@ def test_page_shows_no_conversation_of_nobody_or_of_others(site: Site, windows: 
     expect(window.messages).to_have_count(0)
 
 
+@pytest.mark.parametrize("path", ["/#/nonsense", "/#/c/nonsense"])
+def test_page_says_that_an_address_leads_nowhere(site: Site, windows: Windows, path: str) -> None:
+    anna, bert = site.couple()
+    bert.write("one", to=anna)
+    window = windows.open(anna, path=path)
+    expect(window.page.get_by_role("main")).to_have_text("There is no such page.")
+    expect(window.row(bert)).to_be_visible()
+
+
 def test_next_person_of_a_window_sees_nothing_of_the_one_before(site: Site, windows: Windows) -> None:
     anna, bert = site.couple()
     bert.write("for Anna alone", to=anna)
