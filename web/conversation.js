@@ -60,7 +60,7 @@ export class Conversation {
   /** Take the last message from an inbox row. Rows of fast messages are combined, so some before it may be missing. */
   async apply(row) {
     await this.loaded;
-    // Who sends a message has read all before it, also if the response to the send came before the row.
+    // The sender has read all messages up to this one. The response to the send may have come before the row.
     this.setReadSeq(row.sender_uuid, Math.max(this.readSeq(row.sender_uuid), row.seq));
     if (row.seq <= this.#seq) return;
     // A late message has an earlier time than the last one: it raises `seq`, and the row still shows the last one.

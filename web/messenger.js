@@ -201,6 +201,7 @@ export class Messenger extends EventTarget {
     });
     this.myUuid = userUuid;
     this.dispatchEvent(new Event("ready"));
+    this.outbox.flush(); // a message may wait since before a reload
   }
 
   async #applyRow(row) {
@@ -257,7 +258,7 @@ export class Messenger extends EventTarget {
     this.#changed();
   }
 
-  /** Messages of the open conversation say themselves that the server refused them. */
+  /** The open conversation shows a refused message itself. */
   #noteRefused(entry) {
     if (entry.to.message_group_uuid === this.#openUuid) return;
     this.dispatchEvent(new CustomEvent("refused", { detail: entry }));

@@ -150,13 +150,18 @@ def test_cursor_that_the_server_refuses_loses_no_message(site: Site, windows: Wi
 @pytest.mark.parametrize(("status", "code"), [(429, "too_many_streams"), (503, "live_updates_unavailable")])
 def test_conversation_works_without_live_updates(site: Site, windows: Windows, status: int, code: str) -> None:
     windows.expect_problem(f"status of {status}")
+    windows.expect_problem(NO_RESPONSE)
     anna, bert = site.couple()
     group = bert.write("one", to=anna)["message_group_uuid"]
     window = windows.open()
     window.page.route(EVENTS, lambda route: route.fulfill(status=status, json=[code]))
     window.sign_in(anna).open(bert)
     expect(window.texts).to_have_text(["one"])
-    window.send("two")
+    window.page.route(SENDING, lambda route: route.abort())
+    with window.page.expect_event("requestfailed"):
+        window.send("two")
+    window.page.unroute(SENDING)
+    window.page.reload()
     expect(window.texts).to_have_text(["one", "two"])
     expect(window.page.get_by_text("Sending…")).to_have_count(0)
     assert bert.texts(group) == ["one", "two"]
