@@ -115,6 +115,25 @@ await reopened.stop();
 const refusal = await send(anna, group, " ").catch((error: unknown) => error);
 if (!(refusal instanceof ApiError)) throw new Error("the server accepted a blank message");
 expect([refusal.status, refusal.codes, errorText(refusal.codes)], [422, ["message_blank"], "The message is empty."]);
+
+// A load balancer between the client and the server
+const { fetch } = globalThis;
+const pages: Response[] = [];
+const page = (status: number) => pages.push(new Response("<html>", { status }));
+globalThis.fetch = async (...request) => pages.shift() ?? (await fetch(...request));
+for (const status of [408, 429, 502, 503, 504]) {
+  page(status);
+  expect((await send(anna, group, "1", `the key after a ${status}`)).message, "1");
+}
+page(502);
+const broken = await loadInbox(anna).catch((error: unknown) => error);
+expect(broken instanceof ApiError && [broken.name, broken.status, errorText(broken.codes)], [
+  "ApiError",
+  502,
+  "Something went wrong (no code).",
+]);
+
+// A token that the server refuses
 const renewing = connect(baseUrl, async (renew) => (renew ? annaToken : "no token"));
 expect((await send(renewing, group, "1", "the key of a repeat")).message, "1");
 const renewals: boolean[] = [];
