@@ -6,6 +6,8 @@ docs/front-end.md.
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -33,25 +35,37 @@ api = pytest.fixture(scope="module")(run_api)
 
 
 def execute(folder: Path, *command: str | Path) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=SECONDS)
+    environment = os.environ | {"npm_config_audit": "false", "npm_config_ignore_scripts": "true"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS
+    )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def set_up(folder: Path, server_url: str) -> None:
+    """Run the commands of docs/front-end.md, with pinned versions of the packages."""
+    commands = blocks(FRONT_END, "sh")[0].replace("http://127.0.0.1:4567", server_url)
+    for package, version in json.loads((SOURCES / "package.json").read_text())["dependencies"].items():
+        commands, count = re.subn(rf"(?<= ){package}(?=\s)", f"{package}@{version}", commands)
+        assert count, package
+    execute(folder, "sh", "-ec", commands)
 
 
 @pytest.fixture(scope="module")
 def run(api: Api, engines: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """Compiles a program of SOURCES, and runs it with the server's URL and the arguments."""
-    folder = engines / "typescript"
+    folder = engines / "front_end"
     shutil.copytree(SOURCES, folder, dirs_exist_ok=True)
+    (folder / "package.json").unlink()
     (folder / "messages.ts").write_text("\n".join(blocks(FRONT_END, "ts")), encoding="utf-8")
-    execute(folder, "npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts")
-    programs = folder / "node_modules" / ".bin"
-    execute(folder, programs / "openapi-typescript", ROOT / "openapi.yaml", "--output", "schema.d.ts")
     with ApiServer(tmp_path_factory.mktemp("server") / "log", **api.server_variables()) as server:
+        url = f"http://{LOOPBACK}:{server.port}"
+        set_up(folder, url)
 
         def compile_and_run(name: str, *arguments: str) -> None:
             options = [*STRICT, "--module", "nodenext", "--lib", "es2022,dom,dom.iterable"]
-            execute(folder, programs / "tsc", *options, f"{name}.ts")
-            execute(folder, "node", f"{name}.js", f"http://{LOOPBACK}:{server.port}", *arguments)
+            execute(folder, folder / "node_modules/.bin/tsc", *options, f"{name}.ts")
+            execute(folder, "node", f"{name}.js", url, *arguments)
 
         yield compile_and_run
 
