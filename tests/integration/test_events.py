@@ -23,8 +23,9 @@ from lib.live.postgres import PostgresRelay
 from tests.support.api import JSON, Api, Person, run_api
 from tests.support.api_server import ApiServer
 from tests.support.clocks import eventually, time_limit
-from tests.support.event_stream import Event, Stream
+from tests.support.event_stream import Event, Stream, events_in
 from tests.support.idle_proxy import IdleProxy
+from tests.support.openapi import OPERATIONS
 from tests.support.proxy import LossyProxy, Stall
 from tools.local_stack.postgres import Postgres
 
@@ -102,6 +103,10 @@ def stream(server: ApiServer | IdleProxy, person: Person, since: str | None = No
         yield opened
     finally:
         opened.close()
+
+
+def shape(event: Event) -> tuple[str, set[str], bool]:
+    return event.name, set(event.data), event.id is not None
 
 
 def log_lines(server: ApiServer, event: str) -> list[JSON]:
@@ -207,6 +212,26 @@ def test_id_of_hello_is_a_feed_cursor(api: Api, server: ApiServer) -> None:
     assert row["message_uuid"] == sent["uuid"]
     with stream(server, bert, since=response.headers["Feed-Cursor"]) as later, pytest.raises(Empty):
         later.next(0.1)
+
+
+def test_example_of_the_contract_has_the_events_of_a_stream(api: Api, server: ApiServer) -> None:
+    (operation,) = [operation for operation in OPERATIONS if operation["operationId"] == "streamEvents"]
+    text: str = operation["responses"]["200"]["content"]["text/event-stream"]["example"]
+    *examples, last = events_in(text.encode().splitlines(keepends=True))
+    anna, bert = api.couple()
+    group = f"/api/message_groups/{send(server, anna, bert)['message_group_uuid']}"
+    follower = Stream(server.port, bert)
+    events = [follower.next()]
+    call(server, anna, "POST", f"{group}/typing")
+    events.append(follower.next())
+    send(server, anna, bert)
+    events.append(follower.next())
+    call(server, bert, "POST", f"{group}/read", {"seq": 2})
+    events.append(follower.next())
+    follower.close()
+    assert last == Event("expired", {})  # as below
+    assert [shape(event) for event in examples] == [shape(event) for event in events]
+    assert [event.id and event.id.count(".") for event in examples] == [1, None, 1, None]
 
 
 def test_wrong_cursor_is_refused(api: Api, server: ApiServer) -> None:
