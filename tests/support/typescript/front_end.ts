@@ -2,7 +2,7 @@
 import * as messages from "./messages.js";
 import type { LiveEvent } from "./messages.js";
 
-const { ApiError, connect, errorText, follow, loadInbox, loadMessages, markRead, readEvents, send } = messages;
+const { ApiError, applyRow, connect, errorText, follow, loadInbox, loadMessages, markRead, readEvents, send } = messages;
 
 declare const process: { argv: string[] };
 const [baseUrl, annaToken, bertToken, bertHandle] = process.argv.slice(2) as [string, string, string, string];
@@ -60,6 +60,30 @@ expect(after.messages.length, 4);
 // Live updates
 const { rows, feedCursor } = await loadInbox(anna);
 expect(rows.map((row) => row.message), ["5"]);
+
+// A row in an open conversation, and how many requests it takes
+const [row] = rows as [(typeof rows)[0]];
+const { fetch } = globalThis;
+let requests = 0;
+globalThis.fetch = (...request) => (requests++, fetch(...request));
+async function applied(seq: number, shown: { uuid: string; seq: number | null }[], message_uuid = row.message_uuid) {
+  const message = { user_uuid: first.user_uuid, message: "", created_at: first.created_at };
+  const conversation = { seq, messages: new Map(shown.map((known) => [known.uuid, { ...message, ...known }])) };
+  requests = 0;
+  await applyRow(anna, conversation, { ...row, message_uuid });
+  return [requests, conversation.seq, ...[...conversation.messages.values()].map((known) => known.seq).sort()];
+}
+const newest = { uuid: row.message_uuid! };
+const fourth = { uuid: after.messages[1]!.uuid, seq: 4 };
+expect(await applied(5, [{ ...newest, seq: 5 }]), [0, 5, 5]);
+expect(await applied(6, []), [0, 6]);
+expect(await applied(4, [fourth]), [0, 5, 4, 5]);
+expect(await applied(4, [fourth], fourth.uuid), [1, 5, 1, 2, 3, 4, 5]); // stream mode: an earlier message came late
+expect(await applied(4, [{ ...newest, seq: null }]), [1, 5, 1, 2, 3, 4, 5]); // stream mode: an own message
+expect(await applied(1, [first]), [1, 5, 1, 2, 3, 4, 5]);
+globalThis.fetch = fetch;
+
+// Events
 const live = listen(feedCursor);
 await until(() => live.named("hello") !== undefined);
 await bert.POST("/api/message_groups/{message_group_uuid}/typing", { params: { path: group } });
@@ -117,7 +141,6 @@ if (!(refusal instanceof ApiError)) throw new Error("the server accepted a blank
 expect([refusal.status, refusal.codes, errorText(refusal.codes)], [422, ["message_blank"], "The message is empty."]);
 
 // A load balancer between the client and the server
-const { fetch } = globalThis;
 const pages: Response[] = [];
 const page = (status: number) => pages.push(new Response("<html>", { status }));
 globalThis.fetch = async (...request) => pages.shift() ?? (await fetch(...request));
