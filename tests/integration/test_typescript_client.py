@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -84,4 +85,5 @@ def test_client_compiles_and_calls_every_operation(api: Api, run: Run) -> None:
 
 def test_code_of_the_front_end_page_sends_follows_and_resumes(api: Api, run: Run) -> None:
     anna, bert = api.couple()
-    run("front_end", token(anna), token(bert), bert.user.handle)
+    with socket.create_server((LOOPBACK, 0)) as silent:
+        run("front_end", token(anna), token(bert), bert.user.handle, f"http://{LOOPBACK}:{silent.getsockname()[1]}")

@@ -1,11 +1,12 @@
-// Runs messages.ts, the code of docs/front-end.md. Arguments: the API's URL, the tokens of two users, and their handles.
+// Runs messages.ts, the code of docs/front-end.md. Arguments: the API's URL, the tokens of two users, the handle of the
+// second, and the URL of a server that never responds.
 import * as messages from "./messages.js";
 import type { LiveEvent } from "./messages.js";
 
 const { ApiError, applyRow, connect, errorText, follow, loadInbox, loadMessages, markRead, readEvents, send } = messages;
 
 declare const process: { argv: string[] };
-const [baseUrl, annaToken, bertToken, bertHandle] = process.argv.slice(2) as [string, string, string, string];
+const [baseUrl, annaToken, bertToken, bertHandle, silentUrl] = process.argv.slice(2) as [string, string, string, string, string];
 const anna = connect(baseUrl, async () => annaToken);
 const bert = connect(baseUrl, async () => bertToken);
 
@@ -134,6 +135,13 @@ for (let failures = 0; failures < 12; failures++) {
 const reopened = listen(feedCursor);
 await until(() => reopened.named("hello") !== undefined);
 await reopened.stop();
+
+// A server that accepts the request and never responds
+const realSetTimeout = setTimeout;
+globalThis.setTimeout = ((callback: () => void) => realSetTimeout(callback, 500)) as typeof setTimeout;
+const hanging = readEvents(connect(silentUrl, async () => annaToken), feedCursor, signal);
+expect(await hanging.next().catch((error: Error) => error.name), "AbortError");
+globalThis.setTimeout = realSetTimeout;
 
 // Errors
 const refusal = await send(anna, group, " ").catch((error: unknown) => error);
