@@ -80,7 +80,8 @@ expect(await applied(5, [{ ...newest, seq: 5 }]), [0, 5, 5]);
 expect(await applied(6, []), [0, 6]);
 expect(await applied(4, [fourth]), [0, 5, 4, 5]);
 expect(await applied(4, [fourth], fourth.uuid), [1, 5, 1, 2, 3, 4, 5]); // stream mode: an earlier message came late
-expect(await applied(4, [{ ...newest, seq: null }]), [1, 5, 1, 2, 3, 4, 5]); // stream mode: an own message
+expect(await applied(4, [fourth, { ...newest, seq: 5 }]), [0, 5, 4, 5]); // an own message
+expect(await applied(4, [{ ...newest, seq: null }]), [1, 5, 1, 2, 3, 4, 5]); // the same in stream mode
 expect(await applied(1, [first]), [1, 5, 1, 2, 3, 4, 5]);
 globalThis.fetch = fetch;
 
