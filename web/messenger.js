@@ -209,9 +209,7 @@ export class Messenger extends EventTarget {
     this.#addRows([row]);
     const conversation = this.conversations.get(row.uuid);
     await conversation?.apply(row);
-    if (row.sender_uuid === this.myUuid) {
-      if (this.outbox.entries.length) await this.outbox.load(); // perhaps another window has sent one of them
-    } else if (isNew) {
+    if (isNew && row.sender_uuid !== this.myUuid) {
       if (conversation) conversation.typingUntil = 0;
       this.dispatchEvent(new CustomEvent("arrived", { detail: row }));
     }

@@ -12,6 +12,7 @@ export class Outbox {
   #api;
   #userUuid;
   #database;
+  #channel = new BroadcastChannel("cruddur-outbox"); // to the other windows of this browser
   #listener;
   #timer;
 
@@ -27,7 +28,8 @@ export class Outbox {
     const request = indexedDB.open("cruddur-outbox", 1);
     request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: "key" });
     outbox.#database = await toPromise(request);
-    await outbox.load();
+    outbox.#channel.onmessage = () => outbox.#load();
+    await outbox.#load();
     addEventListener("online", outbox.flush);
     return outbox;
   }
@@ -35,6 +37,7 @@ export class Outbox {
   close() {
     removeEventListener("online", this.flush);
     clearTimeout(this.#timer);
+    this.#channel.close();
   }
 
   /** The messages for a conversation, also those that were addressed to the other member's handle. */
@@ -57,23 +60,14 @@ export class Outbox {
 
   async discard(entry) {
     await toPromise(this.#store("readwrite").delete(entry.key));
-    await this.load();
-  }
-
-  /** Read the entries again: another window of this user may have added or sent some. */
-  async load() {
-    const storedEntries = await toPromise(this.#store("readonly").getAll());
-    this.entries = storedEntries
-      .filter((entry) => entry.userUuid === this.#userUuid)
-      .sort((a, b) => a.addedAt - b.addedAt);
-    this.#listener.changed();
+    await this.#noteChange();
   }
 
   /** Send what waits, one message after the other and from one window at a time, so that the order stays. */
   flush = async () => {
     clearTimeout(this.#timer);
     await navigator.locks.request(`cruddur-outbox ${this.#userUuid}`, async () => {
-      await this.load();
+      await this.#load();
       for (const entry of this.entries.filter((other) => !other.error)) {
         if (!(await this.#send(entry))) return;
       }
@@ -114,7 +108,20 @@ export class Outbox {
 
   async #put(entry) {
     await toPromise(this.#store("readwrite").put(entry));
-    await this.load();
+    await this.#noteChange();
+  }
+
+  async #noteChange() {
+    this.#channel.postMessage(null);
+    await this.#load();
+  }
+
+  async #load() {
+    const storedEntries = await toPromise(this.#store("readonly").getAll());
+    this.entries = storedEntries
+      .filter((entry) => entry.userUuid === this.#userUuid)
+      .sort((a, b) => a.addedAt - b.addedAt);
+    this.#listener.changed();
   }
 
   #store(mode) {
