@@ -19,10 +19,9 @@ export class Api {
     return { rows: data, next: nextPage(headers), feedCursor: headers.get("Feed-Cursor") };
   }
 
-  /** A page of messages: the newest ones, or those that follow `after` (a `created_at`), or those at `url`. */
-  async messages(groupUuid, { after = null, url = null } = {}) {
-    const query = after ? `&after=${encodeURIComponent(after)}` : "";
-    const { data, headers } = await this.#get(url ?? `/api/messages/${groupUuid}?limit=${PAGE}${query}`);
+  /** A page of messages: the newest ones, or those at `url`. */
+  async messages(groupUuid, { url = null } = {}) {
+    const { data, headers } = await this.#get(url ?? `/api/messages/${groupUuid}?limit=${PAGE}`);
     return { messages: data, next: nextPage(headers) };
   }
 

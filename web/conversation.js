@@ -10,9 +10,7 @@ export class Conversation {
   loaded; // resolves when the newest page is here
   #api;
   #byUuid = new Map();
-  // No message up to this one is missing: its number, and its time, after which the next ones are.
-  #seq = 0;
-  #after;
+  #seq = 0; // from the oldest message up to this number, none is missing
 
   constructor(api, uuid) {
     this.#api = api;
@@ -73,44 +71,37 @@ export class Conversation {
   addSent(message) {
     if (this.#byUuid.get(message.uuid)?.seq) return; // the row came before the response
     this.#merge([message]);
-    if (message.seq === this.#seq + 1) {
-      this.#seq = message.seq;
-      this.#after = message.created_at;
-    }
+    if (message.seq === this.#seq + 1) this.#seq = message.seq;
   }
 
-  /** Load the messages that follow the last complete one. `seq` is the number of the last message there is. */
+  /** Load the newest page, and older ones until no message up to the number `seq` is missing. */
   async catchUp(seq) {
-    let url;
+    const before = this.#seq;
+    let url = null;
     do {
-      const page = await this.#api.messages(this.uuid, { after: this.#after, url });
+      const page = await this.#api.messages(this.uuid, { url });
       this.#merge(page.messages);
-      url = this.#after && page.next; // without a time, the first page is the newest, and the next ones are older
-    } while (url);
-    this.#setComplete();
-    if (this.#seq >= seq) return;
-    this.#merge((await this.#api.messages(this.uuid)).messages); // a late message has an earlier time
-    this.#seq = seq;
+      url = page.next;
+    } while (url && this.#count(before, seq) < seq - before);
+    this.#seq = Math.max(this.#seq, seq);
   }
 
   async #load() {
     const [page] = await Promise.all([this.#api.messages(this.uuid), this.refreshMembers()]);
     this.older = page.next;
     this.#merge(page.messages);
-    this.#setComplete();
+    this.#seq = this.messages.findLast((message) => message.seq !== null)?.seq ?? 0;
+  }
+
+  /** How many messages have a number above `before` and up to `seq`. */
+  #count(before, seq) {
+    return this.messages.filter((message) => before < message.seq && message.seq <= seq).length;
   }
 
   #merge(messages) {
     for (const message of messages) this.#byUuid.set(message.uuid, message);
     this.messages = [...this.#byUuid.values()].sort((a, b) => (a.created_at < b.created_at ? -1 : 1));
     this.version++;
-  }
-
-  #setComplete() {
-    const last = this.messages.findLast((message) => message.seq !== null);
-    if (!last) return;
-    this.#seq = Math.max(this.#seq, last.seq);
-    this.#after = last.created_at;
   }
 }
 

@@ -14,6 +14,7 @@ from lib.ddb.cursors import CursorSigner
 from lib.ddb.store import StreamedMessageStore
 from lib.ddb.table import Table
 from tests.support.browser import Windows
+from tests.support.clocks import eventually
 from tests.support.site import TABLE, Site, run_site
 
 pytestmark = pytest.mark.browser
@@ -48,7 +49,7 @@ def test_messages_arrive_are_counted_and_seen(site: Site, windows: Windows) -> N
     expect(berts.texts).to_have_text(["one", "two", "three"])
     expect(berts.inbox.get_by_label("unread")).to_have_count(0)
     expect(annas.messages.last.locator("+ *")).to_have_text("Seen")
-    assert [url for url in requests if "after=" in url] == []
+    assert [url for url in requests if "/api/messages/" in url] == []
 
     berts.send("four")
     expect(annas.texts).to_have_text(["one", "two", "three", "four"])
@@ -56,3 +57,11 @@ def test_messages_arrive_are_counted_and_seen(site: Site, windows: Windows) -> N
     for window in (annas, berts):
         expect(window.texts.filter(has_text="late")).to_have_count(1)
         expect(window.texts.last).to_have_text("four")
+
+    annas.page.context.set_offline(True)  # so that one row brings both messages
+    slow.send(group_uuid=group, sender=bert.user, text="later")
+    bert.write("five", to=anna)
+    assert eventually(lambda: anna.inbox()[0]["seq"] == 7)
+    annas.page.context.set_offline(False)
+    expect(annas.texts).to_have_count(7)
+    expect(annas.texts.filter(has_text="later")).to_have_count(1)
