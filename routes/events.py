@@ -83,7 +83,8 @@ class EventStream:
 
     __slots__ = (
         *("_hub", "_threads", "_user", "_authenticate", "_expires_at", "_request_id", "_started_at", "_hints"),
-        *("_must_read", "_is_current", "_end_reason", "_loop", "_woken", "_feed", "_first_cursor", "_first_changes"),
+        *("_must_read", "_has_more", "_is_current", "_end_reason", "_loop", "_woken"),
+        *("_feed", "_first_cursor", "_first_changes"),
     )
 
     def __init__(
@@ -106,6 +107,7 @@ class EventStream:
         self._started_at = time.monotonic()
         self._hints: dict[tuple[str, ...], Hint] = {}  # a new hint replaces one of the same event, group and user
         self._must_read = False
+        self._has_more = False  # whether the last read of the feed left changes
         self._is_current = True  # whether the last read of the feed succeeded
         self._end_reason = ""  # why the stream ends
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -119,9 +121,7 @@ class EventStream:
         """Read what changed since the client's cursor. Raises Invalid, Gone, Unavailable."""
         self._feed = feed
         self._first_cursor = feed.cursor
-        self._first_changes, more = feed.changes()
-        if more:  # else a hint may have come meanwhile
-            self._must_read = True
+        self._first_changes, self._has_more = feed.changes()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The events as bytes of text/event-stream, until the stream ends."""
@@ -140,6 +140,8 @@ class EventStream:
             expires_at = now + self._expires_at - time.time()
             seconds = READ_SECONDS if self._hub.is_connected and self._is_current else READ_SECONDS_WITHOUT_HINTS
             due_at = rested_at if self._must_read else read_at + seconds
+            if self._has_more:
+                due_at = now
             chunk = b""
             if now >= expires_at:
                 self._end_reason = "expired"
@@ -149,7 +151,7 @@ class EventStream:
                 read_at = now + random.uniform(0, seconds / 10)  # noqa: S311 - so that streams do not read in step
                 rested_at = now + REST_SECONDS
             elif not read_future and now >= due_at:
-                self._must_read = False
+                self._must_read = self._has_more = False
                 read_future = loop.run_in_executor(self._threads, self._read)
                 read_future.add_done_callback(lambda _: self._woken.set())
             elif not read_future and self._hints:  # a row that is being read may be older than a hint's read position
@@ -212,13 +214,11 @@ class EventStream:
             return b""
         with suppress(Unavailable):
             try:
-                changes, more = self._feed.changes()
+                changes, self._has_more = self._feed.changes()
             except Gone:
                 self._feed.restart()
                 chunk = _event("reload", {}, self._feed.cursor)
             else:
-                if more:
-                    self._must_read = True
                 chunk = _changes(changes)
             self._is_current = True
             return chunk

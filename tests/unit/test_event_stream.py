@@ -18,6 +18,7 @@ from lib.users.directory import User
 from routes.events import HEARTBEAT_SECONDS, READ_SECONDS, EventStream
 from services.errors import Code, Forbidden, Gone, TooMany, Unavailable
 from services.live import Change
+from tests.support.clocks import time_limit
 from tests.unit.test_hub import FakeRelay
 
 ANNA = User("anna", "anna", "Anna")
@@ -147,6 +148,31 @@ def test_one_read_finds_the_changes_of_many_hints(monkeypatch: pytest.MonkeyPatc
             asyncio.get_running_loop().call_soon(harness.hub.publish, NEWS)
         assert await following() == [("message_group", "2")]
         assert time.monotonic() - read_at > 0.19
+
+    harness.run(test)
+    assert harness.feed.count == 3
+
+
+def test_stream_does_not_rest_before_it_has_all_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("routes.events.REST_SECONDS", 2)
+    harness = Harness(([change(1)], True), ([change(2)], True), [change(3)])
+
+    async def test(following: Any) -> None:
+        assert [await following() for _ in range(3)] == [[("message_group", str(number))] for number in (1, 2, 3)]
+
+    with time_limit(1):
+        harness.run(test)
+
+
+def test_failed_read_of_more_changes_is_not_repeated_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("routes.events.READ_SECONDS_WITHOUT_HINTS", 0.2)
+    harness = Harness(([change(1)], True), Unavailable(Code.STORAGE_UNAVAILABLE), [change(2)])
+
+    async def test(following: Any) -> None:
+        assert await following() == [("message_group", "1")]
+        started_at = time.monotonic()
+        assert await following() == [("message_group", "2")]
+        assert time.monotonic() - started_at > 0.19
 
     harness.run(test)
     assert harness.feed.count == 3
