@@ -241,6 +241,8 @@ def test_two_tabs_of_one_person_show_the_same(site: Site, windows: Windows) -> N
     first.send("two")
     expect(second.texts).to_have_text(["one", "two"])
     second.send("three")
-    expect(first.texts).to_have_text(["one", "two", "three"])
+    for window in (first, second):
+        expect(window.texts).to_have_text(["one", "two", "three"])
+        expect(window.page.get_by_text("Sending…")).to_have_count(0)
     [row] = bert.inbox()
     assert bert.texts(row["uuid"]) == ["one", "two", "three"]
