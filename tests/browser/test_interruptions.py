@@ -85,6 +85,8 @@ def test_failed_requests_are_repeated_when_the_network_is_back(site: Site, windo
     anna.write("one", to=bert)
     reader = windows.open(anna)
     writer = windows.open(anna, path="/#/new")
+    expect(reader.row(bert)).to_be_visible()
+    expect(writer.handle).to_be_visible()
     for window in (reader, writer):
         window.expect_connected()
         window.page.context.set_offline(True)
