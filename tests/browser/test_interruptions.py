@@ -20,7 +20,7 @@ EVENTS = "**/api/events"
 
 
 def open_conversation(site: Site, windows: Windows) -> tuple[Person, Person, str, Window]:
-    """Two people, the uuid of their conversation, and the window of the first one, who has written "one"."""
+    """Anna and Bert, the uuid of their conversation, and Anna's window. Anna has written "one"."""
     anna, bert = site.couple()
     group = anna.write("one", to=bert)["message_group_uuid"]
     return anna, bert, group, windows.open(anna).open(bert)

@@ -39,9 +39,10 @@ from tests.support.clocks import eventually
 from tests.support.follower import Follower
 from tests.support.proxy import Cut, LossyProxy
 from tests.support.stores import TableContents
+from tests.support.stream_worker import stream_worker
 from tests.support.tokens import TokenIssuer
 from tests.support.users import add_users
-from tools.local_stack.environment import CREDENTIALS
+from tools.local_stack.environment import CREDENTIALS, REGION
 from tools.local_stack.postgres import Postgres
 from tools.local_stack.processes import Child
 from tools.postgres.migrations import migrate
@@ -297,6 +298,7 @@ def test_followers_get_each_message_once_despite_faults(
         variables = {
             **CREDENTIALS,
             "DATABASE_URL": database_url,
+            "AWS_DEFAULT_REGION": REGION,
             "DDB_TABLE": table,
             "AWS_ENDPOINT_URL_DYNAMODB": proxy.url,
         }
@@ -339,17 +341,6 @@ def api_server(log: Path, issuer: TokenIssuer, mode: str, variables: dict[str, s
         AWS_COGNITO_USER_POOL_CLIENT_ID=issuer.client_id,
         COGNITO_JWKS_URL=issuer.jwks_url,
         **variables,
-    )
-
-
-def stream_worker(folder: Path, variables: dict[str, str]) -> Child:
-    return Child(
-        "the stream worker",
-        [ROOT / "bin/ddb/stream-worker"],
-        env={**os.environ, "LOCAL_DIR": str(folder), **variables},
-        ready=lambda: True,
-        log=folder / "worker.log",
-        stop_signal=signal.SIGKILL,
     )
 
 

@@ -37,6 +37,16 @@ class Listener:
         self.losses += 1
 
 
+def listen_in_vain(url: str) -> tuple[PostgresRelay, SimpleQueue[None]]:
+    """A relay that could not listen and has reported it, and its later reports."""
+    relay = PostgresRelay(url)
+    losses: SimpleQueue[None] = SimpleQueue()
+    relay.listen(lambda hint: None, lambda: losses.put(None))
+    losses.get(timeout=SOON)
+    assert relay.is_connected is False
+    return relay, losses
+
+
 def news(number: int) -> Hint:
     return Hint("read", ("anna", "bert"), {"uuid": "group", "user_uuid": "anna", "read_seq": number})
 
@@ -108,11 +118,7 @@ def test_sender_replaces_its_broken_connection(postgres_url: str, caplog: pytest
 def test_listener_does_not_wait_for_postgres_for_ever(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "_LISTEN_SECONDS", 0.2)
     monkeypatch.setattr(postgres, "_CHANNEL", "cruddur_live; SELECT pg_sleep(60)")
-    relay = PostgresRelay(postgres_url)
-    losses: SimpleQueue[None] = SimpleQueue()
-    relay.listen(lambda hint: None, lambda: losses.put(None))
-    losses.get(timeout=SOON)
-    assert relay.is_connected is False
+    relay, losses = listen_in_vain(postgres_url)
     monkeypatch.setattr(postgres, "_CHANNEL", "cruddur_live")
     losses.get(timeout=SOON)
     assert relay.is_connected
@@ -160,11 +166,7 @@ def test_lost_pings_show_that_hints_do_not_arrive(postgres_url: str, monkeypatch
     """A pooler in transaction mode takes a LISTEN and forgets it."""
     monkeypatch.setattr(postgres, "_PING_SECONDS", 0.2)
     monkeypatch.setattr(postgres, "_CHANNEL", "cruddur_live; UNLISTEN *")
-    relay = PostgresRelay(postgres_url)
-    losses: SimpleQueue[None] = SimpleQueue()
-    relay.listen(lambda hint: None, lambda: losses.put(None))
-    losses.get(timeout=SOON)
-    assert relay.is_connected is False
+    relay, losses = listen_in_vain(postgres_url)
     time.sleep(1)  # several pings
     assert losses.empty()
     monkeypatch.setattr(postgres, "_CHANNEL", "cruddur_live")

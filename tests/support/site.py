@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
@@ -16,16 +15,16 @@ from typing import Any
 import boto3
 import psycopg
 
-from lib.config import ROOT
 from lib.ddb.schema import create_table
 from lib.ddb.table import Table
 from lib.users.directory import User
 from tests.support.api_server import ApiServer
 from tests.support.dev import authorization, call
+from tests.support.stream_worker import stream_worker
 from tools.local_stack.cognito import PASSWORD, LocalPool, ensure_pool, ensure_user
 from tools.local_stack.environment import CREDENTIALS, REGION
 from tools.local_stack.ministack import Ministack
-from tools.local_stack.processes import LOOPBACK, Child, bare_environment, free_port
+from tools.local_stack.processes import LOOPBACK, free_port
 from tools.postgres.migrations import migrate
 from tools.seed.bulk import BulkLoader, NewConversation, NewMessage
 
@@ -163,15 +162,3 @@ def run_site(folder: Path, database_url: str, *, mode: str = "inline") -> Iterat
             for handle in DEMO_HANDLES:
                 site.add(handle, handle.title())
             yield site
-
-
-def stream_worker(folder: Path, variables: dict[str, str]) -> Child:
-    return Child(
-        "the stream worker",
-        [sys.executable, "-Pm", "tools.cli", ROOT / "bin/ddb/stream-worker"],
-        env=bare_environment(**variables, LOCAL_DIR=str(folder), PYTHONPATH=str(ROOT)),
-        ready=lambda: True,
-        log=folder / "site-worker.log",
-        cwd=ROOT,
-        stop_signal=signal.SIGKILL,
-    )
