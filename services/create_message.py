@@ -77,7 +77,7 @@ def _require_receiver(store: MessageStore, users: UserDirectory, sender: User, g
     """
     for uuid in store.conversations.cached(group_uuid=group_uuid, user=sender).members.keys() - {sender.uuid}:
         try:
-            receiver = users.by_uuid(uuid)
+            receiver = users.account("uuid", uuid)
         except DatabaseUnavailable:
             return
         if receiver is None:

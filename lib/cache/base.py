@@ -6,6 +6,7 @@ Code that changes the cached data calls `forget` afterwards. Knows neither users
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -53,6 +54,11 @@ class InMemoryCache(Cache[K, V]):
     def get(self, key: K) -> V | None:
         with self._lock:
             return self._cache.get(key)
+
+    def get_many(self, keys: Iterable[K]) -> dict[K, V]:
+        """The cached values of those keys that have one."""
+        with self._lock:
+            return {key: value for key in keys if (value := self._cache.get(key)) is not None}
 
     def put(self, key: K, value: V) -> None:
         with self._lock:

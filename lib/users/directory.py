@@ -5,15 +5,16 @@ lib/users/cache.py caches what the queries return. This module knows no HTTP and
 
 from __future__ import annotations
 
+import math
 import re
 import time
-from collections.abc import Callable
-from dataclasses import asdict, astuple, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, astuple, dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lib.cache.base import Cache
-from lib.postgres.errors import NotUnique
+from lib.postgres.errors import DatabaseUnavailable, NotUnique
 from lib.users import names
 from lib.users.cache import By, Fields, UserCache
 from lib.users.names import handle_key, is_storable
@@ -22,15 +23,33 @@ if TYPE_CHECKING:  # so that a module that needs only User loads neither psycopg
     from lib.postgres.database import Database, Row
 
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NAMES_PAUSE_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """The public fields of a user, which messages show."""
+    """The public fields of a user, which messages show. If the row is gone, the names are the last known ones."""
 
     uuid: str
     handle: str
     display_name: str
+    is_deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user's row: the public fields, who may write to them, and since when tokens do not count, in epoch seconds."""
+
+    uuid: str
+    handle: str
+    display_name: str
+    accepts_messages_from: str
+    disabled_at: float | None
+    signed_out_at: float | None
+
+    @property
+    def user(self) -> User:
+        return User(self.uuid, self.handle, self.display_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +99,18 @@ class UserDirectory:
     ) -> None:
         self._database = database
         self._cache = UserCache(shared, timer=timer)
+        self._timer = timer
+        self._names_paused_until = -math.inf
 
     def by_cognito_user_id(self, cognito_user_id: str) -> User | None:
         """The user of a token's `sub`, cached. Misses are not cached, so a new user is visible immediately."""
-        return self._cached("sub", cognito_user_id)
+        account = self.account("sub", cognito_user_id)
+        return account.user if account else None
 
     def profile(self, handle: str) -> User | None:
         """The user with this handle, in any spelling. Cached under the exact one: to show a profile, not to send."""
-        return self._cached("handle", handle)
-
-    def by_uuid(self, uuid: str) -> User | None:
-        """The user with this uuid, cached: for checking that a receiver still exists."""
-        return self._cached("uuid", uuid) if _UUID.fullmatch(uuid) else None
+        account = self.account("handle", handle)
+        return account.user if account else None
 
     def by_handle(self, handle: str) -> User | None:
         """The user with this handle, from Postgres, not from the cache. None for a text that Postgres cannot store.
@@ -99,20 +118,55 @@ class UserDirectory:
         The user with exactly this handle comes first, then the user of whose handle this is another spelling.
         """
         fields = self._read("handle", handle) if is_storable(handle) else None
-        return User(*fields) if fields else None
+        return _to_account(fields).user if fields else None
 
-    def _cached(self, by: By, text: str) -> User | None:
-        fields = self._cache.find(by, text, lambda: self._read(by, text)) if is_storable(text) else None
-        return User(*fields) if fields else None
+    def account(self, by: By, text: str) -> Account | None:
+        """The account with this `sub`, uuid or handle, cached. None for a text that Postgres cannot store."""
+        if not (is_storable(text) and (by != "uuid" or _UUID.fullmatch(text))):
+            return None
+        fields = self._cache.find(by, text, lambda: self._read(by, text))
+        return _to_account(fields) if fields else None
+
+    def current(self, stored: Iterable[User]) -> dict[str, User]:
+        """The users by their uuids, with today's names instead of the stored ones.
+
+        One query at most, for the users that no cache has. A user without a row keeps the stored names and is marked
+        as deleted. During an outage of Postgres, these users keep their stored names.
+        """
+        users = {user.uuid: user for user in stored}
+        uuids = [uuid for uuid in users if _UUID.fullmatch(uuid)]
+        found = self._cache.cached_many(uuids)
+        if len(found) < len(uuids):
+            found.update(self._read_names([uuid for uuid in uuids if uuid not in found]))
+        for uuid, fields in found.items():
+            users[uuid] = _to_account(fields).user if fields else replace(users[uuid], is_deleted=True)
+        return users
+
+    def _read_names(self, uuids: list[str]) -> dict[str, Fields | None]:
+        """The fields of these users, None for a uuid without a row. Empty while Postgres is unavailable"""
+        if self._timer() < self._names_paused_until:
+            return {}
+        try:
+            rows = self._read_many(uuids)
+        except DatabaseUnavailable:  # a list needs no Postgres, so it must not wait for one that does not respond
+            self._names_paused_until = self._timer() + _NAMES_PAUSE_SECONDS
+            return {}
+        by_uuid = {uuid: rows.get(uuid) for uuid in uuids}
+        self._cache.put_many(by_uuid)
+        return by_uuid
 
     def _read(self, by: By, text: str) -> Fields | None:
+        if by == "uuid":
+            return self._read_many([text]).get(text)
         if by == "sub":
             row = self._database.one("users/by_cognito_user_id", cognito_user_id=text)
-        elif by == "uuid":
-            row = self._database.one("users/by_uuids", uuids=[text])
         else:
             row = self._database.one("users/by_handle", handle=text, handle_key=handle_key(text))
-        return astuple(to_user(row)) if row else None
+        return _to_fields(row) if row else None
+
+    def _read_many(self, uuids: list[str]) -> Mapping[str, Fields]:
+        rows = self._database.all("users/by_uuids", uuids=uuids)
+        return {str(row["uuid"]): _to_fields(row) for row in rows}
 
     def provision(self, sign_up: SignUp) -> tuple[User, Outcome]:
         """The user of a storable sign-up. Creates or links their row; a second call changes nothing.
@@ -161,6 +215,14 @@ class UserDirectory:
         renamed = to_user(row)
         self._cache.forget(cognito_user_ids=ids, handles={user.handle, renamed.handle}, uuids=[user.uuid])
         return renamed
+
+
+def _to_fields(row: Row) -> Fields:
+    return astuple(Account(**{**row, "uuid": str(row["uuid"])}))
+
+
+def _to_account(fields: Any) -> Account:
+    return Account(*fields)
 
 
 def to_user(row: Row) -> User:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from hashlib import sha256
 from unittest.mock import Mock
 
@@ -14,8 +15,8 @@ from lib.users.cache import CACHED_SECONDS, By, UserCache
 from lib.users.directory import UserDirectory
 from tests.support.clocks import FrozenTime
 
-ANNA = ["a uuid", "anna", "Anna Ann"]
-RENAMED = ["a uuid", "anna", "Anna Bee"]
+ANNA = ["a uuid", "anna", "Anna Ann", "everybody", None, 1767428100.5]
+RENAMED = ["a uuid", "anna", "Anna Bee", "everybody", None, 1767428100.5]
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def texts() -> LRUCache[str, str]:
 
 
 def key(by: By, text: str) -> str:
-    return f"cruddur:user:2:{by}:{sha256(text.encode()).hexdigest()}"
+    return f"cruddur:user:3:{by}:{sha256(text.encode()).hexdigest()}"
 
 
 @pytest.mark.parametrize("by", ["sub", "handle", "uuid"])
@@ -35,8 +36,8 @@ def test_processes_share_a_user_who_is_read_once(by: By, texts: LRUCache[str, st
     read = Mock(return_value=ANNA)
     assert [list(users.find(by, "anna", read) or ()) for users in (first, first, second)] == [ANNA] * 3
     assert read.call_count == 1
-    assert dict(texts) == {key(by, "anna"): '["a uuid", "anna", "Anna Ann"]'}
-    texts[key(by, "anna")] = '["a uuid", "anna", "Anna Bee"]'
+    assert dict(texts) == {key(by, "anna"): json.dumps(ANNA)}
+    texts[key(by, "anna")] = json.dumps(RENAMED)
     clock.ahead = CACHED_SECONDS - 1
     assert first.find(by, "anna", read) == ANNA
     clock.ahead = CACHED_SECONDS
@@ -61,7 +62,15 @@ def test_forgotten_users_are_read_again(shares: bool, texts: LRUCache[str, str])
 
 
 @pytest.mark.parametrize(
-    "text", ["", "\ufffd", "null", "[]", '["1", "2"]', '["1", "2", 3]', '{"0": "1", "1": "2", "2": "3"}']
+    "text",
+    [
+        *("", "\ufffd", "null", "[]", '["1", "2", "3"]', '{"0": "1", "1": "2", "2": "3", "3": "4", "4": 5, "5": 6}'),
+        *(
+            '["1", "2", "3", 4, null, null]',
+            '["1", "2", "3", "4", null, "5"]',
+            '["1", "2", "3", "4", null, null, null]',
+        ),
+    ],
 )
 def test_malformed_value_is_read_from_postgres(text: str, texts: LRUCache[str, str]) -> None:
     texts[key("sub", "1")] = text

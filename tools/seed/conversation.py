@@ -60,7 +60,8 @@ def conversation_uuid(count: int | None = None) -> str:
 def _seeded_user(users: UserDirectory, handle: str) -> User:
     """The user of db/seed.sql with this handle there, whatever their handle is now."""
     uuids = re.findall(rf"'([0-9a-f-]{{36}})', '[^']*', '{handle}'", (ROOT / "db/seed.sql").read_text())
-    if user := next(filter(None, map(users.by_uuid, uuids)), None) or users.by_handle(handle):
+    account = next(filter(None, (users.account("uuid", uuid) for uuid in uuids)), None)
+    if user := account.user if account else users.by_handle(handle):
         return user
     raise ConversationRefused(f"The user {handle} is not in Postgres: run ./bin/db/setup first")
 
