@@ -22,9 +22,14 @@ conversations = Blueprint("message_groups", __name__, url_prefix="/api")
 @conversations.get("/message_groups")
 @login_required
 def get_message_groups(user: User) -> ResponseReturnValue:
-    args = page_args()
+    deps, args = dependencies(), page_args()
     page = list_message_groups(
-        dependencies().store, user=user, limit=args.get("limit"), cursor=args.get("cursor"), since=args.get("since")
+        deps.store,
+        deps.users,
+        user=user,
+        limit=args.get("limit"),
+        cursor=args.get("cursor"),
+        since=args.get("since"),
     )
     return page_response([message_group_json(row) for row in page.items], page, limit=args.get("limit"))
 
@@ -32,7 +37,8 @@ def get_message_groups(user: User) -> ResponseReturnValue:
 @conversations.get("/message_groups/<message_group_uuid>")
 @login_required
 def get_message_group(user: User, message_group_uuid: str) -> ResponseReturnValue:
-    state = show_message_group(dependencies().store, user=user, message_group_uuid=message_group_uuid)
+    deps = dependencies()
+    state = show_message_group(deps.store, deps.users, user=user, message_group_uuid=message_group_uuid)
     return jsonify(_conversation(state))
 
 
@@ -57,13 +63,17 @@ def get_unread(user: User) -> ResponseReturnValue:
     return jsonify({"unread_count": count_unread(dependencies().read_positions, user=user)})
 
 
+def user_json(user: User) -> dict[str, Any]:
+    """A user in a message, an inbox row or a conversation."""
+    fields = {"user_uuid": user.uuid, "display_name": user.display_name, "handle": user.handle}
+    return fields | {"deleted": True} if user.is_deleted else fields
+
+
 def message_group_json(row: InboxRow) -> dict[str, Any]:
     """A conversation in the inbox of a user."""
     return {
         "uuid": row.group_uuid,
-        "user_uuid": row.other.uuid,
-        "display_name": row.other.display_name,
-        "handle": row.other.handle,
+        **user_json(row.other),
         "message": row.text,
         "message_uuid": row.message_uuid,
         "sender_uuid": row.sender_uuid,
@@ -75,15 +85,7 @@ def message_group_json(row: InboxRow) -> dict[str, Any]:
 
 
 def _conversation(state: Conversation) -> dict[str, Any]:
-    members = [
-        {
-            "user_uuid": uuid,
-            "handle": member.user.handle,
-            "display_name": member.user.display_name,
-            "read_seq": member.read_seq,
-        }
-        for uuid, member in sorted(state.members.items())
-    ]
+    members = [{**user_json(member.user), "read_seq": member.read_seq} for _, member in sorted(state.members.items())]
     return {"uuid": state.group_uuid, "members": members, "seq": state.seq, "created_at": state.created_at}
 
 

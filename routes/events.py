@@ -59,7 +59,7 @@ def get_events(user: User) -> ResponseReturnValue:
         request_id=g.trace.request_id,
     )
     try:
-        stream.begin(FeedReader(deps.store, user, since=request.headers.get("Last-Event-ID")))
+        stream.begin(FeedReader(deps.store, deps.users, user, since=request.headers.get("Last-Event-ID")))
     except BaseException:
         stream.close("refused")
         raise

@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from lib.ddb.items import Message
 from lib.users.directory import User
 from routes.authentication import login_required
+from routes.conversations import user_json
 from routes.dependencies import dependencies
 from routes.pagination import page_args, page_response
 from routes.request_body import json_body
@@ -23,9 +24,10 @@ messages = Blueprint("messages", __name__, url_prefix="/api")
 @messages.get("/messages/<message_group_uuid>")
 @login_required
 def get_messages(user: User, message_group_uuid: str) -> ResponseReturnValue:
-    step, args = _slice_step(), page_args()
+    deps, step, args = dependencies(), _slice_step(), page_args()
     page = list_messages(
-        dependencies().store,
+        deps.store,
+        deps.users,
         user=user,
         message_group_uuid=message_group_uuid,
         limit=args.get("limit"),
@@ -51,9 +53,7 @@ def post_message(user: User) -> ResponseReturnValue:
 def _message(message: Message) -> dict[str, Any]:
     return {
         "uuid": message.uuid,
-        "user_uuid": message.sender.uuid,
-        "display_name": message.sender.display_name,
-        "handle": message.sender.handle,
+        **user_json(message.sender),
         "message": message.text,
         "created_at": message.created_at,
         "seq": message.seq,

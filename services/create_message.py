@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 
 from lib.ddb.idempotency import DuplicateRequest, Idempotency, Receipt
@@ -39,14 +39,14 @@ def create_message(
     try:
         return SentMessage(_send(store, users, sender, new_message, idempotency))
     except DuplicateRequest as error:
-        return _replay(error.receipt, new_message)
+        return _replay(error.receipt, sender, new_message)
     except NotFound:
         # The receiver may have a new handle since the first request. The stored response is still right.
         with as_service_errors():
             receipt = store.receipt(user=sender, key=idempotency.key) if idempotency else None
         if receipt is None:
             raise
-        return _replay(receipt, new_message)
+        return _replay(receipt, sender, new_message)
 
 
 @as_service_errors()
@@ -88,7 +88,7 @@ def _request_hash(new_message: ToGroup | ToUser) -> str:
     return sha256(json.dumps(asdict(new_message), sort_keys=True).encode()).hexdigest()
 
 
-def _replay(receipt: Receipt, new_message: ToGroup | ToUser) -> SentMessage:
+def _replay(receipt: Receipt, sender: User, new_message: ToGroup | ToUser) -> SentMessage:
     if receipt.request_hash != _request_hash(new_message):
         raise Conflict(Code.IDEMPOTENCY_KEY_REUSED)
-    return SentMessage(receipt.message, replayed=True)
+    return SentMessage(replace(receipt.message, sender=sender), replayed=True)  # with today's names

@@ -5,7 +5,8 @@ from __future__ import annotations
 from lib.ddb.items import Message
 from lib.ddb.queries import Page
 from lib.ddb.store import MessageStore
-from lib.users.directory import User
+from lib.users.directory import User, UserDirectory
+from services.current_names import name_senders
 from services.errors import as_service_errors
 from services.validation import check_created_at, check_group_in_path, check_limit, check_one_position
 
@@ -13,6 +14,7 @@ from services.validation import check_created_at, check_group_in_path, check_lim
 @as_service_errors()
 def list_messages(
     store: MessageStore,
+    users: UserDirectory | None = None,
     *,
     user: User,
     message_group_uuid: str,
@@ -32,4 +34,6 @@ def list_messages(
     times = {"before": before, "after": after, "around": around}
     position = {name: check_created_at(text) for name, text in times.items() if text is not None}
     group_uuid = check_group_in_path(message_group_uuid)
-    return store.list_messages(group_uuid=group_uuid, user=user, limit=size, cursor=cursor, **position)
+    page = store.list_messages(group_uuid=group_uuid, user=user, limit=size, cursor=cursor, **position)
+    name_senders(users, page.items)
+    return page

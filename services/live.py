@@ -5,7 +5,8 @@ from __future__ import annotations
 from lib.ddb.items import Conversation, InboxRow
 from lib.ddb.store import MessageStore
 from lib.live.hub import Hint, Hub
-from lib.users.directory import User
+from lib.users.directory import User, UserDirectory
+from services.current_names import name_others
 from services.errors import as_service_errors
 from services.validation import check_group_in_path
 
@@ -18,11 +19,12 @@ Change = tuple[InboxRow, str]
 class FeedReader:
     """Reads the feed of one user from a cursor on, without a gap. Not safe to share between threads."""
 
-    __slots__ = ("_store", "_user_uuid", "cursor")
+    __slots__ = ("_store", "_user_uuid", "_users", "cursor")
 
-    def __init__(self, store: MessageStore, user: User, *, since: str | None) -> None:
+    def __init__(self, store: MessageStore, users: UserDirectory | None, user: User, *, since: str | None) -> None:
         """Without `since`, it begins now. Raises Unavailable."""
         self._store = store
+        self._users = users
         self._user_uuid = user.uuid
         self.cursor = since or ""
         if since is None:
@@ -39,6 +41,7 @@ class FeedReader:
         changes, self.cursor, more = self._store.changes_with_cursors(
             user_uuid=self._user_uuid, limit=CHANGES_AT_ONCE, since=self.cursor
         )
+        name_others(self._users, [row for row, _ in changes])
         return changes, more
 
 

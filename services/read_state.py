@@ -5,7 +5,8 @@ from __future__ import annotations
 from lib.ddb.items import Conversation
 from lib.ddb.read_positions import ReadPositions
 from lib.ddb.store import MessageStore
-from lib.users.directory import User
+from lib.users.directory import User, UserDirectory
+from services.current_names import name_members
 from services.errors import as_service_errors
 from services.validation import check_group_in_path, check_read_position
 
@@ -13,10 +14,12 @@ MAX_UNREAD_SHOWN = 99
 
 
 @as_service_errors()
-def show_message_group(store: MessageStore, *, user: User, message_group_uuid: str) -> Conversation:
+def show_message_group(
+    store: MessageStore, users: UserDirectory, *, user: User, message_group_uuid: str
+) -> Conversation:
     """The current state of a user's conversation. Raises NotFound (also for conversations of others), Unavailable."""
     group_uuid = check_group_in_path(message_group_uuid)
-    return store.conversations.get(group_uuid=group_uuid, user=user)
+    return name_members(users, store.conversations.get(group_uuid=group_uuid, user=user))
 
 
 @as_service_errors()

@@ -62,6 +62,8 @@ class UserCache:
                 return fields
             self._put_shared(by, text, fields)
         self._own.put((by, text), fields)
+        if by == "sub":
+            self._own.put(("uuid", str(fields[0])), fields)  # the lists of the caller show the caller, too
         return fields
 
     def cached_many(self, uuids: Collection[str]) -> dict[str, Fields | None]:
@@ -76,7 +78,7 @@ class UserCache:
         return found
 
     def put_many(self, rows: Mapping[str, Fields | None]) -> None:
-        """Cache what the caller has just read, by uuid. None says that there is no row, and goes into no shared cache."""
+        """Cache what the caller has just read, by uuid. None says that there is no row; no shared cache gets it."""
         for uuid, fields in rows.items():
             self._own.put(("uuid", uuid), fields or _NO_ROW)
             if fields:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, astuple, dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, astuple, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -127,20 +127,16 @@ class UserDirectory:
         fields = self._cache.find(by, text, lambda: self._read(by, text))
         return _to_account(fields) if fields else None
 
-    def current(self, stored: Iterable[User]) -> dict[str, User]:
-        """The users by their uuids, with today's names instead of the stored ones.
+    def current(self, uuids: Collection[str]) -> dict[str, User | None]:
+        """The users with these uuids as they are today; None for a user without a row.
 
-        One query at most, for the users that no cache has. A user without a row keeps the stored names and is marked
-        as deleted. During an outage of Postgres, these users keep their stored names.
+        One query at most, for the users that no cache has. During an outage of Postgres, the result lacks these users.
         """
-        users = {user.uuid: user for user in stored}
-        uuids = [uuid for uuid in users if _UUID.fullmatch(uuid)]
-        found = self._cache.cached_many(uuids)
-        if len(found) < len(uuids):
-            found.update(self._read_names([uuid for uuid in uuids if uuid not in found]))
-        for uuid, fields in found.items():
-            users[uuid] = _to_account(fields).user if fields else replace(users[uuid], is_deleted=True)
-        return users
+        valid = [uuid for uuid in uuids if _UUID.fullmatch(uuid)]
+        found = self._cache.cached_many(valid)
+        if len(found) < len(valid):
+            found.update(self._read_names([uuid for uuid in valid if uuid not in found]))
+        return {uuid: _to_account(fields).user if fields else None for uuid, fields in found.items()}
 
     def _read_names(self, uuids: list[str]) -> dict[str, Fields | None]:
         """The fields of these users, None for a uuid without a row. Empty while Postgres is unavailable"""

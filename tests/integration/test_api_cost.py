@@ -37,6 +37,7 @@ def test_warm_list_is_one_query_and_no_statement(api: Api, statements: list[str]
     group = write_messages(anna, bert, 3)
     for person in (anna, bert):
         person.messages(group)
+        person.inbox()
     statements.clear()
     for read in (anna.inbox, bert.inbox, lambda: anna.messages(group), lambda: bert.messages(group, limit=1)):
         with api.wire() as calls:
@@ -55,8 +56,21 @@ def test_new_process_reads_users_and_state_once_and_consistently(api: Api, state
             reader.messages(group)
             reader.messages(group)
             reader.inbox()
-    assert [call.operation for call in calls] == ["GetItem", "Query", "Query", "Query"]
+            reader.inbox()
+    assert [call.operation for call in calls] == ["GetItem", "Query", "Query", "Query", "Query"]
     assert all(call.body["ConsistentRead"] for call in calls)
+    assert len([statement for statement in statements if "FROM users" in statement]) == 2  # anna as caller, then bert
+
+
+def test_list_asks_for_all_unknown_users_at_once(api: Api, statements: list[str]) -> None:
+    anna, friends = api.sign_up("anna"), [api.sign_up("friend") for _ in range(5)]
+    for friend in friends:
+        friend.write("hello", to=anna)
+    with api.variant() as cold:
+        reader = cold.sign_in(anna.user)
+        reader.get("/api/unread")
+        statements.clear()
+        assert len(reader.inbox()) == 5
     assert len([statement for statement in statements if "FROM users" in statement]) == 1
 
 

@@ -146,7 +146,7 @@ def test_renamed_user_writes_under_the_new_name(api: Api) -> None:
         connection.execute("UPDATE users SET display_name = 'Annabel' WHERE uuid = %s", (anna.user.uuid,))
     with api.variant() as later:
         assert later.sign_in(anna.user).write("it is me", to=bert)["display_name"] == "Annabel"
-    assert bert.inbox()[0]["display_name"] == "Annabel"
+        assert later.sign_in(bert.user).inbox()[0]["display_name"] == "Annabel"
 
 
 def remove_row(api: Api, person: Person) -> None:

@@ -6,7 +6,6 @@ import io
 import json
 import re
 from collections.abc import Callable
-from dataclasses import astuple
 from typing import Any
 
 import psycopg
@@ -224,7 +223,7 @@ def test_conversation_of_an_older_backend_is_migrated_as_the_api_does(
     with psycopg.connect(database) as postgres:
         postgres.cursor().executemany(
             "INSERT INTO users (uuid, handle, display_name, email) VALUES (%s, %s, %s, '-') ON CONFLICT DO NOTHING",
-            [astuple(user) for user in (ANNA, BERT)],
+            [(user.uuid, user.handle, user.display_name) for user in (ANNA, BERT)],
         )
     group = GROUP.replace("5ae", "6ae")
     contents = TableContents(dynamodb_client, table)

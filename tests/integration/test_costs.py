@@ -120,19 +120,21 @@ def count_late(process: Process) -> Call:
 
 def open_stream(process: Process, *, again: bool = False) -> Call:
     process.start_conversations(21)
-    cursor = FeedReader(process.store, AUGUSTSZ, since=None).cursor if again else None
-    return lambda: FeedReader(process.store, AUGUSTSZ, since=cursor).changes()
+    cursor = FeedReader(process.store, None, AUGUSTSZ, since=None).cursor if again else None
+    return lambda: FeedReader(process.store, None, AUGUSTSZ, since=cursor).changes()
 
 
 def poll(process: Process) -> Call:
     process.start_conversations(21)
-    follower = FeedReader(MessageStore(process.table, process.cursors, feed_window=timedelta()), AUGUSTSZ, since=None)
+    follower = FeedReader(
+        MessageStore(process.table, process.cursors, feed_window=timedelta()), None, AUGUSTSZ, since=None
+    )
     return follower.changes
 
 
 def deliver(process: Process) -> Call:
     process.write_messages(1)
-    follower = FeedReader(process.store, BAYKO, since=None)
+    follower = FeedReader(process.store, None, BAYKO, since=None)
     process.send()
     return follower.changes
 
