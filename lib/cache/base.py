@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from contextlib import suppress
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -57,8 +58,12 @@ class InMemoryCache(Cache[K, V]):
 
     def get_many(self, keys: Iterable[K]) -> dict[K, V]:
         """The cached values of those keys that have one."""
+        found = {}
         with self._lock:
-            return {key: value for key in keys if (value := self._cache.get(key)) is not None}
+            for key in keys:
+                with suppress(KeyError):
+                    found[key] = self._cache[key]
+        return found
 
     def put(self, key: K, value: V) -> None:
         with self._lock:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from hashlib import sha256
 from typing import Literal
 
@@ -28,6 +28,7 @@ from cachetools import TTLCache
 from lib.cache.base import Cache, InMemoryCache
 from lib.cache.shared import OptionalCache
 from lib.config import CacheSettings
+from lib.users.accounts import Account, User
 
 CACHED_SECONDS = 60
 _CACHED_USERS = 10_000
@@ -37,52 +38,54 @@ _PREFIX = "cruddur:user:3:"
 
 By = Literal["sub", "handle", "uuid"]
 
-Fields = Sequence[str | float | None]
-"""The fields of an Account (lib/users/directory.py), in their order."""
-
-_TEXTS, _TIMES = 4, 2  # the number of fields of each kind
-_NO_ROW: Fields = ()
-
 
 class UserCache:
-    """The fields of recently read users. Safe to share between threads."""
+    """Recently read accounts. Safe to share between threads."""
 
     def __init__(self, shared: Cache[str, str] | None, *, timer: Callable[[], float] = time.monotonic) -> None:
         self._shared = shared
-        self._own: InMemoryCache[tuple[By, str], Fields] = InMemoryCache(TTLCache(_CACHED_USERS, CACHED_SECONDS, timer))
+        self._own: InMemoryCache[tuple[By, str], Account] = InMemoryCache(
+            TTLCache(_CACHED_USERS, CACHED_SECONDS, timer)
+        )
+        self._missing: InMemoryCache[str, bool] = InMemoryCache(TTLCache(_CACHED_USERS, CACHED_SECONDS, timer))
 
-    def find(self, by: By, text: str, read: Callable[[], Fields | None]) -> Fields | None:
-        """The cached fields, or those that `read` returns. Caches these, except for another spelling of a handle."""
-        if fields := self._own.get((by, text)):
-            return fields
-        fields = self._shared_fields(by, text)
-        if fields is None:
-            fields = read()
-            if fields is None or (by == "handle" and fields[1] != text):
-                return fields
-            self._put_shared(by, text, fields)
-        self._own.put((by, text), fields)
+    def find(self, by: By, text: str, read: Callable[[], Account | None]) -> Account | None:
+        """The cached account, or the one that `read` returns. Caches it, except for another spelling of a handle."""
+        if account := self._own.get((by, text)):
+            return account
+        account = self._shared_account(by, text)
+        if account is None:
+            account = read()
+            if account is None or (by == "handle" and account.user.handle != text):
+                return account
+            self._put_shared(by, text, account)
+        self._own.put((by, text), account)
         if by == "sub":
-            self._own.put(("uuid", str(fields[0])), fields)  # the lists of the caller show the caller, too
-        return fields
+            self._own.put(("uuid", account.user.uuid), account)  # the lists of the caller show the caller, too
+        return account
 
-    def cached_many(self, uuids: Collection[str]) -> dict[str, Fields | None]:
-        """The cached fields of these users; None for a user who is known to have no row."""
+    def cached_many(self, uuids: Collection[str]) -> dict[str, Account | None]:
+        """The cached accounts of these users; None for a user who is known to have no row."""
         own = self._own.get_many([("uuid", uuid) for uuid in uuids])
-        found: dict[str, Fields | None] = {uuid: fields or None for (_, uuid), fields in own.items()}
-        if self._shared:
-            for uuid in uuids:
-                if uuid not in found and (fields := self._shared_fields("uuid", uuid)):
-                    self._own.put(("uuid", uuid), fields)
-                    found[uuid] = fields
+        found: dict[str, Account | None] = {uuid: account for (_, uuid), account in own.items()}
+        for uuid in uuids if len(found) < len(uuids) else ():
+            if uuid in found:
+                continue
+            if self._missing.get(uuid):
+                found[uuid] = None
+            elif account := self._shared_account("uuid", uuid):
+                found[uuid] = account
+                self._own.put(("uuid", uuid), account)
         return found
 
-    def put_many(self, rows: Mapping[str, Fields | None]) -> None:
+    def put_many(self, accounts: Mapping[str, Account | None]) -> None:
         """Cache what the caller has just read, by uuid. None says that there is no row; no shared cache gets it."""
-        for uuid, fields in rows.items():
-            self._own.put(("uuid", uuid), fields or _NO_ROW)
-            if fields:
-                self._put_shared("uuid", uuid, fields)
+        for uuid, account in accounts.items():
+            if account is None:
+                self._missing.put(uuid, True)
+            else:
+                self._own.put(("uuid", uuid), account)
+                self._put_shared("uuid", uuid, account)
 
     def forget(
         self, *, cognito_user_ids: Iterable[str], handles: Iterable[str] = (), uuids: Iterable[str] = ()
@@ -95,13 +98,13 @@ class UserCache:
                 if self._shared:
                     self._shared.forget(_key(by, text))
 
-    def _shared_fields(self, by: By, text: str) -> Fields | None:
+    def _shared_account(self, by: By, text: str) -> Account | None:
         shared_text = self._shared.get(_key(by, text)) if self._shared else None
         return _decode(shared_text) if shared_text else None
 
-    def _put_shared(self, by: By, text: str, fields: Fields) -> None:
+    def _put_shared(self, by: By, text: str, account: Account) -> None:
         if self._shared:
-            self._shared.put(_key(by, text), json.dumps(fields))
+            self._shared.put(_key(by, text), _encode(account))
 
 
 def stale_data_warnings(cache: OptionalCache | None, settings: CacheSettings) -> list[str]:
@@ -113,16 +116,21 @@ def stale_data_warnings(cache: OptionalCache | None, settings: CacheSettings) ->
     return [f"{warning}. {cache.last_failure}"]
 
 
-def _decode(text: str) -> Fields | None:
+def _encode(account: Account) -> str:
+    user = account.user
+    texts = [user.uuid, user.handle, user.display_name, account.accepts_messages_from]
+    return json.dumps([*texts, account.disabled_at, account.signed_out_at])
+
+
+def _decode(text: str) -> Account | None:
     try:
-        fields = json.loads(text)
-    except ValueError:
+        uuid, handle, display_name, accepts_messages_from, *times = json.loads(text)
+    except (TypeError, ValueError):
         return None
-    if not isinstance(fields, list) or len(fields) != _TEXTS + _TIMES:
-        return None
-    has_texts = all(isinstance(field, str) for field in fields[:_TEXTS])
-    has_times = all(field is None or isinstance(field, float) for field in fields[_TEXTS:])
-    return fields if has_texts and has_times else None
+    texts = (uuid, handle, display_name, accepts_messages_from)
+    has_texts = all(isinstance(text, str) for text in texts)
+    has_times = len(times) == 2 and all(time is None or isinstance(time, float) for time in times)
+    return Account(User(uuid, handle, display_name), accepts_messages_from, *times) if has_texts and has_times else None
 
 
 def _key(by: By, text: str) -> str:

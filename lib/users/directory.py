@@ -8,15 +8,17 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, astuple, dataclass
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lib.cache.base import Cache
 from lib.postgres.errors import DatabaseUnavailable, NotUnique
 from lib.users import names
-from lib.users.cache import By, Fields, UserCache
+from lib.users.accounts import Account as Account
+from lib.users.accounts import User as User
+from lib.users.cache import By, UserCache
 from lib.users.names import handle_key, is_storable
 
 if TYPE_CHECKING:  # so that a module that needs only User loads neither psycopg nor boto3
@@ -24,32 +26,6 @@ if TYPE_CHECKING:  # so that a module that needs only User loads neither psycopg
 
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NAMES_PAUSE_SECONDS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """The public fields of a user, which messages show. If the row is gone, the names are the last known ones."""
-
-    uuid: str
-    handle: str
-    display_name: str
-    is_deleted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A user's row: the public fields, who may write to them, and since when tokens do not count, in epoch seconds."""
-
-    uuid: str
-    handle: str
-    display_name: str
-    accepts_messages_from: str
-    disabled_at: float | None
-    signed_out_at: float | None
-
-    @property
-    def user(self) -> User:
-        return User(self.uuid, self.handle, self.display_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,52 +93,50 @@ class UserDirectory:
 
         The user with exactly this handle comes first, then the user of whose handle this is another spelling.
         """
-        fields = self._read("handle", handle) if is_storable(handle) else None
-        return _to_account(fields).user if fields else None
+        account = self._read("handle", handle) if is_storable(handle) else None
+        return account.user if account else None
 
     def account(self, by: By, text: str) -> Account | None:
         """The account with this `sub`, uuid or handle, cached. None for a text that Postgres cannot store."""
         if not (is_storable(text) and (by != "uuid" or _UUID.fullmatch(text))):
             return None
-        fields = self._cache.find(by, text, lambda: self._read(by, text))
-        return _to_account(fields) if fields else None
+        return self._cache.find(by, text, lambda: self._read(by, text))
 
     def current(self, uuids: Collection[str]) -> dict[str, User | None]:
         """The users with these uuids as they are today; None for a user without a row.
 
         One query at most, for the users that no cache has. During an outage of Postgres, the result lacks these users.
         """
-        valid = [uuid for uuid in uuids if _UUID.fullmatch(uuid)]
-        found = self._cache.cached_many(valid)
-        if len(found) < len(valid):
-            found.update(self._read_names([uuid for uuid in valid if uuid not in found]))
-        return {uuid: _to_account(fields).user if fields else None for uuid, fields in found.items()}
+        found = self._cache.cached_many(uuids)
+        if len(found) < len(uuids):
+            found.update(self._read_unknown([uuid for uuid in uuids if uuid not in found and _UUID.fullmatch(uuid)]))
+        return {uuid: account.user if account else None for uuid, account in found.items()}
 
-    def _read_names(self, uuids: list[str]) -> dict[str, Fields | None]:
-        """The fields of these users, None for a uuid without a row. Empty while Postgres is unavailable"""
+    def _read_unknown(self, uuids: list[str]) -> dict[str, Account | None]:
+        """The accounts of these users, None for a uuid without a row. Empty while Postgres is unavailable."""
         if self._timer() < self._names_paused_until:
             return {}
         try:
-            rows = self._read_many(uuids)
+            accounts = self._read_many(uuids)
         except DatabaseUnavailable:  # a list needs no Postgres, so it must not wait for one that does not respond
             self._names_paused_until = self._timer() + _NAMES_PAUSE_SECONDS
             return {}
-        by_uuid = {uuid: rows.get(uuid) for uuid in uuids}
+        by_uuid = {uuid: accounts.get(uuid) for uuid in uuids}
         self._cache.put_many(by_uuid)
         return by_uuid
 
-    def _read(self, by: By, text: str) -> Fields | None:
+    def _read(self, by: By, text: str) -> Account | None:
         if by == "uuid":
             return self._read_many([text]).get(text)
         if by == "sub":
             row = self._database.one("users/by_cognito_user_id", cognito_user_id=text)
         else:
             row = self._database.one("users/by_handle", handle=text, handle_key=handle_key(text))
-        return _to_fields(row) if row else None
+        return _to_account(row) if row else None
 
-    def _read_many(self, uuids: list[str]) -> Mapping[str, Fields]:
+    def _read_many(self, uuids: list[str]) -> dict[str, Account]:
         rows = self._database.all("users/by_uuids", uuids=uuids)
-        return {str(row["uuid"]): _to_fields(row) for row in rows}
+        return {str(row["uuid"]): _to_account(row) for row in rows}
 
     def provision(self, sign_up: SignUp) -> tuple[User, Outcome]:
         """The user of a storable sign-up. Creates or links their row; a second call changes nothing.
@@ -213,12 +187,9 @@ class UserDirectory:
         return renamed
 
 
-def _to_fields(row: Row) -> Fields:
-    return astuple(Account(**{**row, "uuid": str(row["uuid"])}))
-
-
-def _to_account(fields: Any) -> Account:
-    return Account(*fields)
+def _to_account(row: Row) -> Account:
+    times = (row["disabled_at"], row["signed_out_at"])
+    return Account(to_user(row), row["accepts_messages_from"], *times)
 
 
 def to_user(row: Row) -> User:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from hashlib import sha256
 from unittest.mock import Mock
 
@@ -12,11 +11,12 @@ from cachetools import LRUCache
 from lib.cache.base import Cache, InMemoryCache
 from lib.postgres.database import Database
 from lib.users.cache import CACHED_SECONDS, By, UserCache
-from lib.users.directory import UserDirectory
+from lib.users.directory import Account, User, UserDirectory
 from tests.support.clocks import FrozenTime
 
-ANNA = ["a uuid", "anna", "Anna Ann", "everybody", None, 1767428100.5]
-RENAMED = ["a uuid", "anna", "Anna Bee", "everybody", None, 1767428100.5]
+ANNA = Account(User("a uuid", "anna", "Anna Ann"), "everybody", None, 1767428100.5)
+RENAMED = Account(User("a uuid", "anna", "Anna Bee"), "everybody", None, 1767428100.5)
+ANNA_TEXT = '["a uuid", "anna", "Anna Ann", "everybody", null, 1767428100.5]'
 
 
 @pytest.fixture
@@ -34,10 +34,10 @@ def test_processes_share_a_user_who_is_read_once(by: By, texts: LRUCache[str, st
     shared, clock = InMemoryCache(texts), FrozenTime()
     first, second = UserCache(shared, timer=clock.monotonic), UserCache(shared)
     read = Mock(return_value=ANNA)
-    assert [list(users.find(by, "anna", read) or ()) for users in (first, first, second)] == [ANNA] * 3
+    assert [users.find(by, "anna", read) for users in (first, first, second)] == [ANNA] * 3
     assert read.call_count == 1
-    assert dict(texts) == {key(by, "anna"): json.dumps(ANNA)}
-    texts[key(by, "anna")] = json.dumps(RENAMED)
+    assert dict(texts) == {key(by, "anna"): ANNA_TEXT}
+    texts[key(by, "anna")] = ANNA_TEXT.replace('Ann"', 'Bee"')
     clock.ahead = CACHED_SECONDS - 1
     assert first.find(by, "anna", read) == ANNA
     clock.ahead = CACHED_SECONDS
