@@ -53,6 +53,7 @@ PREFLIGHT_SECONDS = 3600  # browsers send a preflight for each URL, and every `s
 LIVE_THREADS = 2  # that read the feeds of all event streams of a process
 EXPOSED_HEADERS = (
     *("ETag", "Feed-Cursor", "Idempotency-Replayed", "Link"),
+    *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
     *("Retry-After", "WWW-Authenticate", "X-Request-Id"),
 )
 
@@ -94,7 +95,7 @@ def _allow_origins(app: Flask, *origins: str) -> None:
     CORS(
         cors,
         origins=re.compile(rf"(?:{'|'.join(map(re.escape, origins))})\Z", re.IGNORECASE),
-        methods=["DELETE", "GET", "HEAD", "POST"],
+        methods=["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"],
         expose_headers=EXPOSED_HEADERS,
         max_age=PREFLIGHT_SECONDS,
         vary_header=False,

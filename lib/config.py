@@ -225,6 +225,11 @@ class ApiSettings(_Section):
     feed_window_seconds: int = _setting(
         "seconds that the feed looks back to find late commits and writes by slow clocks", default=10, low=10, high=3600
     )
+    first_contacts_per_day: int = _setting(
+        "number of conversations that a user may begin on a day in UTC; all processes count together",
+        default=30,
+        high=1_000_000,
+    )
     group_updates: Literal["inline", "stream"] = _setting(
         "what updates the inbox rows: the message's transaction (`inline`) or the function on the stream (`stream`)",
         default="inline",

@@ -13,7 +13,7 @@ from routes.authentication import login_required
 from routes.dependencies import dependencies
 from routes.pagination import page_args, page_response
 from routes.request_body import json_body
-from services.list_message_groups import list_message_groups
+from services.list_message_groups import find_message_group, list_message_groups
 from services.read_state import count_unread, mark_read, mark_unread, show_message_group
 
 conversations = Blueprint("message_groups", __name__, url_prefix="/api")
@@ -23,6 +23,9 @@ conversations = Blueprint("message_groups", __name__, url_prefix="/api")
 @login_required
 def get_message_groups(user: User) -> ResponseReturnValue:
     deps, args = dependencies(), page_args()
+    if "with" in args:
+        page = find_message_group(deps.store, deps.users, user=user, handle=args["with"], args=args)
+        return page_response([message_group_json(row) for row in page.items], page)
     page = list_message_groups(
         deps.store,
         deps.users,

@@ -15,7 +15,10 @@ from services.errors import (
     Forbidden,
     Gone,
     Invalid,
+    NotAccepted,
     NotFound,
+    PreconditionFailed,
+    RateLimited,
     ServiceError,
     TooMany,
     Unauthenticated,
@@ -28,9 +31,12 @@ STATUS_BY_ERROR = {
     Invalid: 422,
     Unauthenticated: 401,
     Forbidden: 403,
+    NotAccepted: 403,
     NotFound: 404,
     Conflict: 409,
     Gone: 410,
+    PreconditionFailed: 412,
+    RateLimited: 429,
     TooMany: 429,
     Unavailable: 503,
 }
@@ -58,6 +64,10 @@ def handle_service_error(error: ServiceError) -> ResponseReturnValue:
         headers["WWW-Authenticate"] = _challenge(error.codes[0])
     if isinstance(error, Unavailable | TooMany):
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if isinstance(error, RateLimited):
+        seconds = str(error.retry_after)
+        headers = {"RateLimit-Limit": str(error.limit), "RateLimit-Remaining": "0", "RateLimit-Reset": seconds}
+        headers["Retry-After"] = seconds
     if isinstance(error, Unavailable) and Code.LIVE_UPDATES_UNAVAILABLE not in error.codes:  # which is no outage
         log(
             "unavailable",

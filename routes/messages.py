@@ -45,7 +45,14 @@ def get_messages(user: User, message_group_uuid: str) -> ResponseReturnValue:
 def post_message(user: User) -> ResponseReturnValue:
     deps = dependencies()
     key = request.headers.get("Idempotency-Key")
-    sent = create_message(deps.store, deps.users, sender=user, body=json_body(), idempotency_key=key)
+    sent = create_message(
+        deps.store,
+        deps.users,
+        sender=user,
+        body=json_body(),
+        idempotency_key=key,
+        first_contacts_per_day=deps.settings.first_contacts_per_day,
+    )
     response = jsonify({"message_group_uuid": sent.message.group_uuid, **_message(sent.message)})
     return response, {"Idempotency-Replayed": "true"} if sent.replayed else {}
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, time, timedelta
 from hashlib import sha256
+from math import ceil
 
+from lib.clock import now
 from lib.ddb.idempotency import DuplicateRequest, Idempotency, Receipt
 from lib.ddb.items import Message
 from lib.ddb.store import MessageStore
 from lib.postgres.errors import DatabaseUnavailable
+from lib.users.accounts import Account, Senders
 from lib.users.directory import User, UserDirectory
-from services.errors import Code, Conflict, Invalid, NotFound, as_service_errors
+from services.errors import Code, Conflict, Invalid, NotAccepted, NotFound, RateLimited, as_service_errors
 from services.validation import ToGroup, ToUser, check_idempotency_key, check_new_message
 
 
@@ -24,24 +28,31 @@ class SentMessage:
 
 
 def create_message(
-    store: MessageStore, users: UserDirectory, *, sender: User, body: object, idempotency_key: str | None = None
+    store: MessageStore,
+    users: UserDirectory,
+    *,
+    sender: User,
+    body: object,
+    idempotency_key: str | None = None,
+    first_contacts_per_day: int | None = None,
 ) -> SentMessage:
     """Write the message of a request body: `{message, message_group_uuid}` or `{message, handle}`.
 
     `body` is the parsed JSON, of any type. `idempotency_key` is the header of that name: repeating a request with the
     same key within 24 hours writes the message once (draft-ietf-httpapi-idempotency-key-header). A message to a handle
-    goes to the conversation of the two users; their first message starts it. The receiver must have a row in Postgres.
-    Raises Invalid, NotFound and Conflict with nothing written, and Unavailable.
+    goes to the conversation of the two users; their first message starts it. The receiver must have a row in Postgres,
+    and accept the message. A sender may start `first_contacts_per_day` conversations; None does not count them.
+    Raises Invalid, NotFound, NotAccepted, RateLimited and Conflict with nothing written, and Unavailable.
     """
     new_message = check_new_message(body)
     key = check_idempotency_key(idempotency_key)
     idempotency = None if key is None else Idempotency(key, _request_hash(new_message))
     try:
-        return SentMessage(_send(store, users, sender, new_message, idempotency))
+        return SentMessage(_send(store, users, sender, new_message, idempotency, first_contacts_per_day))
     except DuplicateRequest as error:
         return _replay(error.receipt, sender, new_message)
-    except NotFound:
-        # The receiver may have a new handle since the first request. The stored response is still right.
+    except (NotFound, NotAccepted, RateLimited):
+        # Since the first request, the receiver may have changed. The stored response is still right.
         with as_service_errors():
             receipt = store.receipt(user=sender, key=idempotency.key) if idempotency else None
         if receipt is None:
@@ -56,24 +67,38 @@ def _send(
     sender: User,
     new_message: ToGroup | ToUser,
     idempotency: Idempotency | None,
+    first_contacts_per_day: int | None,
 ) -> Message:
     if isinstance(new_message, ToGroup):
         _require_receiver(store, users, sender, new_message.group_uuid)
         return store.send(
             group_uuid=new_message.group_uuid, sender=sender, text=new_message.text, idempotency=idempotency
         )
-    receiver = users.by_handle(new_message.handle)
+    receiver = users.account_by_handle(new_message.handle)
     if receiver is None:
         raise NotFound(Code.RECEIVER_NOT_FOUND)
-    if receiver.uuid == sender.uuid:
+    if receiver.user.uuid == sender.uuid:
         raise Invalid(Code.RECEIVER_IS_SENDER)
-    return store.send_to_user(sender=sender, receiver=receiver, text=new_message.text, idempotency=idempotency)
+    _require_acceptance(receiver, Senders.EVERYBODY, Senders.KNOWN)
+
+    def before_first() -> None:
+        _require_acceptance(receiver, Senders.EVERYBODY)
+        if first_contacts_per_day is not None:
+            _count_first_contact(users, sender, first_contacts_per_day)
+
+    return store.send_to_user(
+        sender=sender,
+        receiver=receiver.user,
+        text=new_message.text,
+        idempotency=idempotency,
+        before_first=before_first,
+    )
 
 
 def _require_receiver(store: MessageStore, users: UserDirectory, sender: User, group_uuid: str) -> None:
-    """Raise NotFound if the other member has no row in Postgres.
+    """Raise NotFound if the other member has no row in Postgres, NotAccepted if they accept no messages.
 
-    If Postgres is unavailable, the receiver counts as existing: the message needs only the table.
+    If Postgres is unavailable, the message passes: it needs only the table.
     """
     for uuid in store.conversations.cached(group_uuid=group_uuid, user=sender).members.keys() - {sender.uuid}:
         try:
@@ -82,6 +107,20 @@ def _require_receiver(store: MessageStore, users: UserDirectory, sender: User, g
             return
         if receiver is None:
             raise NotFound(Code.RECEIVER_NOT_FOUND)
+        _require_acceptance(receiver, Senders.EVERYBODY, Senders.KNOWN)
+
+
+def _require_acceptance(receiver: Account, *choices: Senders) -> None:
+    """Raise NotAccepted unless the receiver has made one of these choices."""
+    if receiver.accepts_messages_from not in choices:
+        raise NotAccepted(Code.RECEIVER_UNAVAILABLE)
+
+
+def _count_first_contact(users: UserDirectory, sender: User, limit: int) -> None:
+    if not users.count_first_contact(sender.uuid, limit=limit):
+        midnight = datetime.combine(now().date() + timedelta(days=1), time(), UTC)
+        seconds = ceil((midnight - now()).total_seconds())
+        raise RateLimited(Code.RATE_LIMITED, limit=limit, retry_after=max(1, seconds))
 
 
 def _request_hash(new_message: ToGroup | ToUser) -> str:

@@ -36,6 +36,12 @@ class Code(StrEnum):
     USER_NOT_FOUND = "user_not_found"
     HANDLE_TAKEN = "handle_taken"
 
+    # the caller's profile
+    DISPLAY_NAME_BLANK = "display_name_blank"
+    DISPLAY_NAME_INVALID = "display_name_invalid"
+    ACCEPTS_MESSAGES_FROM_INVALID = "accepts_messages_from_invalid"
+    PRECONDITION_FAILED = "precondition_failed"
+
     # reading
     LIMIT_INVALID = "limit_invalid"
     ORDER_INVALID = "order_invalid"
@@ -55,6 +61,7 @@ class Code(StrEnum):
     USER_RECEIVER_HANDLE_INVALID = "user_receiver_handle_invalid"
     RECEIVER_AMBIGUOUS = "receiver_ambiguous"
     RECEIVER_NOT_FOUND = "receiver_not_found"
+    RECEIVER_UNAVAILABLE = "receiver_unavailable"
     RECEIVER_IS_SENDER = "receiver_is_sender"
 
     # idempotency and the read state
@@ -67,6 +74,7 @@ class Code(StrEnum):
     LIVE_UPDATES_UNAVAILABLE = "live_updates_unavailable"
 
     # temporary failures
+    RATE_LIMITED = "rate_limited"
     SERVER_BUSY = "server_busy"
     CONVERSATION_BUSY = "conversation_busy"
     STORAGE_UNAVAILABLE = "storage_unavailable"
@@ -95,6 +103,10 @@ class Forbidden(ServiceError):
     """The access token is valid, but its user may not use this system."""
 
 
+class NotAccepted(ServiceError):
+    """The receiver does not accept the message."""
+
+
 class NotFound(ServiceError):
     """The resource does not exist, or it belongs to others. The response does not say which."""
 
@@ -103,12 +115,25 @@ class Conflict(ServiceError):
     """The request contradicts an earlier request of the caller."""
 
 
+class PreconditionFailed(ServiceError):
+    """The resource has changed since the caller read it; nothing was written."""
+
+
 class Gone(ServiceError):
     """The server can no longer continue from the client's position: the client must load its data again."""
 
 
 class TooMany(ServiceError):
     """The caller uses all that one user may use at a time."""
+
+
+class RateLimited(ServiceError):
+    """The caller has sent as many requests as the limit allows; nothing was written. `retry_after` is in seconds."""
+
+    def __init__(self, *codes: Code, limit: int, retry_after: int) -> None:
+        super().__init__(*codes)
+        self.limit = limit
+        self.retry_after = retry_after
 
 
 class Unavailable(ServiceError):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from lib.ddb.items import InboxRow
 from lib.ddb.queries import Page
 from lib.ddb.store import MessageStore
 from lib.users.directory import User, UserDirectory
 from services.current_names import name_others
-from services.errors import as_service_errors
+from services.errors import Code, Invalid, as_service_errors
 from services.validation import check_limit, check_one_position
 
 
@@ -34,3 +36,21 @@ def list_message_groups(
         page = store.list_inbox(user_uuid=user.uuid, limit=size, cursor=cursor)
     name_others(users, page.items)
     return page
+
+
+@as_service_errors()
+def find_message_group(
+    store: MessageStore, users: UserDirectory, *, user: User, handle: str, args: Mapping[str, str]
+) -> Page[InboxRow]:
+    """A page with the conversation of a user with the owner of a handle; empty if there is none, or no such user.
+
+    The other query arguments are `args`. Raises Invalid, Unavailable.
+    """
+    check_limit(args.get("limit"))
+    if args.keys() & {"cursor", "since"}:
+        raise Invalid(Code.POSITION_AMBIGUOUS)
+    other = users.by_handle(handle)
+    row = store.find_inbox_row(user=user, other=other) if other and other.uuid != user.uuid else None
+    rows = [row] if row else []
+    name_others(users, rows)
+    return Page(rows)

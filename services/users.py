@@ -1,6 +1,8 @@
-"""Users: authenticate a request, show a public profile, rename."""
+"""Users: authenticate a request, show profiles, change the caller's own, rename."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from lib.identity.cognito import USER_INFO_SCOPE, CognitoError, TokenRevoked, UserInfo
 from lib.identity.tokens import (
@@ -16,9 +18,19 @@ from lib.identity.tokens import (
 )
 from lib.logs import log
 from lib.users import names
+from lib.users.accounts import Profile
 from lib.users.directory import HandleTaken, User, UserDirectory
-from services.errors import Code, Forbidden, NotFound, Unauthenticated, Unavailable, as_service_errors
+from services.errors import (
+    Code,
+    Forbidden,
+    NotFound,
+    PreconditionFailed,
+    Unauthenticated,
+    Unavailable,
+    as_service_errors,
+)
 from services.provisioning import Newcomers
+from services.validation import check_profile_changes
 
 
 class CannotRename(Exception):
@@ -73,6 +85,51 @@ def short_profile(users: UserDirectory, *, handle: str) -> User:
     if user is None:
         raise NotFound(Code.USER_NOT_FOUND)
     return user
+
+
+@as_service_errors()
+def profile_by_uuid(users: UserDirectory, *, uuid: str) -> User:
+    """The public profile of a user. Raises NotFound, Unavailable."""
+    account = users.account("uuid", uuid.lower())
+    if account is None:
+        raise NotFound(Code.USER_NOT_FOUND)
+    return account.user
+
+
+@as_service_errors()
+def show_own_profile(users: UserDirectory, *, user: User) -> Profile:
+    """The caller's profile. Raises Forbidden if the row is gone, Unavailable."""
+    return _require_row(users.own_profile(user.uuid))
+
+
+@as_service_errors()
+def change_own_profile(
+    users: UserDirectory, *, user: User, body: object, matches: Callable[[Profile], bool]
+) -> Profile:
+    """Change the caller's `display_name`, `accepts_messages_from` or both; return the new profile.
+
+    `body` is the parsed JSON, of any type. Changes nothing unless the present profile `matches`. The handle never
+    changes. Raises Invalid, PreconditionFailed, Forbidden if the row is gone, Unavailable.
+    """
+    changes = check_profile_changes(body)
+
+    def check(profile: Profile) -> None:
+        if not matches(profile):
+            raise PreconditionFailed(Code.PRECONDITION_FAILED)
+
+    profile = users.change_profile(
+        user.uuid,
+        display_name=changes.display_name,
+        accepts_messages_from=changes.accepts_messages_from,
+        check=check,
+    )
+    return _require_row(profile)
+
+
+def _require_row(profile: Profile | None) -> Profile:
+    if profile is None:
+        raise Forbidden(Code.USER_NOT_FOUND)
+    return profile
 
 
 def rename_user(users: UserDirectory, old_handle: str, *, handle: str | None, display_name: str | None) -> User:

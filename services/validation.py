@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 
 from lib.clock import normalized
-from lib.users.names import shows_nothing
+from lib.users.accounts import Senders
+from lib.users.names import display_name, shows_nothing
 from services.errors import Code, Invalid, NotFound
 
 MESSAGE_MAX_CHARS = 1024
@@ -41,6 +42,14 @@ class ToUser:
 
     text: str
     handle: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileChanges:
+    """New values of the caller's profile; None keeps the old one."""
+
+    display_name: str | None = None
+    accepts_messages_from: str | None = None
 
 
 def check_new_message(body: object) -> ToGroup | ToUser:
@@ -83,6 +92,23 @@ def check_text(value: object) -> str:
     if len(text) > MESSAGE_MAX_CHARS:
         raise Invalid(Code.MESSAGE_EXCEED_MAX_CHARS)
     return text
+
+
+def check_profile_changes(body: object) -> ProfileChanges:
+    """A client's parsed JSON as changes of the caller's profile. Raises Invalid with every code that applies."""
+    if not isinstance(body, dict):
+        raise Invalid(Code.BODY_INVALID)
+    problems: list[Code] = []
+    values: dict[str, str] = {}
+    for name, check in (("display_name", _check_display_name), ("accepts_messages_from", _check_senders)):
+        try:
+            if name in body:
+                values[name] = check(body[name])
+        except Invalid as error:
+            problems += error.codes
+    if problems:
+        raise Invalid(*problems)
+    return ProfileChanges(**values)
 
 
 def check_limit(text: str | None) -> int:
@@ -168,3 +194,21 @@ def _check_handle(value: object) -> str:
     if not isinstance(value, str):
         raise Invalid(Code.USER_RECEIVER_HANDLE_INVALID)
     return value.strip()
+
+
+def _check_display_name(value: object) -> str:
+    """A display name in the stored form."""
+    if not isinstance(value, str):
+        raise Invalid(Code.DISPLAY_NAME_INVALID)
+    if shows_nothing(value):
+        raise Invalid(Code.DISPLAY_NAME_BLANK)
+    name = display_name(value)
+    if name is None:
+        raise Invalid(Code.DISPLAY_NAME_INVALID)
+    return name
+
+
+def _check_senders(value: object) -> str:
+    if value not in list(Senders):
+        raise Invalid(Code.ACCEPTS_MESSAGES_FROM_INVALID)
+    return str(value)

@@ -25,8 +25,19 @@ from lib.ddb.cursors import CursorSigner
 from lib.ddb.errors import ConversationNotFound, StoreError, StoreUnavailable, Throttled, WriteConflict, WriteRefused
 from lib.ddb.feed import Changes, FeedPosition
 from lib.ddb.idempotency import DuplicateRequest, Idempotency, Receipt, receipt_key, receipt_write
-from lib.ddb.inbox_rows import repair_rows
-from lib.ddb.items import Conversation, InboxRow, Item, LateUpdates, Member, Message, message_key, parse_message
+from lib.ddb.inbox_rows import repair_rows, rows_of_member
+from lib.ddb.items import (
+    Conversation,
+    InboxRow,
+    Item,
+    LateUpdates,
+    Member,
+    Message,
+    inbox_row_key,
+    message_key,
+    parse_item,
+    parse_message,
+)
 from lib.ddb.queries import Page, PageReader
 from lib.ddb.table import WRITE_SECONDS, Table, Write, put
 from lib.ddb.transactions import (
@@ -42,6 +53,7 @@ from lib.deadline import deadline, pause, tries
 from lib.users.directory import User
 
 _CACHED_ENTRIES = 4_096
+_ROW_READS = 3  # a row moves with each message, so the first read may miss it
 _BEGINNING = to_timestamp(datetime.min.replace(tzinfo=UTC))
 
 
@@ -141,6 +153,23 @@ class MessageStore:
         position = feed.after_inbox(page.items, now=now, window=self._feed_window, late_updates=count)
         return replace(page, feed_cursor=self._feed_cursor(user_uuid, position))
 
+    def find_inbox_row(self, *, user: User, other: User) -> InboxRow | None:
+        """A user's inbox row of the conversation with another user; None if they have none."""
+        group_uuid = self.conversations.find_by_pair(user, other)
+        if group_uuid is None:
+            return None
+        for _ in range(_ROW_READS):
+            try:
+                state = self.conversations.get(group_uuid=group_uuid, user=user)
+            except ConversationNotFound:
+                return None
+            item = self._table.get(inbox_row_key(user.uuid, state.last_message_at))
+            row = parse_item(item, InboxRow.from_item) if item else None
+            if row and row.group_uuid == group_uuid:
+                return row
+        rows = rows_of_member(self._table, user.uuid, group_uuid)
+        return max(rows, key=lambda row: row.last_message_at, default=None)
+
     def list_changed(self, *, user_uuid: str, limit: int, since: str) -> Page[InboxRow]:
         """The conversations that changed after the feed cursor `since`, oldest change first.
 
@@ -197,21 +226,32 @@ class MessageStore:
             return self._write(propose, idempotency)
 
     def send_to_user(
-        self, *, sender: User, receiver: User, text: str, idempotency: Idempotency | None = None
+        self,
+        *,
+        sender: User,
+        receiver: User,
+        text: str,
+        idempotency: Idempotency | None = None,
+        before_first: Callable[[], None] = lambda: None,
     ) -> Message:
         """Pattern C by user: write to the conversation of the two users, or start it with this message.
 
         If two users have two conversations, the pair guard decides. The condition of the write ensures that the state
-        is current, so a cached conversation costs no read of the guard. Raises DuplicateRequest and WriteConflict, both
+        is current, so a cached conversation costs no read of the guard. Before the message starts a conversation, the
+        store calls `before_first`, which may refuse it by an error. Raises DuplicateRequest and WriteConflict, both
         with nothing written.
         """
         pair = keys.pair_pk(sender.uuid, receiver.uuid)
         with deadline(WRITE_SECONDS):
             try:
                 group_uuid = self._cached_group(pair) or self.conversations.find_by_pair(sender, receiver)
+                if group_uuid is None:
+                    before_first()
                 message = self._send_to_pair(group_uuid, sender, receiver, text, idempotency, of_pair=True)
             except (ConversationNotFound, PairTaken):  # the cache is stale, or another process has just migrated
                 group_uuid = self.conversations.find_by_pair(sender, receiver)
+                if group_uuid is None:
+                    before_first()
                 message = self._send_to_pair(group_uuid, sender, receiver, text, idempotency, of_pair=False)
         self._group_by_pair.put(pair, message.group_uuid)
         return message

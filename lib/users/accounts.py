@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Senders(StrEnum):
+    """Who may write to a user."""
+
+    EVERYBODY = "everybody"
+    KNOWN = "known"  # only users who have a conversation with the user
+    NOBODY = "nobody"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +32,12 @@ class Account:
     accepts_messages_from: str
     disabled_at: float | None = None
     signed_out_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What users see of their own rows; `created_at` is a timestamp of lib/clock.py."""
+
+    user: User
+    accepts_messages_from: str
+    created_at: str

@@ -14,9 +14,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from lib.cache.base import Cache
+from lib.clock import to_timestamp
 from lib.postgres.errors import DatabaseUnavailable, NotUnique
 from lib.users import names
 from lib.users.accounts import Account as Account
+from lib.users.accounts import Profile
 from lib.users.accounts import User as User
 from lib.users.cache import By, UserCache
 from lib.users.names import handle_key, is_storable
@@ -89,12 +91,16 @@ class UserDirectory:
         return account.user if account else None
 
     def by_handle(self, handle: str) -> User | None:
-        """The user with this handle, from Postgres, not from the cache. None for a text that Postgres cannot store.
+        """The user with this handle, in any spelling, from Postgres."""
+        account = self.account_by_handle(handle)
+        return account.user if account else None
+
+    def account_by_handle(self, handle: str) -> Account | None:
+        """The account with this handle, from Postgres, not from the cache. None for a text that Postgres cannot store.
 
         The user with exactly this handle comes first, then the user of whose handle this is another spelling.
         """
-        account = self._read("handle", handle) if is_storable(handle) else None
-        return account.user if account else None
+        return self._read("handle", handle) if is_storable(handle) else None
 
     def account(self, by: By, text: str) -> Account | None:
         """The account with this `sub`, uuid or handle, cached. None for a text that Postgres cannot store."""
@@ -164,6 +170,41 @@ class UserDirectory:
             raise HandleTaken if key and name else NameRefused
         return user, Outcome.KNOWN
 
+    def own_profile(self, uuid: str) -> Profile | None:
+        """What a user sees of their own row, from Postgres."""
+        row = self._database.one("users/own_profile", uuid=uuid)
+        return _to_profile(row) if row else None
+
+    def change_profile(
+        self,
+        uuid: str,
+        *,
+        display_name: str | None,
+        accepts_messages_from: str | None,
+        check: Callable[[Profile], None],
+    ) -> Profile | None:
+        """Change a user's row and return it; None if there is none. A value that is None stays.
+
+        First calls `check` with the row. Until this method returns, nobody else changes the row. If `check` raises an
+        error, nothing is written. The caller checks the rules of lib/users/names.py.
+        """
+        with self._database.transaction() as queries:
+            row = queries.one("users/lock_profile", uuid=uuid)
+            if row is None:
+                return None
+            check(_to_profile(row))
+            values = {"display_name": display_name, "accepts_messages_from": accepts_messages_from}
+            row = queries.one("users/change_profile", uuid=uuid, **values)
+        if row is None:
+            return None
+        ids = [row["cognito_user_id"]] if row["cognito_user_id"] else []
+        self._cache.forget(cognito_user_ids=ids, handles=[row["handle"]], uuids=[uuid])
+        return _to_profile(row)
+
+    def count_first_contact(self, user_uuid: str, *, limit: int) -> bool:
+        """Count a conversation that a user begins; False if this would exceed the limit of the day in UTC."""
+        return self._database.one("users/count_first_contact", user_uuid=user_uuid, limit=limit) is not None
+
     def rename(self, old_handle: str, *, handle: str | None, display_name: str | None) -> User | None:
         """Rename the user with this handle, in any spelling, and return them; None if there is no such user.
 
@@ -190,6 +231,10 @@ class UserDirectory:
 def _to_account(row: Row) -> Account:
     times = (row["disabled_at"], row["signed_out_at"])
     return Account(to_user(row), row["accepts_messages_from"], *times)
+
+
+def _to_profile(row: Row) -> Profile:
+    return Profile(to_user(row), row["accepts_messages_from"], to_timestamp(row["created_at"]))
 
 
 def to_user(row: Row) -> User:

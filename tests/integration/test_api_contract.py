@@ -20,6 +20,7 @@ from schemathesis import Case
 from schemathesis.core.parameters import ParameterLocation
 
 from lib.postgres.database import Database
+from lib.users.names import display_name
 from tests.support.api import Api, Person, run_api
 from tests.support.openapi import DOCUMENT, Node
 from tools.seed.conversation import CONVERSATION_UUID, seed_conversation, seed_users
@@ -37,7 +38,7 @@ BOUNDED = settings(
 GROUP, GROUPS = "/api/message_groups/{message_group_uuid}", "/api/message_groups"
 MESSAGES = "/api/messages/{message_group_uuid}"
 CONVERSATION = MESSAGES.format(message_group_uuid=CONVERSATION_UUID)
-PLACES = ("cursor", "since", "before", "after", "around")
+PLACES = ("cursor", "since", "before", "after", "around", "with")
 A_TIME = "2025-12-29T18:20:33.226127+00:00"  # of a message in the middle of the seeded conversation
 
 
@@ -192,6 +193,11 @@ def follow_rules(case: Case, caller: Caller) -> None:
         query["cursor"] = caller.cursors[case.formatted_path]
     if "since" in query:
         query["since"] = caller.since
+    if "If-Match" in (case.headers or {}) and is_valid(case, ParameterLocation.HEADER):
+        case.headers["If-Match"] = "*"
+    body = case.body if is_valid(case, ParameterLocation.BODY) else None
+    if isinstance(body, dict) and display_name(str(body.get("display_name"))) is None:
+        body["display_name"] = "Augustus"
 
 
 def aim(case: Case, caller: Caller) -> None:

@@ -12,6 +12,7 @@ from tests.support.api import Api, run_api
 
 FRONTEND, STAGING, BACKEND = "https://cruddur.example", "http://localhost:5173", "https://api.cruddur.example"
 EXPOSED = {"etag", "feed-cursor", "idempotency-replayed", "link", "retry-after", "www-authenticate", "x-request-id"}
+EXPOSED |= {"ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"}
 CORS_HEADERS = {"Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "Access-Control-Allow-Headers"}
 
 REQUEST_HEADERS = ("authorization", "content-type", "idempotency-key", "if-none-match")

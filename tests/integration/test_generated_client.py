@@ -113,6 +113,11 @@ def test_client_calls_every_operation(api: Api, package: ModuleType, url: str) -
         assert call("markUnread", group).read_seq == 2
         assert models.UnreadTotal.from_dict({"unread_count": "99+"}).unread_count == "99+"
         assert str(call("getShortProfile", bert.user.handle).uuid) == bert.user.uuid
+        assert str(call("getProfile", bert.user.uuid).handle) == bert.user.handle
+        profile = call("getOwnProfile")
+        changes = models.ProfileChanges(display_name="Anna Neu", accepts_messages_from=models.Senders.KNOWN)
+        assert call("changeOwnProfile", body=changes).created_at == profile.created_at
+        assert call("getOwnProfile").display_name == "Anna Neu"
         assert call("checkHealth").success
         assert call("checkReadiness").success
         assert call("getOpenapi").openapi == "3.1.0"

@@ -107,7 +107,7 @@ def _raised_codes() -> Iterator[tuple[int, str]]:
     """Each status with each code that the sources raise under it."""
     status = {kind.__name__: number for kind, number in error_routes.STATUS_BY_ERROR.items()}
     for path in [*(ROOT / "services").glob("*.py"), *(ROOT / "routes").glob("*.py")]:
-        for kind, code in re.findall(r"\b(\w+)\(Code\.(\w+)\)", path.read_text()):
+        for kind, code in re.findall(r"\b(\w+)\(Code\.(\w+)[,)]", path.read_text()):
             assert issubclass(getattr(errors, kind), errors.ServiceError)
             yield status[kind], Code[code]
     yield from error_routes.CODE_BY_STATUS.items()
