@@ -82,10 +82,14 @@ class KeysUnavailable(Exception):
 
 
 class TokenClaims(NamedTuple):
-    """Claims of a valid token: the user's Cognito id, and the end of the token in epoch seconds."""
+    """Claims of a valid token: the user's Cognito id, and the token's end and beginning in epoch seconds.
+
+    A token without `iat` counts as older than any other.
+    """
 
     sub: str
     exp: int
+    iat: int = 0
 
 
 class TokenVerifier:
@@ -153,7 +157,7 @@ class TokenVerifier:
         exp = int(claims["exp"])
         if exp <= time():  # without the leeway
             raise jwt.ExpiredSignatureError
-        return TokenClaims(claims["sub"], exp)
+        return TokenClaims(claims["sub"], exp, int(claims.get("iat", 0)))
 
 
 class _PublicKeys:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+_ISSUER_AHEAD_SECONDS = 1  # the clock of Cognito against that of Postgres; tokens give whole seconds
+
 
 class Senders(StrEnum):
     """Who may write to a user."""
@@ -32,6 +34,15 @@ class Account:
     accepts_messages_from: str
     disabled_at: float | None = None
     signed_out_at: float | None = None
+
+    def refuses(self, issued_at: float) -> bool:
+        """Whether a token that was issued at this time no longer counts."""
+        return self.disabled_at is not None or precedes(issued_at, self.signed_out_at)
+
+
+def precedes(issued_at: float, time_of_change: float | None) -> bool:
+    """Whether a token was, or may have been, issued before a change. The times are epoch seconds."""
+    return time_of_change is not None and issued_at <= time_of_change + _ISSUER_AHEAD_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ changes a user in Postgres calls `forget` after its commit:
 
 - This process and the shared cache drop the old user. No reader can put it back into the shared cache
   (lib/cache/momento.py).
-- Another process may use its own old copy for up to a minute.
+- Another process may use its own old copy for up to a minute. If it listens to the announcements of Postgres, it calls
+  `drop` at once.
 - If the shared cache does not respond, it keeps the old user for its time to live. A process may copy this user and use
   the copy for another minute.
 
@@ -18,6 +19,7 @@ The shared cache holds no e-mail address and no credential. Its keys are hashes 
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from hashlib import sha256
@@ -48,20 +50,37 @@ class UserCache:
             TTLCache(_CACHED_USERS, CACHED_SECONDS, timer)
         )
         self._missing: InMemoryCache[str, bool] = InMemoryCache(TTLCache(_CACHED_USERS, CACHED_SECONDS, timer))
+        self._changed: InMemoryCache[tuple[By, str], bool] = InMemoryCache(
+            TTLCache(_CACHED_USERS, CACHED_SECONDS, timer)
+        )
+        self._changes = 0
+        self._timer = timer
+        self._cached_at: InMemoryCache[tuple[By, str], float] = InMemoryCache(
+            TTLCache(_CACHED_USERS, CACHED_SECONDS, timer)
+        )
 
-    def find(self, by: By, text: str, read: Callable[[], Account | None]) -> Account | None:
-        """The cached account, or the one that `read` returns. Caches it, except for another spelling of a handle."""
-        if account := self._own.get((by, text)):
+    def find(
+        self, by: By, text: str, read: Callable[[], Account | None], *, max_age: float = CACHED_SECONDS
+    ) -> Account | None:
+        """The cached account, or the one that `read` returns. Caches it, except for another spelling of a handle.
+
+        This process's own copy must not be older than `max_age` seconds.
+        """
+        account = self._own.get((by, text))
+        if account and (max_age >= CACHED_SECONDS or self._age(by, text) <= max_age):
             return account
+        changes = self._changes
         account = self._shared_account(by, text)
         if account is None:
             account = read()
             if account is None or (by == "handle" and account.user.handle != text):
                 return account
             self._put_shared(by, text, account)
-        self._own.put((by, text), account)
-        if by == "sub":
-            self._own.put(("uuid", account.user.uuid), account)  # the lists of the caller show the caller, too
+        if changes == self._changes:  # otherwise the account may be older than a change
+            self._own.put((by, text), account)
+            if by == "sub":
+                self._own.put(("uuid", account.user.uuid), account)  # the lists of the caller show the caller, too
+            self._cached_at.put((by, text), self._timer())
         return account
 
     def cached_many(self, uuids: Collection[str]) -> dict[str, Account | None]:
@@ -87,11 +106,21 @@ class UserCache:
                 self._own.put(("uuid", uuid), account)
                 self._put_shared("uuid", uuid, account)
 
+    def drop(self, by: By, text: str) -> None:
+        """Drop this process's copy of a user who has changed in another process.
+
+        For a minute, this process does not believe the shared cache: the other process may call `forget` later.
+        """
+        self._changes += 1
+        self._own.forget((by, text))
+        self._changed.put((by, text), True)
+
     def forget(
         self, *, cognito_user_ids: Iterable[str], handles: Iterable[str] = (), uuids: Iterable[str] = ()
     ) -> None:
         """Remove the users of these ids, handles and uuids, because the users or their names have changed."""
         texts_by: dict[By, Iterable[str]] = {"sub": cognito_user_ids, "handle": handles, "uuid": uuids}
+        self._changes += 1
         for by, texts in texts_by.items():
             for text in texts:
                 self._own.forget((by, text))
@@ -99,12 +128,22 @@ class UserCache:
                     self._shared.forget(_key(by, text))
 
     def _shared_account(self, by: By, text: str) -> Account | None:
-        shared_text = self._shared.get(_key(by, text)) if self._shared else None
+        if self._shared is None or self._changed.get((by, text)):
+            return None
+        shared_text = self._shared.get(_key(by, text))
         return _decode(shared_text) if shared_text else None
 
     def _put_shared(self, by: By, text: str, account: Account) -> None:
-        if self._shared:
+        if self._shared is None:
+            return
+        if self._changed.get((by, text)):
+            self._shared.forget(_key(by, text))  # `put` would keep an old value
+        else:
             self._shared.put(_key(by, text), _encode(account))
+
+    def _age(self, by: By, text: str) -> float:
+        cached_at = self._cached_at.get((by, text))
+        return math.inf if cached_at is None else self._timer() - cached_at
 
 
 def stale_data_warnings(cache: OptionalCache | None, settings: CacheSettings) -> list[str]:

@@ -20,7 +20,7 @@ from lib.users import names
 from lib.users.accounts import Account as Account
 from lib.users.accounts import Profile
 from lib.users.accounts import User as User
-from lib.users.cache import By, UserCache
+from lib.users.cache import CACHED_SECONDS, By, UserCache
 from lib.users.names import handle_key, is_storable
 
 if TYPE_CHECKING:  # so that a module that needs only User loads neither psycopg nor boto3
@@ -102,11 +102,14 @@ class UserDirectory:
         """
         return self._read("handle", handle) if is_storable(handle) else None
 
-    def account(self, by: By, text: str) -> Account | None:
-        """The account with this `sub`, uuid or handle, cached. None for a text that Postgres cannot store."""
+    def account(self, by: By, text: str, *, max_age: float = CACHED_SECONDS) -> Account | None:
+        """The account with this `sub`, uuid or handle, cached. None for a text that Postgres cannot store.
+
+        This process's copy must not be older than `max_age` seconds.
+        """
         if not (is_storable(text) and (by != "uuid" or _UUID.fullmatch(text))):
             return None
-        return self._cache.find(by, text, lambda: self._read(by, text))
+        return self._cache.find(by, text, lambda: self._read(by, text), max_age=max_age)
 
     def current(self, uuids: Collection[str]) -> dict[str, User | None]:
         """The users with these uuids as they are today; None for a user without a row.
@@ -117,6 +120,13 @@ class UserDirectory:
         if len(found) < len(uuids):
             found.update(self._read_unknown([uuid for uuid in uuids if uuid not in found and _UUID.fullmatch(uuid)]))
         return {uuid: account.user if account else None for uuid, account in found.items()}
+
+    def drop_copies(self, uuids: Collection[str], *, cognito_user_id: str | None) -> None:
+        """Drop this process's copies of users who have changed. Calls neither Postgres nor a shared cache."""
+        for uuid in uuids:
+            self._cache.drop("uuid", uuid)
+        if cognito_user_id:
+            self._cache.drop("sub", cognito_user_id)
 
     def _read_unknown(self, uuids: list[str]) -> dict[str, Account | None]:
         """The accounts of these users, None for a uuid without a row. Empty while Postgres is unavailable."""

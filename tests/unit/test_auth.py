@@ -40,6 +40,13 @@ def test_valid_token_has_its_sub(pool: TokenIssuer, verifier: TokenVerifier, sch
     assert verifier.verify(scheme + pool.token(SUB)).sub == SUB
 
 
+@pytest.mark.parametrize(("iat", "issued_at"), [(1767428100, 1767428100), (1767428100.9, 1767428100), (None, 0)])
+def test_token_says_when_it_was_issued(
+    pool: TokenIssuer, verifier: TokenVerifier, iat: float | None, issued_at: int
+) -> None:
+    assert verifier.verify(pool.authorization(SUB, iat=iat)).iat == issued_at
+
+
 @pytest.mark.parametrize("aud", ["https://api.example.com", ["one", "two"]])
 def test_token_bound_to_a_resource_is_valid(pool: TokenIssuer, verifier: TokenVerifier, aud: Any) -> None:
     assert verifier.verify(pool.authorization(SUB, aud=aud)).sub == SUB

@@ -61,6 +61,60 @@ def test_forgotten_users_are_read_again(shares: bool, texts: LRUCache[str, str])
     assert [users.find(by, text, lambda: RENAMED) for by, text in keys] == [RENAMED] * 3
 
 
+def test_copy_that_is_too_old_for_the_caller_is_read_again() -> None:
+    clock = FrozenTime()
+    users, read = UserCache(None, timer=clock.monotonic), Mock(side_effect=[ANNA, RENAMED])
+    assert users.find("sub", "1", read, max_age=30) == ANNA
+    clock.ahead = 30
+    assert users.find("sub", "1", read, max_age=30) == ANNA
+    clock.ahead = 30.5
+    assert users.find("sub", "1", read) == ANNA
+    assert users.find("sub", "1", read, max_age=30) == users.find("sub", "1", read) == RENAMED
+
+
+def test_dropped_user_is_read_from_postgres_while_the_shared_cache_may_have_the_old_one(
+    texts: LRUCache[str, str],
+) -> None:
+    clock = FrozenTime()
+    users = UserCache(InMemoryCache(texts), timer=clock.monotonic)
+    assert users.find("sub", "1", lambda: ANNA) == ANNA
+    users.drop("sub", "1")
+    assert users.find("sub", "1", lambda: RENAMED) == users.find("sub", "1", Mock()) == RENAMED
+    assert dict(texts) == {}  # no other process gets the old one either
+    clock.ahead = CACHED_SECONDS
+    assert users.find("sub", "1", lambda: RENAMED) == RENAMED
+    assert dict(texts) == {key("sub", "1"): ANNA_TEXT.replace('Ann"', 'Bee"')}
+
+
+@pytest.mark.parametrize("change", ["drop", "forget"])
+def test_user_who_changes_during_a_read_is_read_again(change: str) -> None:
+    users = UserCache(None)
+
+    def read() -> Account:
+        if change == "drop":
+            users.drop("sub", "1")
+        else:
+            users.forget(cognito_user_ids=["1"])
+        return ANNA
+
+    assert users.find("sub", "1", read) == ANNA
+    assert users.find("sub", "1", lambda: RENAMED) == RENAMED
+
+
+@pytest.mark.parametrize(
+    ("disabled_at", "signed_out_at", "issued_at", "is_refused"),
+    [
+        *((None, None, 0, False), (5.0, None, 0, True), (5.0, None, 1e10, True)),
+        *((None, 100.5, 0, True), (None, 100.5, 100, True), (None, 100.5, 101, True), (None, 100.5, 102, False)),
+    ],
+)
+def test_account_refuses_the_tokens_of_a_disabled_user_and_those_from_before_a_sign_out(
+    disabled_at: float | None, signed_out_at: float | None, issued_at: float, is_refused: bool
+) -> None:
+    account = Account(ANNA.user, "everybody", disabled_at, signed_out_at)
+    assert account.refuses(issued_at) is is_refused
+
+
 @pytest.mark.parametrize(
     "text",
     [
