@@ -33,6 +33,7 @@ class Code(StrEnum):
     TOKEN_MALFORMED = "token_malformed"  # noqa: S105
     TOKEN_INVALID = "token_invalid"  # noqa: S105
     TOKEN_EXPIRED = "token_expired"  # noqa: S105
+    TOKEN_REVOKED = "token_revoked"  # noqa: S105
     USER_NOT_FOUND = "user_not_found"
     HANDLE_TAKEN = "handle_taken"
 

@@ -9,26 +9,30 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 from cachetools import TLRUCache
 
 from lib.cache.base import InMemoryCache
 from lib.logs import log
-from lib.users.directory import HandleTaken, NameRefused, SignUp, User, UserDirectory
-from services.errors import Code, Forbidden, ServiceError, Unavailable, as_service_errors
+from lib.users.directory import HandleTaken, NameRefused, SignUp, User, UserDeleted, UserDirectory
+from services.errors import Code, Forbidden, ServiceError, Unauthenticated, Unavailable, as_service_errors
+
+if TYPE_CHECKING:  # so that the function post_confirmation does not load jwt
+    from lib.identity.tokens import TokenClaims
 
 REFUSED_SECONDS = 5
 UNAVAILABLE_SECONDS = 1  # as long as the `Retry-After` of a 503, so that a client's next try can succeed
 _REFUSED_TOKENS = 4096
 
 
-def provision_user(users: UserDirectory, attributes: Mapping[str, str]) -> User:
+def provision_user(users: UserDirectory, attributes: Mapping[str, str], *, issued_at: float | None = None) -> User:
     """The user with these standard attributes of Cognito. If they have no row, creates or links one.
 
     `preferred_username` becomes the handle. `name` becomes the display name; without it, the handle does. A second call
-    changes nothing.
-    Raises Unavailable, and Forbidden: HANDLE_TAKEN, or USER_NOT_FOUND if attributes are missing or too long, or a new
-    row's name breaks a rule of lib/users/names.py.
+    changes nothing. `issued_at` is the time of the user's token, in epoch seconds; None if there is no token.
+    Raises Unavailable, Unauthenticated if the user was deleted after that time, and Forbidden: HANDLE_TAKEN, or
+    USER_NOT_FOUND if attributes are missing or too long, or a new row's name breaks a rule of lib/users/names.py.
     """
     handle = attributes.get("preferred_username", "")
     sign_up = SignUp(
@@ -42,7 +46,9 @@ def provision_user(users: UserDirectory, attributes: Mapping[str, str]) -> User:
         raise Forbidden(Code.USER_NOT_FOUND)
     with as_service_errors():
         try:
-            user, outcome = users.provision(sign_up)
+            user, outcome = users.provision(sign_up, issued_at=issued_at)
+        except UserDeleted as error:
+            raise Unauthenticated(Code.TOKEN_REVOKED) from error
         except HandleTaken as error:
             raise Forbidden(Code.HANDLE_TAKEN) from error
         except NameRefused as error:
@@ -78,14 +84,18 @@ class Newcomers:
             )
         )
 
-    def provision(self, cognito_user_id: str, verified_token: str) -> User:
+    def provision(self, claims: TokenClaims, verified_token: str) -> User:
         """The user of a token. Raises Unauthenticated, Forbidden, Unavailable."""
         fingerprint = sha256(verified_token.encode()).digest()
         if refusal := self._refusals.get(fingerprint):
             raise refusal()
         try:
+            with as_service_errors():
+                if self._users.was_deleted(claims.sub, issued_at=claims.iat):
+                    raise Unauthenticated(Code.TOKEN_REVOKED)
             # The token's `sub` wins, because the server looks up the next request by it.
-            return provision_user(self._users, {**self._read_attributes(verified_token), "sub": cognito_user_id})
+            attributes = {**self._read_attributes(verified_token), "sub": claims.sub}
+            return provision_user(self._users, attributes, issued_at=claims.iat)
         except ServiceError as error:
             self._refusals.put(fingerprint, partial(type(error), *error.codes))
             raise

@@ -19,6 +19,7 @@ from lib.identity.tokens import (
 from lib.logs import log
 from lib.users import names
 from lib.users.accounts import Profile
+from lib.users.cache import CACHED_SECONDS
 from lib.users.directory import HandleTaken, User, UserDirectory
 from services.errors import (
     Code,
@@ -55,15 +56,26 @@ def verify(verifier: TokenVerifier, authorization: str | None) -> TokenClaims:
 
 @as_service_errors()
 def authenticate(
-    verifier: TokenVerifier, users: UserDirectory, newcomers: Newcomers, *, authorization: str | None
+    verifier: TokenVerifier,
+    users: UserDirectory,
+    newcomers: Newcomers,
+    *,
+    authorization: str | None,
+    max_age: float = CACHED_SECONDS,
 ) -> User:
     """The user of an Authorization header. Provisions a user who signed up and has no row in Postgres.
 
+    What this process remembers of the user must not be older than `max_age` seconds.
     Raises Unauthenticated, Forbidden if the user of a valid token cannot get a row, Unavailable.
     """
-    cognito_user_id = verify(verifier, authorization).sub
-    user = users.by_cognito_user_id(cognito_user_id)
-    return user or newcomers.provision(cognito_user_id, bearer_token(authorization))
+    claims = verify(verifier, authorization)
+    account = users.account("sub", claims.sub, max_age=max_age)
+    if account is None:
+        newcomers.provision(claims, bearer_token(authorization))
+        account = users.account("sub", claims.sub)  # a row that waited for its user may be disabled
+    if account is None or account.refuses(claims.iat):
+        raise Unauthenticated(Code.TOKEN_REVOKED)
+    return account.user
 
 
 def cognito_attributes(user_info: UserInfo, verified_token: str) -> dict[str, str]:

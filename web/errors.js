@@ -35,6 +35,7 @@ const TEXTS = {
   message_group_not_found: "There is no such conversation.",
   not_found: "There is no such page.",
   token_expired: "You were signed out. Please sign in again.",
+  token_revoked: "You were signed out. Please sign in again.",
   token_invalid: "You were signed out. Please sign in again.",
   conversation_busy: "The conversation is busy. Please try again.",
   server_busy: "The server is busy. Please try again.",

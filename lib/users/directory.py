@@ -18,13 +18,13 @@ from lib.clock import to_timestamp
 from lib.postgres.errors import DatabaseUnavailable, NotUnique
 from lib.users import names
 from lib.users.accounts import Account as Account
-from lib.users.accounts import Profile
+from lib.users.accounts import Profile, precedes
 from lib.users.accounts import User as User
 from lib.users.cache import CACHED_SECONDS, By, UserCache
 from lib.users.names import handle_key, is_storable
 
 if TYPE_CHECKING:  # so that a module that needs only User loads neither psycopg nor boto3
-    from lib.postgres.database import Database, Row
+    from lib.postgres.database import Database, Queries, Row
 
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NAMES_PAUSE_SECONDS = 5
@@ -60,6 +60,10 @@ class HandleTaken(Exception):
 
 class NameRefused(Exception):
     """A name breaks a rule of lib/users/names.py; nothing was written."""
+
+
+class UserDeleted(Exception):
+    """The user's row was deleted after the token of the sign-up was issued; nothing was written."""
 
 
 class UserDirectory:
@@ -154,21 +158,30 @@ class UserDirectory:
         rows = self._database.all("users/by_uuids", uuids=uuids)
         return {str(row["uuid"]): _to_account(row) for row in rows}
 
-    def provision(self, sign_up: SignUp) -> tuple[User, Outcome]:
+    def was_deleted(self, cognito_user_id: str, *, issued_at: float) -> bool:
+        """Whether the row of this `sub` was deleted after the issue of a token, in epoch seconds."""
+        return is_storable(cognito_user_id) and _was_deleted(self._database, cognito_user_id, issued_at)
+
+    def provision(self, sign_up: SignUp, *, issued_at: float | None = None) -> tuple[User, Outcome]:
         """The user of a storable sign-up. Creates or links their row; a second call changes nothing.
 
         It links a row without a Cognito id only if the row has their handle and their e-mail address, and Cognito has
         verified the address. Otherwise a stranger could sign up with a user's handle and get the user's messages.
-        Raises HandleTaken, and NameRefused if the user needs a new row.
+        Raises HandleTaken, NameRefused if the user needs a new row, and UserDeleted if a token that was issued at
+        `issued_at` counts no more.
         """
         key, name = handle_key(sign_up.handle), names.display_name(sign_up.display_name)
         values = asdict(sign_up) | {"handle_key": key, "display_name": name}
         row, outcome = None, Outcome.CREATED
         try:
-            if key and name:
-                row = self._database.one("users/create", **values)
-            if row is None and sign_up.email_verified:
-                row, outcome = self._database.one("users/link", **values), Outcome.LINKED
+            with self._database.transaction() as queries:
+                if key and name:
+                    row = queries.one("users/create", **values)
+                if row is None and sign_up.email_verified:
+                    row, outcome = queries.one("users/link", **values), Outcome.LINKED
+                # Not before: the statements above may have waited for the transaction that deleted the user's row.
+                if row and issued_at is not None and _was_deleted(queries, sign_up.cognito_user_id, issued_at):
+                    raise UserDeleted
         except NotUnique:  # the Cognito id has a row with another handle, or another user gave up this one
             row = None
         if row:
@@ -236,6 +249,11 @@ class UserDirectory:
         renamed = to_user(row)
         self._cache.forget(cognito_user_ids=ids, handles={user.handle, renamed.handle}, uuids=[user.uuid])
         return renamed
+
+
+def _was_deleted(queries: Queries, cognito_user_id: str, issued_at: float) -> bool:
+    row = queries.one("users/deleted_at", cognito_user_id=cognito_user_id)
+    return row is not None and precedes(issued_at, row["deleted_at"])
 
 
 def _to_account(row: Row) -> Account:

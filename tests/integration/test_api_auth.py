@@ -73,7 +73,7 @@ def test_removed_user_stays_for_a_minute_and_a_new_one_is_visible_at_once(api: A
         now += 59
         anna.inbox()
         now += 1
-        assert refused(anna.get(INBOX)) == (403, ["user_not_found"])
+        assert refused(anna.get(INBOX)) == (401, ["token_revoked"])
         successor = (f"sub-{anna.user.uuid}", fresh.sign_up().user.uuid)
         connection.execute("UPDATE users SET cognito_user_id = %s WHERE uuid = %s", successor)
         assert anna.inbox() == []

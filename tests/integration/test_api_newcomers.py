@@ -125,6 +125,35 @@ def test_revoked_token_is_challenged(api: Api, refusal: str) -> None:
     assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
 
 
+def test_old_token_gives_a_deleted_user_no_new_row_and_a_new_token_does(api: Api) -> None:
+    sub, now = sign_up(api), int(time.time())
+    with api.variant() as process:
+        ok(get(process, sub, iat=now))
+    with psycopg.connect(api.settings.database_url) as connection:
+        connection.execute("DELETE FROM users WHERE cognito_user_id = %s", (sub,))
+    old = [{"iat": now}, {"iat": now, "scope": None}, {"iat": None}]
+    for _ in ("before the new row", "after it"):
+        with api.variant() as process:
+            for claims in old:
+                response = get(process, sub, **claims)
+                assert refused(response) == (401, ["token_revoked"])
+                assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
+            assert ok(get(process, sub, iat=now + 5)) == []
+    assert row_of(api, sub) is not None
+
+
+def test_disabled_row_that_waited_for_its_user_lets_nobody_in(api: Api) -> None:
+    sub = sign_up(api)
+    with psycopg.connect(api.settings.database_url) as connection:
+        handle = f"new-{sub[:8]}"
+        connection.execute(
+            "INSERT INTO users (handle, display_name, email, disabled_at) VALUES (%s, 'W', %s, now())",
+            (handle, f"{handle}@example.com"),
+        )
+    assert refused(get(api, sub)) == (401, ["token_revoked"])
+    assert row_of(api, sub) is not None
+
+
 @pytest.mark.parametrize(
     "refusal", ["InternalErrorException", "TooManyRequestsException", "ResourceNotFoundException", "ForbiddenException"]
 )

@@ -6,15 +6,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from threading import Barrier
+from time import time
 
 import pytest
 
 from lib.postgres.database import Database, Row
-from lib.users.directory import HandleTaken, NameRefused, Outcome, SignUp, User, UserDirectory
+from lib.users.directory import HandleTaken, NameRefused, Outcome, SignUp, User, UserDeleted, UserDirectory
 from lib.users.linking import link_cognito_users
 from tests.integration import test_users
-from tests.integration.test_handles import execute
+from tests.integration.test_handles import WAITING, execute
 from tests.integration.test_linking import pool_user
+from tests.support.clocks import eventually
+from tools.seed.conversation import seed_users
 
 AUGUSTSZ = User("76d2f241-a860-4d8b-a8e3-6cd68db75ab9", "Augustsz", "Augustsz")
 THREADS = 8
@@ -54,6 +57,38 @@ def test_repeated_sign_up_changes_nothing(database: Database, users: UserDirecto
     for again in (ANNA, replace(ANNA, **others), replace(ANNA, handle="Augustsz", email="augustsz@example.com")):
         assert UserDirectory(database).provision(again) == (first, Outcome.KNOWN)
     assert database.all("users/all") == before
+
+
+def test_deleted_user_gets_no_row_from_an_old_token(database: Database, users: UserDirectory) -> None:
+    users.provision(ANNA)
+    issued_at = time()
+    with ThreadPoolExecutor() as pool:
+        with database._connection(2) as connection, connection.transaction():
+            connection.execute("DELETE FROM users WHERE cognito_user_id = 'sub-anna'")
+            during = pool.submit(users.provision, ANNA, issued_at=issued_at)
+            assert eventually(lambda: execute(database, WAITING).fetchall())
+        with pytest.raises(UserDeleted):
+            during.result()
+    with pytest.raises(UserDeleted):
+        users.provision(ANNA, issued_at=issued_at)
+    assert users.by_cognito_user_id("sub-anna") is None
+    assert users.provision(ANNA, issued_at=issued_at + 20)[1] is Outcome.CREATED
+    account = users.account("sub", "sub-anna")
+    assert account
+    assert account.refuses(issued_at)
+
+
+def test_row_that_waits_for_a_deleted_user_refuses_the_old_tokens(database: Database, users: UserDirectory) -> None:
+    users.provision(SEEDED)
+    execute(database, "DELETE FROM users WHERE cognito_user_id = 'sub-1'")
+    seed_users(database)
+    issued_at = time()
+    with pytest.raises(UserDeleted):
+        users.provision(SEEDED, issued_at=issued_at)
+    assert users.provision(SEEDED, issued_at=issued_at + 20) == (AUGUSTSZ, Outcome.LINKED)
+    account = users.account("sub", "sub-1")
+    assert account
+    assert (account.refuses(issued_at), account.refuses(issued_at + 20)) == (True, False)
 
 
 def test_row_without_a_cognito_id_is_linked(database: Database, users: UserDirectory) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+from lib.identity.tokens import TokenClaims
 from lib.postgres.errors import DatabaseUnavailable
-from lib.users.directory import HandleTaken, NameRefused, Outcome, SignUp, User
-from services.errors import Code, Forbidden, Unavailable
+from lib.users.directory import HandleTaken, NameRefused, Outcome, SignUp, User, UserDeleted
+from services.errors import Code, Forbidden, Unauthenticated, Unavailable
 from services.provisioning import Newcomers, provision_user
 from tests.support.sign_up_events import ATTRIBUTES
 
 ANNA = User("11111111-0000-4000-8000-000000000001", "anna", "Anna Ann")
+DELETED_AT = 1000
 SIGN_UP = SignUp(ATTRIBUTES["sub"], "anna", "Anna Ann", "anna@example.com", True)
 
 
@@ -24,7 +27,10 @@ class Directory:
         self.failure = failure
         self.sign_ups: list[SignUp] = []
 
-    def provision(self, sign_up: SignUp) -> tuple[User, Outcome]:
+    def was_deleted(self, cognito_user_id: str, *, issued_at: float) -> bool:
+        return issued_at < DELETED_AT
+
+    def provision(self, sign_up: SignUp, *, issued_at: float | None = None) -> tuple[User, Outcome]:
         self.sign_ups.append(sign_up)
         if self.failure:
             raise self.failure
@@ -76,6 +82,7 @@ def test_name_has_at_most_255_characters() -> None:
     [
         (HandleTaken(), Forbidden, Code.HANDLE_TAKEN),
         (NameRefused(), Forbidden, Code.USER_NOT_FOUND),
+        (UserDeleted(), Unauthenticated, Code.TOKEN_REVOKED),
         (DatabaseUnavailable("away"), Unavailable, Code.STORAGE_UNAVAILABLE),
     ],
 )
@@ -100,8 +107,17 @@ def test_log_names_the_user_by_ids_alone(caplog: pytest.LogCaptureFixture) -> No
 def test_newcomer_is_provisioned_under_the_sub_of_the_token() -> None:
     directory = Directory()
     newcomers = Newcomers(lambda token: {**ATTRIBUTES, "sub": "another"}, directory)  # type: ignore[arg-type]
-    assert newcomers.provision(ATTRIBUTES["sub"], "a token") == ANNA
+    assert newcomers.provision(TokenClaims(ATTRIBUTES["sub"], 5000, DELETED_AT), "a token") == ANNA
     assert directory.sign_ups == [SIGN_UP]
+
+
+def test_old_token_of_a_deleted_user_reaches_neither_cognito_nor_the_table_of_users() -> None:
+    directory, read_attributes = Directory(), Mock()
+    newcomers = Newcomers(read_attributes, directory)  # type: ignore[arg-type]
+    with pytest.raises(Unauthenticated) as refusal:
+        newcomers.provision(TokenClaims(ATTRIBUTES["sub"], 5000, DELETED_AT - 1), "a token")
+    assert refusal.value.codes == (Code.TOKEN_REVOKED,)
+    assert directory.sign_ups == read_attributes.mock_calls == []
 
 
 def without(name: str) -> dict[str, str]:
