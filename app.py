@@ -44,7 +44,7 @@ from routes.security_headers import protect_responses
 from routes.users import users
 from routes.web import config, web
 from services.errors import Code
-from services.live import publish_read, publish_update
+from services.live import drop_changed_users, publish_read, publish_update
 from services.provisioning import Newcomers
 from services.readiness import Readiness
 from services.users import cognito_attributes
@@ -132,7 +132,7 @@ def _make_dependencies(settings: Settings) -> Dependencies:
     directory = UserDirectory(database, shared_cache(settings))
     window = timedelta(seconds=settings.feed_window_seconds)
     store_class = {"inline": MessageStore, "stream": StreamedMessageStore}[settings.group_updates]
-    hub = Hub(PostgresRelay(settings.live_database_url))
+    hub = Hub(PostgresRelay(settings.live_database_url), on_user_change=partial(drop_changed_users, directory))
     store = store_class(
         table, CursorSigner(*settings.secret_keys), feed_window=window, on_update=partial(publish_update, hub)
     )

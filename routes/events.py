@@ -54,7 +54,12 @@ def get_events(user: User) -> ResponseReturnValue:
         deps.hub,
         deps.live_threads,
         user,
-        authenticate=partial(authenticate, deps.verifier, deps.users, deps.newcomers, authorization=authorization),
+        authenticate=partial(
+            authenticate,
+            *(deps.verifier, deps.users, deps.newcomers),
+            authorization=authorization,
+            max_age=READ_SECONDS,
+        ),
         expires_at=verify(deps.verifier, authorization).exp,
         request_id=g.trace.request_id,
     )
@@ -83,7 +88,7 @@ class EventStream:
 
     __slots__ = (
         *("_hub", "_threads", "_user", "_authenticate", "_expires_at", "_request_id", "_started_at", "_hints"),
-        *("_must_read", "_has_more", "_is_current", "_end_reason", "_loop", "_woken"),
+        *("_must_read", "_has_more", "_is_current", "_end_reason", "_is_cut_off", "_loop", "_woken"),
         *("_feed", "_first_cursor", "_first_changes"),
     )
 
@@ -110,6 +115,7 @@ class EventStream:
         self._has_more = False  # whether the last read of the feed left changes
         self._is_current = True  # whether the last read of the feed succeeded
         self._end_reason = ""  # why the stream ends
+        self._is_cut_off = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken = asyncio.Event()
         try:
@@ -118,7 +124,9 @@ class EventStream:
             raise TooMany(Code.TOO_MANY_STREAMS) from error
 
     def begin(self, feed: FeedReader) -> None:
-        """Read what changed since the client's cursor. Raises Invalid, Gone, Unavailable."""
+        """Read what changed since the client's cursor. Raises ServiceError."""
+        with suppress(Unavailable):
+            self._authenticate()  # again, because the stream gets only later hints
         self._feed = feed
         self._first_cursor = feed.cursor
         self._first_changes, self._has_more = feed.changes()
@@ -144,11 +152,11 @@ class EventStream:
                 due_at = now
             chunk = b""
             if now >= expires_at:
-                self._end_reason = "expired"
+                self._end_reason = "cut off" if self._is_cut_off else "expired"
                 chunk = _event("expired", {})
             elif read_future and read_future.done():
                 chunk, read_future = read_future.result(), None
-                read_at = now + random.uniform(0, seconds / 10)  # noqa: S311 - so that streams do not read in step
+                read_at = now - random.uniform(0, seconds / 10)  # noqa: S311 - so that streams do not read in step
                 rested_at = now + REST_SECONDS
             elif not read_future and now >= due_at:
                 self._must_read = self._has_more = False
@@ -185,7 +193,7 @@ class EventStream:
         )
 
     def _on_hint(self, hint: Hint | None) -> None:
-        if hint is None or hint.event == "message_group":
+        if hint is None or hint.event in ("message_group", "user"):
             self._must_read = True
         else:
             self._hints[hint.event, hint.data["uuid"], hint.data["user_uuid"]] = hint
@@ -206,10 +214,11 @@ class EventStream:
         self._is_current = False
         try:
             with suppress(Unavailable):
-                # At each read, so that a user without a row loses the stream within READ_SECONDS + CACHED_SECONDS. An
-                # idle stream asks Postgres at every second poll.
+                # At each read, so that a user who is cut off without a hint loses the stream within 2 * READ_SECONDS.
+                # An idle stream asks Postgres at every second poll.
                 self._authenticate()
-        except (Unauthenticated, Forbidden):
+        except (Unauthenticated, Forbidden) as error:
+            self._is_cut_off = Code.TOKEN_REVOKED in error.codes
             self._expires_at = 0
             return b""
         with suppress(Unavailable):

@@ -45,6 +45,11 @@ class FeedReader:
         return changes, more
 
 
+def drop_changed_users(users: UserDirectory, hint: Hint) -> None:
+    """Drop this process's copies of the users of a `user` hint."""
+    users.drop_copies(hint.user_uuids, cognito_user_id=hint.data["cognito_user_id"])
+
+
 def publish_update(hub: Hub, state: Conversation) -> None:
     """Make the streams of both members read their feeds."""
     hub.publish(Hint("message_group", tuple(state.members)))

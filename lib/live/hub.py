@@ -16,12 +16,23 @@ from cachetools import TTLCache
 STREAMS_PER_USER = 10
 TYPING_SECONDS = 3
 
-EventName = Literal["message_group", "read", "typing"]
+EventName = Literal["message_group", "read", "typing", "user"]
+
+FIELDS: dict[EventName, set[str]] = {
+    "message_group": set(),
+    "read": {"uuid", "user_uuid", "read_seq"},
+    "typing": {"uuid", "user_uuid"},
+    "user": {"cognito_user_id"},
+}
+"""The fields that the data of an event has at least."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """Says that something happened to some users. `data` goes to their clients; `message_group` has none."""
+    """Says that something happened to some users.
+
+    The data of `read` and `typing` goes to their clients. Postgres sends `user` after a change of a user's row.
+    """
 
     event: EventName
     user_uuids: tuple[str, ...]
@@ -50,10 +61,14 @@ class Relay(Protocol):
 
 
 class Hub:
-    """The streams of one process, by user. Safe to share between threads."""
+    """The streams of one process, by user. Safe to share between threads.
 
-    def __init__(self, relay: Relay) -> None:
+    It calls `on_user_change` with the hint of a changed user before their streams get it.
+    """
+
+    def __init__(self, relay: Relay, *, on_user_change: Callable[[Hint], None] = lambda _: None) -> None:
         self._relay = relay
+        self._on_user_change = on_user_change
         self._lock = Lock()
         self._streams: dict[str, list[Deliver]] = {}
         self._is_listening = False
@@ -92,6 +107,8 @@ class Hub:
 
     def _deliver(self, hint: Hint) -> bool:
         """Give a hint to the streams of this process; return False for one typing hint too many."""
+        if hint.event == "user":
+            self._on_user_change(hint)
         with self._lock:
             if hint.event == "typing":
                 key = (hint.data["uuid"], hint.data["user_uuid"])

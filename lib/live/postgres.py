@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 import psycopg
 
-from lib.live.hub import Hint
+from lib.live.hub import FIELDS, Hint
 from lib.logs import log
 from lib.postgres.database import Session, connect
 from lib.postgres.errors import DatabaseUnavailable
@@ -152,9 +152,13 @@ class PostgresRelay:
 
 
 def _parse(payload: str) -> tuple[str, list[Hint]]:
-    """The sender and its hints. Raises TypeError or ValueError if another program sent the payload."""
+    """The sender and its hints, without those that only a newer version knows.
+
+    Raises TypeError or ValueError if another program sent the payload.
+    """
     sender, batch = orjson.loads(payload)
-    return sender, [Hint(event, tuple(user_uuids), {**data}) for event, user_uuids, data in batch]
+    hints = [Hint(event, tuple(user_uuids), {**data}) for event, user_uuids, data in batch]
+    return sender, [hint for hint in hints if hint.event in FIELDS and FIELDS[hint.event] <= hint.data.keys()]
 
 
 def _reason(error: Exception) -> dict[str, Any]:

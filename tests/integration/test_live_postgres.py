@@ -143,6 +143,16 @@ def test_listener_ignores_payloads_of_other_programs(
     assert [record.message for record in caplog.records].count("live_payload_unknown") == 1
 
 
+def test_listener_skips_events_that_it_does_not_know(postgres_url: str) -> None:
+    listener = Listener(postgres_url)
+    known = ["read", ["anna", "bert"], news(1).data]
+    unknown: list[Any] = [["newer", ["anna"], {"uuid": "a"}], ["typing", ["anna"], {}], ["user", ["anna"], {}]]
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("SELECT pg_notify('cruddur_live', %s)", [json.dumps(["newer", [*unknown, known]])])
+    assert listener.hints.get(timeout=SOON) == news(1)
+    assert (listener.losses, listener.hints.empty()) == (1, True)
+
+
 def test_relay_survives_an_error_of_a_stream(postgres_url: str) -> None:
     relay, sender = PostgresRelay(postgres_url), PostgresRelay(postgres_url)
     hints: SimpleQueue[Hint] = SimpleQueue()

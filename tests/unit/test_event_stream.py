@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from lib.ddb.items import InboxRow
 from lib.live.hub import STREAMS_PER_USER, Hint, Hub
-from lib.users.directory import User
+from lib.users.accounts import Account, User
+from lib.users.cache import UserCache
 from routes.events import HEARTBEAT_SECONDS, READ_SECONDS, EventStream
-from services.errors import Code, Forbidden, Gone, TooMany, Unavailable
+from services.errors import Code, Forbidden, Gone, TooMany, Unauthenticated, Unavailable
 from services.live import Change
 from tests.support.clocks import time_limit
 from tests.unit.test_hub import FakeRelay
@@ -25,6 +28,7 @@ ANNA = User("anna", "anna", "Anna")
 NEWS = Hint("message_group", ("anna",))
 READ = Hint("read", ("anna",), {"uuid": "group", "user_uuid": "bert", "read_seq": 1})
 TYPING = Hint("typing", ("anna",), {"uuid": "group", "user_uuid": "bert"})
+CHANGE_OF_USER = Hint("user", ("anna",), {"cognito_user_id": "sub-anna"})
 Event = tuple[str, str | None]
 
 
@@ -172,7 +176,7 @@ def test_failed_read_of_more_changes_is_not_repeated_at_once(monkeypatch: pytest
         assert await following() == [("message_group", "1")]
         started_at = time.monotonic()
         assert await following() == [("message_group", "2")]
-        assert time.monotonic() - started_at > 0.19
+        assert time.monotonic() - started_at > 0.17
 
     harness.run(test)
     assert harness.feed.count == 3
@@ -242,18 +246,34 @@ def test_stream_ends_when_the_token_expires() -> None:
     Harness(seconds=0.2).run(test)
 
 
-def test_stream_ends_when_the_user_may_no_longer_read() -> None:
-    def refuse() -> None:
-        raise Forbidden(Code.USER_NOT_FOUND)
-
-    harness = Harness([], [change(1)], authenticate=refuse)
+@pytest.mark.parametrize("hint", [NEWS, CHANGE_OF_USER])
+@pytest.mark.parametrize(
+    ("refusal", "reason"),
+    [(Forbidden(Code.USER_NOT_FOUND), "expired"), (Unauthenticated(Code.TOKEN_REVOKED), "cut off")],
+)
+def test_stream_ends_when_the_user_may_no_longer_read(
+    hint: Hint, refusal: Exception, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    authenticate = Mock(side_effect=[ANNA, refusal])
+    harness = Harness([], [change(1)], authenticate=authenticate)
 
     async def test(following: Any) -> None:
-        harness.hub.publish(NEWS)
+        harness.hub.publish(hint)
         assert await following() == [("expired", None)]
         assert await following() == []
+        harness.stream.log_end()
 
-    harness.run(test)
+    with caplog.at_level(logging.INFO):
+        harness.run(test)
+    [record] = caplog.records
+    assert record.__dict__["fields"]["reason"] == reason
+
+
+def test_user_who_may_no_longer_read_gets_no_stream() -> None:
+    harness = Harness(authenticate=Mock(side_effect=Unauthenticated(Code.TOKEN_REVOKED)))
+    with pytest.raises(Unauthenticated):
+        harness.stream.begin(harness.feed)  # type: ignore[arg-type]
+    assert harness.feed.count == 0
 
 
 def test_stream_goes_on_if_nobody_can_say_whether_the_user_may_read() -> None:
@@ -351,7 +371,42 @@ def test_silence_is_never_longer_than_a_heartbeat() -> None:
     pauses = [after - before for before, after in zip(moments, moments[1:], strict=False)]
     assert max(pauses) < HEARTBEAT_SECONDS + 1
     seconds = moments[-1] - moments[0]
-    assert seconds / (READ_SECONDS * 1.2) < harness.feed.count < seconds / READ_SECONDS + 2
+    assert seconds / READ_SECONDS < harness.feed.count < seconds / (READ_SECONDS * 0.9) + 2
+
+
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_user_who_is_cut_off_loses_the_stream_within_a_minute_without_a_hint(is_busy: bool) -> None:
+    """An idle stream costs one look-up a minute all the same. The client of a busy one sends requests, too."""
+    changed_at, lookups = 0.0, []
+
+    def read() -> Account:
+        lookups.append(loop.time())
+        return Account(ANNA, "everybody", disabled_at=0 if loop.time() >= changed_at else None)
+
+    def authenticate() -> None:
+        account = users.find("sub", "anna", read, max_age=READ_SECONDS)
+        if account and account.refuses(0):
+            raise Unauthenticated(Code.TOKEN_REVOKED)
+
+    async def end(harness: Harness) -> float:
+        async for _ in harness.stream.chunks():
+            if is_busy:
+                users.find("sub", "anna", read)
+        return loop.time()
+
+    for seconds in range(900, 1000, 3):
+        loop = InstantLoop()
+        users = UserCache(None, timer=loop.time)
+        lookups.clear()
+        began_at = loop.time()
+        changed_at = began_at + seconds
+        harness = Harness(seconds=1e9, authenticate=authenticate)
+        harness.stream._threads = InstantThreads()  # type: ignore[assignment]
+        harness.stream.begin(harness.feed)  # type: ignore[arg-type]
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:  # noqa: B023
+            ended_at = runner.run(end(harness))
+        assert changed_at < ended_at <= changed_at + 60
+        assert is_busy or len(lookups) < (ended_at - began_at) / 54 + 2
 
 
 def test_events_are_lines_of_json() -> None:

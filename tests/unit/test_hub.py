@@ -52,6 +52,16 @@ def test_hint_reaches_all_streams_of_its_users_and_the_other_processes(hub: Hub,
     assert relay.sent == [NEWS]  # a hint of another process does not go back
 
 
+def test_change_of_a_user_reaches_the_process_before_the_users_streams(relay: FakeRelay) -> None:
+    order: list[object] = []
+    hub = Hub(relay, on_user_change=lambda hint: order.append("process"))
+    change = Hint("user", ("anna",), {"cognito_user_id": None})
+    hub.subscribe("anna", order.append)
+    hub.subscribe("bert", order.append)
+    relay.deliver(change)
+    assert order == ["process", change]
+
+
 def test_process_listens_from_its_first_stream_on(hub: Hub, relay: FakeRelay) -> None:
     hub.publish(NEWS)
     assert relay.listens == 0
