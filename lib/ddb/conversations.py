@@ -108,10 +108,26 @@ class Conversations:
         self.put_read(state)
         return [member.user for member in state.members.values()]
 
+    def linked(self, state: Conversation) -> Conversation | None:
+        """The conversation that `pair_group_uuid` names, as it is in the table; None if there is none of these users.
+
+        Its members have the blocks that hold for both conversations.
+        """
+        if state.pair_group_uuid is None:
+            return None
+        item = self._table.get(conversation_key(state.pair_group_uuid))
+        first = Conversation.from_item(item, group_uuid=state.pair_group_uuid) if item else None
+        return first if first and first.members.keys() == state.members.keys() else None
+
+    def with_blocks(self, state: Conversation) -> Conversation:
+        """The state with all blocks of its pair: they are in this state, or in that of the linked conversation."""
+        first = self.linked(state)
+        return state.with_blocks(state.blockers | first.blockers) if first else state
+
     def find_by_pair(self, user: User, other: User) -> str | None:
         """The uuid of the conversation of two users, migrated or not; None if they have none."""
         item = self._table.get(pair_key(user.uuid, other.uuid))
-        if item is not None:
+        if item is not None and "group_uuid" in item:
             return str(item["group_uuid"]["S"])
         return self._old_group(user, other) or self._old_group(other, user)  # one side may have lost its row
 

@@ -68,6 +68,14 @@ class WriteConflict(StoreError):
     """Other writes to the same items were faster at every try; nothing was written."""
 
 
+class ReceiverBlocked(StoreError):
+    """The sender blocks the receiver; nothing was written."""
+
+
+class ReceiverUnavailable(StoreError):
+    """The receiver blocks the sender; nothing was written."""
+
+
 class CursorInvalid(StoreError):
     """The server did not issue this cursor for this partition."""
 

@@ -9,8 +9,8 @@ The conversions read attribute values directly: boto3's TypeDeserializer takes l
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ from lib.users.directory import User
 T = TypeVar("T")
 
 Item = dict[str, Any]
-"""An item in wire format: attribute name → `{"S": …}`, `{"N": …}` or `{"M": …}`."""
+"""An item in wire format: attribute name → `{"S": …}`, `{"N": …}`, `{"M": …}`, `{"SS": …}` or `{"BOOL": …}`."""
 
 Key = tuple[str, str]
 """Partition key and sort key as text."""
@@ -69,7 +69,7 @@ class Message:
 
 @dataclass(slots=True)  # not frozen, as above
 class InboxRow:
-    """One conversation in its owner's inbox: the other user and the last message."""
+    """One conversation in its owner's inbox: the other user and the last message. `blocks`: the owner blocks them."""
 
     owner_uuid: str
     last_message_at: str
@@ -80,6 +80,7 @@ class InboxRow:
     read_seq: int | None
     sender_uuid: str | None
     message_uuid: str | None
+    blocks: bool = False
 
     def key(self) -> Item:
         return inbox_row_key(self.owner_uuid, self.last_message_at)
@@ -94,12 +95,13 @@ class InboxRow:
             **_number("read_seq", self.read_seq),
             **_text("sender_uuid", self.sender_uuid),
             **_text("message_uuid", self.message_uuid),
+            **_flag("blocks", self.blocks),
         }
 
     @property
     def unread_count(self) -> int:
-        """The owner's number of unread messages; 0 without a `seq`, as in rows of an older backend."""
-        return max(0, (self.seq or 0) - (self.read_seq or 0))
+        """The owner's number of unread messages; 0 if they block the other user, or without a `seq`, as in old rows."""
+        return 0 if self.blocks else max(0, (self.seq or 0) - (self.read_seq or 0))
 
     @classmethod
     def from_item(cls, item: Item) -> InboxRow:
@@ -113,6 +115,7 @@ class InboxRow:
             _optional_number(item, "read_seq"),
             _optional_text(item, "sender_uuid"),
             _optional_text(item, "message_uuid"),
+            "blocks" in item,
         )
 
 
@@ -121,12 +124,14 @@ class Member:
     """A member of a conversation. `read_seq` is the `seq` of the last message that they read.
 
     `last_seq` is the `seq` of the last message that they sent, 0 if there is none. It is None if the state does not
-    show it: an earlier version of the server wrote the state, or a late message came in stream mode.
+    show it: an earlier version of the server wrote the state, or a late message came in stream mode. `blocks` says
+    whether they block the other member.
     """
 
     user: User
     read_seq: int
     last_seq: int | None = None
+    blocks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +149,16 @@ class Conversation:
     version: int
     created_at: str
     pair_group_uuid: str | None = None
+
+    @property
+    def blockers(self) -> frozenset[str]:
+        """The uuids of the members who block the other one."""
+        return frozenset(uuid for uuid, member in self.members.items() if member.blocks)
+
+    def with_blocks(self, blockers: Container[str]) -> Conversation:
+        """The state in which exactly these members block the other one."""
+        members = {uuid: replace(member, blocks=uuid in blockers) for uuid, member in self.members.items()}
+        return replace(self, members=members)
 
     def to_item(self) -> Item:
         return {
@@ -169,6 +184,7 @@ class Conversation:
                     ),
                     read_seq=int(member["M"]["read_seq"]["N"]),
                     last_seq=_optional_number(member["M"], "last_seq"),
+                    blocks="blocks" in member["M"],
                 )
                 for user_uuid, member in item["members"]["M"].items()
             },
@@ -182,13 +198,41 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class PairGuard:
-    """Ensures that two users have one conversation, even if both write first at the same instant."""
+    """Ensures that two users have one conversation, even if both write first at the same instant.
+
+    Before the conversation begins, it has no `group_uuid`, and `blocks` has the uuids of those who block the other one.
+    """
 
     user_uuids: tuple[str, str]
-    group_uuid: str
+    group_uuid: str | None = None
+    blocks: frozenset[str] = frozenset()
 
     def to_item(self) -> Item:
-        return {**pair_key(*self.user_uuids), "group_uuid": {"S": self.group_uuid}}
+        return {
+            **pair_key(*self.user_uuids),
+            **_text("group_uuid", self.group_uuid),
+            **({"blocks": {"SS": sorted(self.blocks)}} if self.blocks else {}),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A user in the list of those whom the owner blocks. It is a copy: the state or the pair guard has the block."""
+
+    owner_uuid: str
+    user: User
+    created_at: str
+
+    def to_item(self) -> Item:
+        return {
+            **block_key(self.owner_uuid, self.user.uuid),
+            **_user_attributes(self.user),
+            "created_at": {"S": self.created_at},
+        }
+
+    @classmethod
+    def from_item(cls, item: Item) -> Block:
+        return cls(keys.block_owner(item["pk"]["S"]), _user(item), item["created_at"]["S"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +291,15 @@ def pair_key(user_uuid: str, other_user_uuid: str) -> Item:
     return {"pk": {"S": keys.pair_pk(user_uuid, other_user_uuid)}, "sk": {"S": keys.STATE}}
 
 
+def block_key(owner_uuid: str, user_uuid: str) -> Item:
+    return {"pk": {"S": keys.block_pk(owner_uuid)}, "sk": {"S": user_uuid}}
+
+
+def guard_blocks(item: Item) -> frozenset[str]:
+    """The uuids of those who block the other one, in the item of a pair guard."""
+    return frozenset(item["blocks"]["SS"] if "blocks" in item else ())
+
+
 def late_updates_key(owner_uuid: str) -> Item:
     return {"pk": {"S": keys.inbox_pk(owner_uuid)}, "sk": {"S": keys.LATE_UPDATES}}
 
@@ -256,7 +309,7 @@ def inbox_row_key(owner_uuid: str, last_message_at: str) -> Item:
 
 
 def members_attribute(members: Mapping[str, Member]) -> dict[str, Any]:
-    """The `members` map of a conversation's state: user uuid → handle, display_name, read_seq, last_seq."""
+    """The `members` map of a conversation's state: user uuid → handle, display_name, read_seq, last_seq, blocks."""
     return {
         "M": {
             user_uuid: {
@@ -265,6 +318,7 @@ def members_attribute(members: Mapping[str, Member]) -> dict[str, Any]:
                     "display_name": {"S": member.user.display_name},
                     "read_seq": {"N": str(member.read_seq)},
                     **_number("last_seq", member.last_seq),
+                    **_flag("blocks", member.blocks),
                 }
             }
             for user_uuid, member in members.items()
@@ -304,6 +358,10 @@ def _text(name: str, value: str | None) -> Item:
 
 def _optional_text(item: Item, name: str) -> str | None:
     return str(item[name]["S"]) if name in item else None
+
+
+def _flag(name: str, value: bool) -> Item:
+    return {name: {"BOOL": True}} if value else {}
 
 
 def _number(name: str, value: int | None) -> Item:

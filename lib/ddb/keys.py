@@ -23,6 +23,7 @@ _INBOX = "GRP#"
 _CONVERSATION = "CONV#"
 _PAIR = "PAIR#"
 _RECEIPT = "IDEM#"
+_BLOCK = "BLOCK#"
 
 
 class Kind(StrEnum):
@@ -34,6 +35,7 @@ class Kind(StrEnum):
     STATE = "conversation"
     GUARD = "pair guard"
     RECEIPT = "receipt"
+    BLOCK = "block"
 
 
 _KINDS = {
@@ -42,6 +44,7 @@ _KINDS = {
     _CONVERSATION: Kind.STATE,
     _PAIR: Kind.GUARD,
     _RECEIPT: Kind.RECEIPT,
+    _BLOCK: Kind.BLOCK,
 }
 
 
@@ -111,3 +114,13 @@ def receipt_pk(user_uuid: str, key: str) -> str:
 def idempotency_key(pk: str) -> str:
     """The Idempotency-Key of a receipt; the inverse of `receipt_pk`."""
     return pk.split("#", 2)[2]
+
+
+def block_pk(user_uuid: str) -> str:
+    """Partition of the blocks of a user, `BLOCK#76d2f241-…`; their sort key is the uuid of the blocked user."""
+    return _BLOCK + user_uuid
+
+
+def block_owner(pk: str) -> str:
+    """The user who blocks; the inverse of `block_pk`."""
+    return pk.removeprefix(_BLOCK)

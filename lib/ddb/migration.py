@@ -2,7 +2,7 @@
 
 The older backend wrote inbox rows and messages alone. The migration first numbers the messages; a repetition gives the
 same numbers. Then one transaction writes the state, the pair guard and both rows, on condition that there is no state
-yet. No old data is lost.
+yet. No old data is lost. If the pair guard has blocks, they go to the state.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import count, islice
 
 from lib.clock import from_timestamp, sortable, to_timestamp
 from lib.ddb import keys
-from lib.ddb.errors import WriteRefused
+from lib.ddb.errors import WriteConflict, WriteRefused
 from lib.ddb.inbox_rows import rows_of_member, write_rows
 from lib.ddb.items import (
     Conversation,
@@ -24,18 +24,24 @@ from lib.ddb.items import (
     Message,
     PairGuard,
     conversation_key,
+    guard_blocks,
     message_key,
     parse_all,
     parse_message,
 )
 from lib.ddb.schema import MESSAGE_GROUP_INDEX
-from lib.ddb.table import ABSENT, MAX_WRITES, Table, Write, put
-from lib.ddb.transactions import PairTaken, replace_rows
+from lib.ddb.table import ABSENT, MAX_WRITES, WRITE_SECONDS, Table, Write, put
+from lib.ddb.transactions import SAME_BLOCKS, PairTaken, replace_rows
+from lib.deadline import tries
 from lib.users.directory import User
 
 
 class _AlreadyMigrated(WriteRefused):
     """Another process has written the conversation's state."""
+
+
+class _BlocksChanged(WriteRefused):
+    """The pair guard has other blocks than the new state; `item` is the guard, or empty."""
 
 
 @dataclass(slots=True)
@@ -135,10 +141,14 @@ def _number_messages(table: Table, group_uuid: str, old: _OldData, unread_from: 
 def _write_state(table: Table, state: Conversation, old: _OldData) -> Conversation:
     owners = {row.owner_uuid for row in old.rows if sortable(row.last_message_at) == state.last_message_at}
     write = partial(write_rows, table, writes=partial(_writes, old), had_rows=state.members.keys() <= owners)
-    try:
-        return write(state)
-    except PairTaken as taken:
-        return write(replace(state, pair_group_uuid=taken.group_uuid))
+    for _ in tries(WRITE_SECONDS):
+        try:
+            return write(state)
+        except PairTaken as taken:
+            state = replace(state.with_blocks(()), pair_group_uuid=taken.group_uuid)
+        except _BlocksChanged as changed:
+            state = state.with_blocks(guard_blocks(changed.item))
+    raise WriteConflict
 
 
 def _set_seq(message: Message, seq: int) -> Write:
@@ -175,6 +185,14 @@ def _writes(old: _OldData, state: Conversation) -> list[Write]:
     if state.pair_group_uuid is None:
         first, second = state.members
         guard = PairGuard(user_uuids=(first, second), group_uuid=state.group_uuid)
-        same_group = {":group": {"S": state.group_uuid}}
-        writes.append(put(guard.to_item(), PairTaken, when=f"{ABSENT} OR group_uuid = :group", values=same_group))
+        values: Item
+        if state.blockers:  # the state takes the blocks over from the guard
+            when, values = SAME_BLOCKS, {":blocks": {"SS": sorted(state.blockers)}}
+        else:
+            when, values = f"{ABSENT} OR group_uuid = :group", {":group": {"S": state.group_uuid}}
+        writes.append(put(guard.to_item(), _guard_refusal, when=when, values=values))
     return writes
+
+
+def _guard_refusal(guard: Item) -> WriteRefused:
+    return PairTaken(guard) if "group_uuid" in guard else _BlocksChanged(guard)

@@ -8,20 +8,15 @@ inbox row. The unread count is `seq - read_seq`, so no counter can be wrong (doc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 from lib.ddb import keys
 from lib.ddb.conversations import Conversations
-from lib.ddb.errors import WriteConflict
-from lib.ddb.inbox_rows import repair_rows
-from lib.ddb.items import Conversation, InboxRow, Member, Message, parse_all
-from lib.ddb.table import WRITE_SECONDS, Table
-from lib.ddb.transactions import RowChanged, StateChanged, read_writes
-from lib.deadline import tries
+from lib.ddb.items import Conversation, InboxRow, Message, parse_all
+from lib.ddb.members import Members, change_members
+from lib.ddb.table import Table
 from lib.users.directory import User
-
-Members = Mapping[str, Member]
 
 # Page sizes of the search for a member's last message: each page is twice the size of the one before.
 _FIRST_PAGE, _LARGEST_PAGE = 20, 1_000
@@ -92,30 +87,10 @@ class ReadPositions:
         return count
 
     def _move(self, state: Conversation, user: User, change: Callable[[Conversation], Members]) -> Conversation:
-        """Write the members that `change(state)` returns, if they differ. `state` is a fresh read."""
-        with self._conversations.lock(state.group_uuid):
-            for _ in tries(WRITE_SECONDS):
-                members = {**state.members, **change(state)}
-                if members == state.members:
-                    return state
-                after = replace(state, members=members, version=state.version + 1)
-                try:
-                    after = self._write(state, after, user)
-                except StateChanged as changed:
-                    state = self._conversations.from_item(changed.item, group_uuid=state.group_uuid, user=user)
-                else:
-                    self._conversations.put_own(after)
-                    self._on_update(after, user)
-                    return after
-        raise WriteConflict
+        def on_change(after: Conversation) -> None:
+            self._on_update(after, user)
 
-    def _write(self, before: Conversation, after: Conversation, user: User) -> Conversation:
-        """Write the state and the user's row, or both rows if the user's row is not in order; return the state."""
-        try:
-            self._table.transact(read_writes(before, after, owner_uuid=user.uuid))
-        except RowChanged:
-            return repair_rows(self._table, before, after)
-        return after
+        return change_members(self._table, self._conversations, state, user, change, on_change=on_change)
 
     def _search(self, state: Conversation, sender_uuid: str, *, above: int) -> int:
         """The `seq` of a member's last message; 0 if it is not greater than `above`."""

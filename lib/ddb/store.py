@@ -42,11 +42,14 @@ from lib.ddb.queries import Page, PageReader
 from lib.ddb.table import WRITE_SECONDS, Table, Write, put
 from lib.ddb.transactions import (
     KeyTaken,
+    LinkedStateChanged,
     PairTaken,
     RowChanged,
     StateChanged,
     append_writes,
     apply_message,
+    check_state,
+    refusal_by_block,
     start_writes,
 )
 from lib.deadline import deadline, pause, tries
@@ -205,7 +208,8 @@ class MessageStore:
         """Pattern C in an existing conversation, with D in the same transaction.
 
         With `of_pair`, raises PairTaken if the state names another conversation for messages by handle. Raises
-        ConversationNotFound, DuplicateRequest and WriteConflict. All errors come with nothing written.
+        ConversationNotFound, ReceiverBlocked, ReceiverUnavailable, DuplicateRequest and WriteConflict. All errors come
+        with nothing written.
         """
         with self.conversations.lock(group_uuid):
             state = self.conversations.read_for_write(group_uuid=group_uuid, user=sender)
@@ -217,11 +221,14 @@ class MessageStore:
                     state = self.conversations.from_item(refused.item, group_uuid=group_uuid, user=sender)
                 elif isinstance(refused, RowChanged):
                     state = repair_rows(self._table, state, replace(state, version=state.version + 1))
+                elif state.blockers:  # a cached state may be older than an unblock
+                    state = self.conversations.get(group_uuid=group_uuid, user=sender)
                 if of_pair:
                     _require_first(state)
+                checks = self._check_blocks(state, sender)
                 message = self._next_message(state, sender, text, message_uuid, earliest)
                 after = apply_message(state, message)
-                return Proposal(message, append_writes(state, after, message), after)
+                return Proposal(message, [*append_writes(state, after, message), *checks], after)
 
             return self._write(propose, idempotency)
 
@@ -238,8 +245,8 @@ class MessageStore:
 
         If two users have two conversations, the pair guard decides. The condition of the write ensures that the state
         is current, so a cached conversation costs no read of the guard. Before the message starts a conversation, the
-        store calls `before_first`, which may refuse it by an error. Raises DuplicateRequest and WriteConflict, both
-        with nothing written.
+        store calls `before_first`, which may refuse it by an error. Raises ReceiverBlocked, ReceiverUnavailable,
+        DuplicateRequest and WriteConflict, all with nothing written.
         """
         pair = keys.pair_pk(sender.uuid, receiver.uuid)
         with deadline(WRITE_SECONDS):
@@ -261,6 +268,16 @@ class MessageStore:
         item = self._table.get(receipt_key(user.uuid, key))
         receipt = Receipt.from_item(item) if item else None
         return receipt if receipt and receipt.expires_at > self._clock().timestamp() else None
+
+    def _check_blocks(self, state: Conversation, sender: User) -> list[Write]:
+        """Raise ReceiverBlocked or ReceiverUnavailable if a member blocks the other one; `state` is current.
+
+        Returns the condition that this stays so in the conversation that the state names.
+        """
+        first = self.conversations.linked(state)
+        if blockers := state.blockers | (first.blockers if first else frozenset()):
+            raise refusal_by_block(blockers, sender.uuid)
+        return [check_state(first)] if first else []
 
     def _cached_group(self, pair: str) -> str | None:
         return self._group_by_pair.get(pair)
@@ -315,6 +332,8 @@ class MessageStore:
                 refused, refusal = changed, WriteConflict()
             except KeyTaken:
                 earliest, refusal = tick_after(proposal.message.created_at), WriteConflict()
+            except LinkedStateChanged:
+                refusal = WriteConflict()
             except (WriteConflict, Throttled) as error:
                 refusal = error
                 pause(attempt)
@@ -397,7 +416,10 @@ class StreamedMessageStore(MessageStore):
         idempotency: Idempotency | None = None,
         of_pair: bool = False,
     ) -> Message:
-        """Pattern C in an existing conversation: the message alone, without `seq`. Raises the errors of inline mode."""
+        """Pattern C in an existing conversation: the message alone, without `seq`. Raises the errors of inline mode.
+
+        A block between the read of the state and the write does not stop the message.
+        """
         message_uuid, own_earliest = self._new_uuid(), self._earliest.get(group_uuid) or ""
 
         def propose(earliest: str, _: WriteRefused | None) -> Proposal:
@@ -407,9 +429,10 @@ class StreamedMessageStore(MessageStore):
             return Proposal(message, [put(message.to_item(), KeyTaken)])
 
         with deadline(WRITE_SECONDS):
-            state = self.conversations.cached(group_uuid=group_uuid, user=sender)
+            state = self.conversations.get(group_uuid=group_uuid, user=sender)
             if of_pair:
                 _require_first(state)
+            self._check_blocks(state, sender)
             return self._write(propose, idempotency)
 
     def _cached_group(self, pair: str) -> None:

@@ -184,11 +184,16 @@ def put(item: Item, on_failure: OnFailure, *, when: str = ABSENT, values: Item |
     return Write({"Put": {"Item": item, **_conditional(when, values or {})}}, on_failure)
 
 
-def update(key: Item, changes: Item, on_failure: OnFailure, *, when: str, values: Item | None = None) -> Write:
-    """Set attributes of an item on a condition: an update without a condition would create a missing item."""
+def update(
+    key: Item, changes: Item, on_failure: OnFailure, *, when: str, values: Item | None = None, removed: str = ""
+) -> Write:
+    """Set attributes of an item on a condition: an update without a condition would create a missing item.
+
+    `removed` is the name of an attribute to remove.
+    """
     arguments = _conditional(when, {**(values or {}), **{f":{name}": value for name, value in changes.items()}})
-    assignments = ", ".join(f"{name} = :{name}" for name in changes)
-    return Write({"Update": {"Key": key, "UpdateExpression": f"SET {assignments}", **arguments}}, on_failure)
+    expression = f"SET {', '.join(f'{name} = :{name}' for name in changes)}{removed and f' REMOVE {removed}'}"
+    return Write({"Update": {"Key": key, "UpdateExpression": expression, **arguments}}, on_failure)
 
 
 def delete(key: Item, on_failure: OnFailure, *, when: str, values: Item | None = None) -> Write:

@@ -7,26 +7,26 @@ messages at once. `apply_message` is the only code that changes a conversation s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from lib.clock import sortable, to_timestamp
-from lib.ddb.errors import WriteRefused
+from lib.ddb.errors import ReceiverBlocked, ReceiverUnavailable, StoreError, WriteRefused
 from lib.ddb.items import (
     Conversation,
     InboxRow,
     Item,
-    Member,
     Message,
     PairGuard,
     conversation_key,
+    guard_blocks,
     inbox_row_key,
     late_updates_key,
     members_attribute,
     message_key,
 )
-from lib.ddb.table import ABSENT, MAX_WRITES, OnFailure, Write, delete, put, update
+from lib.ddb.table import ABSENT, MAX_WRITES, OnFailure, Write, check, delete, put, update
 
 _MAX_SURPLUS = MAX_WRITES - 10
 """The surplus rows that one transaction deletes, beside its other writes. The doctor removes the others."""
@@ -35,9 +35,16 @@ _OWN = "message_group_uuid = :group"
 _OWN_OR_ABSENT = f"{ABSENT} OR {_OWN}"
 """Conditions of writes to a row: its place has no row of another conversation."""
 
+SAME_BLOCKS = "attribute_not_exists(group_uuid) AND blocks = :blocks"
+"""Condition of a write to a pair guard without a conversation."""
+
 
 class StateChanged(WriteRefused):
     """Another write came first; `item` is the conversation's current state."""
+
+
+class LinkedStateChanged(WriteRefused):
+    """Another write came first in the conversation that `pair_group_uuid` names, which has the pair's blocks."""
 
 
 class PairTaken(WriteRefused):
@@ -69,9 +76,9 @@ def apply_message(state: Conversation, message: Message) -> Conversation:
     message is unknown then: it may be one of those.
     """
     seq, created_at = state.seq + 1, sortable(message.created_at)
-    sender = Member(message.sender, read_seq=seq, last_seq=seq)
+    member = state.members[message.sender.uuid]
+    sender = replace(member, user=message.sender, read_seq=seq, last_seq=seq)
     if created_at <= state.last_message_at:
-        member = state.members[message.sender.uuid]
         read_seq = seq if member.read_seq == state.seq else member.read_seq
         sender = replace(member, read_seq=read_seq, last_seq=None)
     return replace(
@@ -83,12 +90,22 @@ def apply_message(state: Conversation, message: Message) -> Conversation:
     )
 
 
+def refusal_by_block(blockers: Container[str], sender_uuid: str) -> StoreError:
+    """The refusal of a message between two users of whom these block the other one."""
+    return ReceiverBlocked() if sender_uuid in blockers else ReceiverUnavailable()
+
+
 def start_writes(state: Conversation, message: Message) -> list[Write]:
     """The first message between two users: guard, state, message, both inbox rows (5 items)."""
+
+    def pair_refusal(guard: Item) -> StoreError:
+        is_taken = "group_uuid" in guard
+        return PairTaken(guard) if is_taken else refusal_by_block(guard_blocks(guard), message.sender.uuid)
+
     first, second = state.members
     guard = PairGuard(user_uuids=(first, second), group_uuid=state.group_uuid)
     return [
-        put(guard.to_item(), PairTaken),
+        put(guard.to_item(), pair_refusal),
         put(state.to_item(), KeyTaken),
         put(message.to_item(), KeyTaken),
         *(
@@ -120,14 +137,16 @@ def number_writes(
     ]
 
 
-def read_writes(before: Conversation, after: Conversation, *, owner_uuid: str) -> list[Write]:
-    """Move a member's read position: the state and the member's inbox row, in place (2 items)."""
+def member_writes(before: Conversation, after: Conversation, *, owner_uuid: str) -> list[Write]:
+    """Change a member's read position or block: the state and the member's inbox row, in place (2 items)."""
+    member = after.members[owner_uuid]
     row = update(
         inbox_row_key(owner_uuid, after.last_message_at),
-        {"read_seq": {"N": str(after.members[owner_uuid].read_seq)}},
+        {"read_seq": {"N": str(member.read_seq)}, **({"blocks": {"BOOL": True}} if member.blocks else {})},
         RowChanged,
         when=f"{_OWN} AND seq = :seq",
         values={**_group(after.group_uuid), ":seq": {"N": str(after.seq)}},
+        removed="" if member.blocks else "blocks",
     )
     return [update_state(before, after), row]
 
@@ -146,6 +165,7 @@ def inbox_rows(state: Conversation, *, text: str, sender_uuid: str | None, messa
             read_seq=state.members[owner].read_seq,
             sender_uuid=sender_uuid,
             message_uuid=message_uuid,
+            blocks=state.members[owner].blocks,
         )
         for owner, other in ((first, second), (second, first))
     ]
@@ -183,6 +203,12 @@ def update_state(before: Conversation, after: Conversation) -> Write:
         when="version = :old_version AND last_message_at = :old_last_message_at",
         values={":old_version": {"N": str(before.version)}, ":old_last_message_at": {"S": before.last_message_at}},
     )
+
+
+def check_state(state: Conversation) -> Write:
+    """Refuse the transaction if somebody wrote to a conversation that it only reads."""
+    version = {":version": {"N": str(state.version)}}
+    return check(conversation_key(state.group_uuid), LinkedStateChanged, when="version = :version", values=version)
 
 
 def set_seq(key: Item, *, old_seq: int | None, seq: int) -> Write:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.block_contract import BlockContract
 from tests.support.read_position_contract import ReadPositionContract
 from tests.support.receipt_contract import ReceiptContract
 from tests.support.store_contract import StoreContract
@@ -26,4 +27,8 @@ class TestReceiptsOnEngine(ReceiptContract):
 
 
 class TestReadPositionsOnEngine(ReadPositionContract):
+    pass
+
+
+class TestBlocksOnEngine(BlockContract):
     pass

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lib.clock import tick_after
-from lib.ddb.errors import ConversationNotFound
+from tests.support.block_contract import BlockContract
 from tests.support.read_position_contract import ReadPositionContract
 from tests.support.receipt_contract import ReceiptContract
 from tests.support.store_contract import StoreContract
@@ -52,20 +52,14 @@ class TestStreamedStoreOnEngine(StoreContract):
 
         assert [message.text for message in contents.messages(group)] == ["one", "two", "three"]
 
-    def test_conversation_of_a_dropped_table_is_not_found(self, new_store: NewStore, contents: TableContents) -> None:
-        """The message alone has no condition on the state: the function reports the missing conversation."""
-        store = new_store()
-        group = store.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
-        contents.clear()
-
-        with pytest.raises(ConversationNotFound):
-            store.send(group_uuid=group, sender=ANNA, text="two")
-        assert [message.text for message in contents.messages(group)] == ["two"]
-
 
 class TestStreamedReceiptsOnEngine(ReceiptContract):
     pass
 
 
 class TestStreamedReadPositionsOnEngine(ReadPositionContract):
+    pass
+
+
+class TestStreamedBlocksOnEngine(BlockContract):
     pass

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from lib.clock import to_timestamp
+from lib.clock import Clock, now, to_timestamp
 from lib.ddb import keys
+from lib.ddb.blocks import Blocks
 from lib.ddb.cursors import CursorSigner
 from lib.ddb.items import Conversation, InboxRow, Item, Message, conversation_key
 from lib.ddb.read_positions import ReadPositions
@@ -104,7 +105,7 @@ class TableContents:
             shown = [(row.text, row.last_message_at, row.seq, row.sender_uuid) for row in rows]
             last = messages[-1]
             assert shown == [(last.text, last.created_at, last.seq, last.sender.uuid)]
-            assert rows[0].read_seq == state.members[owner_uuid].read_seq
+            assert (rows[0].read_seq, rows[0].blocks) == (member.read_seq, member.blocks)
 
     def _pages(self, operation: str, **arguments: Any) -> list[Item]:
         pages = self._client.get_paginator(operation).paginate(TableName=self._table, **arguments)
@@ -128,6 +129,11 @@ def stores_on(client: Any, table: str, store_class: Callable[..., S] = MessageSt
 def positions_of(store: MessageStore) -> ReadPositions:
     """The read positions of a store's table, with the same caches, as in one process."""
     return ReadPositions(store._table, store.conversations)
+
+
+def blocks_of(store: MessageStore, *, clock: Clock = now) -> Blocks:
+    """The blocks of a store's table, with the same caches, as in one process."""
+    return Blocks(store._table, store.conversations, CursorSigner("a secret of the tests"), clock=clock)
 
 
 def all_pages(list_page: Callable[[str | None], Any]) -> list[Any]:

@@ -16,8 +16,8 @@ from lib.ddb.transactions import (
     append_writes,
     apply_message,
     late_update_writes,
+    member_writes,
     number_writes,
-    read_writes,
     start_writes,
 )
 from routes.events import READ_SECONDS
@@ -113,7 +113,7 @@ def write_costs(text: str) -> tuple[str, str, str, str]:
         write_cost(start_writes(states[0], messages[0]), stored),
         write_cost(append_writes(states[0], states[1], messages[1]), stored),
         write_cost([receipt, *append_writes(states[1], states[2], messages[2])], stored),
-        write_cost(read_writes(states[2], states[2], owner_uuid=BAYKO.uuid), stored),
+        write_cost(member_writes(states[2], states[2], owner_uuid=BAYKO.uuid), stored),
     )
 
 
