@@ -18,6 +18,7 @@ from flask_cors import CORS
 from lib.aws.dynamodb_client import DynamoDBClient
 from lib.cache.shared import shared_cache
 from lib.config import Settings, load
+from lib.ddb.blocks import Blocks
 from lib.ddb.cursors import CursorSigner
 from lib.ddb.migration import check_index
 from lib.ddb.read_positions import ReadPositions
@@ -30,6 +31,7 @@ from lib.live.postgres import PostgresRelay
 from lib.logs import configure
 from lib.postgres.database import Database
 from lib.users.directory import UserDirectory
+from routes.blocks import blocks
 from routes.conversations import conversations
 from routes.dependencies import Dependencies
 from routes.docs import docs
@@ -71,7 +73,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     # One byte above the limit: werkzeug cuts a chunked body off here, and the route must see that the body was longer.
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
     app.extensions["dependencies"] = _make_dependencies(settings)
-    for blueprint in (conversations, messages, events, users, health, docs, config):
+    for blueprint in (conversations, messages, blocks, events, users, health, docs, config):
         app.register_blueprint(blueprint)
     if settings.web_client == "on":
         app.register_blueprint(web)
@@ -133,13 +135,13 @@ def _make_dependencies(settings: Settings) -> Dependencies:
     window = timedelta(seconds=settings.feed_window_seconds)
     store_class = {"inline": MessageStore, "stream": StreamedMessageStore}[settings.group_updates]
     hub = Hub(PostgresRelay(settings.live_database_url), on_user_change=partial(drop_changed_users, directory))
-    store = store_class(
-        table, CursorSigner(*settings.secret_keys), feed_window=window, on_update=partial(publish_update, hub)
-    )
+    cursors = CursorSigner(*settings.secret_keys)
+    store = store_class(table, cursors, feed_window=window, on_update=partial(publish_update, hub))
     return Dependencies(
         settings=settings,
         store=store,
-        read_positions=ReadPositions(table, store.conversations, on_update=partial(publish_read, hub)),
+        read_positions=ReadPositions(table, store.conversations, on_update=partial(publish_read, hub, store)),
+        blocks=Blocks(table, store.conversations, cursors),
         users=directory,
         newcomers=Newcomers(partial(cognito_attributes, UserInfo(settings, pool_size=threads)), directory),
         verifier=TokenVerifier(

@@ -42,7 +42,7 @@ def get_message_groups(user: User) -> ResponseReturnValue:
 def get_message_group(user: User, message_group_uuid: str) -> ResponseReturnValue:
     deps = dependencies()
     state = show_message_group(deps.store, deps.users, user=user, message_group_uuid=message_group_uuid)
-    return jsonify(_conversation(state))
+    return jsonify(_conversation(state, user))
 
 
 @conversations.post("/message_groups/<message_group_uuid>/read")
@@ -84,19 +84,26 @@ def message_group_json(row: InboxRow) -> dict[str, Any]:
         # A row of an older backend has no numbers until its conversation is migrated.
         "seq": max(0, row.seq or 0),
         "unread_count": row.unread_count,
+        **({"blocked": True} if row.blocks else {}),
     }
 
 
-def _conversation(state: Conversation) -> dict[str, Any]:
+def _conversation(state: Conversation, user: User) -> dict[str, Any]:
     members = [{**user_json(member.user), "read_seq": member.read_seq} for _, member in sorted(state.members.items())]
-    return {"uuid": state.group_uuid, "members": members, "seq": state.seq, "created_at": state.created_at}
+    return {
+        "uuid": state.group_uuid,
+        "members": members,
+        "seq": state.seq,
+        "created_at": state.created_at,
+        **({"blocked": True} if state.members[user.uuid].blocks else {}),
+    }
 
 
 def _read_state(state: Conversation, user: User) -> dict[str, Any]:
-    read_seq = state.members[user.uuid].read_seq
+    member = state.members[user.uuid]
     return {
         "uuid": state.group_uuid,
         "seq": state.seq,
-        "read_seq": read_seq,
-        "unread_count": max(0, state.seq - read_seq),
+        "read_seq": member.read_seq,
+        "unread_count": 0 if member.blocks else max(0, state.seq - member.read_seq),
     }

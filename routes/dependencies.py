@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from flask import current_app
 
 from lib.config import Settings
+from lib.ddb.blocks import Blocks
 from lib.ddb.read_positions import ReadPositions
 from lib.ddb.store import MessageStore
 from lib.identity.tokens import TokenVerifier
@@ -24,6 +25,7 @@ class Dependencies:
     settings: Settings
     store: MessageStore
     read_positions: ReadPositions
+    blocks: Blocks
     users: UserDirectory
     newcomers: Newcomers
     verifier: TokenVerifier

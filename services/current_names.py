@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from lib.ddb.items import Conversation, InboxRow, Message
+from lib.ddb.items import Block, Conversation, InboxRow, Message
 from lib.users.directory import User, UserDirectory
 
 
@@ -33,6 +33,12 @@ def name_members(users: UserDirectory, state: Conversation) -> Conversation:
         uuid: replace(member, user=_current_user(current, member.user)) for uuid, member in state.members.items()
     }
     return replace(state, members=members)
+
+
+def name_blocked(users: UserDirectory, blocks: Sequence[Block]) -> list[Block]:
+    """The blocks with the blocked users' names of today."""
+    current = users.current({block.user.uuid for block in blocks})
+    return [replace(block, user=_current_user(current, block.user)) for block in blocks]
 
 
 def _current_user(current: Mapping[str, User | None], stored: User) -> User:

@@ -10,7 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
-from lib.ddb.errors import ConversationNotFound, CursorInvalid, FeedGap, StoreUnavailable, WriteConflict
+from lib.ddb.errors import (
+    ConversationNotFound,
+    CursorInvalid,
+    FeedGap,
+    ReceiverBlocked,
+    ReceiverUnavailable,
+    StoreUnavailable,
+    WriteConflict,
+)
 from lib.postgres.errors import DatabaseUnavailable
 
 
@@ -62,8 +70,12 @@ class Code(StrEnum):
     USER_RECEIVER_HANDLE_INVALID = "user_receiver_handle_invalid"
     RECEIVER_AMBIGUOUS = "receiver_ambiguous"
     RECEIVER_NOT_FOUND = "receiver_not_found"
-    RECEIVER_UNAVAILABLE = "receiver_unavailable"
     RECEIVER_IS_SENDER = "receiver_is_sender"
+    RECEIVER_BLOCKED = "receiver_blocked"
+    RECEIVER_UNAVAILABLE = "receiver_unavailable"
+
+    # blocks
+    USER_IS_CALLER = "user_is_caller"
 
     # idempotency and the read state
     IDEMPOTENCY_KEY_INVALID = "idempotency_key_invalid"
@@ -105,7 +117,7 @@ class Forbidden(ServiceError):
 
 
 class NotAccepted(ServiceError):
-    """The receiver does not accept the message."""
+    """One of the two users does not want messages of the other one. The response does not say why."""
 
 
 class NotFound(ServiceError):
@@ -152,6 +164,10 @@ def as_service_errors() -> Iterator[None]:
         yield
     except ConversationNotFound as error:
         raise NotFound(Code.MESSAGE_GROUP_NOT_FOUND) from error
+    except ReceiverBlocked as error:
+        raise NotAccepted(Code.RECEIVER_BLOCKED) from error
+    except ReceiverUnavailable as error:
+        raise NotAccepted(Code.RECEIVER_UNAVAILABLE) from error
     except CursorInvalid as error:
         raise Invalid(Code.CURSOR_INVALID) from error
     except FeedGap as error:

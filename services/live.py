@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lib.ddb.errors import StoreUnavailable
 from lib.ddb.items import Conversation, InboxRow
 from lib.ddb.store import MessageStore
 from lib.live.hub import Hint, Hub
@@ -51,20 +52,29 @@ def drop_changed_users(users: UserDirectory, hint: Hint) -> None:
 
 
 def publish_update(hub: Hub, state: Conversation) -> None:
-    """Make the streams of both members read their feeds."""
-    hub.publish(Hint("message_group", tuple(state.members)))
+    """Make the streams of both members read their feeds, unless they block the other one."""
+    hub.publish(Hint("message_group", tuple(uuid for uuid in state.members if uuid not in state.blockers)))
 
 
-def publish_read(hub: Hub, state: Conversation, user: User) -> None:
-    """Tell the streams of both members how far a user has read."""
+def publish_read(hub: Hub, store: MessageStore, state: Conversation, user: User) -> None:
+    """Tell the streams of both members how far a user has read; if one blocks the other, only the user's own."""
+    readers = tuple(state.members)
+    try:
+        is_blocked = bool(store.conversations.with_blocks(state).blockers)
+    except StoreUnavailable:  # the position is stored, and a hint may be lost
+        is_blocked = True
+    if is_blocked:
+        readers = (user.uuid,)
     data = {"uuid": state.group_uuid, "user_uuid": user.uuid, "read_seq": state.members[user.uuid].read_seq}
-    hub.publish(Hint("read", tuple(state.members), data))
+    hub.publish(Hint("read", readers, data))
 
 
 @as_service_errors()
 def publish_typing(hub: Hub, store: MessageStore, *, user: User, message_group_uuid: str) -> None:
-    """Tell the other member that a user types. Raises NotFound, Unavailable."""
+    """Tell the other member that a user types, if neither blocks the other. Raises NotFound, Unavailable."""
     group_uuid = check_group_in_path(message_group_uuid)
-    state = store.conversations.cached(group_uuid=group_uuid, user=user)
+    state = store.conversations.get(group_uuid=group_uuid, user=user)
+    if store.conversations.with_blocks(state).blockers:
+        return
     others = tuple(state.members.keys() - {user.uuid})
     hub.publish(Hint("typing", others, {"uuid": group_uuid, "user_uuid": user.uuid}))

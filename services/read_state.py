@@ -17,9 +17,13 @@ MAX_UNREAD_SHOWN = 99
 def show_message_group(
     store: MessageStore, users: UserDirectory, *, user: User, message_group_uuid: str
 ) -> Conversation:
-    """The current state of a user's conversation. Raises NotFound (also for conversations of others), Unavailable."""
+    """The current state of a user's conversation, with all blocks of its members.
+
+    Raises NotFound (also for conversations of others), Unavailable.
+    """
     group_uuid = check_group_in_path(message_group_uuid)
-    return name_members(users, store.conversations.get(group_uuid=group_uuid, user=user))
+    state = store.conversations.get(group_uuid=group_uuid, user=user)
+    return name_members(users, store.conversations.with_blocks(state))
 
 
 @as_service_errors()

@@ -48,8 +48,8 @@ def test_send_is_one_put_and_the_function_updates_the_inboxes(api: Api) -> None:
     group = anna.write("one", to=bert)["message_group_uuid"]
     with api.wire() as calls:
         sent = bert.reply("two", group=group)
-    assert writes(calls) == ["PutItem"]
-    assert calls[0].body["Item"]["message"] == {"S": "two"}
+    assert writes(calls) == ["GetItem", "PutItem"]
+    assert calls[1].body["Item"]["message"] == {"S": "two"}
     assert sent["seq"] is None
 
     assert [(message["message"], message["seq"]) for message in anna.messages(group)] == [("two", None), ("one", 1)]
@@ -76,13 +76,25 @@ def test_repeated_send_with_a_key_writes_one_message(api: Api) -> None:
     body, headers = {"message": "two", "message_group_uuid": group}, {**anna.headers, "Idempotency-Key": "k"}
     with api.wire() as calls:
         first, again = (anna.client.post("/api/messages", json=body, headers=headers) for _ in range(2))
-    assert writes(calls) == ["TransactWriteItems"] * 2
-    assert [len(call.body["TransactItems"]) for call in calls] == [2, 2]
+    assert writes(calls) == ["GetItem", "TransactWriteItems"] * 2
+    assert [len(call.body["TransactItems"]) for call in calls[1::2]] == [2, 2]
     assert ok(first) == ok(again)
     assert "Idempotency-Replayed" in again.headers
     assert [message["message"] for message in anna.messages(group)] == ["two", "one"]
     other = anna.client.post("/api/messages", json={**body, "message": "three"}, headers=headers)
     assert refused(other) == (409, ["idempotency_key_reused"])
+
+
+def test_send_reads_the_block_of_another_process(api: Api) -> None:
+    anna, bert = api.couple()
+    group = anna.write("one", to=bert)["message_group_uuid"]
+    anna.reply("two", group=group)
+    with api.variant() as other:
+        other.sign_in(bert.user).block(anna)
+    for body in ({"message": "three", "message_group_uuid": group}, {"message": "three", "handle": bert.user.handle}):
+        assert refused(anna.post(body)) == (403, ["receiver_unavailable"])
+    count(api, group)
+    assert shown(bert.inbox()) == [("two", 2, 0)]
 
 
 def test_stranger_writes_nothing(api: Api) -> None:

@@ -166,6 +166,25 @@ def test_typing_reaches_the_other_member_once(api: Api, server: ApiServer) -> No
     assert (response.status, codes) == (404, ["message_group_not_found"])
 
 
+def test_block_ends_typing_read_positions_and_wake_ups(api: Api, server: ApiServer) -> None:
+    anna, bert = api.couple()
+    group = send(server, anna, bert)["message_group_uuid"]
+    paths = {name: f"/api/message_groups/{group}/{name}" for name in ("typing", "read")}
+    bert.block(anna)
+    with stream(server, anna) as annas, stream(server, bert) as berts:
+        for person in (anna, bert):
+            call(server, person, "POST", paths["typing"])
+        call(server, bert, "POST", paths["read"], {"seq": 1})
+        call(server, anna, "DELETE", paths["read"])  # changes nothing
+        assert berts.next(SOON) == Event("read", {"uuid": group, "user_uuid": bert.user.uuid, "read_seq": 1})
+        with pytest.raises(Empty):
+            annas.next(0.3)
+        assert berts.events.empty()
+        bert.unblock(anna)
+        call(server, bert, "POST", paths["typing"])
+        assert annas.next(SOON).name == "typing"
+
+
 def test_stream_resumes_after_its_last_event(api: Api, server: ApiServer) -> None:
     anna, bert = api.couple()
     with stream(server, bert) as berts:

@@ -124,6 +124,12 @@ def test_client_calls_every_operation(api: Api, package: ModuleType, url: str) -
         assert "<html" in call("getReference")
         assert call("getClientConfig").cognito.client_id == api.issuer.client_id
         assert call("showTyping", group, status=204) is None
+        assert call("blockUser", bert.user.handle, status=204) is None
+        (block,) = call("listBlocks")
+        assert (str(block.user_uuid), call("getMessageGroup", group).blocked) == (bert.user.uuid, True)
+        refused = call("sendMessage", body=to_bert, status=403)
+        assert refused == [models.Code.RECEIVER_BLOCKED]
+        assert call("unblockUser", bert.user.handle, status=204) is None
     with connect(package, url, expiring(api, anna)) as short_lived:
         text = short_lived.call("streamEvents", last_event_id=since)
         assert re.findall("^event: (.+)$", text, re.MULTILINE) == ["hello", "message_group", "expired"]

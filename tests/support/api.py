@@ -74,6 +74,12 @@ class Person:
         """Send a message into a conversation; return the JSON of the response."""
         return ok(self.post({"message": text, "message_group_uuid": group}))
 
+    def block(self, other: Person) -> None:
+        assert self.client.put(f"/api/blocks/@{other.user.handle}", headers=self.headers).status_code == 204
+
+    def unblock(self, other: Person) -> None:
+        assert self.client.delete(f"/api/blocks/@{other.user.handle}", headers=self.headers).status_code == 204
+
     def messages(self, group: str, **query: Any) -> list[JSON]:
         return ok(self.get(f"/api/messages/{group}", **query))
 

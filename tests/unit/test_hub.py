@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lib.live.hub import STREAMS_PER_USER, Hint, Hub, TooManyStreams
+from services.live import publish_update
+from tests.support.examples import AUGUSTSZ, BAYKO, STATE
 
 NEWS = Hint("message_group", ("anna", "bert"))
 TYPING = Hint("typing", ("bert",), {"uuid": "group", "user_uuid": "anna"})
@@ -124,3 +126,9 @@ def test_many_threads_subscribe_publish_and_leave(hub: Hub) -> None:
     with ThreadPoolExecutor(8) as threads:
         assert min(threads.map(come_and_go, range(8))) >= 200
     assert hub._streams == {}
+
+
+def test_update_of_stream_mode_wakes_no_member_who_blocks(hub: Hub, relay: FakeRelay) -> None:
+    for blockers, woken in ((set(), [AUGUSTSZ.uuid, BAYKO.uuid]), ({BAYKO.uuid}, [AUGUSTSZ.uuid])):
+        publish_update(hub, STATE.with_blocks(blockers))
+        assert list(relay.sent[-1].user_uuids) == woken

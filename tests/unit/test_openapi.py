@@ -114,7 +114,7 @@ def test_page_has_the_limits_of_the_application() -> None:
     limit = DOCUMENT["components"]["parameters"]["Limit"]["schema"]
     assert (limit["default"], limit["maximum"]) == (DEFAULT_LIMIT, MAX_LIMIT)
     lists = [schema for node in nodes(DOCUMENT) for schema in [node.get("schema", {})] if "maxItems" in schema]
-    assert [schema["maxItems"] for schema in lists] == [MAX_LIMIT] * 2
+    assert [schema["maxItems"] for schema in lists] == [MAX_LIMIT] * 3
     assert f"`limit` is not a number from 1 to {MAX_LIMIT}." in DOCUMENT["components"]["schemas"]["Code"]["description"]
 
 
