@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lib.ddb import keys
-from lib.ddb.items import Conversation, Item, Member, PairGuard, late_updates_key, pair_key, wire_key
+from lib.ddb.items import Block, Conversation, Item, Member, PairGuard, block_key, late_updates_key, pair_key, wire_key
 from lib.users.directory import User
 from tests.support.doctor_fixtures import cognito_id_of, email_of
 from tests.support.old_data import TIMES, old_message, old_row
-from tests.support.stores import ANNA, BERT, CARL, TableContents, after_start
+from tests.support.stores import ANNA, BERT, CARL, DORA, TableContents, after_start
 from tools.doctor.findings import Code
 
 OTHER = "00000000-55d1-47a0-bc6d-fe2bc2700399"
@@ -99,6 +99,30 @@ def guard(*pair: User, group: str) -> Item:
     return {**pair_key(*(user.uuid for user in pair)), "group_uuid": {"S": group}}
 
 
+def blocks_in_guard(*pair: User, by: User) -> Item:
+    return {**pair_key(*(user.uuid for user in pair)), "blocks": {"SS": [by.uuid]}}
+
+
+def listed_block(edit: Edit) -> Corrupt:
+    """Rewrite Anna's block of Carl in her list."""
+    return change(lambda _: keys.block_pk(ANNA.uuid), edit)
+
+
+def lose_block_of_conversation(contents: TableContents, _: str) -> None:
+    """The conversation of Anna and Carl, which her row and her list still show as blocked."""
+    [row] = [row for row in contents.inbox(ANNA) if row.other == CARL]
+    contents.put(contents.conversation(row.group_uuid).with_blocks(()).to_item())
+
+
+def move_block_to_second_conversation(contents: TableContents, _: str) -> None:
+    """As if the guard had named an empty second conversation of Anna and Carl when Carl blocked Anna."""
+    [row] = [row for row in contents.inbox(ANNA) if row.other == CARL]
+    second, *rows = empty_conversation(ANNA, CARL)
+    second["pair_group_uuid"] = {"S": row.group_uuid}
+    second["members"]["M"][CARL.uuid]["M"]["blocks"] = {"BOOL": True}
+    contents.put(second, *rows)
+
+
 def guard_in_wrong_order(group: str) -> Item:
     return {**guard(ANNA, BERT, group=group), "pk": {"S": f"PAIR#{BERT.uuid}#{ANNA.uuid}"}}
 
@@ -165,6 +189,10 @@ lost: dict[Code, dict[str, Corrupt]] = {
             lambda group: {**old_message("March 1", ANNA, "when?", group=group), "seq": {"N": "3"}}
         ),
         "a row without a time": added_to(lambda group: old_row(ANNA, "March 1", BERT, "when?", group=group)),
+        "a flag that is false": state(lambda item: item["members"]["M"][ANNA.uuid]["M"].update(blocks={"BOOL": False})),
+        "a block by a third user": added(blocks_in_guard(BERT, CARL, by=ANNA)),
+        "a listed block without a time": listed_block(attributes(created_at=GONE)),
+        "a listed block of another user": listed_block(attributes(user_uuid={"S": BERT.uuid})),
         "late updates without a number": added(late_updates(GONE)),
         "late updates that count nothing": added(late_updates({"N": "0"})),
         "late updates without a time": added({**late_updates({"N": "1"}), "updated_at": {"S": "March 1"}}),
@@ -192,6 +220,12 @@ lost: dict[Code, dict[str, Corrupt]] = {
         ),
     },
     Code.PAIR_GUARD: {"two conversations of a pair": added(*empty_conversation(ANNA, BERT))},
+    Code.BLOCKS: {
+        "a block that is not in the list": lambda contents, _: contents.remove(block_key(ANNA.uuid, CARL.uuid)),
+        "a block in a guard that is not in the list": lambda contents, _: contents.remove(
+            block_key(BERT.uuid, DORA.uuid)
+        ),
+    },
 }
 """These lose or add data: no repair makes the table what it was."""
 
@@ -200,6 +234,7 @@ restored: dict[Code, dict[str, Corrupt]] = {
         "a message without names": message(attributes(user_handle=GONE, user_display_name={"NULL": True})),
         "a row without names": row_of_anna(attributes(user_handle=GONE, user_display_name=GONE)),
         "a message in the index": message(put_into_index),
+        "a listed block without names": listed_block(attributes(user_handle=GONE, user_display_name=GONE)),
     },
     Code.MESSAGE_NUMBERS: {
         "a message without a number": message(attributes(seq=GONE), index=2),
@@ -223,6 +258,7 @@ restored: dict[Code, dict[str, Corrupt]] = {
         "a row with another sender": row_of_anna(attributes(sender_uuid={"S": ANNA.uuid})),
         "a row that counts wrong": row_of_anna(attributes(seq={"N": "6"})),
         "a row with another name": row_of_anna(attributes(user_handle={"S": "bertram"})),
+        "a row with a block of nobody": row_of_anna(attributes(blocks={"BOOL": True})),
         "a row with another position": row_of_anna(attributes(read_seq={"N": "1"})),
     },
     Code.ROW_WITHOUT_NUMBERS: {
@@ -237,6 +273,13 @@ restored: dict[Code, dict[str, Corrupt]] = {
         "a guard that leads to others": added_to(lambda group: guard(BERT, CARL, group=group)),
         "a link to no conversation": state(attributes(pair_group_uuid={"S": OTHER})),
     },
+    Code.BLOCKS: {
+        "a listed block of nobody": added(Block(CARL.uuid, BERT, TIMES[0]).to_item()),
+        "a guard with a conversation and blocks": added_to(
+            lambda group: guard(ANNA, BERT, group=group) | blocks_in_guard(ANNA, BERT, by=BERT)
+        ),
+        "a guard with neither": added(pair_key(BERT.uuid, CARL.uuid)),
+    },
 }
 """After these the repair makes the table what it was."""
 
@@ -244,6 +287,11 @@ corruptions: dict[str, Corruption] = {
     "a message that is gone": Corruption(
         {Code.MESSAGE_NUMBERS, Code.CONVERSATION_STATE, Code.INBOX_ROW}, remove_second_message
     ),
+    "a conversation that lost its block": Corruption({Code.INBOX_ROW, Code.BLOCKS}, lose_block_of_conversation),
+    "a block in a guard that lost its conversation": Corruption(
+        {Code.PAIR_GUARD, Code.BLOCKS}, added(blocks_in_guard(ANNA, BERT, by=BERT))
+    ),
+    "a block in the second conversation": Corruption({Code.INBOX_ROW, Code.BLOCKS}, move_block_to_second_conversation),
     **{name: Corruption({code}, corrupt) for code in lost for name, corrupt in lost[code].items()},
     **{name: Corruption({code}, corrupt, True) for code in restored for name, corrupt in restored[code].items()},
 }

@@ -17,7 +17,7 @@ from lib.ddb.items import Item, Key, key_of
 from lib.ddb.keys import Kind
 from lib.ddb.table import Table
 from lib.users.directory import User
-from tests.support.stores import ANNA, BERT, CARL, NewStore, SteppingClock
+from tests.support.stores import ANNA, BERT, CARL, DORA, NewStore, SteppingClock, blocks_of
 from tools.doctor.doctor import Doctor
 from tools.doctor.findings import Code, Finding
 from tools.doctor.reading import Reader
@@ -66,7 +66,7 @@ def cognito_id_of(user: User) -> str:
     return f"Sub-of-{user.handle}"
 
 
-EVERYBODY = People(ANNA, BERT, CARL)
+EVERYBODY = People(ANNA, BERT, CARL, DORA)
 
 
 @dataclass(frozen=True)
@@ -114,13 +114,18 @@ def before(client: Any, operation: str, act: Callable[[], object]) -> Iterator[N
 
 
 def sound_table(new_store: NewStore) -> str:
-    """Two conversations, a receipt and read positions. Returns the one of Anna and Bert, which has five messages."""
+    """Two conversations, a receipt, read positions and blocks: Anna blocks Carl, and Bert blocks Dora.
+
+    Returns the conversation of Anna and Bert, which has five messages.
+    """
     store = new_store(clock=SteppingClock())
     key = Idempotency("a key", "a hash")
     group = store.send_to_user(sender=ANNA, receiver=BERT, text="one", idempotency=key).group_uuid
     for sender, text in ((BERT, "two"), (ANNA, "three"), (ANNA, "four"), (BERT, "five")):
         store.send(group_uuid=group, sender=sender, text=text)
     store.send_to_user(sender=CARL, receiver=ANNA, text="hello")
+    for user, other in ((ANNA, CARL), (BERT, DORA)):
+        blocks_of(store, clock=SteppingClock()).add(user=user, other=other)
     return group
 
 

@@ -19,6 +19,7 @@ from lib.users.directory import User
 ANNA = User("11111111-0000-4000-8000-000000000001", "anna", "Anna Ann")
 BERT = User("22222222-0000-4000-8000-000000000002", "bert", "Bert 🐻")
 CARL = User("33333333-0000-4000-8000-000000000003", "carl", "Carl")
+DORA = User("44444444-0000-4000-8000-000000000004", "dora", "Dora")
 START = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
 """The time of the stores' clocks. Messages are late then, and emulators keep the receipts, which last a day."""
 

@@ -13,17 +13,30 @@ import pytest
 from lib.clock import tick_after
 from lib.ddb import keys
 from lib.ddb.errors import WriteRefused
-from lib.ddb.items import Item, Message, PairGuard
+from lib.ddb.items import Item, Message, PairGuard, block_key
 from lib.ddb.table import Table
-from tests.support.corruptions import OTHER, position
+from tests.support.corruptions import OTHER, corruptions, position
 from tests.support.doctor_fixtures import People, before, run_doctor, sound_table
 from tests.support.old_data import GROUP, TIMES, old_conversation, old_message, old_row
 from tests.support.old_table import ITEMS, PEOPLE, group_of, texts
-from tests.support.stores import ANNA, BERT, CARL, START, NewStore, SteppingClock, TableContents, after_start
+from tests.support.stores import (
+    ANNA,
+    BERT,
+    CARL,
+    DORA,
+    START,
+    NewStore,
+    SteppingClock,
+    TableContents,
+    after_start,
+    blocks_of,
+)
 from tests.support.streamed import streamed_stores_on
 from tests.unit.conftest import TABLE
 from tools.doctor import rewrite
 from tools.doctor.findings import Code
+
+USERS = (ANNA, BERT, CARL)
 
 
 class Crash(Exception):
@@ -197,3 +210,30 @@ def test_one_conversation_is_repaired_without_a_scan(contents: TableContents, cl
         report = run_doctor(client, TABLE, group=group_of(4), fix=True, people=People(*PEOPLE))
     assert (report.codes, report.left, scans) == ([Code.NOT_MIGRATED], [], [])
     assert sum(item["pk"]["S"].startswith("CONV#") for item in contents.items()) == 1
+
+
+def test_repair_keeps_the_blocks_of_all_conversations_and_of_a_lost_guard(
+    new_store: NewStore, contents: TableContents, client: Any
+) -> None:
+    group = sound_table(new_store)
+    for name in ("a block in the second conversation", "a block in a guard that lost its conversation"):
+        corruptions[name].corrupt(contents, group)
+
+    assert run_doctor(client, TABLE, fix=True).left == []
+    *_, newest = contents.inbox(CARL)
+    assert contents.conversation(newest.group_uuid).blockers == {ANNA.uuid, CARL.uuid}
+    assert contents.conversation(group).blockers == {BERT.uuid}
+    assert {(row.group_uuid, row.blocks) for row in contents.inbox(BERT)} == {(group, True)}
+    blocks = blocks_of(new_store())
+    listed = {user.handle: [block.user for block in blocks.page(user_uuid=user.uuid, limit=9).items] for user in USERS}
+    assert listed == {"anna": [CARL], "bert": [DORA, ANNA], "carl": [ANNA]}
+
+
+def test_doctor_lists_no_block_that_ends_meanwhile(new_store: NewStore, contents: TableContents, client: Any) -> None:
+    sound_table(new_store)
+    blocks, listed = blocks_of(new_store()), block_key(BERT.uuid, DORA.uuid)
+    contents.remove(listed)
+    ends = iter([lambda: blocks.remove(user=BERT, other=DORA)])
+    with before(client, "TransactWriteItems", lambda: next(ends, lambda: None)()):
+        assert run_doctor(client, TABLE, fix=True).left == []
+    assert blocks.page(user_uuid=BERT.uuid, limit=9).items == []

@@ -51,7 +51,7 @@ def test_memory_does_not_grow_with_the_table() -> None:
         held, _ = tracemalloc.get_traced_memory()
         candidates = [group for group in survey.groups() if findings_of(survey.conversation(group, now=START))]
         assert candidates == ["00000000-1111-4111-8111-111111111111"]
-        assert all(is_sound(pair, *survey.pair(*pair)) for pair in survey.pairs())
+        assert all(is_sound(pair, survey.pair(*pair)) for pair in survey.pairs())
         assert [*survey.candidate_items(), *survey.unknown_users()] == []
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()

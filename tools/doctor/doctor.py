@@ -84,9 +84,9 @@ class Doctor:
                 self._check_pair(pair_of(state), migrated=True)
 
     def _check_pair(self, pair: Pair, *, migrated: bool = False) -> None:
-        guard, states = self._survey.pair(*pair)
-        if migrated or not is_sound(pair, guard, states):
-            self._examine(partial(check_pair, self._reader, pair, scanned=states, migrated=migrated))
+        items = self._survey.pair(*pair)
+        if migrated or not is_sound(pair, items):
+            self._examine(partial(check_pair, self._reader, pair, scanned=items.states, migrated=migrated))
 
     def _examine(self, check: Callable[[], Result], *, report_left: bool = True) -> list[Finding]:
         """Report the findings of a check after the repair; return the repaired ones."""

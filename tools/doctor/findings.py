@@ -77,6 +77,11 @@ class Code(StrEnum):
         "a pair's guard names none of its conversations, or its conversations do not link to the one it names",
         "lets the guard and the links name the newest conversation, or removes the guard if there is none",
     )
+    BLOCKS = (
+        "blocks",
+        "the conversation or the guard of a pair, the inbox rows and the lists of blocks do not have the same blocks",
+        "takes the blocks from the pair's conversations, or from the guard if there is none, and rewrites the others",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from uuid import UUID
 from lib.clock import Clock, from_timestamp
 from lib.ddb import keys
 from lib.ddb.errors import WriteConflict, translate_errors
-from lib.ddb.items import Conversation, Item, Key, conversation_key, inbox_row_key, key_of, pair_key
+from lib.ddb.items import Conversation, Item, Key, block_key, conversation_key, inbox_row_key, key_of, pair_key
 from lib.ddb.migration import indexed
 from lib.ddb.table import WRITE_SECONDS, Table
 from lib.deadline import pause, tries
@@ -118,11 +118,11 @@ class Reader:
             yield from tables.scan(self.client, self.table.name)
 
     def group(self, group_uuid: str) -> Iterator[Item]:
-        """Every item of one conversation: its state, guard, rows and messages."""
+        """Every item of one conversation: its state, guard, blocks, rows and messages."""
         state = self.table.get(conversation_key(group_uuid))
         pair = list(users(state)) if state else []
-        guard = self.table.get(pair_key(*pair)) if len(pair) == 2 else None
-        yield from filter(None, (state, guard))
+        places = [pair_key(*pair), block_key(*pair), block_key(*pair[::-1])] if len(pair) == 2 else []
+        yield from filter(None, (state, *map(self.table.get, places)))
         yield from indexed(self.table, group_uuid)
         yield from self.table.partition(keys.message_pk(group_uuid))
 

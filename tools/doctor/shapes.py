@@ -26,6 +26,7 @@ _FORMS = {
         "read_seq": "N?",
         "sender_uuid": "S?",
         "message_uuid": "S?",
+        "blocks": "BOOL?",
     },
     Kind.LATE_UPDATES: {"late_updates": "N", "updated_at": "S"},
     Kind.STATE: {
@@ -36,10 +37,12 @@ _FORMS = {
         "created_at": "S",
         "pair_group_uuid": "S?",
     },
-    Kind.GUARD: {"group_uuid": "S"},
+    Kind.GUARD: {"group_uuid": "S?", "blocks": "SS?"},
     Kind.RECEIPT: {"request_hash": "S", "answer": "M", EXPIRES_AT: "N"},
+    Kind.BLOCK: {"user_uuid": "S", "created_at": "S"},
 }
-_MEMBER = {"handle": "S", "display_name": "S", "read_seq": "N", "last_seq": "N?"}
+_MEMBER = {"handle": "S", "display_name": "S", "read_seq": "N", "last_seq": "N?", "blocks": "BOOL?"}
+_NAMING = (Kind.MESSAGE, Kind.ROW, Kind.BLOCK)
 
 _CHOSEN = frozenset({"message", *NAMES, "handle", "display_name"})
 
@@ -122,7 +125,7 @@ def users(item: Item) -> Iterator[str]:
         yield from item.get("members", {}).get("M", {})
     elif kind is Kind.GUARD:
         yield from parts(item)
-    elif kind in (Kind.ROW, Kind.LATE_UPDATES, Kind.RECEIPT):
+    elif kind in (Kind.ROW, Kind.LATE_UPDATES, Kind.RECEIPT, Kind.BLOCK):
         yield parts(item)[0]
     yield from (value for name in ("user_uuid", "sender_uuid") if (value := text(item, name)))
 
@@ -139,9 +142,12 @@ def _malformed_keys(item: Item, kind: Kind) -> list[str]:
         is_valid_pk = (
             is_valid_pk and len(names) == 2 and all(names) and (kind is Kind.RECEIPT or names == sorted(names))
         )
-    is_valid_sk = kind is Kind.LATE_UPDATES or (
-        keys.is_time(sk) if kind in (Kind.MESSAGE, Kind.ROW) else sk == keys.STATE
-    )
+    if kind in (Kind.MESSAGE, Kind.ROW):
+        is_valid_sk = keys.is_time(sk)
+    elif kind is Kind.BLOCK:
+        is_valid_sk = is_uuid(sk)
+    else:
+        is_valid_sk = kind is Kind.LATE_UPDATES or sk == keys.STATE
     return [*([] if is_valid_pk else ["pk"]), *([] if is_valid_sk else ["sk"])]
 
 
@@ -151,16 +157,23 @@ def _malformed(item: Mapping[str, Any], form: Mapping[str, str]) -> list[str]:
         name
         for name, kind in form.items()
         if (name in item or "?" not in kind)
-        and (kind[0] not in item.get(name, ()) or (kind[0] == "N" and whole(item, name) is None))
+        and (
+            (type_ := kind.removesuffix("?")) not in item.get(name, ())
+            or (type_ == "N" and whole(item, name) is None)
+            or item[name].get("BOOL") is False  # a flag is true or absent
+        )
     ]
 
 
 def _lacking_names(item: Item) -> list[str]:
-    return [name for name in NAMES if kind_of(item) in (Kind.MESSAGE, Kind.ROW) and text(item, name) is None]
+    return [name for name in NAMES if kind_of(item) in _NAMING and text(item, name) is None]
 
 
 def _malformed_inside(item: Item, kind: Kind) -> list[str]:
-    """The malformed maps and times. A state has two members; a receipt holds a message of its own user."""
+    """The malformed maps and times. A state has two members; a receipt holds a message of its own user.
+
+    Of a guard, only the two users can block.
+    """
     validity = {}
     if kind is Kind.STATE:
         members = [member.get("M", {}) for member in item["members"]["M"].values()]
@@ -173,4 +186,9 @@ def _malformed_inside(item: Item, kind: Kind) -> list[str]:
         message = item["answer"]["M"]
         is_message = {"pk", "sk"} <= message.keys() and kind_of(message) is Kind.MESSAGE and readable(message)
         validity["answer"] = is_message and text(message, "user_uuid") == parts(item)[0]
+    elif kind is Kind.GUARD and "blocks" in item:
+        validity["blocks"] = set(item["blocks"]["SS"]) <= set(parts(item))
+    elif kind is Kind.BLOCK:
+        validity["user_uuid"] = text(item, "user_uuid") == item["sk"]["S"] != parts(item)[0]
+        validity["created_at"] = keys.is_time(item["created_at"]["S"])
     return [name for name in validity if not validity[name]]

@@ -16,6 +16,7 @@ from lib.ddb.items import Item, Key, key_of
 from lib.ddb.keys import STATE, Kind, is_time
 from tools.doctor import shapes
 from tools.doctor.findings import Code, Finding
+from tools.doctor.pair_check import PairItems
 from tools.doctor.reading import Messages, Reading, countable_messages
 
 _ITEMS_PER_PAGE = 1_000
@@ -98,15 +99,19 @@ class Survey:
         return Reading(group_uuid, state, list(self._items(group_uuid, Kind.ROW)), messages)
 
     def pairs(self) -> Iterator[tuple[str, str]]:
-        """All pairs of users that have a guard or a conversation."""
+        """All pairs of users that have a guard, a conversation or a block."""
         yield from self._file.execute("SELECT DISTINCT a, b FROM pair")
 
-    def pair(self, a: str, b: str) -> tuple[Item | None, dict[str, Item]]:
-        """The guard of a pair in the scan, and the states of its conversations by uuid."""
+    def pair(self, a: str, b: str) -> PairItems:
+        """The guard of a pair in the scan, the states of its conversations, and its blocks."""
         query = "SELECT content FROM pair WHERE (a, b) = (?, ?)"
         items = [json.loads(content) for (content,) in self._file.execute(query, (a, b))]
         guard = next((item for item in items if shapes.kind_of(item) is Kind.GUARD), None)
-        return guard, {shapes.parts(item)[0]: item for item in items if shapes.kind_of(item) is Kind.STATE}
+        states, blocks = (
+            {shapes.parts(item)[0]: item for item in items if shapes.kind_of(item) is kind}
+            for kind in (Kind.STATE, Kind.BLOCK)
+        )
+        return PairItems(guard, states, blocks)
 
     def unknown_users(self) -> Iterator[tuple[str, Key]]:
         """The users that Postgres lacks, each with an item that names them."""
@@ -135,9 +140,9 @@ class Survey:
         group = shapes.text(item, shapes.GROUP) if kind is Kind.ROW else names[0]
         if group and (kind is Kind.STATE or (kind in (Kind.ROW, Kind.MESSAGE) and is_time(sk))):
             self._insert("item", group, kind, pk, sk, content)
-        if kind in (Kind.STATE, Kind.GUARD) and shapes.readable(item):
-            pair = sorted(item["members"]["M"]) if kind is Kind.STATE else names
-            self._insert("pair", *pair, kind, pk, content)
+        if kind in (Kind.STATE, Kind.GUARD, Kind.BLOCK) and shapes.readable(item):
+            pair = item["members"]["M"] if kind is Kind.STATE else names if kind is Kind.GUARD else (*names, sk)
+            self._insert("pair", *sorted(pair), kind, pk, content)
         for uuid in shapes.users(item):
             self._insert("mention", uuid, kind is Kind.ROW, pk, sk)
 
