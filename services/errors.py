@@ -143,7 +143,7 @@ class TooMany(ServiceError):
 class RateLimited(ServiceError):
     """The caller has sent as many requests as the limit allows; nothing was written. `retry_after` is in seconds."""
 
-    def __init__(self, *codes: Code, limit: int, retry_after: int) -> None:
+    def __init__(self, *codes: Code, limit: int = 1, retry_after: int = 1) -> None:
         super().__init__(*codes)
         self.limit = limit
         self.retry_after = retry_after

@@ -220,7 +220,7 @@ def test_bug_before_authentication_is_logged(debugged: Api, monkeypatch: pytest.
         raise RuntimeError(TEXT)
 
     anna = debugged.sign_up()
-    monkeypatch.setattr(UserDirectory, "by_cognito_user_id", fail)
+    monkeypatch.setattr(UserDirectory, "account", fail)
     assert refused(anna.get("/api/message_groups")) == (500, ["internal_error"])
     assert logged(debugged)["user_uuid"] is None
     assert_discreet(debugged, anna)
