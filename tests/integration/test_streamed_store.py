@@ -8,11 +8,23 @@ from typing import Any
 import pytest
 
 from lib.clock import tick_after
+from lib.ddb.sequence_numbers import SequenceNumbers
+from lib.users.directory import User
 from tests.support.block_contract import BlockContract
 from tests.support.read_position_contract import ReadPositionContract
 from tests.support.receipt_contract import ReceiptContract
 from tests.support.store_contract import StoreContract
-from tests.support.stores import ANNA, BERT, CARL, START, NewStore, SteppingClock, TableContents, positions_of
+from tests.support.stores import (
+    ANNA,
+    BERT,
+    CARL,
+    START,
+    NewStore,
+    SteppingClock,
+    TableContents,
+    blocks_of,
+    positions_of,
+)
 from tests.support.streamed import settled_stores_on, streamed_stores_on
 
 
@@ -62,4 +74,16 @@ class TestStreamedReadPositionsOnEngine(ReadPositionContract):
 
 
 class TestStreamedBlocksOnEngine(BlockContract):
-    pass
+    @pytest.mark.parametrize("sender", [ANNA, BERT])
+    def test_numbers_of_messages_from_before_a_block_keep_it(
+        self, connected: Any, table: str, contents: TableContents, sender: User
+    ) -> None:
+        store = streamed_stores_on(connected, table)()
+        group = store.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid
+        message = store.send(group_uuid=group, sender=sender, text="two")
+        blocks_of(store).add(user=BERT, other=ANNA)
+        SequenceNumbers(store._table).update(group, [message])
+
+        contents.check(group, ["one", "two"])
+        assert contents.conversation(group).blockers == {BERT.uuid}
+        assert [row.blocks for user in (ANNA, BERT) for row in contents.inbox(user)] == [False, True]

@@ -52,10 +52,14 @@ def old_conversation(*times: str, group: str = GROUP, rows_at: str | None = None
 
 
 def name_in_guard(contents: TableContents, group: str, other: str) -> None:
-    """Let the pair guard and the link name `group`, as a repair by the doctor does."""
+    """Let the pair guard and the link name `group`, and move the blocks there, as a repair by the doctor does."""
+    blockers = contents.conversation(group).blockers | contents.conversation(other).blockers
     for group_uuid, link in ((group, None), (other, group)):
-        state = contents.conversation(group_uuid)
+        state = contents.conversation(group_uuid).with_blocks(() if link else blockers)
         contents.put(replace(state, version=state.version + 1, pair_group_uuid=link).to_item())
+        for row in [row for user in state.members.values() for row in contents.inbox(user.user)]:
+            if row.group_uuid == group_uuid:
+                contents.put(replace(row, blocks=state.members[row.owner_uuid].blocks).to_item())
     first, second = sorted(state.members)
     contents.put(PairGuard((first, second), group).to_item())
 
