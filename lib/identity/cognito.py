@@ -96,6 +96,21 @@ class UserPool:
                 UserPoolId=self._settings.aws_cognito_user_pool_id, Username=sub, UserAttributes=pairs
             )
 
+    def disable(self, sub: str) -> None:
+        """Let the user with this `sub` sign in no more, and revoke their access tokens."""
+        with self._translated():
+            self._client.admin_disable_user(UserPoolId=self._settings.aws_cognito_user_pool_id, Username=sub)
+
+    def enable(self, sub: str) -> None:
+        """Let the user with this `sub` sign in again."""
+        with self._translated():
+            self._client.admin_enable_user(UserPoolId=self._settings.aws_cognito_user_pool_id, Username=sub)
+
+    def sign_out(self, sub: str) -> None:
+        """Revoke all tokens of the user with this `sub`."""
+        with self._translated():
+            self._client.admin_user_global_sign_out(UserPoolId=self._settings.aws_cognito_user_pool_id, Username=sub)
+
     def sign_in(self, username: str, password: str) -> str:
         """An access token."""
         with self._translated():

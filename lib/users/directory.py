@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lib.cache.base import Cache
 from lib.clock import to_timestamp
@@ -64,6 +64,9 @@ class NameRefused(Exception):
 
 class UserDeleted(Exception):
     """The user's row was deleted after the token of the sign-up was issued; nothing was written."""
+
+
+AccessChange = Literal["disable", "enable", "sign_out"]
 
 
 class UserDirectory:
@@ -220,13 +223,19 @@ class UserDirectory:
             row = queries.one("users/change_profile", uuid=uuid, **values)
         if row is None:
             return None
-        ids = [row["cognito_user_id"]] if row["cognito_user_id"] else []
-        self._cache.forget(cognito_user_ids=ids, handles=[row["handle"]], uuids=[uuid])
+        self._forget(row, uuid)
         return _to_profile(row)
 
     def count_first_contact(self, user_uuid: str, *, limit: int) -> bool:
         """Count a conversation that a user begins; False if this would exceed the limit of the day in UTC."""
         return self._database.one("users/count_first_contact", user_uuid=user_uuid, limit=limit) is not None
+
+    def change_access(self, uuid: str, change: AccessChange) -> bool:
+        """Disable, enable or sign out a user; False if there is no such user. Tokens from before then do not count."""
+        row = self._database.one(f"users/{change}", uuid=uuid)
+        if row:
+            self._forget(row, uuid)
+        return row is not None
 
     def rename(self, old_handle: str, *, handle: str | None, display_name: str | None) -> User | None:
         """Rename the user with this handle, in any spelling, and return them; None if there is no such user.
@@ -245,10 +254,13 @@ class UserDirectory:
             raise HandleTaken from error
         if row is None:
             return None
+        self._forget(row, user.uuid, user.handle)
+        return to_user(row)
+
+    def _forget(self, row: Row, uuid: str, *old_handles: str) -> None:
+        """Remove the user of a changed row, which has the handle and the Cognito id, from the caches."""
         ids = [row["cognito_user_id"]] if row["cognito_user_id"] else []
-        renamed = to_user(row)
-        self._cache.forget(cognito_user_ids=ids, handles={user.handle, renamed.handle}, uuids=[user.uuid])
-        return renamed
+        self._cache.forget(cognito_user_ids=ids, handles={row["handle"], *old_handles}, uuids=[uuid])
 
 
 def _was_deleted(queries: Queries, cognito_user_id: str, issued_at: float) -> bool:

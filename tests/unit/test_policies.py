@@ -6,6 +6,7 @@ import pytest
 
 from lib.config import DynamoDBSettings
 from lib.ddb.schema import MESSAGE_GROUP_INDEX
+from tests.support import scripts
 from tests.support.policies import ACCOUNT, REGION, TABLE, decide, documents, grants, resolved, resources, strings
 from tools.deploy.templates import STACKS
 
@@ -94,6 +95,16 @@ def test_roles_of_the_functions_grant_only_their_services() -> None:
 
     assert services(FUNCTION) == {"dynamodb", "sqs", "secretsmanager", "logs"}
     assert services("messaging.PostConfirmationRole.post-confirmation") == {"secretsmanager", "logs"}
+
+
+def test_maintenance_may_do_in_the_user_pool_what_its_scripts_do() -> None:
+    changes = [scripts.load("db/disable-user").module.DISABLE, scripts.load("db/enable-user").module.ENABLE]
+    changes.append(scripts.load("db/sign-out-user").module.SIGN_OUT)
+    commands = {command for change in changes for command in change.calls}
+    actions = {f"cognito-idp:{command.title().replace('-', '')}" for command in commands}
+    granted = grants(DOCUMENTS["service.MaintenanceRole.users"]["Statement"])
+    assert {action for action, _ in granted} == actions
+    assert all(":userpool/" in arn for _, arn in granted)
 
 
 def test_endpoint_grants_what_the_roles_grant() -> None:
