@@ -4,7 +4,7 @@ import { Composer } from "./composer.js";
 import { announce, h, setChildren } from "./dom.js";
 import { errorText, isTemporary } from "./errors.js";
 import { pendingMessage } from "./pending-message.js";
-import { dayText, timeText } from "./words.js";
+import { dayText, nameText, timeText } from "./words.js";
 
 const NEAR_PX = 80; // so near the end, a new message scrolls into view
 const LOAD_PX = 1_000; // so near the first or the last message of the list, more appear
@@ -19,6 +19,7 @@ export class ConversationView {
   #title = h("h1", { tabindex: "-1" }, "Conversation");
   // The role has an implicit live region, which would read older messages out, too.
   #log = h("div", { class: "log", role: "log", "aria-label": "Messages", "aria-live": "off", tabindex: "0" });
+  #notice = h("p", { class: "notice", hidden: true }); // in the place of the composer: why nobody can write here
   #typingSign = h("p", { class: "typing", "aria-live": "polite" });
   #unreadButton = h(
     "button",
@@ -62,6 +63,7 @@ export class ConversationView {
       h("div", { class: "jumps" }, this.#unreadButton, this.#endButton),
       this.#typingSign,
       this.#composer.element,
+      this.#notice,
     );
     this.#log.addEventListener("scroll", () => this.#scrolled());
     this.#log.addEventListener("keydown", (event) => event.key === "End" && this.#jumpToEnd());
@@ -93,15 +95,25 @@ export class ConversationView {
   refresh() {
     const conversation = this.#conversation;
     const person = this.#messenger.rows.get(this.#groupUuid) ?? conversation?.other(this.#messenger.myUuid);
-    if (person && this.#title.textContent !== person.display_name) {
-      this.#title.replaceChildren(h("bdi", {}, person.display_name));
+    if (person && this.#title.textContent !== nameText(person)) {
+      this.#title.replaceChildren(h("bdi", {}, nameText(person)));
     }
+    if (person) this.#showNotice(person);
     if (!conversation?.messages.length) return;
     const isTyping = conversation.typingUntil > Date.now();
     if (isTyping !== this.#typingSign.hasChildNodes()) {
-      this.#typingSign.replaceChildren(...(isTyping ? [h("bdi", {}, person.display_name), " is typing…"] : []));
+      this.#typingSign.replaceChildren(...(isTyping ? [h("bdi", {}, nameText(person)), " is typing…"] : []));
     }
     this.#showMessages(conversation, person);
+  }
+
+  #showNotice(person) {
+    const text = person.deleted ? "This account was deleted. You cannot write to it any more." : "";
+    if (this.#notice.textContent === text) return;
+    if (text && this.#composer.element.contains(document.activeElement)) this.#title.focus();
+    this.#notice.textContent = text;
+    this.#notice.hidden = !text;
+    this.#composer.element.hidden = Boolean(text);
   }
 
   #showProblem(error) {
@@ -175,7 +187,7 @@ export class ConversationView {
     const element = h(
       "article",
       { class: isMine ? "message mine" : "message" },
-      h("span", { class: "visually-hidden" }, isMine ? "You:" : `${message.display_name}:`),
+      h("span", { class: "visually-hidden" }, isMine ? "You:" : `${nameText(message)}:`),
       h("p", { dir: "auto" }, message.message),
       h("time", { datetime: message.created_at }, timeText(date)),
     );

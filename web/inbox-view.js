@@ -2,7 +2,7 @@
 
 import { announce, h, setChildren } from "./dom.js";
 import { errorText } from "./errors.js";
-import { shortText } from "./words.js";
+import { nameText, shortText } from "./words.js";
 
 export class InboxView {
   #messenger;
@@ -46,7 +46,7 @@ export class InboxView {
   refresh() {
     const words = this.#search.value.toLocaleLowerCase().split(/\s+/);
     const rows = this.#messenger.inbox.filter((row) => {
-      const text = `${row.display_name} @${row.handle} ${row.message}`.toLocaleLowerCase();
+      const text = `${nameText(row)} @${row.handle} ${row.message}`.toLocaleLowerCase();
       return words.every((word) => text.includes(word));
     });
     const elements = rows.map((row) => this.#entry(row));
@@ -81,7 +81,7 @@ export class InboxView {
     return h(
       "a",
       { href: `#/c/${row.uuid}`, "aria-current": row.uuid === this.#selectedUuid ? "page" : null },
-      h("span", { class: "name", dir: "auto" }, row.display_name),
+      h("span", { class: "name", dir: "auto" }, nameText(row)),
       h("time", { datetime: row.created_at }, time),
       h("span", { class: "preview", dir: "auto" }, row.message),
       row.unread_count ? h("span", { class: "badge", role: "img", "aria-label": label }, text) : null,

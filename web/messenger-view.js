@@ -5,6 +5,7 @@ import { announce, h, setChildren } from "./dom.js";
 import { codeText } from "./errors.js";
 import { InboxView } from "./inbox-view.js";
 import { NewMessageView } from "./new-message-view.js";
+import { nameText } from "./words.js";
 
 const WELCOME = "Choose a conversation, or begin one with “New message”.";
 const DAY_CHECK_MS = 30_000; // so that after midnight, “Today” becomes “Yesterday”
@@ -105,7 +106,7 @@ export class MessengerView {
 
   #markRead = () => this.#messenger.markRead();
 
-  #announce = ({ detail: row }) => announce(`${row.display_name}: ${row.message}`);
+  #announce = ({ detail: row }) => announce(`${nameText(row)}: ${row.message}`);
 
   #announceRefusal = ({ detail: entry }) => announce(`Your message “${entry.text}”: ${codeText(entry.error)}`);
 

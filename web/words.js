@@ -1,4 +1,4 @@
-// Times as people read them, and texts as the server counts them.
+// Names and times as people read them, and texts as the server counts them.
 
 const dayFormat = new Intl.DateTimeFormat(undefined, {
   weekday: "long",
@@ -8,6 +8,11 @@ const dayFormat = new Intl.DateTimeFormat(undefined, {
 });
 const timeFormat = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
 const dateFormat = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+
+/** The name of a member, a sender or the other person of an inbox row. */
+export function nameText({ display_name: name, deleted = false }) {
+  return deleted ? `${name} (deleted)` : name;
+}
 
 /** `Today`, `Yesterday` or `Sunday, 29 November 2026`. */
 export function dayText(date, now = new Date()) {

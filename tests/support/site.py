@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import boto3
 import psycopg
@@ -101,6 +101,11 @@ class Site:
         BulkLoader(Table(self.dynamodb, TABLE)).load([conversation])
         return conversation.group_uuid
 
+    def execute(self, statement: LiteralString, *values: str) -> None:
+        """Change users in Postgres. Before the API has seen them, because it remembers them for a minute."""
+        with psycopg.connect(self.database_url) as connection:
+            connection.execute(statement, values)
+
     def kill(self) -> None:
         """End the server and its workers by SIGKILL. `server.start()` starts it again."""
         assert self.server.pid
@@ -112,11 +117,10 @@ class Site:
         user = User(uuid=str(uuid.uuid4()), handle=handle, display_name=display_name)
         email = f"{handle}@example.com"
         sub = ensure_user(self.cognito, self.pool, handle=handle, display_name=display_name, email=email)
-        with psycopg.connect(self.database_url) as connection:
-            connection.execute(
-                "INSERT INTO users (uuid, handle, display_name, email, cognito_user_id) VALUES (%s, %s, %s, %s, %s)",
-                (user.uuid, handle, display_name, email, sub),
-            )
+        self.execute(
+            "INSERT INTO users (uuid, handle, display_name, email, cognito_user_id) VALUES (%s, %s, %s, %s, %s)",
+            *(user.uuid, handle, display_name, email, sub),
+        )
         description = {"cognito": {"endpoint": self.cognito_url, "client_id": self.pool.client_id}}
         bearer = authorization(description, {"username": email, "password": PASSWORD})
         return Person(user, email, self.url, bearer)
