@@ -1,6 +1,6 @@
 // The calls of the API. Each method is one request; openapi.yaml describes all of them.
 
-import { accountText, ApiError, codeText, isTemporary, Offline } from "./errors.js";
+import { accountText, ApiError, codeText, isRefusal, isTemporary, Offline } from "./errors.js";
 
 const RETRIES = 3; // of a GET
 const TIMEOUT_MS = 20_000;
@@ -58,13 +58,13 @@ export class Api {
     return await this.#fetch("GET", "/api/events", { headers, signal });
   }
 
-  /** A GET, tried again if the server is busy or away. */
+  /** A GET, tried again if the server is busy or away. Whoever asks too often learns at once how long to wait. */
   async #get(url) {
     for (let attempt = 0; ; attempt++) {
       try {
         return await this.#request("GET", url);
       } catch (error) {
-        if (!isTemporary(error) || attempt === RETRIES) throw error;
+        if (!isTemporary(error) || error.status === 429 || attempt === RETRIES) throw error;
         const pause = Math.max(1000 * (error.retryAfter ?? 0), 500 * 2 ** attempt);
         await new Promise((resolve) => setTimeout(resolve, pause * (0.5 + Math.random())));
       }
@@ -84,7 +84,8 @@ export class Api {
     }
   }
 
-  /** The response, if it is a success. After a 401 the request goes out once more, with a new token. */
+  /** The response, if it is a success. After a 401 the request goes out once more, with a new token, unless the user
+   * was signed out. */
   async #fetch(method, url, { headers, ...options }) {
     for (let renew = false; ; renew = true) {
       const Authorization = `Bearer ${await this.#session.accessToken({ renew })}`;
@@ -96,9 +97,9 @@ export class Api {
       }
       if (response.ok) return response;
       const codes = await response.json().catch(() => ["bad_gateway"]);
-      if (response.status === 401 && !renew) continue;
+      if (response.status === 401 && !renew && codes[0] !== "token_revoked") continue;
       if (response.status === 401) this.#session.end(codeText(codes[0]));
-      if (response.status === 403) this.#session.end(accountText(codes[0]));
+      if (response.status === 403 && !isRefusal(codes)) this.#session.end(accountText(codes[0]));
       throw new ApiError(response.status, codes, Number(response.headers.get("Retry-After")));
     }
   }

@@ -3,7 +3,7 @@
 import { Composer } from "./composer.js";
 import { announce, h, setChildren } from "./dom.js";
 import { errorText, isTemporary } from "./errors.js";
-import { pendingMessage } from "./pending-message.js";
+import { pendingMessage, pendingText } from "./pending-message.js";
 import { dayText, nameText, timeText } from "./words.js";
 
 const NEAR_PX = 80; // so near the end, a new message scrolls into view
@@ -130,7 +130,7 @@ export class ConversationView {
     const lastSeen = this.#lastSeen(conversation);
     const today = new Date().toDateString();
     if (this.#isAtEnd) this.#startUuid = (conversation.messages.at(-BATCH) ?? conversation.messages[0]).uuid;
-    const entries = pending.map(({ key, error }) => key + error);
+    const entries = pending.map((entry) => entry.key + pendingText(this.#messenger.outbox, entry));
     const state = [conversation.version, this.#startUuid, entries, lastSeen?.uuid, this.#firstUnread, today];
     if (JSON.stringify(state) === this.#renderedState) return;
     this.#renderedState = JSON.stringify(state);
@@ -163,8 +163,9 @@ export class ConversationView {
       children.push(element);
       if (message === lastSeen) children.push(this.#keyed("seen", "", () => h("p", { class: "seen" }, "Seen")));
     }
+    const { outbox } = this.#messenger;
     for (const entry of this.#hasLast ? pending : []) {
-      children.push(this.#keyed(entry.key, entry.error, () => pendingMessage(this.#messenger.outbox, entry)));
+      children.push(this.#keyed(entry.key, pendingText(outbox, entry), () => pendingMessage(outbox, entry)));
     }
     return children;
   }

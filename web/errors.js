@@ -1,5 +1,7 @@
 // What can go wrong, and how the page says it. openapi.yaml describes the codes.
 
+import { waitText } from "./words.js";
+
 /** The API refused a request. `codes` are the codes of the response; `retryAfter` is in seconds, 0 if it has none. */
 export class ApiError extends Error {
   name = "ApiError";
@@ -17,6 +19,11 @@ export class Offline extends Error {}
 
 /** Cognito refused the user name, the password or the session. The message is for people. */
 export class SignInError extends Error {}
+
+/** Whether a 403 is about the receiver of a message. Any other one is about the account. */
+export function isRefusal(codes) {
+  return codes[0].startsWith("receiver_");
+}
 
 /** Whether the same request can succeed later. After a send, only with the same Idempotency-Key. */
 export function isTemporary(error) {
@@ -37,6 +44,10 @@ const TEXTS = {
   token_expired: "You were signed out. Please sign in again.",
   token_revoked: "You were signed out. Please sign in again.",
   token_invalid: "You were signed out. Please sign in again.",
+  token_revoked: "You were signed out. Please sign in again.",
+  receiver_unavailable: "This message was not accepted.",
+  receiver_blocked: "You have blocked this person. Unblock them to write.",
+  rate_limited: "You are sending too fast.",
   conversation_busy: "The conversation is busy. Please try again.",
   server_busy: "The server is busy. Please try again.",
   storage_unavailable: "The server is not available. Please try again later.",
@@ -52,6 +63,9 @@ const TEXTS = {
 export function errorText(error) {
   if (error instanceof SignInError) return error.message;
   if (error instanceof Offline) return "The server does not respond. Please check your connection.";
+  if (error.retryAfter && error.codes[0] === "rate_limited") {
+    return `Too many requests. Please wait ${waitText(error.retryAfter)}.`;
+  }
   return codeText(error.codes?.[0] ?? error.message);
 }
 

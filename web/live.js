@@ -47,7 +47,7 @@ export class LiveUpdates {
       if (this.#isStopped) return;
       this.#listener.setConnected(false, error);
       const pause = Math.min(this.#retryMs * 2 ** this.#failures++, LONGEST_PAUSE_MS);
-      await this.#sleep(Math.max(pause, 1000 * (error?.retryAfter ?? 0)) * (0.5 + Math.random() / 2));
+      await this.#sleep(1000 * (error?.retryAfter ?? 0) + pause * (0.5 + Math.random() / 2));
     }
   }
 

@@ -168,6 +168,7 @@ export class Messenger extends EventTarget {
       } catch (error) {
         if (!isTemporary(error)) throw error;
         this.#setConnected(false, error);
+        await new Promise((resolve) => setTimeout(resolve, 1000 * (error.retryAfter ?? 0)));
       }
     }
     return null;

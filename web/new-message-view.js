@@ -76,6 +76,9 @@ export class NewMessageView {
     } catch (error) {
       problem = errorText(error);
       this.hasFailed = isTemporary(error);
+      if (error.retryAfter && handle === this.#typedHandle && this.element.isConnected) {
+        this.#timer = setTimeout(() => this.#lookUp(), 1000 * error.retryAfter);
+      }
     }
     if (handle !== this.#typedHandle) return; // the person types on
     this.handle = profile && !problem ? profile.handle : null;

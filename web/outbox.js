@@ -5,10 +5,12 @@ import { isTemporary, SignInError } from "./errors.js";
 
 const STORE = "messages";
 const RETRY_MS = 4_000;
+const LONG_WAIT_S = 90; // a limit a minute asks for less, and a limit a day for more
 const KEY_MS = 23 * 3_600_000; // the server knows a key for 24 hours
 
 export class Outbox {
-  entries = []; // oldest first: { key, userUuid, to, text, addedAt, triedAt, error }
+  entries = []; // oldest first: { key, userUuid, to, text, addedAt, triedAt, error, retryAt }
+  wait = { seconds: 0, until: 0 }; // what the server has asked for because the person sends too fast
   #api;
   #userUuid;
   #database;
@@ -53,6 +55,11 @@ export class Outbox {
     return entry;
   }
 
+  /** Whether the messages wait because the person sends too fast. */
+  get isWaiting() {
+    return Date.now() < this.wait.until;
+  }
+
   async retry(entry) {
     await this.#put({ ...entry, error: null, triedAt: undefined });
     await this.flush();
@@ -66,6 +73,10 @@ export class Outbox {
   /** Send what waits, one message after the other and from one window at a time, so that the order stays. */
   flush = async () => {
     clearTimeout(this.#timer);
+    if (this.isWaiting) {
+      this.#timer = setTimeout(this.flush, this.wait.until - Date.now());
+      return;
+    }
     await navigator.locks.request(`cruddur-outbox ${this.#userUuid}`, async () => {
       await this.#load();
       for (const entry of this.entries.filter((other) => !other.error)) {
@@ -86,12 +97,14 @@ export class Outbox {
       message = await this.#api.send({ message: entry.text, ...entry.to }, entry.key);
     } catch (error) {
       if (error instanceof SignInError || error.status === 401) return false; // until the next sign-in
-      if (isTemporary(error)) {
-        const pause = Math.max(RETRY_MS * (0.5 + Math.random()), 1000 * (error.retryAfter ?? 0));
-        this.#timer = setTimeout(this.flush, pause);
+      const seconds = error.retryAfter ?? 0;
+      if (isTemporary(error) && seconds <= LONG_WAIT_S) {
+        if (error.status === 429) this.wait = { seconds, until: Date.now() + 1000 * seconds };
+        this.#timer = setTimeout(this.flush, Math.max(RETRY_MS * (0.5 + Math.random()), 1000 * seconds));
+        this.#listener.changed();
         return false;
       }
-      await this.#refuse(entry, error.codes?.[0] ?? error.message);
+      await this.#refuse({ ...entry, retryAt: Date.now() + 1000 * seconds }, error.codes?.[0] ?? error.message);
       return true;
     }
     this.entries = this.entries.filter((other) => other.key !== entry.key);

@@ -31,6 +31,19 @@ export function shortText(date, now = new Date()) {
   return startOfDay(date) === startOfDay(now) ? timeFormat.format(date) : dateFormat.format(date);
 }
 
+/** `17:32` today, `17:32 on 30 Nov` on another day. */
+export function momentText(date, now = new Date()) {
+  const time = timeFormat.format(date);
+  return startOfDay(date) === startOfDay(now) ? time : `${time} on ${dateFormat.format(date)}`;
+}
+
+/** A wait, rounded up: `1 second`, `60 seconds`, `5 minutes`, `3 hours`. */
+export function waitText(seconds) {
+  const [count, unit] =
+    seconds > 3600 ? [seconds / 3600, "hour"] : seconds > 60 ? [seconds / 60, "minute"] : [seconds, "second"];
+  return seconds === 1 ? "1 second" : `${Math.ceil(count)} ${unit}s`;
+}
+
 function startOfDay(date) {
   return new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
 }

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.support.browser import Windows
 from tests.support.site import Site
 
 pytestmark = pytest.mark.browser
+
+SENDING = "**/api/messages"
 
 
 def test_lists_and_heading_show_the_names_of_today(site: Site, windows: Windows) -> None:
@@ -35,3 +39,86 @@ def test_conversation_with_a_deleted_person_says_so_and_takes_no_message(site: S
     expect(window.page.get_by_text("This account was deleted. You cannot write to it any more.")).to_be_visible()
     expect(window.composer).to_be_hidden()
     window.expect_accessible()
+
+
+def test_messages_that_are_sent_too_fast_wait_and_go_out_in_order(site: Site, windows: Windows) -> None:
+    windows.expect_problem("status of 429")
+    anna, bert = site.couple()
+    group = anna.write("one", to=bert)["message_group_uuid"]
+    window = windows.open(anna).open(bert)
+    requests: list[Route] = []
+
+    def limit(route: Route) -> None:
+        requests.append(route)
+        if len(requests) > 1:
+            route.continue_()
+        else:
+            route.fulfill(status=429, json=["rate_limited"], headers={"Retry-After": "3"})
+
+    window.page.route(SENDING, limit)
+    window.send("two")
+    waiting = "You are sending too fast. The page waits for 3 seconds and then tries again."
+    expect(window.messages.last).to_contain_text(waiting)
+    window.send("three")
+    expect(window.page.get_by_text(waiting)).to_have_count(2)
+    assert len(requests) == 1  # the second message waits, too
+    expect(window.page.get_by_text(waiting)).to_have_count(0)
+    expect(window.texts).to_have_text(["one", "two", "three"])
+    expect(window.page.get_by_text("Sending…")).to_have_count(0)
+    assert bert.texts(group) == ["one", "two", "three"]
+
+
+def test_message_above_a_daily_limit_is_kept_and_others_go_out(site: Site, windows: Windows) -> None:
+    windows.expect_problem("status of 429")
+    anna, bert = site.couple()
+    clara = site.sign_up("clara")
+    anna.write("one", to=bert)
+    window = windows.open(anna, path=f"/#/@{clara.user.handle}")
+
+    def limit_first_messages(route: Route) -> None:
+        if "message_group_uuid" in (route.request.post_data or ""):
+            route.continue_()
+        else:
+            route.fulfill(status=429, json=["rate_limited"], headers={"Retry-After": str(3 * 86_400)})
+
+    window.page.route(SENDING, limit_first_messages)
+    window.send("Hello Clara")
+    refused = window.page.get_by_role("article").filter(has_text="Hello Clara")
+    until = re.compile(r"You are sending too fast\. You can send this message at \d\d:\d\d on \d+ \w+\.")
+    expect(refused.get_by_role("alert")).to_contain_text(until)
+    window.expect_accessible()
+    window.page.set_viewport_size({"width": 1000, "height": 700})
+    window.open(bert).send("two")
+    expect(window.texts).to_have_text(["one", "two"])
+    expect(window.page.get_by_text("Sending…")).to_have_count(0)
+    window.page.unroute(SENDING)
+    window.page.goto(f"{site.url}/#/new")
+    window.page.reload()
+    expect(refused.get_by_role("alert")).to_contain_text(until)
+    refused.get_by_role("button", name="Try again").click()
+    expect(window.row(clara)).to_contain_text("Hello Clara")
+
+
+def test_look_up_that_came_too_fast_says_how_long_it_waits_and_goes_on(site: Site, windows: Windows) -> None:
+    windows.expect_problem("status of 429")
+    anna, bert = site.couple()
+    window = windows.open(anna, path="/#/new")
+    refusal = {"status": 429, "json": ["rate_limited"], "headers": {"Retry-After": "2"}}
+    window.page.route("**/api/users/@*/short", lambda route: route.fulfill(**refusal), times=1)
+    window.handle.fill(bert.user.handle)
+    expect(window.page.get_by_text("Too many requests. Please wait 2 seconds.")).to_be_visible()
+    expect(window.page.get_by_role("strong")).to_have_text("Bert")
+
+
+def test_message_that_the_receiver_does_not_accept_is_kept_with_the_reason(site: Site, windows: Windows) -> None:
+    windows.expect_problem("status of 403")
+    anna, bert = site.couple()
+    anna.write("one", to=bert)
+    window = windows.open(anna).open(bert)
+    window.page.route(SENDING, lambda route: route.fulfill(status=403, json=["receiver_unavailable"]))
+    window.send("two")
+    expect(window.messages.last.get_by_role("alert")).to_contain_text("This message was not accepted.")
+    window.page.unroute(SENDING)
+    window.messages.last.get_by_role("button", name="Try again").click()
+    expect(window.messages.last.get_by_role("alert")).to_have_count(0)
+    expect(window.texts).to_have_text(["one", "two"])
