@@ -19,13 +19,18 @@ export class Api {
     return { rows: data, next: nextPage(headers), feedCursor: headers.get("Feed-Cursor") };
   }
 
+  /** The inbox row of the conversation with a person: an array of one, or empty. */
+  async inboxWith(handle) {
+    return (await this.#get(`/api/message_groups?with=${encodeURIComponent(handle)}`)).data;
+  }
+
   /** A page of messages: the newest ones, or those at `url`. */
   async messages(groupUuid, { url = null } = {}) {
     const { data, headers } = await this.#get(url ?? `/api/messages/${groupUuid}?limit=${PAGE}`);
     return { messages: data, next: nextPage(headers) };
   }
 
-  /** A conversation: both members with their read positions, and the number of messages. */
+  /** A conversation: both members with their read positions, and whether the user blocks the other one. */
   async conversation(groupUuid) {
     return (await this.#get(`/api/message_groups/${groupUuid}`)).data;
   }
@@ -50,6 +55,20 @@ export class Api {
 
   async typing(groupUuid) {
     await this.#request("POST", `/api/message_groups/${groupUuid}/typing`);
+  }
+
+  /** A page of the people whom the user blocks. */
+  async blocks({ url = `/api/blocks?limit=${PAGE}` } = {}) {
+    const { data, headers } = await this.#get(url);
+    return { people: data, next: nextPage(headers) };
+  }
+
+  async block(handle) {
+    await this.#request("PUT", `/api/blocks/@${encodeURIComponent(handle)}`);
+  }
+
+  async unblock(handle) {
+    await this.#request("DELETE", `/api/blocks/@${encodeURIComponent(handle)}`);
   }
 
   /** The response of GET /api/events, whose body is a stream. */

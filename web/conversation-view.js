@@ -1,6 +1,7 @@
 // One conversation: its messages by day, what is unread, what was seen, and the form for the next message.
 
 import { Composer } from "./composer.js";
+import { ConversationMenu } from "./conversation-menu.js";
 import { announce, h, setChildren } from "./dom.js";
 import { errorText, isTemporary } from "./errors.js";
 import { pendingMessage, pendingText } from "./pending-message.js";
@@ -19,6 +20,8 @@ export class ConversationView {
   #title = h("h1", { tabindex: "-1" }, "Conversation");
   // The role has an implicit live region, which would read older messages out, too.
   #log = h("div", { class: "log", role: "log", "aria-label": "Messages", "aria-live": "off", tabindex: "0" });
+  #menu;
+  #personState = null; // what the title, the menu and the notice show
   #notice = h("p", { class: "notice", hidden: true }); // in the place of the composer: why nobody can write here
   #typingSign = h("p", { class: "typing", "aria-live": "polite" });
   #unreadButton = h(
@@ -44,6 +47,7 @@ export class ConversationView {
   constructor(config, messenger, groupUuid) {
     this.#messenger = messenger;
     this.#groupUuid = groupUuid;
+    this.#menu = new ConversationMenu(messenger);
     this.#composer = new Composer(config, messenger.drafts, {
       place: groupUuid,
       onSend: (text) => this.#send(text),
@@ -58,6 +62,7 @@ export class ConversationView {
         h("a", { href: "#/", class: "back", "aria-label": "Back to the conversations" }, "‹"),
         this.#title,
         h("button", { type: "button", onclick: () => this.#markUnread() }, "Mark unread"),
+        this.#menu.element,
       ),
       this.#log,
       h("div", { class: "jumps" }, this.#unreadButton, this.#endButton),
@@ -84,8 +89,8 @@ export class ConversationView {
     this.#renderedState = null;
     this.refresh();
     this.#scrollToEnd();
-    // On a touch screen, the focus would open the keyboard over the messages.
-    if (matchMedia("(pointer: fine)").matches) this.#composer.focus();
+    // The person may have gone on. On a touch screen, the focus would open the keyboard over the messages.
+    if (document.activeElement === this.#title && matchMedia("(pointer: fine)").matches) this.#composer.focus();
   }
 
   stop() {
@@ -94,11 +99,8 @@ export class ConversationView {
 
   refresh() {
     const conversation = this.#conversation;
-    const person = this.#messenger.rows.get(this.#groupUuid) ?? conversation?.other(this.#messenger.myUuid);
-    if (person && this.#title.textContent !== nameText(person)) {
-      this.#title.replaceChildren(h("bdi", {}, nameText(person)));
-    }
-    if (person) this.#showNotice(person);
+    const person = this.#messenger.person(this.#groupUuid);
+    if (person) this.#showPerson(person);
     if (!conversation?.messages.length) return;
     const isTyping = conversation.typingUntil > Date.now();
     if (isTyping !== this.#typingSign.hasChildNodes()) {
@@ -107,13 +109,35 @@ export class ConversationView {
     this.#showMessages(conversation, person);
   }
 
-  #showNotice(person) {
-    const text = person.deleted ? "This account was deleted. You cannot write to it any more." : "";
-    if (this.#notice.textContent === text) return;
-    if (text && this.#composer.element.contains(document.activeElement)) this.#title.focus();
-    this.#notice.textContent = text;
-    this.#notice.hidden = !text;
-    this.#composer.element.hidden = Boolean(text);
+  #showPerson(person) {
+    const state = JSON.stringify([nameText(person), person.deleted, person.blocked]);
+    if (this.#personState === state) return;
+    this.#personState = state;
+    this.#title.replaceChildren(h("bdi", {}, nameText(person)));
+    this.#menu.refresh(person);
+    const notice = this.#noticeAbout(person);
+    if (notice.length && this.#composer.element.contains(document.activeElement)) this.#title.focus();
+    this.#notice.replaceChildren(...notice);
+    this.#notice.hidden = notice.length === 0;
+    this.#composer.element.hidden = !this.#notice.hidden;
+  }
+
+  #noticeAbout(person) {
+    if (person.deleted) return ["This account was deleted. You cannot write to it any more."];
+    if (!person.blocked) return [];
+    const name = h("bdi", {}, nameText(person));
+    const button = h("button", { type: "button", onclick: () => this.#unblock(person) }, "Unblock");
+    return [h("span", {}, "You have blocked ", name, "."), button];
+  }
+
+  async #unblock(person) {
+    try {
+      await this.#messenger.unblock(person);
+      this.refresh();
+      this.#composer.focus();
+    } catch (error) {
+      announce(errorText(error));
+    }
   }
 
   #showProblem(error) {

@@ -5,6 +5,7 @@ export class Conversation {
   messages = []; // each once
   older = null; // the URL of the next older page; null: the first message is here
   members = [];
+  isBlocked = false; // whether the user blocks the other member
   typingUntil = 0; // when the sign that the other member types goes
   version = 0; // grows with each change of the messages
   loaded; // resolves when the newest page is here
@@ -43,7 +44,9 @@ export class Conversation {
   }
 
   async refreshMembers() {
-    this.members = (await this.#api.conversation(this.uuid)).members;
+    const { members, blocked = false } = await this.#api.conversation(this.uuid);
+    this.members = members;
+    this.isBlocked = blocked;
   }
 
   async loadOlder() {

@@ -36,6 +36,7 @@ const TEXTS = {
   message_invalid: "The message has characters that cannot be sent.",
   receiver_not_found: "There is no such person.",
   receiver_is_sender: "That is you.",
+  user_is_caller: "That is you.",
   user_not_found: "There is no such person.",
   handle_taken: "Another person has the handle of this account. The account needs another handle.",
   user_receiver_handle_invalid: "That is not a handle.",

@@ -84,6 +84,7 @@ export class InboxView {
       h("span", { class: "name", dir: "auto" }, nameText(row)),
       h("time", { datetime: row.created_at }, time),
       h("span", { class: "preview", dir: "auto" }, row.message),
+      row.blocked ? h("span", { class: "blocked" }, "Blocked") : null,
       row.unread_count ? h("span", { class: "badge", role: "img", "aria-label": label }, text) : null,
     );
   }

@@ -92,9 +92,27 @@ export class Messenger extends EventTarget {
       throw error;
     }
     const readSeq = conversation.readSeq(this.myUuid);
+    this.#updateRow(conversation);
     this.#changed();
     this.markRead();
     return readSeq < conversation.seq ? readSeq + 1 : null;
+  }
+
+  /** The other member of a conversation, as in an inbox row: names, `deleted`, `blocked`. */
+  person(groupUuid) {
+    const conversation = this.conversations.get(groupUuid);
+    return this.rows.get(groupUuid) ?? (conversation?.members.length ? this.#other(conversation) : null);
+  }
+
+  /** Show the other member in the inbox as in the conversation, which was loaded later. */
+  #updateRow(conversation) {
+    const row = this.rows.get(conversation.uuid);
+    if (row) this.rows.set(row.uuid, { ...row, ...this.#other(conversation) });
+  }
+
+  #other(conversation) {
+    const { user_uuid, handle, display_name, deleted } = conversation.other(this.myUuid);
+    return { user_uuid, handle, display_name, deleted, blocked: conversation.isBlocked };
   }
 
   close() {
@@ -121,6 +139,29 @@ export class Messenger extends EventTarget {
     this.#openUuid = null; // so that the next event does not mark it as read again
     const { read_seq: readSeq } = await this.#api.markUnread(groupUuid);
     this.#applyRead({ uuid: groupUuid, user_uuid: this.myUuid, read_seq: readSeq });
+    this.#changed();
+  }
+
+  async block({ handle }) {
+    await this.#api.block(handle);
+    await this.#refreshWith(handle);
+  }
+
+  async unblock({ handle }) {
+    await this.#api.unblock(handle);
+    await this.#refreshWith(handle);
+  }
+
+  async #refreshMembers(conversation) {
+    await conversation.refreshMembers();
+    this.#updateRow(conversation);
+    this.#changed();
+  }
+
+  async #refreshWith(handle) {
+    const [row] = await this.#api.inboxWith(handle);
+    if (this.rows.has(row?.uuid)) this.#addRows([row]);
+    await this.conversations.get(row?.uuid)?.refreshMembers();
     this.#changed();
   }
 
@@ -220,7 +261,7 @@ export class Messenger extends EventTarget {
   #applyRead({ uuid, user_uuid: userUuid, read_seq: readSeq }) {
     this.conversations.get(uuid)?.setReadSeq(userUuid, readSeq);
     const row = this.rows.get(uuid);
-    if (row && userUuid === this.myUuid) row.unread_count = Math.max(0, row.seq - readSeq);
+    if (row && userUuid === this.myUuid) row.unread_count = row.blocked ? 0 : Math.max(0, row.seq - readSeq);
   }
 
   #applyTyping({ uuid }) {
@@ -257,8 +298,10 @@ export class Messenger extends EventTarget {
     this.#changed();
   }
 
-  /** The open conversation shows a refused message itself. */
+  /** The open conversation shows a refused message itself. Another window may have blocked the receiver. */
   #noteRefused(entry) {
+    const conversation = this.conversations.get(entry.to.message_group_uuid);
+    if (conversation && entry.error === "receiver_blocked") this.#refreshMembers(conversation).catch(() => {});
     if (entry.to.message_group_uuid === this.#openUuid) return;
     this.dispatchEvent(new CustomEvent("refused", { detail: entry }));
   }

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Route, expect
 
-from tests.support.browser import Windows
+from tests.support.browser import Window, Windows
 from tests.support.site import Site
 
 pytestmark = pytest.mark.browser
@@ -122,3 +122,70 @@ def test_message_that_the_receiver_does_not_accept_is_kept_with_the_reason(site:
     window.messages.last.get_by_role("button", name="Try again").click()
     expect(window.messages.last.get_by_role("alert")).to_have_count(0)
     expect(window.texts).to_have_text(["one", "two"])
+
+
+def confirm(window: Window, action: str) -> None:
+    """Press the button of a dialog."""
+    window.page.get_by_role("dialog").get_by_role("button", name=action).click()
+
+
+def choose(window: Window, action: str) -> None:
+    """Choose from the menu of the conversation."""
+    window.page.get_by_text("More", exact=True).click()
+    window.page.get_by_role("button", name=action).click()
+
+
+def test_block_stops_messages_until_it_ends_and_keeps_the_conversation(site: Site, windows: Windows) -> None:
+    windows.expect_problem("status of 403")
+    anna, bert = site.couple()
+    bert.write("one", to=anna)
+    annas = windows.open(anna).open(bert)
+    berts = windows.open(bert).open(anna)
+    choose(annas, "Block…")
+    dialog = annas.page.get_by_role("dialog", name="Block Bert?")
+    expect(dialog).to_contain_text("This person cannot write to you any more, and is not told why.")
+    annas.expect_accessible()
+    annas.page.set_viewport_size({"width": 1000, "height": 700})
+    confirm(annas, "Cancel")
+    expect(annas.composer).to_be_visible()
+    choose(annas, "Block…")
+    confirm(annas, "Block")
+    expect(annas.page.get_by_text("You have blocked Bert.")).to_be_visible()
+    expect(annas.composer).to_be_hidden()
+    expect(annas.row(bert)).to_contain_text("Blocked")
+    annas.expect_accessible()
+    annas.page.set_viewport_size({"width": 1000, "height": 700})
+
+    berts.send("two")
+    expect(berts.messages.last.get_by_role("alert")).to_contain_text("This message was not accepted.")
+    expect(berts.page.get_by_text("block", exact=False)).to_have_count(1)  # in the name of a button
+    annas.page.reload()
+    expect(annas.texts).to_have_text(["one"])
+    expect(annas.page.get_by_text("You have blocked Bert.")).to_be_visible()
+    annas.expect_title("Cruddur")
+
+    annas.page.get_by_role("button", name="Unblock").click()
+    expect(annas.composer).to_be_focused()
+    expect(annas.row(bert)).not_to_contain_text("Blocked")
+    berts.page.get_by_role("button", name="Try again").click()
+    annas.send("three")
+    for window in (annas, berts):
+        expect(window.texts).to_have_text(["one", "two", "three"])
+
+
+def test_window_that_does_not_know_of_the_block_says_how_to_write_again(site: Site, windows: Windows) -> None:
+    windows.expect_problem("status of 403")
+    anna, bert = site.couple()
+    anna.write("one", to=bert)
+    first = windows.open(anna).open(bert)
+    second = windows.open(anna, beside=first).open(bert)
+    choose(first, "Block…")
+    confirm(first, "Block")
+    expect(first.page.get_by_text("You have blocked Bert.")).to_be_visible()
+    second.send("two")
+    refused = second.messages.last.get_by_role("alert")
+    expect(refused).to_contain_text("You have blocked this person. Unblock them to write.")
+    second.page.get_by_role("button", name="Unblock").click()
+    refused.get_by_role("button", name="Try again").click()
+    expect(second.texts).to_have_text(["one", "two"])
+    expect(refused).to_have_count(0)

@@ -1,0 +1,47 @@
+// The menu of a conversation: block the other member.
+
+import { ask } from "./dialog.js";
+import { h } from "./dom.js";
+import { nameText } from "./words.js";
+
+export class ConversationMenu {
+  #messenger;
+  #person = null;
+  #summary = h("summary", { class: "button" }, "More");
+  #block = h("button", { type: "button", onclick: () => this.#askForBlock() }, "Block…");
+
+  constructor(messenger) {
+    this.#messenger = messenger;
+    this.element = h("details", { class: "menu" }, this.#summary, h("div", {}, this.#block));
+    this.element.addEventListener("focusout", ({ relatedTarget }) => {
+      if (!this.element.contains(/** @type {Node} */ (relatedTarget))) this.element.removeAttribute("open");
+    });
+    this.element.addEventListener("keydown", ({ key }) => key === "Escape" && this.#close());
+  }
+
+  /** `person` is the inbox row, or the other member. */
+  refresh(person) {
+    this.#person = person;
+    this.#block.hidden = Boolean(person.blocked || person.deleted);
+  }
+
+  /** The focus goes to the menu's name, also after a dialog. */
+  #close() {
+    this.element.removeAttribute("open");
+    this.#summary.focus();
+  }
+
+  async #askForBlock() {
+    const person = this.#person;
+    this.#close();
+    await ask(this.element.parentElement, {
+      title: `Block ${nameText(person)}?`,
+      content: [
+        h("p", {}, "This person cannot write to you any more, and is not told why."),
+        h("p", {}, "You keep the conversation and can read it. To write here again, unblock them."),
+      ],
+      action: "Block",
+      act: () => this.#messenger.block(person),
+    });
+  }
+}

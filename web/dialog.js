@@ -1,0 +1,40 @@
+// A question in front of the page, which the person answers before anything else.
+
+import { h } from "./dom.js";
+import { errorText } from "./errors.js";
+
+/**
+ * Ask within `parent`. The button `action` calls `act()`; if that fails, the dialog stays and says why. Without `act`,
+ * it only tells. Resolves to whether the person did it, when the dialog is closed.
+ */
+export async function ask(parent, { title, content, action, act = null }) {
+  let isDone = false;
+  const problem = h("p", { class: "error", role: "alert" });
+  const button = h("button", { class: "primary" }, action);
+  const submit = async (event) => {
+    event.preventDefault();
+    button.disabled = true;
+    problem.textContent = "";
+    try {
+      await act?.();
+      isDone = true;
+      dialog.close();
+    } catch (error) {
+      problem.textContent = errorText(error);
+      button.disabled = false;
+      button.focus(); // a disabled button has lost the focus
+    }
+  };
+  const cancel = h("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
+  const dialog = h(
+    "dialog",
+    { class: "card", "aria-labelledby": "dialog-title" },
+    h("h2", { id: "dialog-title" }, title),
+    h("form", { onsubmit: submit }, ...content, problem, h("div", { class: "buttons" }, button, act && cancel)),
+  );
+  parent.append(dialog);
+  dialog.showModal();
+  await new Promise((resolve) => dialog.addEventListener("close", resolve));
+  dialog.remove();
+  return isDone;
+}
