@@ -71,6 +71,10 @@ export class Api {
     await this.#request("DELETE", `/api/blocks/@${encodeURIComponent(handle)}`);
   }
 
+  async report(groupUuid, reason) {
+    await this.#request("POST", "/api/reports", { body: { message_group_uuid: groupUuid, reason } });
+  }
+
   /** The response of GET /api/events, whose body is a stream. */
   async events(lastEventId, signal) {
     const headers = { Accept: "text/event-stream", "Last-Event-ID": lastEventId };

@@ -1,4 +1,4 @@
-// The menu of a conversation: block the other member.
+// The menu of a conversation: block the other member, and report the conversation.
 
 import { ask } from "./dialog.js";
 import { h } from "./dom.js";
@@ -6,13 +6,16 @@ import { nameText } from "./words.js";
 
 export class ConversationMenu {
   #messenger;
+  #groupUuid;
   #person = null;
   #summary = h("summary", { class: "button" }, "More");
   #block = h("button", { type: "button", onclick: () => this.#askForBlock() }, "Block…");
+  #report = h("button", { type: "button", onclick: () => this.#askForReport() }, "Report…");
 
-  constructor(messenger) {
+  constructor(messenger, groupUuid) {
     this.#messenger = messenger;
-    this.element = h("details", { class: "menu" }, this.#summary, h("div", {}, this.#block));
+    this.#groupUuid = groupUuid;
+    this.element = h("details", { class: "menu" }, this.#summary, h("div", {}, this.#block, this.#report));
     this.element.addEventListener("focusout", ({ relatedTarget }) => {
       if (!this.element.contains(/** @type {Node} */ (relatedTarget))) this.element.removeAttribute("open");
     });
@@ -42,6 +45,24 @@ export class ConversationMenu {
       ],
       action: "Block",
       act: () => this.#messenger.block(person),
+    });
+  }
+
+  async #askForReport() {
+    this.#close();
+    const reason = h("textarea", { id: "reason", rows: "4", required: true, dir: "auto" });
+    const view = this.element.parentElement;
+    const isSent = await ask(view, {
+      title: `Report ${nameText(this.#person)}`,
+      content: [h("label", { for: "reason" }, "What is wrong with this conversation?"), reason],
+      action: "Report",
+      act: () => this.#messenger.report(this.#groupUuid, reason.value),
+    });
+    if (!isSent) return;
+    await ask(view, {
+      title: "Thank you",
+      content: [h("p", {}, "Your report is now with the people who run this site.")],
+      action: "Close",
     });
   }
 }

@@ -47,7 +47,7 @@ export class ConversationView {
   constructor(config, messenger, groupUuid) {
     this.#messenger = messenger;
     this.#groupUuid = groupUuid;
-    this.#menu = new ConversationMenu(messenger);
+    this.#menu = new ConversationMenu(messenger, groupUuid);
     this.#composer = new Composer(config, messenger.drafts, {
       place: groupUuid,
       onSend: (text) => this.#send(text),

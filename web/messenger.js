@@ -165,6 +165,10 @@ export class Messenger extends EventTarget {
     this.#changed();
   }
 
+  async report(groupUuid, reason) {
+    await this.#api.report(groupUuid, reason);
+  }
+
   async profile(handle) {
     return await this.#api.profile(handle);
   }

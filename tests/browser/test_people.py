@@ -189,3 +189,24 @@ def test_window_that_does_not_know_of_the_block_says_how_to_write_again(site: Si
     refused.get_by_role("button", name="Try again").click()
     expect(second.texts).to_have_text(["one", "two"])
     expect(refused).to_have_count(0)
+
+
+def test_report_needs_a_reason_and_reaches_the_server(site: Site, windows: Windows) -> None:
+    windows.expect_problem("status of 422")
+    anna, bert = site.couple()
+    group = bert.write("Buy my jam!", to=anna)["message_group_uuid"]
+    window = windows.open(anna).open(bert)
+    choose(window, "Report…")
+    dialog = window.page.get_by_role("dialog", name="Report Bert")
+    reason = dialog.get_by_label("What is wrong with this conversation?")
+    reason.fill(" ")
+    confirm(window, "Report")
+    expect(dialog.get_by_role("alert")).to_have_text("Please say what is wrong.")
+    window.expect_accessible()
+    reason.fill("Only jam, every day.")
+    confirm(window, "Report")
+    thanks = window.page.get_by_role("dialog", name="Thank you")
+    expect(thanks).to_contain_text("Your report is now with the people who run this site.")
+    confirm(window, "Close")
+    expect(thanks).to_have_count(0)
+    assert site.select("SELECT reason FROM reports WHERE message_group_uuid = %s", group) == [("Only jam, every day.",)]

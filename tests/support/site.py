@@ -106,6 +106,10 @@ class Site:
         with psycopg.connect(self.database_url) as connection:
             connection.execute(statement, values)
 
+    def select(self, query: LiteralString, *values: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.database_url) as connection:
+            return connection.execute(query, values).fetchall()
+
     def kill(self) -> None:
         """End the server and its workers by SIGKILL. `server.start()` starts it again."""
         assert self.server.pid
