@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import astuple
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -108,7 +107,7 @@ def _load(scale: Scale, settings: Settings) -> None:
     create_database(settings.database_url)
     migrate(settings.database_url)
     users = {member for conversation in scenarios.conversations(scale) for member in conversation.members}
-    rows = [(*astuple(user), f"{user.handle}@example.com", user.uuid) for user in users]
+    rows = [(user.uuid, user.handle, user.display_name, f"{user.handle}@example.com", user.uuid) for user in users]
     with psycopg.connect(settings.database_url) as connection, connection.cursor() as cursor:
         cursor.executemany(_INSERT, rows)
     with closing(boto3.client("dynamodb", endpoint_url=settings.aws_endpoint_url_dynamodb)) as client:
