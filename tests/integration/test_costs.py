@@ -14,6 +14,7 @@ import pytest
 from lib.aws.dynamodb_client import DynamoDBClient
 from lib.aws.metering import start_metering
 from lib.config import DynamoDBSettings
+from lib.ddb.blocks import Blocks
 from lib.ddb.cursors import CursorSigner
 from lib.ddb.items import Message
 from lib.ddb.read_positions import ReadPositions
@@ -40,6 +41,7 @@ class Process:
         self.store = MessageStore(table, self.cursors)
         self.streamed = StreamedMessageStore(table, self.cursors)
         self.positions = ReadPositions(table, self.store.conversations)
+        self.blocks = Blocks(table, self.store.conversations, self.cursors)
         self.group_uuid = ""
 
     def write_messages(self, count: int, text: str = SHORT) -> None:
@@ -161,6 +163,17 @@ def unread(process: Process) -> Call:
     return lambda: process.positions.unread_count(user_uuid=AUGUSTSZ.uuid, at_most=99)
 
 
+def block(process: Process) -> Call:
+    process.write_messages(1)
+    return lambda: process.blocks.add(user=AUGUSTSZ, other=BAYKO)
+
+
+def list_blocks(process: Process) -> Call:
+    for _ in range(21):
+        process.blocks.add(user=AUGUSTSZ, other=replace(BAYKO, uuid=str(uuid.uuid4())))
+    return lambda: process.blocks.page(user_uuid=AUGUSTSZ.uuid, limit=20)
+
+
 CALLS: dict[str, Callable[[Process], Call]] = {
     "A, 20 messages of 100 characters": lambda process: messages(process, 20, SHORT),
     "A, 100 messages of 1024 letters": lambda process: messages(process, 100, "x" * 1024),
@@ -185,6 +198,11 @@ CALLS: dict[str, Callable[[Process], Call]] = {
     "mark read": mark_read,
     "mark unread": mark_unread,
     "the total of unread, 20 conversations, 100 characters": unread,
+    "block or unblock, in a conversation": block,
+    "block or unblock, before the first message": lambda process: (
+        lambda: process.blocks.add(user=AUGUSTSZ, other=BAYKO)
+    ),
+    "the list of blocks, 20 users": list_blocks,
 }
 
 

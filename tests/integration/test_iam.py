@@ -23,7 +23,7 @@ from tests.support.corruptions import corruptions
 from tests.support.doctor_fixtures import run_doctor, sound_table
 from tests.support.old_data import GROUP, TIMES, old_conversation
 from tests.support.policies import grants, resolved
-from tests.support.stores import ANNA, BERT, CARL, TableContents, positions_of, stores_on
+from tests.support.stores import ANNA, BERT, CARL, DORA, TableContents, blocks_of, positions_of, stores_on
 from tests.support.streamed import streamed_stores_on
 from tools.deploy.templates import template
 from tools.explain.recorder import Call, record
@@ -185,6 +185,11 @@ def application_at_work(client: Any, contents: TableContents) -> None:
     store.send(group_uuid=GROUP, sender=ANNA, text="after three old ones")
     moved = store.list_changed(user_uuid=BERT.uuid, limit=20, since=inbox.feed_cursor)
     assert [row.text for row in moved.items] == ["after three old ones"]
+    blocks = blocks_of(store)
+    for other in (BERT, DORA):  # with a conversation, and without one
+        blocks.add(user=ANNA, other=other)
+        blocks.remove(user=ANNA, other=other)
+    assert blocks.page(user_uuid=ANNA.uuid, limit=20).items == []
     Table(client, TABLE).ping()
 
 

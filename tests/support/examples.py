@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from lib.clock import from_timestamp
 from lib.ddb.idempotency import Idempotency, Receipt
-from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, PairGuard, late_updates_key
+from lib.ddb.items import Block, Conversation, InboxRow, Item, Member, Message, PairGuard, late_updates_key
 from lib.ddb.transactions import late_update_writes, start_writes
 from lib.users.directory import User
 
@@ -33,15 +33,17 @@ STATE = Conversation(
     version=42,
     created_at="2025-12-29T18:04:11.902416+00:00",
 )
+GUARD = PairGuard(user_uuids=(AUGUSTSZ.uuid, BAYKO.uuid), group_uuid=GROUP)
+FIRST_CONTACT = PairGuard(user_uuids=(AUGUSTSZ.uuid, BAYKO.uuid), blocks=frozenset([AUGUSTSZ.uuid]))
+BLOCK = Block(AUGUSTSZ.uuid, BAYKO, created_at="2026-01-02T08:16:21.640318+00:00")
 RECEIPT = Receipt("8e03978e-40d5-43dd-bc93-6894a57f9324", "a5f3c6a11b03839d46af9fb43c97c188" * 2, MESSAGE, 1767428100)
 
 IDEMPOTENCY = Idempotency(RECEIPT.key, RECEIPT.request_hash)
 
 
 def examples() -> list[Item]:
-    """One item of each kind, in the order of docs/data-model.md."""
-    guard = PairGuard(user_uuids=(AUGUSTSZ.uuid, BAYKO.uuid), group_uuid=GROUP)
-    items = [item.to_item() for item in (MESSAGE, *rows(MESSAGE), STATE, guard, RECEIPT)]
+    """The items of docs/data-model.md, in its order."""
+    items = [item.to_item() for item in (MESSAGE, *rows(MESSAGE), STATE, GUARD, FIRST_CONTACT, BLOCK, RECEIPT)]
     return [*items[:3], first_late_update(), *items[3:]]
 
 

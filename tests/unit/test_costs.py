@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import reduce
 
 from lib.clock import from_timestamp
+from lib.ddb.blocks import Blocks
+from lib.ddb.conversations import Conversations
+from lib.ddb.cursors import CursorSigner
 from lib.ddb.idempotency import receipt_write
-from lib.ddb.items import InboxRow, Item, Message, late_updates_key
-from lib.ddb.table import Write, put
+from lib.ddb.items import Block, InboxRow, Item, Message, late_updates_key
+from lib.ddb.table import Table, Write, put
 from lib.ddb.transactions import (
     KeyTaken,
     append_writes,
@@ -22,7 +25,7 @@ from lib.ddb.transactions import (
 )
 from routes.events import READ_SECONDS
 from tests.support.documents import PERFORMANCE, table
-from tests.support.examples import BAYKO, IDEMPOTENCY, STATE, message, rows
+from tests.support.examples import AUGUSTSZ, BAYKO, BLOCK, GUARD, IDEMPOTENCY, MESSAGE, STATE, message, rows
 from tools.explain.pricing import item_size, round_up
 
 WRITE_UNIT, READ_UNIT, CALL, GB_SECOND = 0.625e-6, 0.125e-6, 0.20e-6, 0.0000166667
@@ -48,12 +51,16 @@ def test_costs_follow_from_the_documented_rules() -> None:
         assert costs[f"D, in stream mode, {many} of 100 characters"] == count_cost(count)
     assert costs["D, in stream mode, 1 late message of 100 characters"] == count_cost(1, is_late=True)
     lone = replace(message("x" * 100, seq=1), seq=None)
-    assert costs["C, in stream mode, 100 characters"] == str(round_up(item_size(lone.to_item()), 1))
+    assert costs["C, in stream mode, 100 characters"] == f"1 + {round_up(item_size(lone.to_item()), 1)}"
     keyed = write_cost([receipt_write(IDEMPOTENCY, lone, now=1767341700), put(lone.to_item(), KeyTaken)], {})
-    assert f"{costs['C, in stream mode, 100 characters, with a key']} + 0" == keyed
+    assert f"{costs['C, in stream mode, 100 characters, with a key']} + 0" == f"1 + {keyed}"
     # One item more than the limit is read.
     assert costs["A, 20 messages of 100 characters"] == read_cost(message("x" * 100, seq=1234), 21)
     assert costs["A, 100 messages of 1024 letters"] == read_cost(message("x" * 1024, seq=1234), 101)
+    in_conversation = [STATE.to_item(), *(row.to_item() for row in rows(MESSAGE)), GUARD.to_item()]
+    assert costs["block or unblock, in a conversation"] == f"1 + 1 + {block_cost(*in_conversation)}"
+    assert f"{costs['block or unblock, before the first message']} + 0" == f"1 + 1 + 1 + 1 + {block_cost()}"
+    assert costs["the list of blocks, 20 users"] == read_cost(BLOCK, 21)
     inbox = read_cost(rows(message("x" * 100, seq=1234))[0], 20)
     assert costs["the total of unread, 20 conversations, 100 characters"] == inbox
     assert costs["a conversation by itself"] == str(round_up(item_size(STATE.to_item()), 4))
@@ -75,8 +82,8 @@ def test_prices_follow_from_the_capacity_units() -> None:
     for count, duration in milliseconds.items():
         messages = "message" if count == 1 else "messages"
         read, messages_read, *written = split(costs[f"D, in stream mode, {count} {messages} of 100 characters"])
-        request = sum(split(costs["C, in stream mode, 100 characters"]))
-        writes, reads = request + sum(written) / count, (read + messages_read) / count
+        state_read, request = split(costs["C, in stream mode, 100 characters"])
+        writes, reads = request + sum(written) / count, state_read + (read + messages_read) / count
         expected.append(price(str(count), writes=writes, reads=reads, seconds=duration / 1000 / count, calls=1 / count))
     assert prices == expected
 
@@ -99,7 +106,7 @@ def test_price_of_a_stream_follows_from_its_reads() -> None:
     assert table(PERFORMANCE, "One user for an hour") == expected
 
 
-def read_cost(item: Message | InboxRow, count: int) -> str:
+def read_cost(item: Message | InboxRow | Block, count: int) -> str:
     return str(round_up(item_size(item.to_item()) * count, 4))
 
 
@@ -132,6 +139,30 @@ def count_cost(count: int, *, is_late: bool = False) -> str:
     if is_late:
         writes += late_update_writes(before, now=from_timestamp(last.created_at))
     return f"{round_up(item_size(before.to_item()), 4)} + {read_cost(new[0], count)} + {write_cost(writes, stored)}"
+
+
+class RecordingTable(Table):
+    """Holds items in memory, and keeps the writes of transactions."""
+
+    def __init__(self, *items: Item) -> None:
+        self.items = {place(item): item for item in items}
+        self.writes: list[Write] = []
+
+    def get(self, key: Item) -> Item | None:
+        return self.items.get(place(key))
+
+    def partition(self, pk: str, **_: object) -> Iterator[Item]:  # type: ignore[override]
+        return iter([])
+
+    def transact(self, writes: Sequence[Write], **_: object) -> None:  # type: ignore[override]
+        self.writes += writes
+
+
+def block_cost(*items: Item) -> str:
+    """The cost of the transaction of a block, in a table with these items."""
+    table = RecordingTable(*items)
+    Blocks(table, Conversations(table), CursorSigner("a secret of the tests")).add(user=AUGUSTSZ, other=BAYKO)
+    return write_cost(table.writes, table.items)
 
 
 def place(item: Item) -> str:

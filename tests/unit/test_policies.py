@@ -110,7 +110,8 @@ def test_maintenance_may_do_in_the_user_pool_what_its_scripts_do() -> None:
 def test_endpoint_grants_what_the_roles_grant() -> None:
     statements = DOCUMENTS[ENDPOINT]["Statement"]
     of_application = [statement for statement in statements if statement["Sid"] in ("Items", "Index")]
-    assert grants(of_application) == grants(DOCUMENTS["messaging.TableAccess"]["Statement"])
+    of_roles = [DOCUMENTS[name]["Statement"] for name in ("messaging.TableAccess", "messaging.AppRole.blocks")]
+    assert grants(of_application) == set().union(*map(grants, of_roles))
     assert grants(statements) == grants(DOCUMENTS["service.MaintenanceRole.table"]["Statement"])
     endpoints = resources("network", "AWS::EC2::VPCEndpoint")
     assert {name for name, endpoint in endpoints.items() if "PolicyDocument" not in endpoint} == {"CognitoEndpoint"}
