@@ -31,6 +31,7 @@ from lib.live.postgres import PostgresRelay
 from lib.logs import configure
 from lib.postgres.database import Database
 from lib.users.directory import UserDirectory
+from lib.users.reports import Reports
 from routes.blocks import blocks
 from routes.conversations import conversations
 from routes.dependencies import Dependencies
@@ -40,6 +41,7 @@ from routes.events import events
 from routes.health import health
 from routes.json_provider import OrjsonProvider
 from routes.messages import messages
+from routes.reports import reports
 from routes.request_body import MAX_BODY_BYTES
 from routes.request_log import log_requests
 from routes.security_headers import protect_responses
@@ -73,7 +75,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     # One byte above the limit: werkzeug cuts a chunked body off here, and the route must see that the body was longer.
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
     app.extensions["dependencies"] = _make_dependencies(settings)
-    for blueprint in (conversations, messages, blocks, events, users, health, docs, config):
+    for blueprint in (conversations, messages, blocks, events, users, reports, health, docs, config):
         app.register_blueprint(blueprint)
     if settings.web_client == "on":
         app.register_blueprint(web)
@@ -143,6 +145,7 @@ def _make_dependencies(settings: Settings) -> Dependencies:
         read_positions=ReadPositions(table, store.conversations, on_update=partial(publish_read, hub, store)),
         blocks=Blocks(table, store.conversations, cursors),
         users=directory,
+        reports=Reports(database),
         newcomers=Newcomers(partial(cognito_attributes, UserInfo(settings, pool_size=threads)), directory),
         verifier=TokenVerifier(
             issuer=settings.cognito_issuer,

@@ -14,6 +14,7 @@ from lib.ddb.store import MessageStore
 from lib.identity.tokens import TokenVerifier
 from lib.live.hub import Hub
 from lib.users.directory import UserDirectory
+from lib.users.reports import Reports
 from services.provisioning import Newcomers
 from services.readiness import Readiness
 
@@ -27,6 +28,7 @@ class Dependencies:
     read_positions: ReadPositions
     blocks: Blocks
     users: UserDirectory
+    reports: Reports
     newcomers: Newcomers
     verifier: TokenVerifier
     readiness: Readiness

@@ -74,8 +74,12 @@ class Code(StrEnum):
     RECEIVER_BLOCKED = "receiver_blocked"
     RECEIVER_UNAVAILABLE = "receiver_unavailable"
 
-    # blocks
+    # blocks and reports
     USER_IS_CALLER = "user_is_caller"
+    MESSAGE_NOT_FOUND = "message_not_found"
+    REASON_BLANK = "reason_blank"
+    REASON_INVALID = "reason_invalid"
+    REASON_EXCEED_MAX_CHARS = "reason_exceed_max_chars"
 
     # idempotency and the read state
     IDEMPOTENCY_KEY_INVALID = "idempotency_key_invalid"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from lib.clock import normalized
 from lib.users.accounts import Senders
@@ -11,6 +12,7 @@ from lib.users.names import display_name, shows_nothing
 from services.errors import Code, Invalid, NotFound
 
 MESSAGE_MAX_CHARS = 1024
+REASON_MAX_CHARS = 1024
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
 
@@ -42,6 +44,15 @@ class ToUser:
 
     text: str
     handle: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A report about a conversation, or about its message of this time, in the client's form of ISO 8601."""
+
+    group_uuid: str
+    created_at: str | None
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +90,30 @@ def check_text(value: object) -> str:
 
     The limit counts code points.
     """
-    if value is None:
-        raise Invalid(Code.MESSAGE_BLANK)
-    if not isinstance(value, str):
-        raise Invalid(Code.MESSAGE_INVALID)
-    text = value.replace("\r\n", "\n")
-    if _FORBIDDEN.search(text):  # before strip(), which would remove some of them
-        raise Invalid(Code.MESSAGE_INVALID)
-    text = text.strip()
-    if shows_nothing(text):
-        raise Invalid(Code.MESSAGE_BLANK)
-    if len(text) > MESSAGE_MAX_CHARS:
-        raise Invalid(Code.MESSAGE_EXCEED_MAX_CHARS)
-    return text
+    return _check_text(
+        value,
+        MESSAGE_MAX_CHARS,
+        blank=Invalid(Code.MESSAGE_BLANK),
+        invalid=Invalid(Code.MESSAGE_INVALID),
+        exceeds=Invalid(Code.MESSAGE_EXCEED_MAX_CHARS),
+    )
+
+
+def check_report(body: object) -> Report:
+    """A client's parsed JSON as a valid report. Raises Invalid with every code that applies."""
+    if not isinstance(body, dict):
+        raise Invalid(Code.BODY_INVALID)
+    checks = {"message_group_uuid": _check_reported_group, "created_at": _check_reported_time, "reason": _check_reason}
+    problems: list[Code] = []
+    values: list[Any] = []
+    for name, check in checks.items():
+        try:
+            values.append(check(body.get(name)))
+        except Invalid as error:
+            problems += error.codes
+    if problems:
+        raise Invalid(*problems)
+    return Report(*values)
 
 
 def check_profile_changes(body: object) -> ProfileChanges:
@@ -186,6 +208,45 @@ def _check_group_uuid(value: object) -> str:
     if not (isinstance(value, str) and is_uuid(value)):
         raise Invalid(Code.MESSAGE_GROUP_UUID_INVALID)
     return value.lower()
+
+
+def _check_reported_group(value: object) -> str:
+    return _check_group_uuid("" if value is None else value)
+
+
+def _check_reported_time(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise Invalid(Code.CREATED_AT_INVALID)
+    return check_created_at(value)
+
+
+def _check_reason(value: object) -> str:
+    return _check_text(
+        value,
+        REASON_MAX_CHARS,
+        blank=Invalid(Code.REASON_BLANK),
+        invalid=Invalid(Code.REASON_INVALID),
+        exceeds=Invalid(Code.REASON_EXCEED_MAX_CHARS),
+    )
+
+
+def _check_text(value: object, max_chars: int, *, blank: Invalid, invalid: Invalid, exceeds: Invalid) -> str:
+    """A text in the stored form. Raises one of the errors."""
+    if value is None:
+        raise blank
+    if not isinstance(value, str):
+        raise invalid
+    text = value.replace("\r\n", "\n")
+    if _FORBIDDEN.search(text):  # before strip(), which would remove some of them
+        raise invalid
+    text = text.strip()
+    if shows_nothing(text):
+        raise blank
+    if len(text) > max_chars:
+        raise exceeds
+    return text
 
 
 def _check_handle(value: object) -> str:

@@ -196,6 +196,10 @@ class MessageStore:
         item = self._table.get(message_key(group_uuid, created_at))
         return parse_message(item) if item else None
 
+    def find_message(self, *, group_uuid: str, time: str) -> Message | None:
+        """The message of this time of ISO 8601, in UTC if it has no offset."""
+        return self.message_at(group_uuid=group_uuid, created_at=self._sort_key(group_uuid, time))
+
     def send(
         self,
         *,

@@ -25,6 +25,7 @@ CHANGES = {
     "db/enable-user bayko": "db.example.com/cruddur",
     "db/migrate": "db.example.com/cruddur",
     "db/rename-user bayko --handle bay": "db.example.com/cruddur",
+    "db/reports": "db.example.com/cruddur",
     "db/schema-load": "db.example.com/cruddur",
     "db/seed": "db.example.com/cruddur",
     "db/setup": "db.example.com/cruddur",

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from types import ModuleType
 from typing import Any
 
@@ -107,7 +108,7 @@ def test_client_calls_every_operation(api: Api, package: ModuleType, url: str) -
         ):
             assert [message.message for message in call("listMessages", group, **query)] == texts
         assert [member.read_seq for member in call("getMessageGroup", group).members].count(2) == 1
-        bert.reply("3", group=str(group))
+        bert_sent = datetime.fromisoformat(bert.reply("3", group=str(group))["created_at"])
         assert call("countUnread").unread_count == 1
         assert call("markRead", group, body=models.ReadMark(seq=3)).unread_count == 0
         assert call("markUnread", group).read_seq == 2
@@ -129,6 +130,8 @@ def test_client_calls_every_operation(api: Api, package: ModuleType, url: str) -
         assert (str(block.user_uuid), call("getMessageGroup", group).blocked) == (bert.user.uuid, True)
         refused = call("sendMessage", body=to_bert, status=403)
         assert refused == [models.Code.RECEIVER_BLOCKED]
+        report = models.NewReport(message_group_uuid=group, created_at=bert_sent, reason="A threat.")
+        assert call("reportUser", body=report, status=201).uuid
         assert call("unblockUser", bert.user.handle, status=204) is None
     with connect(package, url, expiring(api, anna)) as short_lived:
         text = short_lived.call("streamEvents", last_event_id=since)

@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 
 from app import EXPOSED_HEADERS
 from services.errors import Code
-from services.validation import DEFAULT_LIMIT, MAX_LIMIT, MESSAGE_MAX_CHARS
+from services.validation import DEFAULT_LIMIT, MAX_LIMIT, MESSAGE_MAX_CHARS, REASON_MAX_CHARS
 from tests.support.openapi import DOCUMENT, OPERATIONS, Node, resolve
 from tests.unit import test_app, test_docs
 
@@ -78,7 +78,7 @@ def test_browsers_may_read_the_documented_headers() -> None:
 @EACH_OPERATION
 def test_every_response_is_described_completely(operation: Node) -> None:
     assert operation["responses"].keys() >= {"400", "500"}
-    assert len(operation["responses"].keys() & {"200", "204"}) == 1
+    assert len(operation["responses"].keys() & {"200", "201", "204"}) == 1
     for status, response in operation["responses"].items():
         headers = resolve(response)["headers"]
         assert "X-Request-Id" in headers
@@ -121,6 +121,7 @@ def test_page_has_the_limits_of_the_application() -> None:
 def test_text_has_the_limit_of_the_application() -> None:
     schemas = DOCUMENT["components"]["schemas"]
     assert {schemas[name]["maxLength"] for name in ("NewText", "Text")} == {MESSAGE_MAX_CHARS}
+    assert REASON_MAX_CHARS == MESSAGE_MAX_CHARS  # a report's reason is a NewText, too
 
 
 def test_new_message_has_text_and_one_receiver() -> None:
