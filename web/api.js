@@ -57,6 +57,19 @@ export class Api {
     await this.#request("POST", `/api/message_groups/${groupUuid}/typing`);
   }
 
+  /** The user's own profile and its version, for `saveMe`. */
+  async me() {
+    const { data, headers } = await this.#get("/api/users/me");
+    return { me: data, etag: headers.get("ETag") };
+  }
+
+  /** Change the profile, unless it is not the version `etag` any more. */
+  async saveMe(changes, etag) {
+    const options = { body: changes, headers: { "If-Match": etag } };
+    const { data, headers } = await this.#request("PATCH", "/api/users/me", options);
+    return { me: data, etag: headers.get("ETag") };
+  }
+
   /** A page of the people whom the user blocks. */
   async blocks({ url = `/api/blocks?limit=${PAGE}` } = {}) {
     const { data, headers } = await this.#get(url);

@@ -1,5 +1,6 @@
 // Starts the page: the settings, the sign-in, then the messenger until the session ends.
-// The addresses are `#/` (the inbox), `#/c/<uuid>` (a conversation), `#/new` and `#/@<handle>` (a message to somebody).
+// The addresses are `#/` (the inbox), `#/c/<uuid>` (a conversation), `#/new` and `#/@<handle>` (a message to somebody),
+// and `#/me` (the person's own profile).
 
 import { Api } from "./api.js";
 import { h, setChildren } from "./dom.js";

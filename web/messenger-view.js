@@ -4,6 +4,7 @@ import { ConversationView } from "./conversation-view.js";
 import { announce, h, setChildren } from "./dom.js";
 import { codeText } from "./errors.js";
 import { InboxView } from "./inbox-view.js";
+import { MeView } from "./me-view.js";
 import { NewMessageView } from "./new-message-view.js";
 import { nameText } from "./words.js";
 
@@ -15,6 +16,7 @@ export class MessengerView {
   #messenger;
   #inbox;
   #main = h("main", { tabindex: "-1" });
+  #user;
   #problem = h("p", { class: "connection", role: "status" });
   #currentView = null; // the view in <main>
   #groupUuid = null; // of the conversation in <main>
@@ -25,6 +27,7 @@ export class MessengerView {
     this.#config = config;
     this.#messenger = messenger;
     this.#inbox = new InboxView(messenger);
+    this.#user = h("bdi", {}, username); // until the server names the user
     this.element = h(
       "div",
       { class: "messenger" },
@@ -33,7 +36,7 @@ export class MessengerView {
         "header",
         {},
         h("a", { href: "#/", class: "brand" }, "Cruddur"),
-        h("span", { class: "user" }, "Signed in as ", h("bdi", {}, username)),
+        h("a", { href: "#/me", class: "user" }, "Signed in as ", this.#user),
         h("a", { href: "#/new", class: "button primary" }, "New message"),
         h("button", { type: "button", onclick: () => messenger.signOut() }, "Sign out"),
       ),
@@ -83,6 +86,7 @@ export class MessengerView {
 
   #view(address, groupUuid, handle) {
     if (groupUuid) return new ConversationView(this.#config, this.#messenger, groupUuid);
+    if (address === "/me") return new MeView(this.#messenger);
     if (handle || address === "/new") return new NewMessageView(this.#config, this.#messenger, handle ?? "");
     return null;
   }
@@ -95,10 +99,11 @@ export class MessengerView {
   #refresh = () => {
     clearTimeout(this.#refreshTimer);
     this.#refreshTimer = null;
-    const { unreadCount, problem } = this.#messenger;
+    const { unreadCount, problem, me } = this.#messenger;
     document.title = unreadCount ? `(${unreadCount}) Cruddur` : "Cruddur";
     const isBack = this.#problem.textContent && !problem;
     if (this.#problem.textContent !== problem) this.#problem.textContent = problem;
+    if (me && this.#user.textContent !== me.display_name) this.#user.textContent = me.display_name;
     this.#inbox.refresh();
     this.#currentView?.refresh();
     if (isBack && this.#currentView?.hasFailed) this.#currentView.start();

@@ -16,6 +16,7 @@ export class Messenger extends EventTarget {
   next = null; // the URL of the next page of the inbox; null: all rows are here
   conversations = new Map(); // the opened ones by uuid
   problem = "Connecting…"; // why there are no live updates, in words; empty while there are
+  me = null; // the user's profile, until it is here null
   // These three are null until "ready".
   myUuid = null;
   drafts = null;
@@ -37,7 +38,10 @@ export class Messenger extends EventTarget {
   /** Load the inbox and follow it until `stop`. */
   async start() {
     if (this.#session.userUuid) await this.#begin(this.#session.userUuid); // after a reload
-    const feedCursor = await this.#untilLoaded(() => this.#loadFirst());
+    const [feedCursor] = await Promise.all([
+      this.#untilLoaded(() => this.#loadInbox()),
+      this.#untilLoaded(() => this.#meet()),
+    ]);
     if (this.#isStopped) return;
     this.#live = new LiveUpdates(this.#api, feedCursor, {
       apply: (name, data) => this.#apply(name, data),
@@ -142,6 +146,27 @@ export class Messenger extends EventTarget {
     this.#changed();
   }
 
+  /** Load the user's profile. Returns its version, for `saveMe`. */
+  async loadMe() {
+    return this.#setMe(await this.#api.me());
+  }
+
+  /** Change `display_name` and `accepts_messages_from`. Returns the new version. */
+  async saveMe(changes, etag) {
+    return this.#setMe(await this.#api.saveMe(changes, etag));
+  }
+
+  #setMe({ me, etag }) {
+    this.me = me;
+    this.#changed();
+    return etag;
+  }
+
+  /** A page of the people whom the user blocks: the first one, or the one at `url`. */
+  async blocks(url) {
+    return await this.#api.blocks({ url });
+  }
+
   async block({ handle }) {
     await this.#api.block(handle);
     await this.#refreshWith(handle);
@@ -180,14 +205,14 @@ export class Messenger extends EventTarget {
     await this.#api.typing(groupUuid).catch(() => {});
   }
 
-  /** Load the inbox, and begin even if the server has no stream for this window. Returns the feed cursor. */
-  async #loadFirst() {
-    const feedCursor = await this.#loadInbox();
-    const [row] = this.rows.values();
-    if (this.myUuid || !row) return feedCursor; // without a conversation, only `hello` names the user
-    const { members } = await this.#api.conversation(row.uuid);
-    await this.#begin(members.find((member) => member.user_uuid !== row.user_uuid).user_uuid);
-    return feedCursor;
+  /** Learn who the user is. After a reload the page knows it, so it also works while the server cannot tell. */
+  async #meet() {
+    try {
+      await this.loadMe();
+    } catch (error) {
+      if (!this.myUuid || !isTemporary(error)) throw error;
+    }
+    if (!this.myUuid) await this.#begin(this.me.uuid);
   }
 
   async #loadInbox() {
@@ -220,7 +245,7 @@ export class Messenger extends EventTarget {
   }
 
   async #apply(name, data) {
-    if (name === "hello") await this.#greet(data.user_uuid);
+    if (name === "hello") await this.#greet();
     else if (name === "message_group") await this.#applyRow(data);
     else if (name === "read") this.#applyRead(data);
     else if (name === "typing") this.#applyTyping(data);
@@ -229,8 +254,7 @@ export class Messenger extends EventTarget {
   }
 
   /** A stream begins. Read positions that changed in an interruption are not repeated, so load them again. */
-  async #greet(userUuid) {
-    if (!this.myUuid) await this.#begin(userUuid);
+  async #greet() {
     if (!this.#wasInterrupted) return;
     this.#addRows((await this.#api.inbox()).rows);
     await this.conversations.get(this.#openUuid)?.refreshMembers();

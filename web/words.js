@@ -8,6 +8,7 @@ const dayFormat = new Intl.DateTimeFormat(undefined, {
 });
 const timeFormat = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
 const dateFormat = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const longDateFormat = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long", year: "numeric" });
 
 /** The name of a member, a sender or the other person of an inbox row. */
 export function nameText({ display_name: name, deleted = false }) {
@@ -42,6 +43,10 @@ export function waitText(seconds) {
   const [count, unit] =
     seconds > 3600 ? [seconds / 3600, "hour"] : seconds > 60 ? [seconds / 60, "minute"] : [seconds, "second"];
   return seconds === 1 ? "1 second" : `${Math.ceil(count)} ${unit}s`;
+}
+
+export function dateText(date) {
+  return longDateFormat.format(date);
 }
 
 function startOfDay(date) {

@@ -51,6 +51,19 @@ def test_address_of_handle_leads_to_new_message_or_to_conversation(site: Site, w
     expect(window.texts).to_have_text(["one"])
 
 
+def test_person_without_conversation_and_without_live_updates_can_write(site: Site, windows: Windows) -> None:
+    windows.expect_problem("status of 503")
+    anna, bert = site.couple()
+    window = windows.open()
+    window.page.route("**/api/events", lambda route: route.fulfill(status=503, json=["live_updates_unavailable"]))
+    window.sign_in(anna)
+    window.page.get_by_role("link", name="New message").click()
+    window.handle.fill(bert.user.handle)
+    window.send("Hello Bert")
+    expect(window.page.get_by_role("heading", name="Bert")).to_be_visible()
+    expect(window.texts).to_have_text(["Hello Bert"])
+
+
 @pytest.mark.parametrize("whose", ["nobody's", "others'"])
 def test_page_shows_no_conversation_of_nobody_or_of_others(site: Site, windows: Windows, whose: str) -> None:
     windows.expect_problem("status of 4")
