@@ -194,8 +194,10 @@ export class Messenger extends EventTarget {
     await this.#api.report(groupUuid, reason);
   }
 
-  async profile(handle) {
-    return await this.#api.profile(handle);
+  /** A person by handle, and the inbox row of the conversation with them, or undefined if there is none. */
+  async find(handle) {
+    const [profile, [row]] = await Promise.all([this.#api.profile(handle), this.#api.inboxWith(handle)]);
+    return { profile, row };
   }
 
   /** Tell the other member that this user types. A lost sign does no harm. */

@@ -13,12 +13,14 @@ export class NewMessageView {
   #messenger;
   #input;
   #composer;
+  #addressHandle; // of the address, which leads to the conversation if there is one
   #profile = h("p", { class: "profile", "aria-live": "polite" });
   #pendingList = h("div", { class: "log" });
   #timer = null;
 
   constructor(config, messenger, handle) {
     this.#messenger = messenger;
+    this.#addressHandle = handle;
     this.#composer = new Composer(config, messenger.drafts, {
       place: "new",
       onSend: (text) => messenger.outbox.add({ handle: this.handle }, text),
@@ -68,10 +70,11 @@ export class NewMessageView {
   async #lookUp() {
     const handle = this.#typedHandle;
     let profile = null;
+    let row = null;
     let problem = "";
     this.hasFailed = false;
     try {
-      profile = handle ? await this.#messenger.profile(handle) : null;
+      if (handle) ({ profile, row } = await this.#messenger.find(handle));
       if (profile?.uuid === this.#messenger.myUuid) problem = codeText("receiver_is_sender");
     } catch (error) {
       problem = errorText(error);
@@ -81,15 +84,15 @@ export class NewMessageView {
       }
     }
     if (handle !== this.#typedHandle) return; // the person types on
+    if (row && handle === this.#addressHandle && this.element.isConnected) return location.replace(`#/c/${row.uuid}`);
     this.handle = profile && !problem ? profile.handle : null;
     this.#composer.element.hidden = !this.handle;
-    this.#profile.replaceChildren(...(problem ? [problem] : this.#describe(profile)));
+    this.#profile.replaceChildren(...(problem ? [problem] : this.#describe(profile, row)));
     this.refresh();
   }
 
-  #describe(profile) {
+  #describe(profile, row) {
     if (!profile) return [];
-    const row = this.#messenger.inbox.find((other) => other.user_uuid === profile.uuid);
     const link = row && h("a", { href: `#/c/${row.uuid}` }, "Show the conversation");
     return [h("strong", { dir: "auto" }, profile.display_name), ` @${profile.handle} `, ...(link ? [link] : [])];
   }

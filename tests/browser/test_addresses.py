@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.browser import Windows
-from tests.support.site import Site
+from tests.support.site import Site, stranger
 
 pytestmark = pytest.mark.browser
 
@@ -49,6 +49,17 @@ def test_address_of_handle_leads_to_new_message_or_to_conversation(site: Site, w
     expect(window.page.get_by_role("heading", name="Clara")).to_be_visible()
     window.page.goto(f"{site.url}/#/@{bert.user.handle}")
     expect(window.texts).to_have_text(["one"])
+
+
+def test_address_of_handle_leads_to_a_conversation_that_the_inbox_has_not_loaded(site: Site, windows: Windows) -> None:
+    anna, bert = site.couple()
+    site.fill((anna, bert), ["one"], unread=0, days=9)
+    for n in range(100):
+        site.fill((anna, stranger(n)), [f"I am number {n}"], unread=0)
+    window = windows.open(anna, path=f"/#/@{bert.user.handle}")
+    expect(window.texts).to_have_text(["one"])
+    expect(window.page.get_by_role("heading", name="Bert")).to_be_visible()
+    expect(window.row(bert)).to_have_count(0)
 
 
 def test_person_without_conversation_and_without_live_updates_can_write(site: Site, windows: Windows) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import datetime
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import expect
 
-from lib.users.directory import User
 from services.validation import MESSAGE_MAX_CHARS
 from tests.support.browser import Windows
-from tests.support.site import Person, Site
+from tests.support.site import Site, stranger
 
 pytestmark = pytest.mark.browser
 
@@ -153,8 +151,7 @@ def test_newest_conversation_is_first_and_search_finds_names_and_texts(site: Sit
 def test_next_rows_of_the_inbox_load_on_request(site: Site, windows: Windows) -> None:
     anna = site.sign_up("anna")
     for n in range(101):
-        user = User(uuid=str(uuid.uuid4()), handle=f"user-{n}", display_name=f"User {n}")
-        site.fill((anna, Person(user, "", site.url, "")), [f"I am number {n}"], unread=1)
+        site.fill((anna, stranger(n)), [f"I am number {n}"], unread=1)
     window = windows.open(anna)
     expect(window.rows).to_have_count(100)
     window.expect_title("(100) Cruddur")

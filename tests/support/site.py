@@ -130,6 +130,11 @@ class Site:
         return Person(user, email, self.url, bearer)
 
 
+def stranger(n: int) -> Person:
+    """A person without a row in Postgres, whom only messages name."""
+    return Person(User(uuid=str(uuid.uuid4()), handle=f"user-{n}", display_name=f"User {n}"), "", "", "")
+
+
 @contextmanager
 def run_site(folder: Path, database_url: str, *, mode: str = "inline") -> Iterator[Site]:
     """The system with two workers, as in production, and users for sign-in in one click.
