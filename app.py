@@ -41,6 +41,7 @@ from routes.events import events
 from routes.health import health
 from routes.json_provider import OrjsonProvider
 from routes.messages import messages
+from routes.rate_limits import limit_rates
 from routes.reports import reports
 from routes.request_body import MAX_BODY_BYTES
 from routes.request_log import log_requests
@@ -83,6 +84,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     handle_errors(app)
     protect_responses(app, hsts=settings.backend_url.startswith("https://"))
     _allow_origins(app, *settings.origins)
+    limit_rates(app, settings)
     return app
 
 
@@ -136,7 +138,11 @@ def _make_dependencies(settings: Settings) -> Dependencies:
     directory = UserDirectory(database, shared_cache(settings))
     window = timedelta(seconds=settings.feed_window_seconds)
     store_class = {"inline": MessageStore, "stream": StreamedMessageStore}[settings.group_updates]
-    hub = Hub(PostgresRelay(settings.live_database_url), on_user_change=partial(drop_changed_users, directory))
+    hub = Hub(
+        PostgresRelay(settings.live_database_url),
+        streams_per_user=settings.streams_per_user,
+        on_user_change=partial(drop_changed_users, directory),
+    )
     cursors = CursorSigner(*settings.secret_keys)
     store = store_class(table, cursors, feed_window=window, on_update=partial(publish_update, hub))
     return Dependencies(

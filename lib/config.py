@@ -32,10 +32,29 @@ _FORMS = {
     "region": (re.compile(r"[a-z0-9-]+"), "an AWS region, such as us-east-1"),
     "user_pool": (re.compile(r"[a-z0-9-]+_\w+", re.ASCII), "the id of a user pool, such as us-east-1_AbCdEfGhI"),
     "table": (re.compile(r"[\w.:/-]{3,1024}", re.ASCII), "the name of a table, such as cruddur-messages"),
+    # A part of the notation of the package limits. This module does not import it: the functions do without it.
+    "rates": (
+        re.compile(
+            r"off|{0}(; *{0})*".format(r"[1-9]\d{0,8} per ([1-9]\d{0,3} )?(second|minute|hour|day)s?"), re.ASCII
+        ),
+        "numbers of requests and times, such as 60 per minute; 20 per 10 seconds, or off",
+    ),
 }
 
 _Kind = Literal[
-    "text", "region", "user_pool", "table", "address", "url", "origins", "endpoint", "database_url", "secret", "secrets"
+    "text",
+    "region",
+    "user_pool",
+    "table",
+    "rates",
+    "address",
+    "url",
+    "origins",
+    "endpoint",
+    "database_url",
+    "storage_url",
+    "secret",
+    "secrets",
 ]
 
 EXAMPLE_SECRET_KEY = "signs-cursors-on-this-machine-alone"  # noqa: S105 - in .env.example, which everybody can read
@@ -62,7 +81,7 @@ def _setting(
     of_stack: bool = True,
 ) -> Any:
     metadata = {"meaning": meaning, "kind": kind, "low": low, "high": high, "of_stack": of_stack}
-    is_public = kind not in ("secret", "secrets", "database_url")  # a database URL holds a password
+    is_public = kind not in ("secret", "secrets", "database_url", "storage_url")  # these URLs hold passwords
     return field(default=default, metadata=metadata, repr=is_public)
 
 
@@ -237,6 +256,36 @@ class ApiSettings(_Section):
     web_client: Literal["off", "on"] = _setting(
         "whether the server has a page at `/` where two people can talk", default="off"
     )
+    rate_limit_sends: str = _setting(
+        "sends of a user, also repeated and refused ones, or `off`",
+        default="60 per minute; 20 per 10 seconds",
+        kind="rates",
+    )
+    rate_limit_changes: str = _setting(
+        "other changes by a user, such as of the profile, or `off`", default="60 per minute", kind="rates"
+    )
+    rate_limit_profiles: str = _setting(
+        "reads of public profiles from an address, or `off`", default="120 per minute", kind="rates"
+    )
+    rate_limit_anonymous: str = _setting(
+        "requests without a valid token from an address, or `off`; the page takes 30",
+        default="600 per minute",
+        kind="rates",
+    )
+    rate_limit_storage_url: str = _setting(
+        "`redis://`, `rediss://`, `valkey://` or `valkeys://` URL of the store where all processes count the requests "
+        "of these limits; empty: each process counts by itself",
+        default="",
+        kind="storage_url",
+    )
+    trusted_proxies: int = _setting(
+        "number of proxies in front of the server that each add an address to `X-Forwarded-For`; 0: the address of the "
+        "connection counts",
+        default=0,
+        low=0,
+        high=9,
+    )
+    streams_per_user: int = _setting("event streams that a user may have at one process", default=10, high=1_000)
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "lowest level of the server's log lines", default="info", of_stack=False
     )
@@ -406,6 +455,8 @@ def _parse_text(text: str, kind: str, low: int) -> str:
     # The messages about these have no value, because it holds a password or is one.
     if kind == "database_url" and not text.startswith(("postgresql://", "postgres://")):
         raise ValueError("is not a postgresql:// URL")
+    if kind == "storage_url" and not re.match("(redis|rediss|valkey|valkeys)://.", text):
+        raise ValueError("is not a redis://, rediss://, valkey:// or valkeys:// URL")
     if kind in ("secret", "secrets") and len(min(parts, key=len)) < low:
         raise ValueError(f"is too short; it takes {low} characters or more")
     return ",".join(parts)

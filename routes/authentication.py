@@ -10,6 +10,8 @@ from flask import g, request
 from flask.typing import ResponseReturnValue
 
 from routes.dependencies import dependencies
+from routes.rate_limits import count_refused_token
+from services.errors import Unauthenticated
 from services.users import authenticate
 
 
@@ -20,8 +22,13 @@ def login_required(view: Callable[..., ResponseReturnValue]) -> Callable[..., Re
     def wrapper(**arguments: Any) -> ResponseReturnValue:
         deps = dependencies()
         authorization = request.headers.get("Authorization")
-        user = authenticate(deps.verifier, deps.users, deps.newcomers, authorization=authorization)
+        try:
+            user = authenticate(deps.verifier, deps.users, deps.newcomers, authorization=authorization)
+        except Unauthenticated:
+            count_refused_token()
+            raise
         g.user_uuid = user.uuid  # for the request's log line
         return view(user, **arguments)
 
+    wrapper.needs_token = True  # type: ignore[attr-defined]
     return wrapper

@@ -13,6 +13,7 @@ from routes.authentication import login_required
 from routes.conversations import user_json
 from routes.dependencies import dependencies
 from routes.pagination import page_args, page_response
+from routes.rate_limits import limited
 from services.blocks import block_user, list_blocks, unblock_user
 
 blocks = Blueprint("blocks", __name__, url_prefix="/api/blocks")
@@ -28,6 +29,7 @@ def get_blocks(user: User) -> ResponseReturnValue:
 
 @blocks.put("/@<path:handle>")  # handles that are older than the rule may have a slash
 @login_required
+@limited("changes")
 def put_block(user: User, handle: str) -> ResponseReturnValue:
     deps = dependencies()
     block_user(deps.blocks, deps.users, user=user, handle=handle)
@@ -36,6 +38,7 @@ def put_block(user: User, handle: str) -> ResponseReturnValue:
 
 @blocks.delete("/@<path:handle>")
 @login_required
+@limited("changes")
 def delete_block(user: User, handle: str) -> ResponseReturnValue:
     deps = dependencies()
     unblock_user(deps.blocks, deps.users, user=user, handle=handle)

@@ -13,6 +13,7 @@ from routes.authentication import login_required
 from routes.conversations import user_json
 from routes.dependencies import dependencies
 from routes.pagination import page_args, page_response
+from routes.rate_limits import limited
 from routes.request_body import json_body
 from services.create_message import create_message
 from services.errors import Code, Invalid
@@ -42,6 +43,7 @@ def get_messages(user: User, message_group_uuid: str) -> ResponseReturnValue:
 
 @messages.post("/messages")
 @login_required
+@limited("sends")
 def post_message(user: User) -> ResponseReturnValue:
     deps = dependencies()
     key = request.headers.get("Idempotency-Key")

@@ -12,6 +12,7 @@ from lib.users.directory import User
 from routes.authentication import login_required
 from routes.dependencies import dependencies
 from routes.etags import make_etag, with_etag
+from routes.rate_limits import limited
 from routes.request_body import json_body
 from services.users import change_own_profile, profile_by_uuid, short_profile, show_own_profile
 
@@ -19,11 +20,13 @@ users = Blueprint("users", __name__, url_prefix="/api/users")
 
 
 @users.get("/@<path:handle>/short")  # handles that are older than the rule may have a slash
+@limited("profiles")
 def get_short_profile(handle: str) -> ResponseReturnValue:
     return jsonify(_profile_json(short_profile(dependencies().users, handle=handle)))
 
 
 @users.get("/<user_uuid>")
+@limited("profiles")
 def get_profile(user_uuid: str) -> ResponseReturnValue:
     return jsonify(_profile_json(profile_by_uuid(dependencies().users, uuid=user_uuid)))
 
@@ -36,6 +39,7 @@ def get_own_profile(user: User) -> ResponseReturnValue:
 
 @users.patch("/me")
 @login_required
+@limited("changes")
 def patch_own_profile(user: User) -> ResponseReturnValue:
     profile = change_own_profile(dependencies().users, user=user, body=json_body(), matches=_matches)
     return _own_response(profile)

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 
 from cachetools import TTLCache
 
-STREAMS_PER_USER = 10
+STREAMS_PER_USER = 10  # unless a process has another setting
 TYPING_SECONDS = 3
 
 EventName = Literal["message_group", "read", "typing", "user"]
@@ -44,7 +44,7 @@ Deliver = Callable[[Hint | None], None]
 
 
 class TooManyStreams(Exception):
-    """The user has STREAMS_PER_USER streams in this process."""
+    """The user has as many streams in this process as one user may have."""
 
 
 class Relay(Protocol):
@@ -66,8 +66,15 @@ class Hub:
     It calls `on_user_change` with the hint of a changed user before their streams get it.
     """
 
-    def __init__(self, relay: Relay, *, on_user_change: Callable[[Hint], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        *,
+        streams_per_user: int = STREAMS_PER_USER,
+        on_user_change: Callable[[Hint], None] = lambda _: None,
+    ) -> None:
         self._relay = relay
+        self._streams_per_user = streams_per_user
         self._on_user_change = on_user_change
         self._lock = Lock()
         self._streams: dict[str, list[Deliver]] = {}
@@ -91,7 +98,7 @@ class Hub:
         """Call `deliver` for each hint for this user from now on. Raises TooManyStreams."""
         with self._lock:
             streams = self._streams.get(user_uuid, [])
-            if len(streams) >= STREAMS_PER_USER:
+            if len(streams) >= self._streams_per_user:
                 raise TooManyStreams
             if not self._is_listening:
                 self._relay.listen(self._deliver, self._deliver_loss)

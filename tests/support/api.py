@@ -25,6 +25,7 @@ from lib.config import Settings, load
 from lib.ddb.schema import create_table
 from lib.logs import JsonFormatter
 from lib.users.directory import User
+from tests.support.api_server import HIGH_LIMITS
 from tests.support.stores import TableContents
 from tests.support.tokens import TokenIssuer
 from tests.support.users import add_users
@@ -205,7 +206,7 @@ def run_api(dynamodb_client: Any, dynamodb_url: str, new_database: Callable[[], 
                 "AWS_COGNITO_USER_POOL_CLIENT_ID": issuer.client_id,
                 "COGNITO_JWKS_URL": issuer.jwks_url,
                 "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER": issuer.url,
-                "FIRST_CONTACTS_PER_DAY": "1000000",
+                **HIGH_LIMITS,
                 "SECRET_KEY": "a secret key of 32 characters or more",
                 "LOG_LEVEL": "debug",
             },

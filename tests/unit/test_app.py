@@ -21,7 +21,7 @@ from werkzeug.exceptions import default_exceptions
 from app import create_app
 from lib.config import ROOT, Settings, SettingsError, load
 from routes.errors import STATUS_BY_ERROR
-from services.errors import Code, ServiceError
+from services.errors import Code, RateLimited, ServiceError
 from tools.local_stack.processes import bare_environment
 
 ENVIRON = {
@@ -99,7 +99,8 @@ def test_applications_share_no_adapter(app: Flask) -> None:
 @pytest.mark.parametrize("error", ServiceError.__subclasses__())
 def test_service_error_becomes_a_status_and_codes(app: Flask, client: FlaskClient, error: type[ServiceError]) -> None:
     status = STATUS_BY_ERROR[error]
-    app.add_url_rule("/refused", view_func=raising(error(Code.MESSAGE_BLANK, Code.RECEIVER_AMBIGUOUS)))
+    values = {"limit": 5, "retry_after": 30} if error is RateLimited else {}
+    app.add_url_rule("/refused", view_func=raising(error(Code.MESSAGE_BLANK, Code.RECEIVER_AMBIGUOUS, **values)))
     response = client.get("/refused")
     assert (response.status_code, response.json) == (status, ["message_blank", "receiver_ambiguous"])
     assert ("Retry-After" in response.headers) == (status in (429, 503))

@@ -8,6 +8,7 @@ from dataclasses import MISSING
 from pathlib import Path
 
 import pytest
+from limits import parse_many
 
 from lib import config
 from lib.config import (
@@ -102,6 +103,15 @@ def test_all_problems_are_named_at_once() -> None:
         *((name, value) for name in ("PORT", "WEB_THREADS") for value in ("0", "-1", "+1", "1.5", "1_000", "٣", "x")),
         *(("PORT", "65536"), ("WEB_CONCURRENCY", "257"), ("WEB_THREADS", "257"), ("DATABASE_POOL_SIZE", "501")),
         *(("FEED_WINDOW_SECONDS", value) for value in ("0", "9", "3601", "0.5", "10s")),
+        *(("TRUSTED_PROXIES", value) for value in ("-1", "10", "all")),
+        *(
+            ("RATE_LIMIT_STORAGE_URL", value)
+            for value in ("hunter2", "http://:hunter2@h", "redis://", "memory://hunter2")
+        ),
+        *(
+            ("RATE_LIMIT_SENDS", value)
+            for value in ("60", "0 per minute", "60/minute", "60 per minute;", "60 per 0 minutes", "60 per week", "OFF")
+        ),
         *(
             (name, value)
             for name in (*AWS_URLS, "FRONTEND_URL", "BACKEND_URL")
@@ -144,6 +154,24 @@ def test_value_that_cannot_work_is_named_with_what_does(name: str, value: str, c
     [problem] = problems({**MINIMUM, name: value})
     assert problem.startswith(f"{name} is ")
     assert problem.endswith(correction) or correction in problem
+
+
+@pytest.mark.parametrize("rates", ["1 per second", "60 per minute; 20 per 10 seconds", "5 per 2 days;1 per hour"])
+def test_rates_are_in_the_notation_of_the_package_that_counts(rates: str) -> None:
+    assert load(Settings, MINIMUM | {"RATE_LIMIT_SENDS": rates}).rate_limit_sends == rates
+    assert len(parse_many(rates)) == len(rates.split(";"))
+
+
+def test_limits_can_be_off_and_proxies_untrusted() -> None:
+    settings = load(Settings, MINIMUM | {"RATE_LIMIT_SENDS": "off", "TRUSTED_PROXIES": "0"})
+    assert (settings.rate_limit_sends, settings.trusted_proxies) == ("off", 0)
+
+
+def test_url_of_the_counts_is_secret() -> None:
+    url = "valkeys://:secret-of-the-store@store.example.com:6379/0"
+    settings = load(Settings, MINIMUM | {"RATE_LIMIT_STORAGE_URL": url})
+    assert settings.rate_limit_storage_url == url
+    assert "secret-of-the-store" not in repr(settings)
 
 
 def test_several_origins_are_allowed_and_that_of_the_api() -> None:

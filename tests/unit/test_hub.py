@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lib.live.hub import STREAMS_PER_USER, Hint, Hub, TooManyStreams
+from lib.live.hub import Hint, Hub, TooManyStreams
 from services.live import publish_update
 from tests.support.examples import AUGUSTSZ, BAYKO, STATE
 
@@ -81,8 +81,9 @@ def test_every_stream_hears_of_a_loss(hub: Hub, relay: FakeRelay) -> None:
     assert hints == [None, None]
 
 
-def test_user_has_a_limited_number_of_streams(hub: Hub) -> None:
-    streams = [[].append for _ in range(STREAMS_PER_USER)]
+def test_user_has_a_limited_number_of_streams(relay: FakeRelay) -> None:
+    hub = Hub(relay, streams_per_user=3)
+    streams = [[].append for _ in range(3)]
     for deliver in streams:
         hub.subscribe("anna", deliver)
     with pytest.raises(TooManyStreams):
