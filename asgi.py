@@ -11,6 +11,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from functools import lru_cache
 from io import BytesIO
 from queue import SimpleQueue
@@ -19,6 +20,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 from weakref import WeakValueDictionary
 
+from routes.errors import IS_DELAYED
 from routes.events import EVENT_STREAM, EventStream
 from routes.request_body import MAX_BODY_BYTES, REFUSED_STATUS, STARTED_AT
 
@@ -26,6 +28,8 @@ BODY_SECONDS = 5.0  # for the whole body
 # Liveness has its own thread, because an orchestrator restarts a process that does not respond.
 LIVENESS_PATH = "/api/health-check"
 SEND_SECONDS = 10.0  # for a client to read an event of a stream
+DELAY_SECONDS = 0.25  # of a refusal by a limit
+MAX_REQUESTS_PER_TOKEN = 200  # at a time, with those that wait for a thread
 MAX_READ_BYTES = 1024 * 1024  # of a body that is too large: an earlier end of the connection could drop the response
 
 Environ = dict[str, Any]
@@ -35,6 +39,27 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Response = tuple[int, list[tuple[bytes, bytes]], bytes]
 Queue = SimpleQueue[tuple[asyncio.Future[Response], Environ]]
+
+
+class _Client(asyncio.Semaphore):
+    """Admits so many requests of one client at a time; `requests` counts the waiting ones too."""
+
+    def __init__(self, threads: int, *, has_token: bool) -> None:
+        super().__init__(threads)
+        self.has_token = has_token
+        self.requests = 0
+
+    async def __aenter__(self) -> None:
+        self.requests += 1
+        try:
+            await super().__aenter__()
+        except BaseException:
+            self.requests -= 1
+            raise
+
+    async def __aexit__(self, *error: object) -> None:
+        self.requests -= 1
+        self.release()
 
 
 class Application:
@@ -50,13 +75,13 @@ class Application:
         for queue in (self._liveness_queue, *[self._queue] * threads):
             Thread(target=self._work, args=[queue], daemon=True).start()
         self._threads_per_client = max(1, threads // 2)
-        self._semaphores: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._clients: WeakValueDictionary[str, _Client] = WeakValueDictionary()
         self._streams: set[EventStream] = set()
-        self._is_stopping = False
+        self._stopping = asyncio.Event()
 
     def end_streams(self) -> None:
-        """End all event streams, also those that begin later: they would keep the server from stopping."""
-        self._is_stopping = True
+        """End all event streams and delays, also those that begin later: they would keep the server from stopping."""
+        self._stopping.set()
         for stream in tuple(self._streams):
             stream.close("server stops")
 
@@ -79,11 +104,12 @@ class Application:
                 environ[REFUSED_STATUS], is_whole = 408, False
             except ConnectionError:
                 return None
-        if environ["PATH_INFO"] == LIVENESS_PATH:
-            status, headers, body = await _run(environ, self._liveness_queue)
-        else:
-            async with self._semaphore(environ):
-                status, headers, body = await _run(environ, self._queue)
+        response = await self._take_turn(environ)
+        if not response:
+            scope["extensions"]["abort"]["call"]()
+            await _wait_for_departure(receive)
+            return None
+        status, headers, body = response
         stream: EventStream | None = environ.get(EVENT_STREAM)
         if stream or not is_whole:
             headers.append((b"connection", b"close"))
@@ -97,7 +123,7 @@ class Application:
         self._streams.add(stream)
         departure = asyncio.create_task(_wait_for_departure(receive))
         departure.add_done_callback(lambda _: stream.close("client left"))
-        if self._is_stopping:
+        if self._stopping.is_set():
             stream.close("server stops")
         if "eof" in scope["extensions"]:
             stream.close("client left")
@@ -123,10 +149,36 @@ class Application:
         environ = _build_environ({**unknown, "scheme": "http", "server": None, "client": None, **scope})
         return await _run(environ | {REFUSED_STATUS: status}, self._liveness_queue)
 
-    def _semaphore(self, environ: Environ) -> asyncio.Semaphore:
-        """The semaphore of one client, by its token. Requests without a token share one for each path."""
-        client = environ.get("HTTP_AUTHORIZATION") or environ["PATH_INFO"]
-        return self._semaphores.setdefault(client, asyncio.Semaphore(self._threads_per_client))
+    async def _take_turn(self, environ: Environ) -> Response | None:
+        """The response to a request, when it is its client's turn; None if the client sent too many at a time."""
+        if environ["PATH_INFO"] == LIVENESS_PATH:
+            return await _run(environ, self._liveness_queue)
+        client = self._client(environ)
+        if client.has_token and client.requests >= MAX_REQUESTS_PER_TOKEN:
+            return None
+        async with client:
+            response = await _run(environ, self._queue)
+            if client.has_token:
+                await self._delay(environ)
+        if not client.has_token:  # its other requests are other people's
+            await self._delay(environ)
+        return response
+
+    def _client(self, environ: Environ) -> _Client:
+        """The client of a request, by its token. Requests without a token share one for each path."""
+        token = environ.get("HTTP_AUTHORIZATION")
+        client = _Client(self._threads_per_client, has_token=bool(token))
+        return self._clients.setdefault(token or environ["PATH_INFO"], client)
+
+    async def _delay(self, environ: Environ) -> None:
+        """Wait before a refusal by a limit, so that a flood gets few of them in a second.
+
+        The delay does not end when the client leaves. Otherwise a flood would come over new connections.
+        """
+        if IS_DELAYED in environ:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DELAY_SECONDS):
+                    await self._stopping.wait()
 
     def _work(self, queue: Queue) -> None:
         while True:

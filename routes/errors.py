@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from flask import Flask, g, jsonify
+from flask import Flask, g, jsonify, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
@@ -26,6 +26,9 @@ from services.errors import (
 )
 
 RETRY_AFTER_SECONDS = 1
+
+IS_DELAYED = "cruddur.is_delayed"
+"""Key in the WSGI environ: asgi.py sends the response a moment later, so that a flood takes few threads."""
 
 STATUS_BY_ERROR = {
     Invalid: 422,
@@ -68,6 +71,7 @@ def handle_service_error(error: ServiceError) -> ResponseReturnValue:
         seconds = str(error.retry_after)
         headers = {"RateLimit-Limit": str(error.limit), "RateLimit-Remaining": "0", "RateLimit-Reset": seconds}
         headers["Retry-After"] = seconds
+        request.environ[IS_DELAYED] = True
     if isinstance(error, Unavailable) and Code.LIVE_UPDATES_UNAVAILABLE not in error.codes:  # which is no outage
         log(
             "unavailable",

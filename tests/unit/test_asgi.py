@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 from wsgiref.validate import validator
@@ -10,6 +11,7 @@ from wsgiref.validate import validator
 import pytest
 
 import asgi
+from routes.errors import IS_DELAYED
 from routes.request_body import MAX_BODY_BYTES, REFUSED_STATUS
 
 Headers = list[tuple[bytes, bytes]]
@@ -112,6 +114,95 @@ def test_error_reaches_the_server_and_the_chunks_are_closed() -> None:
     with pytest.raises(LookupError):
         exchange(lambda *_: chunks)
     assert chunks.closed
+
+
+class Flood:
+    """Requests to an application that refuses all of them by a limit; `aborted` counts the connections it cut off."""
+
+    def __init__(self, threads: int = 4) -> None:
+        self.application = asgi.Application(self._refuse, threads=threads)
+        self.aborted = 0
+        self.run = 0
+
+    def _refuse(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        self.run += 1
+        environ[IS_DELAYED] = True
+        start_response("429 Too Many Requests", [])
+        return [b""]
+
+    async def request(self, *headers: tuple[bytes, bytes], path: bytes = b"/") -> float:
+        """Seconds until the response, by the event loop's clock."""
+        started_at, finished = time.monotonic(), []
+
+        async def receive() -> dict[str, Any]:
+            return DISCONNECT
+
+        async def send(message: dict[str, Any]) -> None:
+            finished.append(time.monotonic() - started_at)
+
+        extensions = {"abort": {"call": self._abort}}
+        scope = {"type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "raw_path": path}
+        scope |= {"query_string": b"", "server": None, "client": None, "headers": [HOST, *headers]}
+        await self.application(scope | {"extensions": extensions}, receive, send)
+        return finished[0] if finished else 0
+
+    def _abort(self) -> None:
+        self.aborted += 1
+
+
+ANNA, BERT = (b"authorization", b"Bearer anna"), (b"authorization", b"Bearer bert")
+
+
+def test_one_token_gets_few_refusals_in_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asgi, "DELAY_SECONDS", 0.2)
+    flood = Flood(threads=4)  # two for each client
+
+    async def test() -> None:
+        tasks = [asyncio.create_task(flood.request(ANNA)) for _ in range(6)]
+        await asyncio.sleep(0.1)
+        assert flood.run == 2
+        assert 0.2 <= await flood.request(BERT) < 0.35  # not behind Anna's
+        seconds = sorted(await asyncio.gather(*tasks))
+        assert [round(second / 0.2) for second in seconds] == [1, 1, 2, 2, 3, 3]
+
+    asyncio.run(test())
+
+
+def test_refusal_without_a_token_delays_no_other_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asgi, "DELAY_SECONDS", 0.2)
+    flood = Flood(threads=2)
+
+    async def test() -> None:
+        seconds = await asyncio.gather(*[flood.request() for _ in range(20)])
+        assert all(0.2 <= second < 0.38 for second in seconds)
+
+    asyncio.run(test())
+
+
+def test_token_with_too_many_requests_at_a_time_loses_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asgi, "DELAY_SECONDS", 0.05)
+    monkeypatch.setattr(asgi, "MAX_REQUESTS_PER_TOKEN", 5)
+    flood = Flood(threads=4)
+
+    async def test() -> None:
+        seconds = await asyncio.gather(*[flood.request(ANNA) for _ in range(9)], flood.request(BERT))
+        assert (flood.aborted, flood.run, seconds.count(0)) == (4, 6, 4)
+        assert await flood.request(ANNA) > 0  # the places are free again
+
+    asyncio.run(test())
+
+
+def test_delays_end_when_the_server_stops() -> None:
+    flood = Flood(threads=4)
+
+    async def test() -> None:
+        tasks = [asyncio.create_task(flood.request(ANNA)) for _ in range(6)]
+        await asyncio.sleep(0.05)
+        flood.application.end_streams()
+        assert max(await asyncio.gather(*tasks)) < 0.2
+        assert await flood.request(ANNA) < 0.1
+
+    asyncio.run(test())
 
 
 ONE_ID = [(b"content_length", b"nine"), (b"x_request_id", b"a"), (b"x-request-id", b"b")]
