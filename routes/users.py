@@ -59,5 +59,7 @@ def _own_response(profile: Profile) -> Response:
 
 
 def _matches(profile: Profile) -> bool:
-    """Whether the client's If-Match, if there is one, names this profile (RFC 9110)."""
-    return not request.if_match or request.if_match.contains(make_etag(jsonify(_own_json(profile)).get_data()))
+    """Whether this profile fulfills the client's If-Match and If-None-Match (RFC 9110)."""
+    etag = make_etag(jsonify(_own_json(profile)).get_data())
+    is_expected = not request.if_match or request.if_match.contains(etag)
+    return is_expected and not request.if_none_match.contains_weak(etag)

@@ -99,6 +99,18 @@ def test_change_of_another_version_is_refused(api: Api) -> None:
     assert ok(change(anna, {"display_name": "Fourth"}, **{"If-Match": "*"}))["display_name"] == "Fourth"
 
 
+def test_change_that_is_only_for_other_versions_is_refused(api: Api) -> None:
+    anna = api.sign_up("anna")
+    etag = anna.get("/api/users/me").headers["ETag"]
+    for present in (etag, f"W/{etag}", "*"):
+        response = change(anna, {"display_name": "Second"}, **{"If-None-Match": present})
+        assert refused(response) == (412, ["precondition_failed"])
+    assert anna.get("/api/users/me").headers["ETag"] == etag
+    assert ok(change(anna, {"display_name": "Second"}, **{"If-None-Match": '"another"'}))["display_name"] == "Second"
+    old = ok(change(anna, {"display_name": "Anna"}, **{"If-None-Match": etag}))  # the profile becomes this version
+    assert old["display_name"] == "Anna"
+
+
 def test_one_of_two_simultaneous_changes_wins(api: Api) -> None:
     for _ in range(5):
         anna = api.sign_up("anna")
