@@ -128,6 +128,22 @@ def test_script_cuts_a_user_off_at_once_in_every_process_that_listens(script: st
     assert {line["reason"] for line in ends} == {"cut off"}
 
 
+def test_deleted_user_is_cut_off_at_once_in_every_process_that_listens(api: Api, server: ApiServer) -> None:
+    anna, bert = api.couple()
+    with ExitStack() as stack:
+        annas = [stack.enter_context(stream(server, anna)) for _ in range(6)]
+        berts = stack.enter_context(stream(server, bert))
+        assert eventually(lambda: len(log_lines(server, "live_connected")) >= 2)
+        with psycopg.connect(api.settings.database_url) as connection:
+            connection.execute("DELETE FROM users WHERE uuid = %s", [anna.user.uuid])
+        for followed in annas:
+            assert followed.next(SOON) == Event("expired", {})
+        for _ in range(20):
+            response, codes = respond(server, "GET", INBOX, anna.headers)
+            assert (response.status, codes) == REVOKED
+        assert not berts.ended.is_set()
+
+
 @pytest.mark.parametrize("script", ["disable-user", "sign-out-user"])
 def test_script_cuts_a_user_off_within_a_minute_where_no_hint_arrives(script: str, api: Api, run: scripts.Run) -> None:
     anna, bert = api.couple()
