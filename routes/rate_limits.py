@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from typing import Any, Literal, NamedTuple
 
@@ -46,11 +47,10 @@ class _RateLimits:
             storage_uri=storage_uri(settings.rate_limit_storage_url),
             storage_options=options,
             in_memory_fallback_enabled=is_shared,
-            swallow_errors=True,  # of requests that meet the outage at the same time as the first
             request_identifier=lambda: "any",  # so that a request without a route counts too
         )
         # Its hooks would cost each request 45 µs. They go to an application that serves nothing.
-        self._limiter.init_app(Flask("limits"))
+        self._limiter.init_app(Flask(__name__, static_folder=None))
         rates: dict[Name, str] = {
             "sends": settings.rate_limit_sends,
             "changes": settings.rate_limit_changes,
@@ -64,9 +64,11 @@ class _RateLimits:
         if name in self._checks:
             g.rate_limit_key = key
             try:
-                self._checks[name]()
+                # Of the requests that meet an outage of the store at the same time, only the first is counted.
+                with suppress(StorageError):
+                    self._checks[name]()
             except RateLimitExceeded as error:
-                state = self.state() or _State(error.limit.limit.amount, 0, 1)
+                state = self.state(name) or _State(error.limit.limit.amount, 0, 1)
                 raise RateLimited(Code.RATE_LIMITED, limit=state.limit, retry_after=state.reset) from None
 
     def _make_check(self, name: Name, rate: str) -> Callable[[], None]:
@@ -76,9 +78,9 @@ class _RateLimits:
         check.__qualname__ = f"check_{name}"
         return self._limiter.shared_limit(rate, scope=name)(check)
 
-    def state(self) -> _State | None:
-        """The part of the last checked limit that ends first; None if the store does not respond."""
-        limits = self._limiter.current_limits
+    def state(self, name: Name) -> _State | None:
+        """What is left after the last check, by the window that ends first; None if that is unknown, or the limit off."""
+        limits = self._limiter.current_limits if name in self._checks else []
         try:
             first = min(limits, key=lambda limit: (not limit.breached, limit.remaining), default=None)
             if first is None:
@@ -107,7 +109,7 @@ def limited(name: Name) -> Callable[[View], View]:
         def wrapper(*args: Any, **arguments: Any) -> ResponseReturnValue:
             limits = _rate_limits()
             limits.check(name, g.get("user_uuid") or _client())
-            g.rate_limit = limits.state()
+            g.rate_limit = limits.state(name)
             return view(*args, **arguments)
 
         return wrapper

@@ -151,6 +151,9 @@ def test_limit_that_is_off_counts_nothing(api: Api) -> None:
         response = send(anna, bert)
         assert (response.status_code, "RateLimit-Limit" in response.headers) == (200, False)
         assert free.app.test_client().get("/api/docs").status_code == 200
+    with api.variant(rate_limit_profiles="off", rate_limit_anonymous="9 per hour") as free:
+        response = free.app.test_client().get(f"/api/users/{anna.user.uuid}")
+        assert (response.status_code, "RateLimit-Limit" in response.headers) == (200, False)
 
 
 def test_applications_count_in_their_own_memory(strict: Api, api: Api) -> None:
