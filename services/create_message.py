@@ -12,6 +12,7 @@ from lib.clock import now
 from lib.ddb.idempotency import DuplicateRequest, Idempotency, Receipt
 from lib.ddb.items import Message
 from lib.ddb.store import MessageStore
+from lib.ddb.transactions import refusal_by_block
 from lib.postgres.errors import DatabaseUnavailable
 from lib.users.accounts import Account, Senders
 from lib.users.directory import User, UserDirectory
@@ -79,10 +80,10 @@ def _send(
         raise NotFound(Code.RECEIVER_NOT_FOUND)
     if receiver.user.uuid == sender.uuid:
         raise Invalid(Code.RECEIVER_IS_SENDER)
-    _require_acceptance(receiver, Senders.EVERYBODY, Senders.KNOWN)
+    _require_acceptance(store, sender, receiver, Senders.EVERYBODY, Senders.KNOWN)
 
     def before_first() -> None:
-        _require_acceptance(receiver, Senders.EVERYBODY)
+        _require_acceptance(store, sender, receiver, Senders.EVERYBODY)
         if first_contacts_per_day is not None:
             _count_first_contact(users, sender, first_contacts_per_day)
 
@@ -107,13 +108,13 @@ def _require_receiver(store: MessageStore, users: UserDirectory, sender: User, g
             return
         if receiver is None:
             raise NotFound(Code.RECEIVER_NOT_FOUND)
-        _require_acceptance(receiver, Senders.EVERYBODY, Senders.KNOWN)
+        _require_acceptance(store, sender, receiver, Senders.EVERYBODY, Senders.KNOWN)
 
 
-def _require_acceptance(receiver: Account, *choices: Senders) -> None:
-    """Raise NotAccepted unless the receiver has made one of these choices."""
+def _require_acceptance(store: MessageStore, sender: User, receiver: Account, *choices: Senders) -> None:
+    """Raise ReceiverUnavailable, or ReceiverBlocked if the sender blocks the receiver, who made none of the choices."""
     if receiver.accepts_messages_from not in choices:
-        raise NotAccepted(Code.RECEIVER_UNAVAILABLE)
+        raise refusal_by_block(store.conversations.blockers(sender, receiver.user), sender.uuid)
 
 
 def _count_first_contact(users: UserDirectory, sender: User, limit: int) -> None:

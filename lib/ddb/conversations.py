@@ -15,7 +15,7 @@ from cachetools import LRUCache, TTLCache
 
 from lib.cache.base import InMemoryCache
 from lib.ddb.errors import ConversationNotFound, WriteConflict
-from lib.ddb.items import Conversation, Item, conversation_key, pair_key
+from lib.ddb.items import Conversation, Item, conversation_key, guard_blocks, pair_key
 from lib.ddb.migration import migrate_conversation, old_groups, old_rows
 from lib.ddb.table import WRITE_SECONDS, Table
 from lib.deadline import deadline, seconds_left
@@ -123,6 +123,15 @@ class Conversations:
         """The state with all blocks of its pair: they are in this state, or in that of the linked conversation."""
         first = self.linked(state)
         return state.with_blocks(state.blockers | first.blockers) if first else state
+
+    def blockers(self, user: User, other: User) -> frozenset[str]:
+        """The uuids of those of two users who block the other one, as it is in the table."""
+        guard = self._table.get(pair_key(user.uuid, other.uuid)) or {}
+        if "group_uuid" not in guard:  # a block migrates a conversation of an older backend
+            return guard_blocks(guard)
+        group_uuid = str(guard["group_uuid"]["S"])
+        item = self._table.get(conversation_key(group_uuid))
+        return Conversation.from_item(item, group_uuid=group_uuid).blockers if item else frozenset()
 
     def find_by_pair(self, user: User, other: User) -> str | None:
         """The uuid of the conversation of two users, migrated or not; None if they have none."""

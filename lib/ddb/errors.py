@@ -73,7 +73,7 @@ class ReceiverBlocked(StoreError):
 
 
 class ReceiverUnavailable(StoreError):
-    """The receiver blocks the sender; nothing was written."""
+    """The receiver blocks the sender, or accepts no message of theirs; nothing was written."""
 
 
 class CursorInvalid(StoreError):

@@ -122,6 +122,23 @@ def test_receiver_chooses_who_may_write(api: Api, group_updates: str, choice: st
         bert.write("to somebody new", to=carl)
 
 
+def test_own_block_is_named_also_if_the_receiver_accepts_no_message(api: Api) -> None:
+    anna, bert = api.couple()
+    carl = api.sign_up("carl")
+    group = anna.write("hello", to=bert)["message_group_uuid"]
+    for receiver, body in [
+        (bert, {"message": "hi", "message_group_uuid": group}),
+        (bert, {"message": "hi", "handle": bert.user.handle}),
+        (carl, {"message": "hi", "handle": carl.user.handle}),
+    ]:
+        for choice in ("known", "nobody") if receiver is carl else ("nobody",):
+            choose(api, receiver, choice)
+            anna.block(receiver)
+            assert refused(anna.post(body)) == (403, ["receiver_blocked"])
+            anna.unblock(receiver)
+            assert refused(anna.post(body)) == (403, ["receiver_unavailable"])
+
+
 def test_repetition_of_a_message_from_before_the_choice_returns_it(api: Api) -> None:
     anna, bert = api.couple()
     headers, body = {**anna.headers, "Idempotency-Key": "k"}, {"message": "hello", "handle": bert.user.handle}
