@@ -65,6 +65,23 @@ expect(unread, 0);
 
 const profile = ok(await client.GET("/api/users/@{handle}/short", { params: { path: { handle } } }));
 expect(profile.handle, handle);
+const { uuid: user_uuid } = profile;
+expect(ok(await client.GET("/api/users/{user_uuid}", { params: { path: { user_uuid } } })), profile);
+const own = await client.GET("/api/users/me");
+expect(ok(own).accepts_messages_from, "everybody");
+const changes: Schemas["ProfileChanges"] = { display_name: "Somebody", accepts_messages_from: "known" };
+const params = { header: { "If-Match": own.response.headers.get("ETag")! } };
+const changed: Schemas["OwnProfile"] = ok(await client.PATCH("/api/users/me", { params, body: changes }));
+expect([changed.display_name, changed.accepts_messages_from], ["Somebody", "known"]);
+expect((await client.PATCH("/api/users/me", { params, body: changes })).error, ["precondition_failed"]);
+const between = await client.GET("/api/message_groups", { params: { query: { with: handle } } });
+expect(ok(between).map((row) => row.uuid), [sent.message_group_uuid]);
+
+const other = { params: { path: { handle } } };
+expect((await client.PUT("/api/blocks/@{handle}", other)).response.status, 204);
+expect(ok(await client.GET("/api/blocks")).map((block) => block.user_uuid), [user_uuid]);
+expect((await client.POST("/api/messages", { body: { message: "3", handle } })).error, ["receiver_blocked"]);
+expect((await client.DELETE("/api/blocks/@{handle}", other)).response.status, 204);
 const config: Schemas["ClientConfig"] = ok(await client.GET("/api/client-config"));
 expect(config.message_max_chars, 1024);
 expect(ok(await client.GET("/api/health-check")).success, true);
