@@ -1,6 +1,6 @@
 // The person's own profile: the name, who may write to them, and whom they have blocked.
 
-import { announce, h, setChildren } from "./dom.js";
+import { announce, h } from "./dom.js";
 import { errorText, isTemporary } from "./errors.js";
 import { dateText, nameText } from "./words.js";
 
