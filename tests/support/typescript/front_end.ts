@@ -3,7 +3,8 @@
 import * as messages from "./messages.js";
 import type { LiveEvent } from "./messages.js";
 
-const { ApiError, applyRow, connect, errorText, follow, loadInbox, loadMessages, markRead, readEvents, send } = messages;
+const { ApiError, applyRow, connect, errorText, findConversation, follow, loadBlocks, loadInbox, loadMe } = messages;
+const { loadMessages, markRead, readEvents, saveMe, send, setBlocked } = messages;
 
 declare const process: { argv: string[] };
 const [baseUrl, annaToken, bertToken, bertHandle, silentUrl] = process.argv.slice(2) as [string, string, string, string, string];
@@ -144,6 +145,43 @@ const hanging = readEvents(connect(silentUrl, async () => annaToken), feedCursor
 expect(await hanging.next().catch((error: Error) => error.name), "AbortError");
 globalThis.setTimeout = realSetTimeout;
 
+// The caller's own profile
+const { me, etag } = await loadMe(anna);
+expect(me.uuid, first.user_uuid);
+expect((await saveMe(anna, { display_name: "Anna Neu" }, etag)).display_name, "Anna Neu");
+const outdated = await saveMe(anna, { display_name: "Anna" }, etag).catch((error: unknown) => error);
+expect(outdated instanceof ApiError && [outdated.status, outdated.codes], [412, ["precondition_failed"]]);
+
+// Blocks
+expect((await findConversation(bert, me.handle))?.display_name, "Anna Neu");
+expect(await findConversation(anna, me.handle), undefined);
+await setBlocked(anna, bertHandle, true);
+expect((await loadBlocks(anna)).map((user) => user.handle), [bertHandle]);
+expect((await findConversation(anna, bertHandle))?.blocked, true);
+for (const [sender, code] of [[anna, "receiver_blocked"], [bert, "receiver_unavailable"]] as const) {
+  const refusal = await send(sender, group, "blocked").catch((error: unknown) => error);
+  expect(refusal instanceof ApiError && [refusal.status, refusal.codes], [403, [code]]);
+}
+await setBlocked(anna, bertHandle, false);
+expect(await loadBlocks(anna), []);
+
+// Limits
+const { fetch: realFetch } = globalThis;
+const limits: number[] = [];
+globalThis.fetch = async (...request) => {
+  const seconds = limits.shift();
+  const init = { status: 429, headers: { "Retry-After": `${seconds}`, "Content-Type": "application/json" } };
+  return seconds === undefined ? await realFetch(...request) : new Response('["rate_limited"]', init);
+};
+limits.push(2);
+const startedAt = Date.now();
+expect((await send(bert, group, "again")).message, "again");
+expect(Date.now() - startedAt >= 2000, true);
+limits.push(3600);
+const limited = await send(bert, group, "too many").catch((error: unknown) => error);
+expect(limited instanceof ApiError && [limited.status, limited.codes, limited.retryAfter], [429, ["rate_limited"], 3600]);
+globalThis.fetch = realFetch;
+
 // Errors
 const refusal = await send(anna, group, " ").catch((error: unknown) => error);
 if (!(refusal instanceof ApiError)) throw new Error("the server accepted a blank message");
@@ -175,3 +213,10 @@ const denied = await follow(stranger, "", { signal: new AbortController().signal
 );
 expect(denied instanceof ApiError && denied.status, 401);
 expect(renewals, [false, true]);
+
+// A user who was signed out
+renewals.length = 0;
+globalThis.fetch = async () => new Response('["token_revoked"]', { status: 401, headers: { "Content-Type": "application/json" } });
+const revoked = await loadInbox(stranger).catch((error: unknown) => error);
+expect(revoked instanceof ApiError && revoked.codes, ["token_revoked"]);
+expect(renewals, [false]); // a new token would undo the sign-out
