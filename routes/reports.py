@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 from lib.users.directory import User
 from routes.authentication import login_required
 from routes.dependencies import dependencies
+from routes.rate_limits import limited
 from routes.request_body import json_body
 from services.reports import report_user
 
@@ -16,6 +17,7 @@ reports = Blueprint("reports", __name__, url_prefix="/api/reports")
 
 @reports.post("")
 @login_required
+@limited("changes")
 def post_report(user: User) -> ResponseReturnValue:
     deps = dependencies()
     uuid = report_user(deps.store, deps.reports, user=user, body=json_body())
