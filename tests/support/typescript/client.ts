@@ -82,6 +82,8 @@ expect((await client.PUT("/api/blocks/@{handle}", other)).response.status, 204);
 expect(ok(await client.GET("/api/blocks")).map((block) => block.user_uuid), [user_uuid]);
 expect((await client.POST("/api/messages", { body: { message: "3", handle } })).error, ["receiver_blocked"]);
 expect((await client.DELETE("/api/blocks/@{handle}", other)).response.status, 204);
+const report = ok(await client.POST("/api/reports", { body: { ...path, reason: "Spam" } }));
+expect(report.uuid.length, 36);
 const config: Schemas["ClientConfig"] = ok(await client.GET("/api/client-config"));
 expect(config.message_max_chars, 1024);
 expect(ok(await client.GET("/api/health-check")).success, true);
