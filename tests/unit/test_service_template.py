@@ -12,7 +12,7 @@ from serve import GRACE_SECONDS, KEEP_ALIVE_SECONDS, KILL_SECONDS
 from tests.support.policies import resources
 from tools.deploy.templates import template
 
-LEFT_OUT = {  # for emulators, for a pooler, for the page of local stacks, and an older name
+LEFT_OUT = {  # for emulators, a pooler, a Redis, the page of local stacks, and an older name
     "AWS_ENDPOINT_URL_DYNAMODB",
     "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER",
     "COGNITO_ISSUER",
@@ -21,6 +21,7 @@ LEFT_OUT = {  # for emulators, for a pooler, for the page of local stacks, and a
     "DEMO_PASSWORD",
     "DEMO_USERS",
     "LIVE_DATABASE_URL",
+    "RATE_LIMIT_STORAGE_URL",
     "WEB_CLIENT",
     "MOMENTO_AUTH_TOKEN",
 }
@@ -40,7 +41,8 @@ TARGETS = resources("service", "AWS::ElasticLoadBalancingV2::TargetGroup")["Targ
 def test_container_has_every_setting_and_secrets_come_from_secrets_manager() -> None:
     kinds = {name: setting.metadata["kind"] for name, setting in declarations(Settings).items()}
     assert ENVIRONMENT.keys() | SECRETS == kinds.keys() - LEFT_OUT
-    assert {name for name, kind in kinds.items() if kind in ("secret", "secrets", "database_url")} - LEFT_OUT == SECRETS
+    secret_kinds = ("secret", "secrets", "database_url", "storage_url")
+    assert {name for name, kind in kinds.items() if kind in secret_kinds} - LEFT_OUT == SECRETS
 
 
 def test_parameter_has_the_values_of_its_setting() -> None:
@@ -70,6 +72,12 @@ def test_port_is_the_same_from_the_load_balancer_to_the_server() -> None:
     ports |= {balancer["ContainerPort"] for balancer in SERVICE["LoadBalancers"]}
     ports |= {rule["ToPort"] for rule in resources("network", "AWS::EC2::SecurityGroupIngress").values()} - {443, 5432}
     assert ports == {4567}
+
+
+def test_address_of_a_client_comes_from_the_load_balancer_alone() -> None:
+    assert ENVIRONMENT["TRUSTED_PROXIES"] == "1"
+    header = attributes(BALANCER["LoadBalancerAttributes"]).get("routing.http.xff_header_processing.mode", "append")
+    assert header == "append"  # its default
 
 
 def test_load_balancer_fits_the_paths_and_timeouts_of_the_server() -> None:
