@@ -52,6 +52,11 @@ def test_route_needs_a_token_unless_it_is_public(client: FlaskClient, operation:
         assert operation["responses"].keys() >= {"401", "403"}
 
 
+def test_every_operation_has_a_limit_except_health_checks(app: Flask) -> None:
+    unlimited = {operation["path"] for operation in OPERATIONS if "429" not in operation["responses"]}
+    assert unlimited == {rule.rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("health.")}
+
+
 def test_document_has_the_codes_of_the_application() -> None:
     schema = DOCUMENT["components"]["schemas"]["Code"]
     assert sorted(schema["enum"]) == sorted(Code)
