@@ -14,8 +14,11 @@ import orjson
 import pygal
 
 from bench.scenarios import (
+    ALONE,
     BESIDE,
+    BESIDE_FLOOD,
     BUSY,
+    FLOOD,
     HOUR,
     INBOX,
     LARGE,
@@ -106,6 +109,13 @@ TARGETS: list[Target] = [
     (LIVE, "memory of a stream, KiB", lambda rounds: middle(rounds, MANY, "kib_per_stream"), "<=", 40),
     (LIVE, "growth in the second half of an hour, MiB", lambda rounds: middle(rounds, HOUR, "growth_mib"), "<=", 1),
     (LIVE, "slowest health check, ms", lambda rounds: worst(rounds, "health_ms", HOUR), "<=", 100),
+    (
+        FLOOD,
+        "p99 of others, as a multiple",
+        lambda rounds: ratio(rounds, BESIDE_FLOOD, "p99_ms", ALONE),
+        "<=",
+        1.25,
+    ),
     (STARTUP, "import of the app, s", lambda rounds: middle(rounds, "app", "seconds"), "<=", 0.6),
     (STARTUP, "cold import of the stream function, s", lambda rounds: middle(rounds, "function", "seconds"), "<=", 0.4),
     (STARTUP, "second ./bin/dev until ready, s", lambda rounds: middle(rounds, "dev", "seconds"), "<=", 6),

@@ -20,10 +20,10 @@ from urllib.parse import quote
 import boto3
 import psycopg
 
-from bench import live, scenarios
+from bench import flood, live, scenarios
 from bench.baselines import run_loop
 from bench.results import Rounds, Sample
-from bench.scenarios import BUSY, FLOOR, LIVE, LOOP, NAIVE, SCENARIOS, STARTUP, Request, Scale, Scenario
+from bench.scenarios import BUSY, FLOOD, FLOOR, LIVE, LOOP, NAIVE, SCENARIOS, STARTUP, Request, Scale, Scenario
 from bench.server import Server
 from lib.aws.dynamodb_client import DynamoDBClient
 from lib.config import ROOT, Settings, load
@@ -39,6 +39,7 @@ from tools.local_stack.processes import LOOPBACK, Child, EngineError, bare_envir
 from tools.postgres.migrations import migrate
 from tools.seed.bulk import BulkLoader
 
+_MANY = 1_000_000
 _INSERT = "INSERT INTO users (uuid, handle, display_name, email, cognito_user_id) VALUES (%s, %s, %s, %s, %s)"
 
 
@@ -58,10 +59,11 @@ def run(scale: Scale, names: Collection[str], folder: Path, engines: Path) -> di
             for name in [name for name in SCENARIOS if name in names]:
                 print_status(f"{name} …")
                 results[name] = _measure(SCENARIOS[name], scale, variables, folder, cores)
-            if LIVE in names:
-                print_status(f"{LIVE} …")
-                os.sched_setaffinity(0, cores)
-                results[LIVE] = live.measure(scale, variables, folder)
+            os.sched_setaffinity(0, cores)
+            for name, measure in ((LIVE, live.measure), (FLOOD, flood.measure)):
+                if name in names:
+                    print_status(f"{name} …")
+                    results[name] = measure(scale, variables, folder)
         os.sched_setaffinity(0, cores)
     return results
 
@@ -97,6 +99,9 @@ def _engines(scale: Scale, folder: Path, downloads: Path) -> Iterator[dict[str, 
             "DATABASE_URL": postgres.url("bench"),
             "SECRET_KEY": scenarios.SECRET_KEY,
             "HOST": LOOPBACK,
+            # Limits that count every request and refuse none.
+            "RATE_LIMIT_SENDS": f"{_MANY} per minute; {_MANY} per 10 seconds",
+            "RATE_LIMIT_ANONYMOUS": f"{_MANY} per minute",
         }
         print_status("Loading the data …")
         _load(scale, load(Settings, variables))

@@ -17,7 +17,7 @@ from tools.local_stack.tokens import SigningKey, access_claims
 from tools.seed.bulk import NewConversation, NewMessage
 
 MESSAGES, INBOX, SEND, PROCESSES, MANY_CLIENTS = "messages", "inbox", "send", "processes", "many-clients"
-LIVE, STARTUP = "live", "startup"
+LIVE, FLOOD, STARTUP = "live", "flood", "startup"
 SMALL, _, LARGE = SIZES = ("small", "medium", "large")
 NAIVE, FLOOR, FAR, LOOP, MIXED, BUSY = "naive", "floor", "far", "loop", "mixed", "busy"
 KEY, ISSUER, CLIENT_ID = SigningKey.generate("bench"), "http://127.0.0.1", "bench"  # of the tokens
@@ -33,6 +33,9 @@ STREAMS = {"1 stream": 1, "100 streams": 100, MANY: 1_000}
 HOUR, IDLE, CONSTANT = "1,000 streams, second half of an hour", "1,000 streams, no messages", "plain server, "
 OTHERS, BESIDE = "0 streams, messages to others", "1,000 streams, messages to others"
 
+# The subjects of the scenario flood.
+ALONE, BESIDE_FLOOD, FLOODER = "calm users alone", "calm users beside a flood", "the flood"
+
 _LISTENED = 300  # conversations at least, for each number of streams; a process writes to each of them rarely
 _FEW = 32  # conversations; a single process writes to each of them several times a second
 
@@ -42,7 +45,7 @@ class Scale(NamedTuple):
 
     `messages` and `rows` are the lengths of the conversations and inboxes that clients read, by size. `page` is the
     number of the far page. `short` is the number of conversations that clients write to. Live updates are measured with
-    `live` messages, `hour` messages without a pause, and `idle` seconds.
+    `live` messages, `hour` messages without a pause, and `idle` seconds, a flood with `calm` requests of other users.
     """
 
     messages: tuple[int, int, int]
@@ -54,10 +57,13 @@ class Scale(NamedTuple):
     live: int = 1_000
     hour: int = 3_600
     idle: int = 31
+    calm: int = 1_000
 
 
 FULL = Scale((100, 10_000, 1_000_000), (20, 1_000, 20_000), page=1_000)
-QUICK = Scale((100, 1_000, 10_000), (20, 200, 2_000), page=100, rounds=3, seconds=1, live=300, hour=900, idle=5)
+QUICK = Scale(
+    (100, 1_000, 10_000), (20, 200, 2_000), page=100, rounds=3, seconds=1, live=300, hour=900, idle=5, calm=500
+)
 
 # The handles of conversations' members. The first member reads and sends.
 Pair = tuple[str, str]
@@ -174,6 +180,20 @@ def live_sends(streams: int) -> list[Request]:
 def other_sends(scale: Scale) -> list[Request]:
     """Messages to users without a stream."""
     return [_send(pair) for pair in _short(scale)[:_FEW]]
+
+
+def calm_requests(scale: Scale) -> list[Request]:
+    """Lists and, as every tenth, a send. Each of the users sends once, so none reaches a limit."""
+    requests = []
+    for pair in _short(scale)[:_SENDERS]:
+        inbox = Request("/api/message_groups", _token(pair[0]))
+        requests += [_send(pair), *[inbox, _read(pair)] * 4, inbox]
+    return requests
+
+
+def flood_requests() -> list[Request]:
+    """The messages of one user."""
+    return [_send(_BUSY)]
 
 
 def _many_clients(scale: Scale) -> Subjects:

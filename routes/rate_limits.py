@@ -79,7 +79,7 @@ class _RateLimits:
         return self._limiter.shared_limit(rate, scope=name)(check)
 
     def state(self, name: Name) -> _State | None:
-        """What is left after the last check, by the window that ends first; None if unknown, or the limit is off."""
+        """What the last check left, in the window with the least; None if that is unknown, or the limit is off."""
         limits = self._limiter.current_limits if name in self._checks else []
         try:
             first = min(limits, key=lambda limit: (not limit.breached, limit.remaining), default=None)

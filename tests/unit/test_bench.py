@@ -10,7 +10,19 @@ import pytest
 
 from bench.results import TARGETS, Rounds, judge, markdown, middle, ratio
 from bench.run import halve
-from bench.scenarios import BESIDE, HOUR, MANY, OTHERS, SIZES, STREAMS, Scale, conversations, live_sends
+from bench.scenarios import (
+    ALONE,
+    BESIDE,
+    BESIDE_FLOOD,
+    HOUR,
+    MANY,
+    OTHERS,
+    SIZES,
+    STREAMS,
+    Scale,
+    conversations,
+    live_sends,
+)
 from bench.server import parse_log, parse_output
 from tests.support import scripts
 
@@ -35,6 +47,7 @@ def results(scenario: str = "", subject: str = "", **changes: float) -> dict[str
         "processes": {"naive": NAIVE, "send": SENDS},
         "many-clients": {"naive": NAIVE, "messages": SEND, "mixed": SEND, "busy": SEND},
         "live": dict(LIVE),
+        "flood": {ALONE: {"p99_ms": 8.0}, BESIDE_FLOOD: {"p99_ms": 10.0}},
         "startup": {"app": {"seconds": 0.6}, "function": {"seconds": 0.4}, "dev": {"seconds": 6.0}},
     }
     if scenario:
@@ -105,7 +118,7 @@ def test_cores_are_halved(cores: list[int], halves: tuple[list[int], list[int]])
 
 
 def test_run_is_judged_by_the_targets_of_its_scenarios() -> None:
-    assert len(judge(results())) == len(TARGETS) == 29
+    assert len(judge(results())) == len(TARGETS) == 30
     assert missed(results()) == []
     assert len(judge({"send": results()["send"]})) == 3
 
@@ -135,6 +148,7 @@ MISSED = [
     ("live", MANY, {"kib_per_stream": 40.1}, "memory of a stream, KiB"),
     ("live", HOUR, {"growth_mib": 1.1}, "growth in the second half of an hour, MiB"),
     ("live", HOUR, {"health_ms": 100.1}, "slowest health check, ms"),
+    ("flood", BESIDE_FLOOD, {"p99_ms": 10.1}, "p99 of others, as a multiple"),
     ("startup", "app", {"seconds": 0.61}, "import of the app, s"),
     ("startup", "function", {"seconds": 0.41}, "cold import of the stream function, s"),
     ("startup", "dev", {"seconds": 6.1}, "second ./bin/dev until ready, s"),
