@@ -12,7 +12,7 @@ from uuid import NAMESPACE_URL, uuid5
 from lib.clock import to_timestamp
 from lib.ddb import keys
 from lib.ddb.cursors import CursorSigner
-from lib.users.directory import User
+from lib.users.accounts import User
 from tools.local_stack.tokens import SigningKey, access_claims
 from tools.seed.bulk import NewConversation, NewMessage
 

@@ -8,7 +8,7 @@ from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
 from lib.ddb.items import Conversation, InboxRow
-from lib.users.directory import User
+from lib.users.accounts import User
 from routes.authentication import login_required
 from routes.dependencies import dependencies
 from routes.pagination import page_args, page_response

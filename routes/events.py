@@ -20,7 +20,7 @@ from flask.typing import ResponseReturnValue
 
 from lib.live.hub import Hint, Hub, TooManyStreams
 from lib.logs import log
-from lib.users.directory import User
+from lib.users.accounts import User
 from routes.authentication import login_required
 from routes.conversations import message_group_json
 from routes.dependencies import dependencies

@@ -8,7 +8,7 @@ from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from lib.ddb.items import Message
-from lib.users.directory import User
+from lib.users.accounts import User
 from routes.authentication import login_required
 from routes.conversations import user_json
 from routes.dependencies import dependencies

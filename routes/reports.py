@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
-from lib.users.directory import User
+from lib.users.accounts import User
 from routes.authentication import login_required
 from routes.dependencies import dependencies
 from routes.rate_limits import limited

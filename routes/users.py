@@ -7,8 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from lib.users.accounts import Profile
-from lib.users.directory import User
+from lib.users.accounts import Profile, User
 from routes.authentication import login_required
 from routes.dependencies import dependencies
 from routes.etags import make_etag, with_etag

@@ -7,7 +7,8 @@ from dataclasses import replace
 from lib.ddb.blocks import Blocks
 from lib.ddb.items import Block
 from lib.ddb.queries import Page
-from lib.users.directory import User, UserDirectory
+from lib.users.accounts import User
+from lib.users.directory import UserDirectory
 from services.current_names import name_blocked
 from services.errors import Code, Invalid, NotFound, as_service_errors
 from services.validation import check_limit

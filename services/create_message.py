@@ -14,8 +14,8 @@ from lib.ddb.items import Message
 from lib.ddb.store import MessageStore
 from lib.ddb.transactions import refusal_by_block
 from lib.postgres.errors import DatabaseUnavailable
-from lib.users.accounts import Account, Senders
-from lib.users.directory import User, UserDirectory
+from lib.users.accounts import Account, Senders, User
+from lib.users.directory import UserDirectory
 from services.errors import Code, Conflict, Invalid, NotAccepted, NotFound, RateLimited, as_service_errors
 from services.validation import ToGroup, ToUser, check_idempotency_key, check_new_message
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from lib.ddb.items import Block, Conversation, InboxRow, Message
-from lib.users.directory import User, UserDirectory
+from lib.users.accounts import User
+from lib.users.directory import UserDirectory
 
 
 def name_senders(users: UserDirectory | None, messages: Sequence[Message]) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from lib.ddb.items import InboxRow
 from lib.ddb.queries import Page
 from lib.ddb.store import MessageStore
-from lib.users.directory import User, UserDirectory
+from lib.users.accounts import User
+from lib.users.directory import UserDirectory
 from services.current_names import name_others
 from services.errors import Code, Invalid, as_service_errors
 from services.validation import check_limit, check_one_position

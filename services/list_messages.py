@@ -5,7 +5,8 @@ from __future__ import annotations
 from lib.ddb.items import Message
 from lib.ddb.queries import Page
 from lib.ddb.store import MessageStore
-from lib.users.directory import User, UserDirectory
+from lib.users.accounts import User
+from lib.users.directory import UserDirectory
 from services.current_names import name_senders
 from services.errors import as_service_errors
 from services.validation import check_created_at, check_group_in_path, check_limit, check_one_position

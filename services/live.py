@@ -6,7 +6,8 @@ from lib.ddb.errors import StoreUnavailable
 from lib.ddb.items import Conversation, InboxRow
 from lib.ddb.store import MessageStore
 from lib.live.hub import Hint, Hub
-from lib.users.directory import User, UserDirectory
+from lib.users.accounts import User
+from lib.users.directory import UserDirectory
 from services.current_names import name_others
 from services.errors import as_service_errors
 from services.validation import check_group_in_path

@@ -7,7 +7,8 @@ from itertools import chain
 
 from lib.ddb.store import MessageStore
 from lib.postgres.database import Database
-from lib.users.directory import User, UserDirectory
+from lib.users.accounts import User
+from lib.users.directory import UserDirectory
 from lib.users.names import handle_key
 from services.validation import is_uuid
 

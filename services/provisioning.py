@@ -15,7 +15,8 @@ from cachetools import TLRUCache
 
 from lib.cache.base import InMemoryCache
 from lib.logs import log
-from lib.users.directory import HandleTaken, NameRefused, SignUp, User, UserDeleted, UserDirectory
+from lib.users.accounts import User
+from lib.users.directory import HandleTaken, NameRefused, SignUp, UserDeleted, UserDirectory
 from services.errors import Code, Forbidden, ServiceError, Unauthenticated, Unavailable, as_service_errors
 
 if TYPE_CHECKING:  # so that the function post_confirmation does not load jwt

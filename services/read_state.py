@@ -5,7 +5,8 @@ from __future__ import annotations
 from lib.ddb.items import Conversation
 from lib.ddb.read_positions import ReadPositions
 from lib.ddb.store import MessageStore
-from lib.users.directory import User, UserDirectory
+from lib.users.accounts import User
+from lib.users.directory import UserDirectory
 from services.current_names import name_members
 from services.errors import as_service_errors
 from services.validation import check_group_in_path, check_read_position

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lib.ddb.store import MessageStore
-from lib.users.directory import User
+from lib.users.accounts import User
 from lib.users.reports import NewReport, Reports
 from services.errors import Code, Invalid, NotFound, as_service_errors
 from services.validation import check_report

@@ -18,9 +18,9 @@ from lib.identity.tokens import (
 )
 from lib.logs import log
 from lib.users import names
-from lib.users.accounts import Profile
+from lib.users.accounts import Profile, User
 from lib.users.cache import CACHED_SECONDS
-from lib.users.directory import HandleTaken, User, UserDirectory
+from lib.users.directory import HandleTaken, UserDirectory
 from services.errors import (
     Code,
     Forbidden,

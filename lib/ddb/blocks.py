@@ -20,7 +20,7 @@ from lib.ddb.queries import Page, PageReader
 from lib.ddb.table import ABSENT, WRITE_SECONDS, Table, Write, check, delete, put
 from lib.ddb.transactions import SAME_BLOCKS, PairTaken
 from lib.deadline import deadline, tries
-from lib.users.directory import User
+from lib.users.accounts import User
 
 
 class Blocks:

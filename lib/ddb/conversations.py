@@ -19,7 +19,7 @@ from lib.ddb.items import Conversation, Item, conversation_key, guard_blocks, pa
 from lib.ddb.migration import migrate_conversation, old_groups, old_rows
 from lib.ddb.table import WRITE_SECONDS, Table
 from lib.deadline import deadline, seconds_left
-from lib.users.directory import User
+from lib.users.accounts import User
 
 _CACHED_ENTRIES = 4_096
 _FRESH_SECONDS = 1

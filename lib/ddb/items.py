@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from lib.ddb import keys
 from lib.logs import log
-from lib.users.directory import User
+from lib.users.accounts import User
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from lib.ddb.items import Conversation, Member
 from lib.ddb.table import WRITE_SECONDS, Table, Write
 from lib.ddb.transactions import RowChanged, StateChanged, member_writes
 from lib.deadline import tries
-from lib.users.directory import User
+from lib.users.accounts import User
 
 Members = Mapping[str, Member]
 

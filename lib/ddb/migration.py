@@ -33,7 +33,7 @@ from lib.ddb.schema import MESSAGE_GROUP_INDEX
 from lib.ddb.table import ABSENT, MAX_WRITES, WRITE_SECONDS, Table, Write, put
 from lib.ddb.transactions import SAME_BLOCKS, PairTaken, replace_rows
 from lib.deadline import tries
-from lib.users.directory import User
+from lib.users.accounts import User
 
 
 class _AlreadyMigrated(WriteRefused):

@@ -16,7 +16,7 @@ from lib.ddb.conversations import Conversations
 from lib.ddb.items import Conversation, InboxRow, Message, parse_all
 from lib.ddb.members import Members, change_members
 from lib.ddb.table import Table
-from lib.users.directory import User
+from lib.users.accounts import User
 
 # Page sizes of the search for a member's last message: each page is twice the size of the one before.
 _FIRST_PAGE, _LARGEST_PAGE = 20, 1_000

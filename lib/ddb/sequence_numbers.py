@@ -20,7 +20,7 @@ from lib.ddb.migration import migrate_conversation
 from lib.ddb.table import MAX_WRITES, WRITE_SECONDS, Table
 from lib.ddb.transactions import MessageChanged, RowChanged, StateChanged, apply_message, number_writes
 from lib.deadline import tries
-from lib.users.directory import User
+from lib.users.accounts import User
 
 MESSAGES_AT_ONCE = MAX_WRITES - 7
 """A transaction also writes the state and two counts, and has a Delete and a Put for each of two rows."""

@@ -53,7 +53,7 @@ from lib.ddb.transactions import (
     start_writes,
 )
 from lib.deadline import deadline, pause, tries
-from lib.users.directory import User
+from lib.users.accounts import User
 
 _CACHED_ENTRIES = 4_096
 _ROW_READS = 3  # a row moves with each message, so the first read may miss it

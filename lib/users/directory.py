@@ -17,9 +17,7 @@ from lib.cache.base import Cache
 from lib.clock import to_timestamp
 from lib.postgres.errors import DatabaseUnavailable, NotUnique
 from lib.users import names
-from lib.users.accounts import Account as Account
-from lib.users.accounts import Profile, precedes
-from lib.users.accounts import User as User
+from lib.users.accounts import Account, Profile, User, precedes
 from lib.users.cache import CACHED_SECONDS, By, UserCache
 from lib.users.names import handle_key, is_storable
 

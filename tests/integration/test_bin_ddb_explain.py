@@ -18,7 +18,7 @@ from rich.console import Console
 from lib.ddb.conversations import Conversations
 from lib.ddb.items import key_of
 from lib.ddb.store import MessageStore
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.ddb_scripts import (
     Run,
     run_in_process,

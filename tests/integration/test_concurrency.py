@@ -13,7 +13,7 @@ import pytest
 
 from lib.config import ROOT
 from lib.ddb.schema import create_table
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.concurrent_writers import Client, plan
 from tests.support.stores import ANNA, BERT, CARL, TableContents
 

@@ -20,7 +20,7 @@ from lib.ddb.errors import WriteConflict
 from lib.ddb.schema import create_table
 from lib.ddb.store import MessageStore
 from lib.ddb.table import Write
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.stores import ANNA, TableContents, stores_on
 
 MESSAGES = 30

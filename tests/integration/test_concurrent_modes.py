@@ -14,7 +14,7 @@ from lib.ddb.items import Message
 from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.store import MessageStore
 from lib.ddb.table import Table
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.doctor_fixtures import run_doctor, tomorrow
 from tests.support.old_data import old_conversation
 from tests.support.stores import ANNA, BERT, CARL, TableContents, positions_of, stores_on

@@ -14,7 +14,7 @@ from botocore.config import Config
 from lib.ddb.errors import WriteConflict
 from lib.ddb.schema import create_table
 from lib.ddb.store import MessageStore
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.stores import ANNA, BERT, TableContents, positions_of, stores_on
 
 MESSAGES = 25

@@ -21,7 +21,7 @@ from lib.ddb.read_positions import ReadPositions
 from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.store import MessageStore, StreamedMessageStore
 from lib.ddb.table import Table
-from lib.users.directory import User
+from lib.users.accounts import User
 from services.live import FeedReader
 from tests.conftest import engine_scope
 from tests.support import documents

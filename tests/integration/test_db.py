@@ -13,7 +13,8 @@ import pytest
 
 from lib.postgres.database import Database, create_database, drop_database
 from lib.postgres.errors import DatabaseUnavailable, NotUnique
-from lib.users.directory import User, UserDirectory
+from lib.users.accounts import User
+from lib.users.directory import UserDirectory
 from tests.support.clocks import time_limit
 from tests.support.cognito_ids import write_cognito_ids
 from tests.support.frozen_postgres import frozen

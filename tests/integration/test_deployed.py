@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from lib.config import Settings, load
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.api import Person, serve
 from tests.support.clocks import eventually
 from tests.support.deployed import Account

@@ -19,7 +19,7 @@ from rich.console import Console
 from lib.clock import now
 from lib.ddb.errors import WriteConflict
 from lib.postgres.database import Database
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.api import Api, run_api
 from tests.support.corruptions import OTHER
 from tests.support.ddb_scripts import Run, run_in_process, take_for_foreign

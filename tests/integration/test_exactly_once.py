@@ -20,7 +20,7 @@ import boto3
 import pytest
 
 from lib.ddb.schema import create_table
-from lib.users.directory import User
+from lib.users.accounts import User
 from routes.messages import _message as message_json
 from tests.integration.test_concurrency import Snapshot
 from tests.support.api import Api, ok, refused, run_api

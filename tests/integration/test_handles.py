@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from lib.config import ROOT
 from lib.postgres.database import Database
 from lib.postgres.errors import NotUnique
-from lib.users.directory import HandleTaken, Outcome, SignUp, User, UserDirectory, to_user
+from lib.users.accounts import User
+from lib.users.directory import HandleTaken, Outcome, SignUp, UserDirectory, to_user
 from lib.users.names import handle_key
 from services.users import CannotRename, rename_user
 from tests.integration import test_users

@@ -32,7 +32,7 @@ from lib.config import ROOT
 from lib.ddb.items import Message
 from lib.ddb.schema import create_table
 from lib.postgres.database import create_database
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support import chaos_senders
 from tests.support.api_server import ApiServer
 from tests.support.clocks import eventually

@@ -33,7 +33,7 @@ from lib.ddb.items import Message
 from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.store import MessageStore
 from lib.ddb.table import WRITE_SECONDS, Table
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.api import Api, refused, run_api
 from tests.support.proxy import FakeResponse, Fault, LossyProxy, Request, Stall
 from tests.support.stores import TableContents, stores_on

@@ -11,7 +11,8 @@ from time import time
 import pytest
 
 from lib.postgres.database import Database, Row
-from lib.users.directory import HandleTaken, NameRefused, Outcome, SignUp, User, UserDeleted, UserDirectory
+from lib.users.accounts import User
+from lib.users.directory import HandleTaken, NameRefused, Outcome, SignUp, UserDeleted, UserDirectory
 from lib.users.linking import link_cognito_users
 from tests.integration import test_users
 from tests.integration.test_handles import WAITING, execute

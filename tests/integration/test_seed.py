@@ -13,7 +13,8 @@ from lib.aws.metering import start_metering
 from lib.config import ROOT, DynamoDBSettings
 from lib.ddb.table import Table
 from lib.postgres.database import Database
-from lib.users.directory import User, UserDirectory
+from lib.users.accounts import User
+from lib.users.directory import UserDirectory
 from tests.support.ddb_scripts import Run, run_in_process, seeded_database, use_table
 from tests.support.stores import TableContents, stores_on
 from tools.postgres.migrations import migrate

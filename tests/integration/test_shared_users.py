@@ -9,8 +9,9 @@ from cachetools import LRUCache
 
 from lib.cache.base import InMemoryCache
 from lib.postgres.database import Database
+from lib.users.accounts import User
 from lib.users.cache import CACHED_SECONDS
-from lib.users.directory import Outcome, SignUp, User, UserDirectory
+from lib.users.directory import Outcome, SignUp, UserDirectory
 from lib.users.linking import ForcedLink, link_cognito_users
 from tests.integration.test_linking import pool_user
 from tests.integration.test_users import AUGUSTSZ

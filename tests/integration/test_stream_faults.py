@@ -16,7 +16,7 @@ import pytest
 from botocore.config import Config
 
 from lib.ddb.schema import create_table
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.doctor_fixtures import People, run_doctor, tomorrow
 from tests.support.stores import TableContents, stores_on
 from tests.support.streamed import failures, load_handler, numbers, record, stream_records, streamed_stores_on

@@ -12,7 +12,7 @@ from lib.ddb.items import Item, Message
 from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.store import StreamedMessageStore
 from lib.ddb.table import Table
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support import streamed
 from tests.support.clocks import eventually
 from tests.support.old_data import GROUP, old_conversation, old_message, old_row

@@ -9,7 +9,7 @@ import pytest
 
 from lib.clock import tick_after
 from lib.ddb.sequence_numbers import SequenceNumbers
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.block_contract import BlockContract
 from tests.support.read_position_contract import ReadPositionContract
 from tests.support.receipt_contract import ReceiptContract

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from lib.postgres.database import Database
-from lib.users.directory import User, UserDirectory
+from lib.users.accounts import User
+from lib.users.directory import UserDirectory
 from tools.postgres.migrations import migrate
 from tools.seed.conversation import seed_users
 

@@ -24,7 +24,7 @@ from app import create_app
 from lib.config import Settings, load
 from lib.ddb.schema import create_table
 from lib.logs import JsonFormatter
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.api_server import HIGH_LIMITS
 from tests.support.stores import TableContents
 from tests.support.tokens import TokenIssuer

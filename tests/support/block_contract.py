@@ -13,7 +13,7 @@ from lib.ddb.items import Conversation, Item, pair_key
 from lib.ddb.migration import migrate_conversation
 from lib.ddb.store import MessageStore
 from lib.ddb.table import Table
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.old_data import GROUP, TIMES, name_in_guard, old_conversation, old_row
 from tests.support.stores import (
     ANNA,

@@ -17,7 +17,7 @@ from http.client import HTTPConnection, HTTPException
 from itertools import count, cycle
 from typing import Any
 
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.retrying import Outgoing, RetryingClient
 from tools.local_stack.processes import LOOPBACK
 

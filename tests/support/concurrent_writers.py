@@ -12,7 +12,7 @@ from botocore.config import Config
 
 from lib.ddb.errors import WriteConflict
 from lib.ddb.store import MessageStore
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.stores import stores_on
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from lib.ddb import keys
 from lib.ddb.items import Block, Conversation, Item, Member, PairGuard, block_key, late_updates_key, pair_key, wire_key
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.doctor_fixtures import cognito_id_of, email_of
 from tests.support.old_data import TIMES, old_message, old_row
 from tests.support.stores import ANNA, BERT, CARL, DORA, TableContents, after_start

@@ -16,7 +16,7 @@ from lib.ddb.idempotency import Idempotency
 from lib.ddb.items import Item, Key, key_of
 from lib.ddb.keys import Kind
 from lib.ddb.table import Table
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.stores import ANNA, BERT, CARL, DORA, NewStore, SteppingClock, blocks_of
 from tools.doctor.doctor import Doctor
 from tools.doctor.findings import Code, Finding

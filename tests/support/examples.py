@@ -9,7 +9,7 @@ from lib.clock import from_timestamp
 from lib.ddb.idempotency import Idempotency, Receipt
 from lib.ddb.items import Block, Conversation, InboxRow, Item, Member, Message, PairGuard, late_updates_key
 from lib.ddb.transactions import late_update_writes, start_writes
-from lib.users.directory import User
+from lib.users.accounts import User
 
 AUGUSTSZ = User("76d2f241-a860-4d8b-a8e3-6cd68db75ab9", "Augustsz", "Augustsz")
 BAYKO = User("3f0c5b8e-92d1-4c47-9a6e-b1d8f7240c35", "bayko", "Bayko")

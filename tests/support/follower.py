@@ -15,7 +15,7 @@ from http.client import HTTPConnection, HTTPException
 from typing import Any, Self
 from urllib.parse import quote
 
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.event_stream import Event, events_in
 from tools.local_stack.processes import LOOPBACK
 

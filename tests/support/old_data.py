@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lib.ddb.items import Item, PairGuard
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.stores import ANNA, BERT, TableContents
 
 GROUP = "5ae290ed-55d1-47a0-bc6d-fe2bc2700399"

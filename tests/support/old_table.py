@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from lib.config import ROOT
 from lib.ddb import keys
 from lib.ddb.items import Item
-from lib.users.directory import User
+from lib.users.accounts import User
 
 _TABLE = json.loads((ROOT / "tests/fixtures/old_table.json").read_text())
 

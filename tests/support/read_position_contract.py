@@ -11,7 +11,7 @@ from lib.clock import from_timestamp, tick_after, to_timestamp
 from lib.ddb.items import Conversation, Message
 from lib.ddb.store import MessageStore
 from lib.ddb.table import Table
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.old_data import GROUP, TIMES, old_conversation, old_row
 from tests.support.stores import ANNA, BERT, CARL, NewStore, TableContents, positions_of
 

@@ -9,7 +9,7 @@ import pytest
 from lib.ddb.idempotency import DuplicateRequest, Idempotency, Receipt
 from lib.ddb.items import Message
 from lib.ddb.store import MessageStore
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.stores import ANNA, BERT, CARL, START, NewStore, SteppingClock, TableContents
 
 ONCE = Idempotency("a key", "hash of the request")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 
-from lib.users.directory import User
+from lib.users.accounts import User
 from tools.local_stack.processes import LOOPBACK
 
 TIMEOUT_SECONDS = 1.0  # less than the server may take: the client gives up requests that the server works on

@@ -17,7 +17,7 @@ import psycopg
 
 from lib.ddb.schema import create_table
 from lib.ddb.table import Table
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.api_server import ApiServer
 from tests.support.dev import authorization, call
 from tests.support.stream_worker import stream_worker

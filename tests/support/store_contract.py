@@ -11,7 +11,7 @@ from lib.clock import from_timestamp, to_timestamp
 from lib.ddb.conversations import Conversations
 from lib.ddb.errors import ConversationNotFound
 from lib.ddb.items import Message
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.old_data import GROUP, TIMES, name_in_guard, old_conversation, old_row
 from tests.support.stores import (
     ANNA,

@@ -14,7 +14,7 @@ from lib.ddb.items import Conversation, InboxRow, Item, Message, conversation_ke
 from lib.ddb.read_positions import ReadPositions
 from lib.ddb.store import MessageStore
 from lib.ddb.table import Table
-from lib.users.directory import User
+from lib.users.accounts import User
 
 ANNA = User("11111111-0000-4000-8000-000000000001", "anna", "Anna Ann")
 BERT = User("22222222-0000-4000-8000-000000000002", "bert", "Bert 🐻")

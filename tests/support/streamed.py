@@ -17,7 +17,7 @@ from lib.config import ROOT
 from lib.ddb.items import Item, Message
 from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.store import StreamedMessageStore
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.stores import NewStore, stores_on
 
 Handler = Callable[[dict[str, Any]], dict[str, Any]]

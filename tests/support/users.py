@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from lib.users.directory import User
+from lib.users.accounts import User
 
 
 def add_users(database_url: str, *users: User) -> None:

@@ -18,7 +18,7 @@ from lib.clock import to_timestamp
 from lib.ddb.errors import StoreUnavailable
 from lib.ddb.items import Conversation, Item, Member, Message
 from lib.ddb.table import Table
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.doctor_fixtures import run_doctor
 from tests.support.stores import ANNA, BERT, CARL, START, NewStore, TableContents
 from tests.unit.conftest import TABLE

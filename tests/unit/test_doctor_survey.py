@@ -8,7 +8,7 @@ from contextlib import closing
 from time import process_time
 
 from lib.ddb.items import Conversation, InboxRow, Item, Member, Message, PairGuard
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.stores import START
 from tools.doctor.conversation_check import findings_of
 from tools.doctor.pair_check import is_sound

@@ -20,7 +20,7 @@ from lib.ddb.migration import old_groups
 from lib.ddb.sequence_numbers import SequenceNumbers
 from lib.ddb.table import WRITE_SECONDS, Table, Write
 from lib.deadline import seconds_left
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.corruptions import corruptions
 from tests.support.doctor_fixtures import run_doctor, sound_table
 from tests.support.old_data import GROUP, TIMES, old_conversation, old_message, old_row

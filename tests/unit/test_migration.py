@@ -10,7 +10,7 @@ from lib.aws.metering import start_metering
 from lib.ddb import migration
 from lib.ddb.errors import ConversationNotFound, StoreError
 from lib.ddb.items import Item, conversation_key, wire_key
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.old_data import GROUP, TIMES, old_conversation, old_message, old_row
 from tests.support.stores import ANNA, BERT, CARL, NewStore, TableContents, all_pages
 

@@ -10,7 +10,8 @@ import pytest
 
 from lib.identity.tokens import TokenClaims
 from lib.postgres.errors import DatabaseUnavailable
-from lib.users.directory import HandleTaken, NameRefused, Outcome, SignUp, User, UserDeleted
+from lib.users.accounts import User
+from lib.users.directory import HandleTaken, NameRefused, Outcome, SignUp, UserDeleted
 from services.errors import Code, Forbidden, Unauthenticated, Unavailable
 from services.provisioning import Newcomers, provision_user
 from tests.support.sign_up_events import ATTRIBUTES

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.aws.dynamodb_client import DynamoDBClient
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.read_position_contract import forget_last_seqs
 from tests.support.stores import ANNA, BERT, CARL, SteppingClock, positions_of, stores_on
 from tests.unit.conftest import TABLE, empty_table

@@ -15,7 +15,7 @@ from lib.ddb import keys
 from lib.ddb.errors import ReceiverBlocked, ReceiverUnavailable, StoreError
 from lib.ddb.items import Message, pair_key
 from lib.ddb.store import MessageStore
-from lib.users.directory import User
+from lib.users.accounts import User
 from tests.support.doctor_fixtures import run_doctor
 from tests.support.old_data import TIMES, name_in_guard, old_conversation
 from tests.support.stores import ANNA, BERT, CARL, SteppingClock, blocks_of, stores_on

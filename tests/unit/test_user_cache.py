@@ -10,8 +10,9 @@ from cachetools import LRUCache
 
 from lib.cache.base import Cache, InMemoryCache
 from lib.postgres.database import Database
+from lib.users.accounts import Account, User
 from lib.users.cache import CACHED_SECONDS, By, UserCache
-from lib.users.directory import Account, User, UserDirectory
+from lib.users.directory import UserDirectory
 from tests.support.clocks import FrozenTime
 
 ANNA = Account(User("a uuid", "anna", "Anna Ann"), "everybody", None, 1767428100.5)

@@ -27,7 +27,7 @@ from lib.ddb.items import (
     wire_key,
 )
 from lib.ddb.table import ABSENT, check
-from lib.users.directory import User
+from lib.users.accounts import User
 from tools.doctor.findings import Code, Finding, Result
 from tools.doctor.reading import Reader
 from tools.doctor.rewrite import rewrite, write_all

@@ -21,7 +21,8 @@ from lib.ddb.migration import indexed
 from lib.ddb.table import WRITE_SECONDS, Table
 from lib.deadline import pause, tries
 from lib.postgres.database import Database
-from lib.users.directory import User, to_user
+from lib.users.accounts import User
+from lib.users.directory import to_user
 from tools.cli import tables
 from tools.doctor.shapes import GROUP, is_uuid, parts, readable, text, users, whole
 

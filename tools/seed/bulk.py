@@ -21,7 +21,7 @@ from lib.ddb.items import Conversation, Item, Member, Message, conversation_key,
 from lib.ddb.table import WRITE_SECONDS, Table
 from lib.ddb.transactions import KeyTaken, PairTaken, apply_message, start_writes
 from lib.deadline import pause, tries
-from lib.users.directory import User
+from lib.users.accounts import User
 
 _BATCH = 25  # the most items of a BatchWriteItem
 _THREADS = 4

@@ -13,7 +13,8 @@ from lib.clock import from_timestamp
 from lib.config import ROOT
 from lib.ddb.table import Table
 from lib.postgres.database import Database
-from lib.users.directory import User, UserDirectory
+from lib.users.accounts import User
+from lib.users.directory import UserDirectory
 from tools.seed.bulk import BulkLoader, ConversationRefused, NewConversation, NewMessage
 
 CONVERSATION_UUID = "5ae290ed-55d1-47a0-bc6d-fe2bc2700399"
