@@ -1,7 +1,8 @@
-// The menu of a conversation: block the other member, and report the conversation.
+// The menu of a conversation: mark it as unread, block the other member, and report the conversation.
 
 import { ask } from "./dialog.js";
-import { h } from "./dom.js";
+import { announce, h } from "./dom.js";
+import { errorText } from "./errors.js";
 import { nameText } from "./words.js";
 
 export class ConversationMenu {
@@ -9,13 +10,15 @@ export class ConversationMenu {
   #groupUuid;
   #person = null;
   #summary = h("summary", { class: "button" }, "More");
+  #unread = h("button", { type: "button", onclick: () => this.#markUnread() }, "Mark unread");
   #block = h("button", { type: "button", onclick: () => this.#askForBlock() }, "Block…");
   #report = h("button", { type: "button", onclick: () => this.#askForReport() }, "Report…");
 
   constructor(messenger, groupUuid) {
     this.#messenger = messenger;
     this.#groupUuid = groupUuid;
-    this.element = h("details", { class: "menu" }, this.#summary, h("div", {}, this.#block, this.#report));
+    const actions = h("div", {}, this.#unread, this.#block, this.#report);
+    this.element = h("details", { class: "menu" }, this.#summary, actions);
     this.element.addEventListener("focusout", ({ relatedTarget }) => {
       if (!this.element.contains(/** @type {Node} */ (relatedTarget))) this.element.removeAttribute("open");
     });
@@ -25,6 +28,7 @@ export class ConversationMenu {
   /** `person` is the inbox row, or the other member. */
   refresh(person) {
     this.#person = person;
+    this.#unread.hidden = Boolean(person.blocked); // nothing of a blocked person counts as unread
     this.#block.hidden = Boolean(person.blocked || person.deleted);
   }
 
@@ -32,6 +36,16 @@ export class ConversationMenu {
   #close() {
     this.element.removeAttribute("open");
     this.#summary.focus();
+  }
+
+  async #markUnread() {
+    this.#close();
+    try {
+      await this.#messenger.markUnread(this.#groupUuid);
+      location.hash = "#/";
+    } catch (error) {
+      announce(errorText(error));
+    }
   }
 
   async #askForBlock() {

@@ -61,7 +61,6 @@ export class ConversationView {
         { class: "conversation-header" },
         h("a", { href: "#/", class: "back", "aria-label": "Back to the conversations" }, "‹"),
         this.#title,
-        h("button", { type: "button", onclick: () => this.#markUnread() }, "Mark unread"),
         this.#menu.element,
       ),
       this.#log,
@@ -233,15 +232,6 @@ export class ConversationView {
   async #send(text) {
     this.#isAtEnd = true;
     await this.#messenger.outbox.add({ message_group_uuid: this.#groupUuid }, text);
-  }
-
-  async #markUnread() {
-    try {
-      await this.#messenger.markUnread(this.#groupUuid);
-      location.hash = "#/";
-    } catch (error) {
-      announce(errorText(error));
-    }
   }
 
   #scrollToEnd() {

@@ -67,6 +67,26 @@ def test_conversation_is_accessible_with_its_marks_and_with_an_error(site: Site,
     window.expect_accessible()
 
 
+def test_menu_of_a_conversation_is_accessible_and_closes_when_it_loses_the_focus(site: Site, windows: Windows) -> None:
+    anna, bert = site.couple()
+    bert.write("one", to=anna)
+    window = windows.open(anna).open(bert)
+    expect(window.composer).to_be_focused()
+    more = window.page.get_by_text("More", exact=True)
+    report = window.page.get_by_role("button", name="Report…")
+    more.press("Enter")
+    expect(report).to_be_visible()
+    window.expect_accessible()
+    tab_to(window, report)
+    window.page.keyboard.press("Tab")
+    expect(report).to_be_hidden()
+    more.press("Enter")
+    tab_to(window, report)
+    window.page.keyboard.press("Escape")
+    expect(report).to_be_hidden()
+    expect(more).to_be_focused()
+
+
 def test_new_message_is_accessible_with_profile_and_with_an_error(site: Site, windows: Windows) -> None:
     windows.expect_problem("status of 404")
     anna, bert = site.couple()

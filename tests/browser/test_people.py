@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Route, expect
 
-from tests.support.browser import Window, Windows
+from tests.support.browser import Windows
 from tests.support.site import Site
 
 pytestmark = pytest.mark.browser
@@ -124,32 +124,21 @@ def test_message_that_the_receiver_does_not_accept_is_kept_with_the_reason(site:
     expect(window.texts).to_have_text(["one", "two"])
 
 
-def confirm(window: Window, action: str) -> None:
-    """Press the button of a dialog."""
-    window.page.get_by_role("dialog").get_by_role("button", name=action).click()
-
-
-def choose(window: Window, action: str) -> None:
-    """Choose from the menu of the conversation."""
-    window.page.get_by_text("More", exact=True).click()
-    window.page.get_by_role("button", name=action).click()
-
-
 def test_block_stops_messages_until_it_ends_and_keeps_the_conversation(site: Site, windows: Windows) -> None:
     windows.expect_problem("status of 403")
     anna, bert = site.couple()
     bert.write("one", to=anna)
     annas = windows.open(anna).open(bert)
     berts = windows.open(bert).open(anna)
-    choose(annas, "Block…")
+    annas.choose("Block…")
     dialog = annas.page.get_by_role("dialog", name="Block Bert?")
     expect(dialog).to_contain_text("This person cannot write to you any more, and is not told why.")
     annas.expect_accessible()
     annas.page.set_viewport_size({"width": 1000, "height": 700})
-    confirm(annas, "Cancel")
+    annas.confirm("Cancel")
     expect(annas.composer).to_be_visible()
-    choose(annas, "Block…")
-    confirm(annas, "Block")
+    annas.choose("Block…")
+    annas.confirm("Block")
     expect(annas.page.get_by_text("You have blocked Bert.")).to_be_visible()
     expect(annas.composer).to_be_hidden()
     expect(annas.row(bert)).to_contain_text("Blocked")
@@ -168,6 +157,7 @@ def test_block_stops_messages_until_it_ends_and_keeps_the_conversation(site: Sit
     expect(annas.composer).to_be_focused()
     expect(annas.row(bert)).not_to_contain_text("Blocked")
     berts.page.get_by_role("button", name="Try again").click()
+    expect(annas.texts).to_have_text(["one", "two"])
     annas.send("three")
     for window in (annas, berts):
         expect(window.texts).to_have_text(["one", "two", "three"])
@@ -179,8 +169,8 @@ def test_window_that_does_not_know_of_the_block_says_how_to_write_again(site: Si
     anna.write("one", to=bert)
     first = windows.open(anna).open(bert)
     second = windows.open(anna, beside=first).open(bert)
-    choose(first, "Block…")
-    confirm(first, "Block")
+    first.choose("Block…")
+    first.confirm("Block")
     expect(first.page.get_by_text("You have blocked Bert.")).to_be_visible()
     second.send("two")
     refused = second.messages.last.get_by_role("alert")
@@ -196,18 +186,18 @@ def test_report_needs_a_reason_and_reaches_the_server(site: Site, windows: Windo
     anna, bert = site.couple()
     group = bert.write("Buy my jam!", to=anna)["message_group_uuid"]
     window = windows.open(anna).open(bert)
-    choose(window, "Report…")
+    window.choose("Report…")
     dialog = window.page.get_by_role("dialog", name="Report Bert")
     reason = dialog.get_by_label("What is wrong with this conversation?")
     reason.fill(" ")
-    confirm(window, "Report")
+    window.confirm("Report")
     expect(dialog.get_by_role("alert")).to_have_text("Please say what is wrong.")
     window.expect_accessible()
     reason.fill("Only jam, every day.")
-    confirm(window, "Report")
+    window.confirm("Report")
     thanks = window.page.get_by_role("dialog", name="Thank you")
     expect(thanks).to_contain_text("Your report is now with the people who run this site.")
-    confirm(window, "Close")
+    window.confirm("Close")
     expect(thanks).to_have_count(0)
     assert site.select("SELECT reason FROM reports WHERE message_group_uuid = %s", group) == [("Only jam, every day.",)]
 
@@ -268,8 +258,8 @@ def test_profile_lists_blocked_people_and_unblocks_them(site: Site, windows: Win
     window = windows.open(anna)
     for other in (bert, clara):
         window.open(other)
-        choose(window, "Block…")
-        confirm(window, "Block")
+        window.choose("Block…")
+        window.confirm("Block")
         expect(window.row(other)).to_contain_text("Blocked")
     window.page.goto(f"{site.url}/#/me")
     blocked = window.page.get_by_role("main").get_by_role("listitem")

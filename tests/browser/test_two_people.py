@@ -87,7 +87,7 @@ def test_badges_count_and_mark_unread_brings_one_back(site: Site, windows: Windo
     window.expect_title("(3) Cruddur")
     window.open(bert)
     window.expect_title("(1) Cruddur")
-    window.page.get_by_role("button", name="Mark unread").click()
+    window.choose("Mark unread")
     expect(window.row(bert).get_by_label("unread")).to_be_visible()
     window.expect_title("(2) Cruddur")
     window.page.reload()

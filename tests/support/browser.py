@@ -93,6 +93,15 @@ class Window:
         self.composer.fill(text)
         self.composer.press("Enter")
 
+    def choose(self, action: str) -> None:
+        """Choose from the menu of the conversation."""
+        self.page.get_by_text("More", exact=True).click()
+        self.page.get_by_role("button", name=action).click()
+
+    def confirm(self, action: str) -> None:
+        """Press the button of a dialog."""
+        self.page.get_by_role("dialog").get_by_role("button", name=action).click()
+
     def expect_connected(self) -> None:
         expect(self.page.get_by_text(re.compile("^(Connecting…|Offline)$"))).to_have_count(0)
 
