@@ -33,7 +33,7 @@ export class MeView {
   #nobody = h("p", { hidden: true }, "You have blocked nobody.");
   #moreButton = h(
     "button",
-    { type: "button", hidden: true, onclick: () => this.#loadBlocked(this.#next) },
+    { type: "button", hidden: true, onclick: () => this.#loadMore() },
     "Load more",
   );
   #next = null; // the URL of the next page of blocked people
@@ -116,13 +116,19 @@ export class MeView {
     }
   }
 
+  async #loadMore() {
+    const count = this.#blocked.children.length;
+    this.#moreButton.disabled = true;
+    await this.#loadBlocked(this.#next);
+    this.#moreButton.disabled = false;
+    this.#blocked.children[count]?.querySelector("button")?.focus(); // a disabled button has lost the focus
+  }
+
   #person(person) {
-    const element = h(
-      "li",
-      {},
-      h("span", { dir: "auto" }, `${nameText(person)} @${person.handle}`),
-      h("button", { type: "button", "aria-label": `Unblock ${nameText(person)}`, onclick: () => remove() }, "Unblock"),
-    );
+    const name = h("span", { dir: "auto" }, `${nameText(person)} @${person.handle}`);
+    const label = { "aria-label": `Unblock ${nameText(person)}` };
+    const button = h("button", { type: "button", ...label, onclick: () => remove() }, "Unblock");
+    const element = h("li", {}, name, person.deleted ? null : button); // nobody has the handle of a deleted person
     const remove = async () => {
       this.#problem.textContent = "";
       try {

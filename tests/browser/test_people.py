@@ -273,3 +273,26 @@ def test_profile_lists_blocked_people_and_unblocks_them(site: Site, windows: Win
     expect(blocked).to_have_text([re.compile("Clara")])
     window.page.get_by_role("button", name="Unblock Clara").click()
     expect(window.page.get_by_text("You have blocked nobody.")).to_be_visible()
+
+
+def test_profile_loads_more_blocked_people_on_request(site: Site, windows: Windows) -> None:
+    anna, bert = site.couple()
+    names = {"user_uuid": bert.user.uuid, "handle": bert.user.handle, "created_at": "2026-01-02T08:15:00.375877+00:00"}
+
+    def show_page(route: Route) -> None:
+        if "cursor=" in route.request.url:
+            route.fulfill(json=[names | {"display_name": "Bert"}, names | {"display_name": "Carl", "deleted": True}])
+        else:
+            link = f'<{site.url}/api/blocks?limit=100&cursor=two>; rel="next"'
+            route.fulfill(json=[names | {"display_name": "Dora"}], headers={"Link": link})
+
+    window = windows.open(anna)
+    window.page.route("**/api/blocks?*", show_page)
+    window.page.goto(f"{site.url}/#/me")
+    blocked = window.page.get_by_role("main").get_by_role("listitem")
+    expect(blocked).to_have_text([re.compile("Dora")])
+    window.page.get_by_role("button", name="Load more").press("Enter")
+    expect(blocked).to_have_text([re.compile("Dora"), re.compile("Bert"), re.compile(r"Carl \(deleted\)")])
+    expect(window.page.get_by_role("button", name="Unblock Bert")).to_be_focused()
+    expect(window.page.get_by_role("button", name="Load more")).to_be_hidden()
+    expect(window.page.get_by_role("button", name=re.compile("^Unblock"))).to_have_count(2)
