@@ -19,7 +19,7 @@ from bench.server import Server
 from tools.local_stack.processes import LOOPBACK, EngineError
 
 _WORKERS, _CLIENTS = 2, 64
-_PER_SECOND = 100  # requests of the calm users
+_PER_SECOND = 50  # requests of the calm users
 _FIRST_SECONDS = 2  # until the flood has used up its limit
 
 

@@ -57,12 +57,12 @@ class Scale(NamedTuple):
     live: int = 1_000
     hour: int = 3_600
     idle: int = 31
-    calm: int = 1_000
+    calm: int = 500
 
 
 FULL = Scale((100, 10_000, 1_000_000), (20, 1_000, 20_000), page=1_000)
 QUICK = Scale(
-    (100, 1_000, 10_000), (20, 200, 2_000), page=100, rounds=3, seconds=1, live=300, hour=900, idle=5, calm=500
+    (100, 1_000, 10_000), (20, 200, 2_000), page=100, rounds=3, seconds=1, live=300, hour=900, idle=5, calm=200
 )
 
 # The handles of conversations' members. The first member reads and sends.
