@@ -500,7 +500,8 @@ def test_hanging_dynamodb_costs_time_only(api: Api, server: ApiServer, quick: Ap
 def test_slow_requests_do_not_delay_streams(api: Api, server: ApiServer, quick: ApiServer) -> None:
     anna, bert = api.couple()
     newcomers = [api.issuer.authorization(f"newcomer {number}") for number in range(30)]
-    send(server, anna, bert)  # now both servers have the public keys
+    for _ in range(16):  # both workers of the first server, and the second server, shall have the public keys
+        send(server, anna, bert)
     with contextlib.ExitStack() as stack:
         berts = stack.enter_context(stream(quick, bert))
         stack.callback(api.issuer.responding.set)
