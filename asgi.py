@@ -11,7 +11,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import lru_cache
 from io import BytesIO
 from queue import SimpleQueue
@@ -48,6 +48,8 @@ class _Client(asyncio.Semaphore):
         super().__init__(threads)
         self.has_token = has_token
         self.requests = 0
+        self.refusals = asyncio.Lock()
+        self.is_refused = False  # whether a limit refused one of the requests since the client last had none
 
     async def __aenter__(self) -> None:
         self.requests += 1
@@ -156,9 +158,11 @@ class Application:
         client = self._client(environ)
         if client.has_token and client.requests >= MAX_REQUESTS_PER_TOKEN:
             return None
-        async with client:
+        # After a refusal, the client has one turn at a time: several at once would slow others for a moment.
+        async with client, client.refusals if client.is_refused else nullcontext():
             response = await _run(environ, self._queue)
-            if client.has_token:
+            if client.has_token and IS_DELAYED in environ:
+                client.is_refused = True
                 await self._delay(environ)
         if not client.has_token:  # its other requests are other people's
             await self._delay(environ)
