@@ -1,17 +1,16 @@
 """The cache of users: for a minute in this process, and longer in the cache that several processes share.
 
-Users are cached by the `sub` of a Cognito token, by uuid and by their exact handle. Misses are not cached, so a new
-user is visible immediately. Other spellings of a handle are not cached, because `forget` could not list them. Code that
-changes a user in Postgres calls `forget` after its commit:
+Users are cached by the `sub` of a Cognito token, by uuid and by their exact handle. `find` caches no misses, so a new
+user is visible immediately. `put_many` caches that a uuid has no row, so a list with a deleted user needs no query.
+Other spellings of a handle are not cached, because `forget` could not list them. Code that changes a user in Postgres
+calls `forget` after its commit:
 
 - This process and the shared cache drop the old user. No reader can put it back into the shared cache
   (lib/cache/momento.py).
-- Another process may use its own old copy for up to a minute. If it listens to the announcements of Postgres, it calls
-  `drop` at once.
+- Another process may use its own old copy for up to a minute. If it listens to the hints of Postgres, it calls `drop`
+  at once.
 - If the shared cache does not respond, it keeps the old user for its time to live. A process may copy this user and use
   the copy for another minute.
-
-`put_many` also caches for a minute that a uuid has no row, so that a list with a deleted user needs no query.
 
 The shared cache holds no e-mail address and no credential. Its keys are hashes of the `sub`, handle or uuid.
 """
@@ -19,11 +18,10 @@ The shared cache holds no e-mail address and no credential. Its keys are hashes 
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from hashlib import sha256
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from cachetools import TTLCache
 
@@ -41,23 +39,25 @@ _PREFIX = "cruddur:user:3:"
 By = Literal["sub", "handle", "uuid"]
 
 
+class _Copy(NamedTuple):
+    """What this process has read of a user, and when, by the timer. `account` is None if the uuid has no row."""
+
+    account: Account | None
+    read_at: float
+
+
 class UserCache:
     """Recently read accounts. Safe to share between threads."""
 
     def __init__(self, shared: Cache[str, str] | None, *, timer: Callable[[], float] = time.monotonic) -> None:
         self._shared = shared
-        self._own: InMemoryCache[tuple[By, str], Account] = InMemoryCache(
-            TTLCache(_CACHED_USERS, CACHED_SECONDS, timer)
-        )
-        self._missing: InMemoryCache[str, bool] = InMemoryCache(TTLCache(_CACHED_USERS, CACHED_SECONDS, timer))
+        self._timer = timer
+        self._own: InMemoryCache[tuple[By, str], _Copy] = InMemoryCache(TTLCache(_CACHED_USERS, CACHED_SECONDS, timer))
+        # The users whom another process has changed: their values in the shared cache may be old.
         self._changed: InMemoryCache[tuple[By, str], bool] = InMemoryCache(
             TTLCache(_CACHED_USERS, CACHED_SECONDS, timer)
         )
         self._changes = 0
-        self._timer = timer
-        self._cached_at: InMemoryCache[tuple[By, str], float] = InMemoryCache(
-            TTLCache(_CACHED_USERS, CACHED_SECONDS, timer)
-        )
 
     def find(
         self, by: By, text: str, read: Callable[[], Account | None], *, max_age: float = CACHED_SECONDS
@@ -66,9 +66,9 @@ class UserCache:
 
         This process's own copy must not be older than `max_age` seconds.
         """
-        account = self._own.get((by, text))
-        if account and (max_age >= CACHED_SECONDS or self._age(by, text) <= max_age):
-            return account
+        copy = self._own.get((by, text))
+        if copy and copy.account and self._timer() - copy.read_at <= max_age:
+            return copy.account
         changes = self._changes
         account = self._shared_account(by, text)
         if account is None:
@@ -77,39 +77,32 @@ class UserCache:
                 return account
             self._put_shared(by, text, account)
         if changes == self._changes:  # otherwise the account may be older than a change
-            self._own.put((by, text), account)
+            self._put_own(by, text, account)
             if by == "sub":
-                self._own.put(("uuid", account.user.uuid), account)  # the lists of the caller show the caller, too
-            self._cached_at.put((by, text), self._timer())
+                self._put_own("uuid", account.user.uuid, account)  # the lists of the caller show the caller, too
         return account
 
     def cached_many(self, uuids: Collection[str]) -> dict[str, Account | None]:
         """The cached accounts of these users; None for a user who is known to have no row."""
-        own = self._own.get_many([("uuid", uuid) for uuid in uuids])
-        found: dict[str, Account | None] = {uuid: account for (_, uuid), account in own.items()}
-        for uuid in uuids if len(found) < len(uuids) else ():
-            if uuid in found:
-                continue
-            if self._missing.get(uuid):
-                found[uuid] = None
-            elif account := self._shared_account("uuid", uuid):
-                found[uuid] = account
-                self._own.put(("uuid", uuid), account)
-        return found
+        copies = self._own.get_many([("uuid", uuid) for uuid in uuids])
+        accounts = {uuid: copy.account for (_, uuid), copy in copies.items()}
+        for uuid in uuids if len(accounts) < len(uuids) else ():
+            if uuid not in accounts and (account := self._shared_account("uuid", uuid)):
+                accounts[uuid] = account
+                self._put_own("uuid", uuid, account)
+        return accounts
 
     def put_many(self, accounts: Mapping[str, Account | None]) -> None:
         """Cache what the caller has just read, by uuid. None says that there is no row; no shared cache gets it."""
         for uuid, account in accounts.items():
-            if account is None:
-                self._missing.put(uuid, True)
-            else:
-                self._own.put(("uuid", uuid), account)
+            self._put_own("uuid", uuid, account)
+            if account:
                 self._put_shared("uuid", uuid, account)
 
     def drop(self, by: By, text: str) -> None:
         """Drop this process's copy of a user who has changed in another process.
 
-        For a minute, this process does not believe the shared cache: the other process may call `forget` later.
+        For a minute, this process does not use the shared cache's value: the other process may call `forget` later.
         """
         self._changes += 1
         self._own.forget((by, text))
@@ -118,7 +111,7 @@ class UserCache:
     def forget(
         self, *, cognito_user_ids: Iterable[str], handles: Iterable[str] = (), uuids: Iterable[str] = ()
     ) -> None:
-        """Remove the users of these ids, handles and uuids, because the users or their names have changed."""
+        """Remove the users of these ids, handles and uuids, because they have changed."""
         texts_by: dict[By, Iterable[str]] = {"sub": cognito_user_ids, "handle": handles, "uuid": uuids}
         self._changes += 1
         for by, texts in texts_by.items():
@@ -126,6 +119,9 @@ class UserCache:
                 self._own.forget((by, text))
                 if self._shared:
                     self._shared.forget(_key(by, text))
+
+    def _put_own(self, by: By, text: str, account: Account | None) -> None:
+        self._own.put((by, text), _Copy(account, self._timer()))
 
     def _shared_account(self, by: By, text: str) -> Account | None:
         if self._shared is None or self._changed.get((by, text)):
@@ -140,10 +136,6 @@ class UserCache:
             self._shared.forget(_key(by, text))  # `put` would keep an old value
         else:
             self._shared.put(_key(by, text), _encode(account))
-
-    def _age(self, by: By, text: str) -> float:
-        cached_at = self._cached_at.get((by, text))
-        return math.inf if cached_at is None else self._timer() - cached_at
 
 
 def stale_data_warnings(cache: OptionalCache | None, settings: CacheSettings) -> list[str]:
