@@ -257,7 +257,7 @@ class ApiSettings(_Section):
         "whether the server has a page at `/` where two people can talk", default="off"
     )
     rate_limit_sends: str = _setting(
-        "sends of a user, also repeated and refused ones, or `off`",
+        "sends of a user, also repeated and invalid ones, or `off`",
         default="60 per minute; 20 per 10 seconds",
         kind="rates",
     )
