@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,33 +105,16 @@ def check_report(body: object) -> Report:
     if not isinstance(body, dict):
         raise Invalid(Code.BODY_INVALID)
     checks = {"message_group_uuid": _check_reported_group, "created_at": _check_reported_time, "reason": _check_reason}
-    problems: list[Code] = []
-    values: list[Any] = []
-    for name, check in checks.items():
-        try:
-            values.append(check(body.get(name)))
-        except Invalid as error:
-            problems += error.codes
-    if problems:
-        raise Invalid(*problems)
-    return Report(*values)
+    values = _check_each(checks, {name: body.get(name) for name in checks})
+    return Report(values["message_group_uuid"], values["created_at"], values["reason"])
 
 
 def check_profile_changes(body: object) -> ProfileChanges:
     """A client's parsed JSON as changes of the caller's profile. Raises Invalid with every code that applies."""
     if not isinstance(body, dict):
         raise Invalid(Code.BODY_INVALID)
-    problems: list[Code] = []
-    values: dict[str, str] = {}
-    for name, check in (("display_name", _check_display_name), ("accepts_messages_from", _check_senders)):
-        try:
-            if name in body:
-                values[name] = check(body[name])
-        except Invalid as error:
-            problems += error.codes
-    if problems:
-        raise Invalid(*problems)
-    return ProfileChanges(**values)
+    checks = {"display_name": _check_display_name, "accepts_messages_from": _check_senders}
+    return ProfileChanges(**_check_each(checks, {name: body[name] for name in checks if name in body}))
 
 
 def check_limit(text: str | None) -> int:
@@ -208,6 +192,20 @@ def _check_group_uuid(value: object) -> str:
     if not (isinstance(value, str) and is_uuid(value)):
         raise Invalid(Code.MESSAGE_GROUP_UUID_INVALID)
     return value.lower()
+
+
+def _check_each(checks: Mapping[str, Callable[[object], Any]], values: Mapping[str, object]) -> dict[str, Any]:
+    """The values in the stored form, each by the check of its name. Raises Invalid with the codes of all checks."""
+    problems: list[Code] = []
+    checked: dict[str, Any] = {}
+    for name, value in values.items():
+        try:
+            checked[name] = checks[name](value)
+        except Invalid as error:
+            problems += error.codes
+    if problems:
+        raise Invalid(*problems)
+    return checked
 
 
 def _check_reported_group(value: object) -> str:
