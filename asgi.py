@@ -29,7 +29,7 @@ BODY_SECONDS = 5.0  # for the whole body
 LIVENESS_PATH = "/api/health-check"
 SEND_SECONDS = 10.0  # for a client to read an event of a stream
 DELAY_SECONDS = 0.25  # of a refusal by a limit
-MAX_REQUESTS_PER_TOKEN = 200  # at a time, with those that wait for a thread
+MAX_REQUESTS_PER_TOKEN = 200  # at a time, including those that wait for a thread
 MAX_READ_BYTES = 1024 * 1024  # of a body that is too large: an earlier end of the connection could drop the response
 
 Environ = dict[str, Any]
@@ -42,7 +42,7 @@ Queue = SimpleQueue[tuple[asyncio.Future[Response], Environ]]
 
 
 class _Client(asyncio.Semaphore):
-    """Admits so many requests of one client at a time; `requests` counts the waiting ones too."""
+    """Admits at most `threads` requests of one client at a time; `requests` counts the waiting ones, too."""
 
     def __init__(self, threads: int, *, has_token: bool) -> None:
         super().__init__(threads)
@@ -152,7 +152,7 @@ class Application:
         return await _run(environ | {REFUSED_STATUS: status}, self._liveness_queue)
 
     async def _take_turn(self, environ: Environ) -> Response | None:
-        """The response to a request, when it is its client's turn; None if the client sent too many at a time."""
+        """Run a request when it is its client's turn; None if the client has too many requests at a time."""
         if environ["PATH_INFO"] == LIVENESS_PATH:
             return await _run(environ, self._liveness_queue)
         client = self._client(environ)
@@ -164,7 +164,7 @@ class Application:
             if client.has_token and IS_DELAYED in environ:
                 client.is_refused = True
                 await self._delay(environ)
-        if not client.has_token:  # its other requests are other people's
+        if not client.has_token:  # other people send the other requests of this path
             await self._delay(environ)
         return response
 
@@ -177,7 +177,7 @@ class Application:
     async def _delay(self, environ: Environ) -> None:
         """Wait before a refusal by a limit, so that a flood gets few of them in a second.
 
-        The delay does not end when the client leaves. Otherwise a flood would come over new connections.
+        The delay does not end when the client leaves: a flood over new connections is delayed, too.
         """
         if IS_DELAYED in environ:
             with suppress(TimeoutError):

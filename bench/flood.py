@@ -27,12 +27,12 @@ def measure(scale: Scale, variables: dict[str, str], folder: Path) -> Rounds:
     """Measure rounds. Raises EngineError if a request of a calm user fails."""
     own = {"RATE_LIMIT_SENDS": "60 per minute; 20 per 10 seconds", "WEB_CONCURRENCY": str(_WORKERS)}
     with Server("app:create_app", variables | own, folder) as server:
-        _be_calm(server.port, scale, count=4 * _PER_SECOND)  # fills the caches
+        _run_calm_users(server.port, scale, count=4 * _PER_SECOND)  # fills the caches
         return [_measure_round(server, scale) for _ in range(scale.rounds)]
 
 
 def _measure_round(server: Server, scale: Scale) -> dict[str, Sample]:
-    samples = {ALONE: _be_calm(server.port, scale, count=scale.calm)}
+    samples = {ALONE: _run_calm_users(server.port, scale, count=scale.calm)}
     seconds = _FIRST_SECONDS + scale.calm // _PER_SECOND
 
     def flood() -> None:
@@ -41,12 +41,12 @@ def _measure_round(server: Server, scale: Scale) -> dict[str, Sample]:
     thread = Thread(target=flood)
     thread.start()
     time.sleep(_FIRST_SECONDS)
-    samples[BESIDE_FLOOD] = _be_calm(server.port, scale, count=scale.calm)
+    samples[BESIDE_FLOOD] = _run_calm_users(server.port, scale, count=scale.calm)
     thread.join()
     return samples
 
 
-def _be_calm(port: int, scale: Scale, *, count: int) -> Sample:
+def _run_calm_users(port: int, scale: Scale, *, count: int) -> Sample:
     """Send so many requests of the calm users over several connections by turns."""
     connections = [HTTPConnection(LOOPBACK, port, timeout=10) for _ in range(2 * _WORKERS)]
     milliseconds, begin = [], time.monotonic()

@@ -1,4 +1,4 @@
-"""Where the limits of requests keep their counts: in the memory of this process, or in a store that processes share."""
+"""The counts of the limits: in the memory of this process, or in a store that processes share; and whose they are."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from cachetools import LRUCache
 from limits.storage import MovingWindowSupport, Storage
 
 PROCESS_STORAGE = "process://"
-_KEYS = (
-    10_000  # limits of users and addresses; the counts of those that did not call for the longest time are forgotten
-)
+# Of users and addresses. Above it, the storage forgets the one whose last request is the longest ago.
+_KEYS = 10_000
 
 
 class ProcessStorage(Storage, MovingWindowSupport):

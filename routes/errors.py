@@ -28,7 +28,7 @@ from services.errors import (
 RETRY_AFTER_SECONDS = 1
 
 IS_DELAYED = "cruddur.is_delayed"
-"""Key in the WSGI environ: asgi.py sends the response a moment later, so that a flood takes few threads."""
+"""Key in the WSGI environ: asgi.py delays the response, so that a flood takes few threads."""
 
 STATUS_BY_ERROR = {
     Invalid: 422,

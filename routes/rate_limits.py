@@ -1,4 +1,4 @@
-"""Limits of requests, of a user or of an address: Flask-Limiter counts them (docs/api.md, "Limits")."""
+"""Limits of the requests of a user or an address, which Flask-Limiter counts (docs/api.md, "Limits")."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ View = Callable[..., ResponseReturnValue]
 
 
 class _State(NamedTuple):
-    """What is left of a limit. `reset` is in seconds."""
+    """What is left of a limit: its requests, those left, and the seconds until one more is left."""
 
     limit: int
     remaining: int
@@ -79,16 +79,19 @@ class _RateLimits:
         return self._limiter.shared_limit(rate, scope=name)(check)
 
     def state(self, name: Name) -> _State | None:
-        """What the last check left, in the window with the least; None if that is unknown, or the limit is off."""
+        """What is left after the last check, in the window with the fewest requests left.
+
+        None if the limit is off, or the store does not respond.
+        """
         limits = self._limiter.current_limits if name in self._checks else []
         try:
-            first = min(limits, key=lambda limit: (not limit.breached, limit.remaining), default=None)
-            if first is None:
+            fullest = min(limits, key=lambda limit: (not limit.breached, limit.remaining), default=None)
+            if fullest is None:
                 return None
-            seconds = math.ceil(first.window.reset_time - time.time())
+            seconds = math.ceil(fullest.window.reset_time - time.time())
         except StorageError:
             return None
-        return _State(first.limit.amount, first.remaining, max(1, seconds))
+        return _State(fullest.limit.amount, fullest.remaining, max(1, seconds))
 
 
 def limit_rates(app: Flask, settings: Settings) -> None:
@@ -108,7 +111,7 @@ def limited(name: Name) -> Callable[[View], View]:
         @wraps(view)
         def wrapper(*args: Any, **arguments: Any) -> ResponseReturnValue:
             limits = _rate_limits()
-            limits.check(name, g.get("user_uuid") or _client())
+            limits.check(name, g.get("user_uuid") or _network())
             g.rate_limit = limits.state(name)
             return view(*args, **arguments)
 
@@ -120,7 +123,7 @@ def limited(name: Name) -> Callable[[View], View]:
 def count_refused_token() -> None:
     """Count a request whose token is refused. Raises RateLimited."""
     if "Authorization" in request.headers:  # else it is counted already
-        _rate_limits().check("anonymous", _client())
+        _rate_limits().check("anonymous", _network())
 
 
 def _count_anonymous() -> None:
@@ -128,7 +131,7 @@ def _count_anonymous() -> None:
     view = current_app.view_functions.get(request.endpoint or "")
     is_anonymous = "Authorization" not in request.headers or not hasattr(view, "needs_token")
     if is_anonymous and request.blueprint != "health":
-        _rate_limits().check("anonymous", _client())
+        _rate_limits().check("anonymous", _network())
 
 
 def _add_headers(response: Response) -> Response:
@@ -140,7 +143,7 @@ def _add_headers(response: Response) -> Response:
     return response
 
 
-def _client() -> str:
+def _network() -> str:
     return network_of(request.remote_addr or "unknown")
 
 

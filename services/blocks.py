@@ -1,4 +1,4 @@
-"""Blocks: a user blocks another one, unblocks them, and lists those whom they block."""
+"""Blocks: a user blocks another one, unblocks them, and lists the users whom they block."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from services.validation import check_limit
 def block_user(blocks: Blocks, users: UserDirectory, *, user: User, handle: str) -> None:
     """Block the user with this handle; a second call changes nothing. Raises Invalid, NotFound, Unavailable.
 
-    In inline mode, no message between the two users is stored any more when this function returns.
+    In inline mode, no message of the two is stored after this function has returned.
     """
     blocks.add(user=user, other=_other(users, user, handle))
 
 
 @as_service_errors()
 def unblock_user(blocks: Blocks, users: UserDirectory, *, user: User, handle: str) -> None:
-    """Block the user with this handle no more, if they are blocked. Raises Invalid, NotFound, Unavailable."""
+    """Unblock the user with this handle; without a block, change nothing. Raises Invalid, NotFound, Unavailable."""
     blocks.remove(user=user, other=_other(users, user, handle))
 
 

@@ -42,7 +42,7 @@ def create_message(
     `body` is the parsed JSON, of any type. `idempotency_key` is the header of that name: repeating a request with the
     same key within 24 hours writes the message once (draft-ietf-httpapi-idempotency-key-header). A message to a handle
     goes to the conversation of the two users; their first message starts it. The receiver must have a row in Postgres,
-    and accept the message. A sender may start `first_contacts_per_day` conversations; None does not count them.
+    and accept the message. A sender may start `first_contacts_per_day` conversations; with None, any number.
     Raises Invalid, NotFound, NotAccepted, RateLimited and Conflict with nothing written, and Unavailable.
     """
     new_message = check_new_message(body)
@@ -53,7 +53,7 @@ def create_message(
     except DuplicateRequest as error:
         return _replay(error.receipt, sender, new_message)
     except (NotFound, NotAccepted, RateLimited):
-        # Since the first request, the receiver may have changed. The stored response is still right.
+        # Since the first request, the receiver or a limit may have changed. The stored response is still right.
         with as_service_errors():
             receipt = store.receipt(user=sender, key=idempotency.key) if idempotency else None
         if receipt is None:
@@ -112,7 +112,10 @@ def _require_receiver(store: MessageStore, users: UserDirectory, sender: User, g
 
 
 def _require_acceptance(store: MessageStore, sender: User, receiver: Account, *choices: Senders) -> None:
-    """Raise ReceiverUnavailable, or ReceiverBlocked if the sender blocks the receiver, who made none of the choices."""
+    """Raise an error unless the receiver has made one of these choices.
+
+    The error is ReceiverBlocked if the sender blocks the receiver, else ReceiverUnavailable.
+    """
     if receiver.accepts_messages_from not in choices:
         raise refusal_by_block(store.conversations.blockers(sender, receiver.user), sender.uuid)
 

@@ -121,7 +121,7 @@ class Forbidden(ServiceError):
 
 
 class NotAccepted(ServiceError):
-    """One of the two users does not want messages of the other one. The response does not say why."""
+    """The sender blocks the receiver, or the receiver does not accept the message; nothing was written."""
 
 
 class NotFound(ServiceError):
@@ -145,7 +145,7 @@ class TooMany(ServiceError):
 
 
 class RateLimited(ServiceError):
-    """The caller has sent as many requests as the limit allows; nothing was written. `retry_after` is in seconds."""
+    """The caller has used up a limit of `limit` requests; nothing was written. `retry_after` is in seconds."""
 
     def __init__(self, *codes: Code, limit: int = 1, retry_after: int = 1) -> None:
         super().__init__(*codes)

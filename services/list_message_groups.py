@@ -43,7 +43,7 @@ def list_message_groups(
 def find_message_group(
     store: MessageStore, users: UserDirectory, *, user: User, handle: str, args: Mapping[str, str]
 ) -> Page[InboxRow]:
-    """A page with the conversation of a user with the owner of a handle; empty if there is none, or no such user.
+    """A page with the user's conversation with the owner of a handle. Empty if there is no such conversation or owner.
 
     The other query arguments are `args`. Raises Invalid, Unavailable.
     """

@@ -53,21 +53,21 @@ def drop_changed_users(users: UserDirectory, hint: Hint) -> None:
 
 
 def publish_update(hub: Hub, state: Conversation) -> None:
-    """Make the streams of both members read their feeds, unless they block the other one."""
+    """Make the members' streams read their feeds, except those of a member who blocks the other one."""
     hub.publish(Hint("message_group", tuple(uuid for uuid in state.members if uuid not in state.blockers)))
 
 
 def publish_read(hub: Hub, store: MessageStore, state: Conversation, user: User) -> None:
-    """Tell the streams of both members how far a user has read; if one blocks the other, only the user's own."""
-    readers = tuple(state.members)
+    """Tell both members' streams how far a user has read; if one blocks the other, only the user's streams."""
+    receivers = tuple(state.members)
     try:
-        is_blocked = bool(store.conversations.with_blocks(state).blockers)
-    except StoreUnavailable:  # the position is stored, and a hint may be lost
+        is_blocked = bool(store.conversations.with_pair_blocks(state).blockers)
+    except StoreUnavailable:  # the position is stored, and a hint may get lost
         is_blocked = True
     if is_blocked:
-        readers = (user.uuid,)
+        receivers = (user.uuid,)
     data = {"uuid": state.group_uuid, "user_uuid": user.uuid, "read_seq": state.members[user.uuid].read_seq}
-    hub.publish(Hint("read", readers, data))
+    hub.publish(Hint("read", receivers, data))
 
 
 @as_service_errors()
@@ -75,7 +75,7 @@ def publish_typing(hub: Hub, store: MessageStore, *, user: User, message_group_u
     """Tell the other member that a user types, if neither blocks the other. Raises NotFound, Unavailable."""
     group_uuid = check_group_in_path(message_group_uuid)
     state = store.conversations.get(group_uuid=group_uuid, user=user)
-    if store.conversations.with_blocks(state).blockers:
+    if store.conversations.with_pair_blocks(state).blockers:
         return
     others = tuple(state.members.keys() - {user.uuid})
     hub.publish(Hint("typing", others, {"uuid": group_uuid, "user_uuid": user.uuid}))

@@ -31,7 +31,7 @@ def provision_user(users: UserDirectory, attributes: Mapping[str, str], *, issue
     """The user with these standard attributes of Cognito. If they have no row, creates or links one.
 
     `preferred_username` becomes the handle. `name` becomes the display name; without it, the handle does. A second call
-    changes nothing. `issued_at` is the time of the user's token, in epoch seconds; None if there is no token.
+    changes nothing. `issued_at` is the time of the user's token, in epoch seconds; without a token, None.
     Raises Unavailable, Unauthenticated if the user was deleted after that time, and Forbidden: HANDLE_TAKEN, or
     USER_NOT_FOUND if attributes are missing or too long, or a new row's name breaks a rule of lib/users/names.py.
     """

@@ -24,7 +24,7 @@ def show_message_group(
     """
     group_uuid = check_group_in_path(message_group_uuid)
     state = store.conversations.get(group_uuid=group_uuid, user=user)
-    return name_members(users, store.conversations.with_blocks(state))
+    return name_members(users, store.conversations.with_pair_blocks(state))
 
 
 @as_service_errors()

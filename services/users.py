@@ -65,7 +65,7 @@ def authenticate(
 ) -> User:
     """The user of an Authorization header. Provisions a user who signed up and has no row in Postgres.
 
-    What this process remembers of the user must not be older than `max_age` seconds.
+    This process's copy of the user must not be older than `max_age` seconds.
     Raises Unauthenticated, Forbidden if the user of a valid token cannot get a row, Unavailable.
     """
     claims = verify(verifier, authorization)

@@ -63,7 +63,7 @@ export class Api {
     return { me: data, etag: headers.get("ETag") };
   }
 
-  /** Change the profile, unless it is not the version `etag` any more. */
+  /** Change the profile if its version is still `etag`. */
   async saveMe(changes, etag) {
     const options = { body: changes, headers: { "If-Match": etag } };
     const { data, headers } = await this.#request("PATCH", "/api/users/me", options);
@@ -94,7 +94,7 @@ export class Api {
     return await this.#fetch("GET", "/api/events", { headers, signal });
   }
 
-  /** A GET, tried again if the server is busy or away. Whoever asks too often learns at once how long to wait. */
+  /** A GET, tried again if the server is busy or away. After a 429, the caller decides when to try again. */
   async #get(url) {
     for (let attempt = 0; ; attempt++) {
       try {

@@ -1,11 +1,12 @@
-// A question in front of the page, which the person answers before anything else.
+// A question in front of the page. The rest of the page waits for the answer.
 
 import { h } from "./dom.js";
 import { errorText } from "./errors.js";
 
 /**
- * Ask within `parent`. The button `action` calls `act()`; if that fails, the dialog stays and says why. Without `act`,
- * it only tells. Resolves to whether the person did it, when the dialog is closed.
+ * Show a dialog within `parent`. The button `action` calls `act()`; if that fails, the dialog stays and says why. Without
+ * `act`, the button only closes the dialog. Resolves when the dialog closes: to whether the button
+ * did its work.
  */
 export async function ask(parent, { title, content, action, act = null }) {
   let isDone = false;

@@ -11,9 +11,9 @@ const CHOICES = {
 };
 
 export class MeView {
-  hasFailed = false; // whether the profile can be loaded later
+  hasFailed = false; // whether a later try can load the profile
   #messenger;
-  #etag = ""; // of the profile that the form began with
+  #etag = ""; // of the profile in the form
   #heading = h("h1", { tabindex: "-1" }, "Your profile");
   #facts = h("p", {});
   #name = h("input", { id: "display-name", autocomplete: "nickname", required: true, dir: "auto" });

@@ -16,7 +16,7 @@ export class Messenger extends EventTarget {
   next = null; // the URL of the next page of the inbox; null: all rows are here
   conversations = new Map(); // the opened ones by uuid
   problem = "Connecting…"; // why there are no live updates, in words; empty while there are
-  me = null; // the user's profile, until it is here null
+  me = null; // the user's profile; null until it is loaded
   // These three are null until "ready".
   myUuid = null;
   drafts = null;
@@ -108,7 +108,7 @@ export class Messenger extends EventTarget {
     return this.rows.get(groupUuid) ?? (conversation?.members.length ? this.#other(conversation) : null);
   }
 
-  /** Show the other member in the inbox as in the conversation, which was loaded later. */
+  /** The conversation was loaded after the inbox, so show its other member in the inbox, too. */
   #updateRow(conversation) {
     const row = this.rows.get(conversation.uuid);
     if (row) this.rows.set(row.uuid, { ...row, ...this.#other(conversation) });
@@ -207,7 +207,7 @@ export class Messenger extends EventTarget {
     await this.#api.typing(groupUuid).catch(() => {});
   }
 
-  /** Learn who the user is. After a reload the page knows it, so it also works while the server cannot tell. */
+  /** Load the user's profile. After a reload, the page knows the user's uuid and does not need the server for it. */
   async #meet() {
     try {
       await this.loadMe();

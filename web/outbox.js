@@ -5,12 +5,12 @@ import { isTemporary, SignInError } from "./errors.js";
 
 const STORE = "messages";
 const RETRY_MS = 4_000;
-const LONG_WAIT_S = 90; // a limit a minute asks for less, and a limit a day for more
+const LONG_WAIT_S = 90; // a limit of a minute asks for less, a limit of a day for more
 const KEY_MS = 23 * 3_600_000; // the server knows a key for 24 hours
 
 export class Outbox {
   entries = []; // oldest first: { key, userUuid, to, text, addedAt, triedAt, error, retryAt }
-  wait = { seconds: 0, until: 0 }; // what the server has asked for because the person sends too fast
+  wait = { seconds: 0, until: 0 }; // the wait that the server asks for if the person sends too fast
   #api;
   #userUuid;
   #database;

@@ -37,13 +37,13 @@ class Blocks:
     def add(self, *, user: User, other: User) -> None:
         """Let a user block another one; a second call changes nothing. Raises WriteConflict, with nothing written.
 
-        In inline mode, the other user's messages that are not stored when this method returns never will be.
+        In inline mode, no message of the two is stored after this method has returned.
         """
         block = Block(user.uuid, other, to_timestamp(self._clock()))
         self._change(user, other, blocks=True, list_write=Write({"Put": {"Item": block.to_item()}}))
 
     def remove(self, *, user: User, other: User) -> None:
-        """Let a user block another one no more; without a block, change nothing. Raises WriteConflict."""
+        """End a user's block of another one; without a block, change nothing. Raises WriteConflict."""
         list_write = Write({"Delete": {"Key": block_key(user.uuid, other.uuid)}})
         self._change(user, other, blocks=False, list_write=list_write)
 

@@ -109,7 +109,7 @@ class Conversations:
         return [member.user for member in state.members.values()]
 
     def linked(self, state: Conversation) -> Conversation | None:
-        """The conversation that `pair_group_uuid` names, as it is in the table; None if there is none of these users.
+        """The conversation that `pair_group_uuid` names, read from the table; None unless it has the same members.
 
         Its members have the blocks that hold for both conversations.
         """
@@ -119,13 +119,13 @@ class Conversations:
         first = Conversation.from_item(item, group_uuid=state.pair_group_uuid) if item else None
         return first if first and first.members.keys() == state.members.keys() else None
 
-    def with_blocks(self, state: Conversation) -> Conversation:
-        """The state with all blocks of its pair: they are in this state, or in that of the linked conversation."""
+    def with_pair_blocks(self, state: Conversation) -> Conversation:
+        """The state with all blocks of its pair: its own, and those of the linked conversation, which this reads."""
         first = self.linked(state)
         return state.with_blocks(state.blockers | first.blockers) if first else state
 
     def blockers(self, user: User, other: User) -> frozenset[str]:
-        """The uuids of those of two users who block the other one, as it is in the table."""
+        """Which of two users block the other one: their uuids, read from the table."""
         guard = self._table.get(pair_key(user.uuid, other.uuid)) or {}
         if "group_uuid" not in guard:  # a block migrates a conversation of an older backend
             return guard_blocks(guard)

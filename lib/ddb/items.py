@@ -69,7 +69,10 @@ class Message:
 
 @dataclass(slots=True)  # not frozen, as above
 class InboxRow:
-    """One conversation in its owner's inbox: the other user and the last message. `blocks`: the owner blocks them."""
+    """One conversation in its owner's inbox: the other user and the last message.
+
+    `blocks` says whether the owner blocks the other user.
+    """
 
     owner_uuid: str
     last_message_at: str
@@ -200,7 +203,7 @@ class Conversation:
 class PairGuard:
     """Ensures that two users have one conversation, even if both write first at the same instant.
 
-    Before the conversation begins, it has no `group_uuid`, and `blocks` has the uuids of those who block the other one.
+    Before the conversation begins, it has no `group_uuid`, and `blocks` has the uuids of the users who block the other.
     """
 
     user_uuids: tuple[str, str]
@@ -217,7 +220,7 @@ class PairGuard:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A user in the list of those whom the owner blocks. It is a copy: the state or the pair guard has the block."""
+    """An entry in the list of the users whom the owner blocks: a copy of the block in the state or the pair guard."""
 
     owner_uuid: str
     user: User
@@ -296,7 +299,7 @@ def block_key(owner_uuid: str, user_uuid: str) -> Item:
 
 
 def guard_blocks(item: Item) -> frozenset[str]:
-    """The uuids of those who block the other one, in the item of a pair guard."""
+    """The uuids of the users who block the other one, in the item of a pair guard."""
     return frozenset(item["blocks"]["SS"] if "blocks" in item else ())
 
 

@@ -197,7 +197,7 @@ class MessageStore:
         return parse_message(item) if item else None
 
     def find_message(self, *, group_uuid: str, time: str) -> Message | None:
-        """The message of this time of ISO 8601, in UTC if it has no offset."""
+        """The message of a conversation at this time, or None. `time` is in ISO 8601, in UTC if it has no offset."""
         return self.message_at(group_uuid=group_uuid, created_at=self._sort_key(group_uuid, time))
 
     def send(
@@ -276,7 +276,7 @@ class MessageStore:
     def _check_blocks(self, state: Conversation, sender: User) -> list[Write]:
         """Raise ReceiverBlocked or ReceiverUnavailable if a member blocks the other one; `state` is current.
 
-        Returns the condition that this stays so in the conversation that the state names.
+        Returns the condition that the conversation which `pair_group_uuid` names, if any, does not change.
         """
         first = self.conversations.linked(state)
         if blockers := state.blockers | (first.blockers if first else frozenset()):

@@ -91,7 +91,7 @@ def apply_message(state: Conversation, message: Message) -> Conversation:
 
 
 def refusal_by_block(blockers: Container[str], sender_uuid: str) -> StoreError:
-    """The refusal of a message between two users of whom these block the other one."""
+    """The error for a message between two users. `blockers` are the uuids of those who block the other one."""
     return ReceiverBlocked() if sender_uuid in blockers else ReceiverUnavailable()
 
 

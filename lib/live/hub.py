@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 
 from cachetools import TTLCache
 
-STREAMS_PER_USER = 10  # unless a process has another setting
+STREAMS_PER_USER = 10
 TYPING_SECONDS = 3
 
 EventName = Literal["message_group", "read", "typing", "user"]
@@ -24,14 +24,14 @@ FIELDS: dict[EventName, set[str]] = {
     "typing": {"uuid", "user_uuid"},
     "user": {"cognito_user_id"},
 }
-"""The fields that the data of an event has at least."""
+"""The fields that the data of each event has; a newer version may add others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hint:
     """Says that something happened to some users.
 
-    The data of `read` and `typing` goes to their clients. Postgres sends `user` after a change of a user's row.
+    The clients of these users get the data of `read` and `typing`. Postgres sends `user` when a row of `users` changes.
     """
 
     event: EventName

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-_ISSUER_AHEAD_SECONDS = 1  # the clock of Cognito against that of Postgres; tokens give whole seconds
+_ISSUER_AHEAD_SECONDS = 1  # of the clock of Cognito before that of Postgres; the times of tokens are whole seconds
 
 
 class Senders(StrEnum):
-    """Who may write to a user."""
+    """Whose messages a user accepts."""
 
     EVERYBODY = "everybody"
     KNOWN = "known"  # only users who have a conversation with the user
@@ -28,7 +28,10 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user, who may write to them, and since when their tokens do not count (in epoch seconds)."""
+    """A user, whose messages they accept (a `Senders`), and since when the server refuses their tokens.
+
+    The times are epoch seconds. `disabled_at` refuses every token, `signed_out_at` those that were issued before.
+    """
 
     user: User
     accepts_messages_from: str
@@ -36,7 +39,7 @@ class Account:
     signed_out_at: float | None = None
 
     def refuses(self, issued_at: float) -> bool:
-        """Whether a token that was issued at this time no longer counts."""
+        """Whether the server refuses a token that was issued at this time, in epoch seconds."""
         return self.disabled_at is not None or precedes(issued_at, self.signed_out_at)
 
 
@@ -47,7 +50,7 @@ def precedes(issued_at: float, time_of_change: float | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What users see of their own rows; `created_at` is a timestamp of lib/clock.py."""
+    """A user's own row, as the user sees it; `created_at` is a timestamp of lib/clock.py."""
 
     user: User
     accepts_messages_from: str

@@ -68,7 +68,7 @@ AccessChange = Literal["disable", "enable", "sign_out"]
 
 
 class UserDirectory:
-    """Finds, adds and renames users. Every method raises DatabaseUnavailable.
+    """Finds, adds and changes users. Every method but `drop_copies` raises DatabaseUnavailable.
 
     `shared` is a cache that several processes share. A lookup tries this process's cache, then `shared`, then Postgres.
     """
@@ -160,7 +160,7 @@ class UserDirectory:
         return {str(row["uuid"]): _to_account(row) for row in rows}
 
     def was_deleted(self, cognito_user_id: str, *, issued_at: float) -> bool:
-        """Whether the row of this `sub` was deleted after the issue of a token, in epoch seconds."""
+        """Whether the row of this `sub` was deleted after the time of a token, in epoch seconds."""
         return is_storable(cognito_user_id) and _was_deleted(self._database, cognito_user_id, issued_at)
 
     def provision(self, sign_up: SignUp, *, issued_at: float | None = None) -> tuple[User, Outcome]:
@@ -168,8 +168,8 @@ class UserDirectory:
 
         It links a row without a Cognito id only if the row has their handle and their e-mail address, and Cognito has
         verified the address. Otherwise a stranger could sign up with a user's handle and get the user's messages.
-        Raises HandleTaken, NameRefused if the user needs a new row, and UserDeleted if a token that was issued at
-        `issued_at` counts no more.
+        Raises HandleTaken, NameRefused if the user needs a new row, and UserDeleted if the user's row was deleted after
+        `issued_at`, the time of their token in epoch seconds.
         """
         key, name = handle_key(sign_up.handle), names.display_name(sign_up.display_name)
         values = asdict(sign_up) | {"handle_key": key, "display_name": name}
@@ -195,7 +195,7 @@ class UserDirectory:
         return user, Outcome.KNOWN
 
     def own_profile(self, uuid: str) -> Profile | None:
-        """What a user sees of their own row, from Postgres."""
+        """The profile of the user with this uuid, from Postgres; None if there is no such user."""
         row = self._database.one("users/own_profile", uuid=uuid)
         return _to_profile(row) if row else None
 
@@ -209,8 +209,8 @@ class UserDirectory:
     ) -> Profile | None:
         """Change a user's row and return it; None if there is none. A value that is None stays.
 
-        First calls `check` with the row. Until this method returns, nobody else changes the row. If `check` raises an
-        error, nothing is written. The caller checks the rules of lib/users/names.py.
+        First locks the row and calls `check` with it. If `check` raises an error, nothing is written. The caller checks
+        the rules of lib/users/names.py.
         """
         with self._database.transaction() as queries:
             row = queries.one("users/lock_profile", uuid=uuid)
@@ -229,7 +229,7 @@ class UserDirectory:
         return self._database.one("users/count_first_contact", user_uuid=user_uuid, limit=limit) is not None
 
     def change_access(self, uuid: str, change: AccessChange) -> bool:
-        """Disable, enable or sign out a user; False if there is no such user. Tokens from before then do not count."""
+        """Disable, enable or sign out the user with this uuid; False if there is no such user."""
         row = self._database.one(f"users/{change}", uuid=uuid)
         if row:
             self._forget(row, uuid)
@@ -256,7 +256,7 @@ class UserDirectory:
         return to_user(row)
 
     def _forget(self, row: Row, uuid: str, *old_handles: str) -> None:
-        """Remove the user of a changed row, which has the handle and the Cognito id, from the caches."""
+        """Remove a changed user from the caches. `row` has the new handle and the Cognito id."""
         ids = [row["cognito_user_id"]] if row["cognito_user_id"] else []
         self._cache.forget(cognito_user_ids=ids, handles={row["handle"], *old_handles}, uuids=[uuid])
 

@@ -141,7 +141,7 @@ def test_address_is_the_one_that_trusted_proxies_name(api: Api, proxies: int, fo
         headers = [{"X-Forwarded-For": value} for value in (forwarded, client, other)]
         if proxies == 2:
             headers[1:] = [{"X-Forwarded-For": f"{client}, 10.0.0.1"}, {"X-Forwarded-For": f"{other}, 10.0.0.1"}]
-        statuses = [strict.app.test_client().get("/api/docs", headers=each).status_code for each in headers]
+        statuses = [strict.app.test_client().get("/api/docs", headers=forwarding).status_code for forwarding in headers]
         assert statuses == [200, 429, 200 if proxies else 429]
 
 

@@ -296,7 +296,7 @@ class BlockContract:
             assert refusal(store, BERT, group=group) is ReceiverBlocked
         second = contents.conversation(OTHER_GROUP)
         assert second.blockers == set()
-        assert store.conversations.with_blocks(second).blockers == {BERT.uuid}
+        assert store.conversations.with_pair_blocks(second).blockers == {BERT.uuid}
         blocks_of(other_store).remove(user=BERT, other=ANNA)
         assert refusal(store, ANNA, group=OTHER_GROUP) is None
         contents.check(OTHER_GROUP, ["old 0", "by uuid", "hello"])

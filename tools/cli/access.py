@@ -22,9 +22,9 @@ EXPECTED = (NobodyFound, *FAILURES)
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a script does: `action` for its confirmation, `done` for its result.
+    """What a script does: `action` is for its confirmation, `done` for its result.
 
-    `calls` are the calls of Cognito, by the names of their commands.
+    `calls` are its calls of Cognito, by the names of the commands that do the same.
     """
 
     action: str
@@ -36,7 +36,7 @@ class Change:
 def change_access(change: Change, handle: str) -> int:
     """Change a user in Cognito and in Postgres; return the exit status, which is 1 if somebody must do the rest.
 
-    Cognito comes first, because a token that it issues after the change of Postgres counts.
+    Cognito comes first: the API accepts tokens that Cognito issues after the change of Postgres.
     """
     settings = load(UsersSettings)
     target = database_target(settings.database_url)
@@ -55,7 +55,7 @@ def change_access(change: Change, handle: str) -> int:
 
 
 def _change_cognito(change: Change, sub: str, *, is_local: bool) -> int:
-    """Call Cognito, or print the commands of what it did not do and return 1.
+    """Call Cognito. If a call fails, print the commands of the calls that are left, and return 1.
 
     The user pool of another system has no users of a local stack.
     """
@@ -69,8 +69,8 @@ def _change_cognito(change: Change, sub: str, *, is_local: bool) -> int:
             call(UserPool(settings), sub)
             done += 1
     except (CognitoError, SettingsError) as error:
-        console.print_status(console.one_line(f"Cognito still has to learn of it. {error}"))
-        console.print_status("The rest at Cognito:")
+        console.print_status(console.one_line(f"Cognito did not do all of it. {error}"))
+        console.print_status("Run the rest by hand:")
         for command in list(change.calls)[done:]:
             words = ["aws", "cognito-idp", command, "--user-pool-id", pool_id, "--username", sub]
             console.print_data(shlex.join(words))

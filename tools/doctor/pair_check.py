@@ -39,7 +39,7 @@ Pair = tuple[str, str]
 Change = tuple[Item | None, Item | None]
 """An item and its expected form; None stands for no item."""
 
-_OF_GUARDS = ("group_uuid", "pair_group_uuid")
+_LINKS = ("group_uuid", "pair_group_uuid")
 
 
 class PairItems(NamedTuple):
@@ -207,8 +207,8 @@ def _places(changes: Iterable[Change], code: Code) -> tuple[Key, ...]:
 
 
 def _codes(before: Item, after: Item) -> set[Code]:
-    codes = {Code.PAIR_GUARD} if any(text(before, name) != text(after, name) for name in _OF_GUARDS) else set()
-    ignored = {"pk", "sk", "version", *_OF_GUARDS}
+    codes = {Code.PAIR_GUARD} if any(text(before, name) != text(after, name) for name in _LINKS) else set()
+    ignored = {"pk", "sk", "version", *_LINKS}
     if not codes or any(before.get(name) != after.get(name) for name in (before.keys() | after.keys()) - ignored):
         codes.add(Code.BLOCKS)
     return codes

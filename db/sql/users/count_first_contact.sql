@@ -1,4 +1,4 @@
--- If the statement returns no row, the user has begun as many conversations today as the limit allows.
+-- Returns no row if the user has begun as many conversations today as the limit allows.
 INSERT INTO first_contacts AS counted (user_uuid, day, contacts)
 VALUES (%(user_uuid)s, (now() AT TIME ZONE 'UTC')::date, 1)
 ON CONFLICT (user_uuid) DO UPDATE SET
