@@ -139,8 +139,7 @@ def test_short_profile_needs_no_token(api: Api) -> None:
 
 @pytest.mark.parametrize("handle", ["ann/bert", "..", "?#", "%00"])
 def test_older_handle_has_a_profile(api: Api, handle: str) -> None:
-    with psycopg.connect(api.settings.database_url) as connection:
-        connection.execute("INSERT INTO users (handle, display_name, email) VALUES (%s, 'Ann', 'a@a.test')", [handle])
+    api.execute("INSERT INTO users (handle, display_name, email) VALUES (%s, 'Ann', 'a@a.test')", handle)
     assert ok(api.app.test_client().get(f"/api/users/@{quote(handle, safe='')}/short"))["handle"] == handle
 
 

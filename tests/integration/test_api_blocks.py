@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
 
-import psycopg
 import pytest
 from werkzeug.test import TestResponse
 
@@ -98,9 +97,8 @@ def test_list_has_names_of_today_and_pages(api: Api) -> None:
     anna, others = api.sign_up("anna"), [api.sign_up("other") for _ in range(5)]
     for other in others:
         anna.block(other)
-    with psycopg.connect(api.settings.database_url) as connection:
-        connection.execute("DELETE FROM users WHERE uuid = %s", (others[0].user.uuid,))
-        connection.execute("UPDATE users SET display_name = 'New' WHERE uuid = %s", (others[1].user.uuid,))
+    api.execute("DELETE FROM users WHERE uuid = %s", others[0].user.uuid)
+    api.execute("UPDATE users SET display_name = 'New' WHERE uuid = %s", others[1].user.uuid)
     with api.variant() as later:
         reader = later.sign_in(anna.user)
         rows, response = [], reader.get("/api/blocks", limit=2)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import grpc
-import psycopg
 import pytest
 
 from tests.support.api import Api, Person, ok, run_api
@@ -40,8 +39,7 @@ def test_second_process_finds_a_user_of_the_first(api: Api, server: MomentoServe
     with process(api, server) as first:
         first.sign_in(anna.user).inbox()
         assert profile(first, anna) == 200
-    with psycopg.connect(api.settings.database_url) as connection:
-        connection.execute("DELETE FROM users WHERE uuid = %s", (anna.user.uuid,))
+    api.execute("DELETE FROM users WHERE uuid = %s", anna.user.uuid)
     with process(api, server) as second:
         second.sign_in(anna.user).inbox()  # she is not in Postgres
         assert profile(second, anna) == 200

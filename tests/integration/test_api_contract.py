@@ -11,7 +11,6 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
 import pytest
 import schemathesis
 from flask import Flask
@@ -172,8 +171,7 @@ def seed(api: Api, *handles: str) -> list[Person]:
     adapters = api.app.extensions["dependencies"]
     with Database(api.settings.database_url) as database:
         seed_users(database)
-    with psycopg.connect(api.settings.database_url) as connection:
-        connection.execute("UPDATE users SET cognito_user_id = 'sub-' || uuid")
+    api.execute("UPDATE users SET cognito_user_id = 'sub-' || uuid")
     seed_conversation(adapters.store._table, adapters.users)
     return [api.sign_in(adapters.users.by_handle(handle)) for handle in handles]
 

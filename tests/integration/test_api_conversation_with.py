@@ -5,7 +5,6 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import psycopg
 import pytest
 
 from tests.support.api import Api, Person, ok, refused, run_api
@@ -170,8 +169,7 @@ def test_first_contacts_of_a_day_are_limited_over_processes(api: Api) -> None:
         sender = one.sign_in(anna.user)
         sender.reply("no first contact", group=group)
         sender.write("nor this", to=friend)
-        with psycopg.connect(api.settings.database_url) as connection:
-            connection.execute("UPDATE first_contacts SET day = day - 1 WHERE user_uuid = %s", (anna.user.uuid,))
+        api.execute("UPDATE first_contacts SET day = day - 1 WHERE user_uuid = %s", anna.user.uuid)
         left = next(s for s, response in zip(strangers, responses, strict=True) if response.status_code == 429)
         sender.write("on the next day", to=left)
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from threading import Barrier
 from typing import Any
 
-import psycopg
 import pytest
 from werkzeug.test import TestResponse
 
@@ -126,8 +125,7 @@ def test_replay_works_after_a_rename_of_the_receiver(api: Api) -> None:
     anna, bert = api.couple()
     body = {"message": "once", "handle": bert.user.handle}
     first = post(anna, body, "k")
-    with psycopg.connect(api.settings.database_url) as connection:
-        connection.execute("UPDATE users SET handle = %s WHERE uuid = %s", (f"was-{bert.user.handle}", bert.user.uuid))
+    api.execute("UPDATE users SET handle = %s WHERE uuid = %s", f"was-{bert.user.handle}", bert.user.uuid)
     with api.variant() as other:  # has empty caches
         sender = other.sign_in(anna.user)
         again = post(sender, body, "k")

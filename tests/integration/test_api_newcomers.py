@@ -81,10 +81,7 @@ def test_first_request_creates_the_user(api: Api) -> None:
 
 
 def test_row_without_a_cognito_id_needs_a_verified_email(api: Api) -> None:
-    with psycopg.connect(api.settings.database_url) as connection:
-        connection.execute(
-            "INSERT INTO users (handle, display_name, email) VALUES ('waiting', 'Old', 'waiting@example.com')"
-        )
+    api.execute("INSERT INTO users (handle, display_name, email) VALUES ('waiting', 'Old', 'waiting@example.com')")
     mallory = sign_up(api, preferred_username="waiting", email="waiting@example.com", email_verified="false")
     assert refused(get(api, mallory)) == (403, ["handle_taken"])
     owner = sign_up(api, preferred_username="waiting", email="waiting@example.com")
@@ -129,8 +126,7 @@ def test_old_token_gives_a_deleted_user_no_new_row_and_a_new_token_does(api: Api
     sub, now = sign_up(api), int(time.time())
     with api.variant() as process:
         ok(get(process, sub, iat=now))
-    with psycopg.connect(api.settings.database_url) as connection:
-        connection.execute("DELETE FROM users WHERE cognito_user_id = %s", (sub,))
+    api.execute("DELETE FROM users WHERE cognito_user_id = %s", sub)
     old = [{"iat": now}, {"iat": now, "scope": None}, {"iat": None}]
     for _ in ("before the new row", "after it"):
         with api.variant() as process:
@@ -144,12 +140,11 @@ def test_old_token_gives_a_deleted_user_no_new_row_and_a_new_token_does(api: Api
 
 def test_disabled_row_that_waited_for_its_user_lets_nobody_in(api: Api) -> None:
     sub = sign_up(api)
-    with psycopg.connect(api.settings.database_url) as connection:
-        handle = f"new-{sub[:8]}"
-        connection.execute(
-            "INSERT INTO users (handle, display_name, email, disabled_at) VALUES (%s, 'W', %s, now())",
-            (handle, f"{handle}@example.com"),
-        )
+    handle = f"new-{sub[:8]}"
+    api.execute(
+        "INSERT INTO users (handle, display_name, email, disabled_at) VALUES (%s, 'W', %s, now())",
+        *(handle, f"{handle}@example.com"),
+    )
     assert refused(get(api, sub)) == (401, ["token_revoked"])
     assert row_of(api, sub) is not None
 

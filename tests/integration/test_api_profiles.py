@@ -6,7 +6,6 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import psycopg
 import pytest
 from werkzeug.test import TestResponse
 
@@ -127,8 +126,7 @@ def test_one_of_two_simultaneous_changes_wins(api: Api) -> None:
 def test_user_without_a_row_has_no_profile(api: Api) -> None:
     anna = api.sign_up("anna")
     anna.get("/api/users/me")
-    with psycopg.connect(api.settings.database_url) as connection:
-        connection.execute("DELETE FROM users WHERE uuid = %s", (anna.user.uuid,))
+    api.execute("DELETE FROM users WHERE uuid = %s", anna.user.uuid)
     assert refused(anna.get("/api/users/me")) == (403, ["user_not_found"])
     assert refused(change(anna, {"display_name": "Anna"})) == (403, ["user_not_found"])
 

@@ -87,9 +87,8 @@ def test_script_lists_reports_with_the_texts_and_handles_of_now(api: Api, run: s
     reported(carl, message_group_uuid=carls, reason="three")
     key = {"pk": {"S": f"MSG#{group}"}, "sk": {"S": gone["created_at"]}}
     api.boto3.delete_item(TableName=api.settings.ddb_table, Key=key)
-    with psycopg.connect(api.settings.database_url) as connection:
-        connection.execute("UPDATE users SET handle = handle || '-new' WHERE uuid = %s", [bert.user.uuid])
-        connection.execute("DELETE FROM users WHERE uuid = %s", [carl.user.uuid])
+    api.execute("UPDATE users SET handle = handle || '-new' WHERE uuid = %s", bert.user.uuid)
+    api.execute("DELETE FROM users WHERE uuid = %s", carl.user.uuid)
     now, anna_now = f"{bert.user.handle}-new", anna.user.handle
 
     status, (heading, *lines), printed = run("reports", "--limit", "4")

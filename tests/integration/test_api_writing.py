@@ -142,16 +142,14 @@ def test_message_to_a_group_needs_no_postgres(api: Api, monkeypatch: pytest.Monk
 def test_renamed_user_writes_under_the_new_name(api: Api) -> None:
     anna, bert = api.couple()
     anna.write("hello", to=bert)
-    with psycopg.connect(api.settings.database_url) as connection:
-        connection.execute("UPDATE users SET display_name = 'Annabel' WHERE uuid = %s", (anna.user.uuid,))
+    api.execute("UPDATE users SET display_name = 'Annabel' WHERE uuid = %s", anna.user.uuid)
     with api.variant() as later:
         assert later.sign_in(anna.user).write("it is me", to=bert)["display_name"] == "Annabel"
         assert later.sign_in(bert.user).inbox()[0]["display_name"] == "Annabel"
 
 
 def remove_row(api: Api, person: Person) -> None:
-    with psycopg.connect(api.settings.database_url) as connection:
-        connection.execute("DELETE FROM users WHERE uuid = %s", (person.user.uuid,))
+    api.execute("DELETE FROM users WHERE uuid = %s", person.user.uuid)
 
 
 def assert_refused(api: Api, sender: Person, receiver: dict[str, object], status: int, code: str) -> None:

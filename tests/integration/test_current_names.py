@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 from unittest.mock import patch
 
-import psycopg
 import pytest
 
 from lib.postgres.database import Database
@@ -23,16 +22,11 @@ Names = dict[str, Any]
 
 def rename(api: Api, person: Person, name: str) -> None:
     """Change both names in Postgres alone."""
-    execute(api, "UPDATE users SET display_name = %s, handle = 'x' || handle WHERE uuid = %s", name, person.user.uuid)
+    api.execute("UPDATE users SET display_name = %s, handle = 'x' || handle WHERE uuid = %s", name, person.user.uuid)
 
 
 def remove(api: Api, person: Person) -> None:
-    execute(api, "DELETE FROM users WHERE uuid = %s", person.user.uuid)
-
-
-def execute(api: Api, statement: str, *values: str) -> None:
-    with psycopg.connect(api.settings.database_url) as connection:
-        connection.execute(statement.encode(), values)
+    api.execute("DELETE FROM users WHERE uuid = %s", person.user.uuid)
 
 
 def names(fields: JSON) -> Names:

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 import grpc
-import psycopg
 import pytest
 
 from lib.users.cache import CACHED_SECONDS
@@ -85,8 +84,7 @@ def cognito_user(api: Api, person: Person, client: Any, pool: LocalPool) -> str:
     """Sign a user of Postgres up with Cognito, too; return the refresh token of a session there."""
     email = f"{uuid.uuid4().hex}@example.com"
     sub = ensure_user(client, pool, handle=person.user.handle, display_name="A", email=email)
-    with psycopg.connect(api.settings.database_url) as connection:
-        connection.execute("UPDATE users SET cognito_user_id = %s WHERE uuid = %s", (sub, person.user.uuid))
+    api.execute("UPDATE users SET cognito_user_id = %s WHERE uuid = %s", sub, person.user.uuid)
     parameters = {"USERNAME": email, "PASSWORD": PASSWORD}
     session = client.initiate_auth(AuthFlow="USER_PASSWORD_AUTH", ClientId=pool.client_id, AuthParameters=parameters)
     refresh_token: str = session["AuthenticationResult"]["RefreshToken"]
@@ -134,8 +132,7 @@ def test_deleted_user_is_cut_off_at_once_in_every_process_that_listens(api: Api,
         annas = [stack.enter_context(stream(server, anna)) for _ in range(6)]
         berts = stack.enter_context(stream(server, bert))
         assert eventually(lambda: len(log_lines(server, "live_connected")) >= 2)
-        with psycopg.connect(api.settings.database_url) as connection:
-            connection.execute("DELETE FROM users WHERE uuid = %s", [anna.user.uuid])
+        api.execute("DELETE FROM users WHERE uuid = %s", anna.user.uuid)
         for followed in annas:
             assert followed.next(SOON) == Event("expired", {})
         for _ in range(20):
@@ -247,7 +244,6 @@ def test_script_cuts_off_in_postgres_and_prints_the_commands_if_cognito_does_not
 
 def test_waiting_user_has_no_cognito_user_to_change(api: Api, run: scripts.Run) -> None:
     anna = api.sign_up("anna")
-    with psycopg.connect(api.settings.database_url) as connection:
-        connection.execute("UPDATE users SET cognito_user_id = NULL WHERE uuid = %s", [anna.user.uuid])
+    api.execute("UPDATE users SET cognito_user_id = NULL WHERE uuid = %s", anna.user.uuid)
     assert run("disable-user", anna.user.handle)[:2] == (0, [])
     assert run("disable-user", "nobody") == (1, [], "No user has the handle nobody\n")

@@ -368,8 +368,7 @@ def test_stream_ends_with_its_token(api: Api, server: ApiServer) -> None:
 def test_stream_ends_when_its_user_is_gone(api: Api, quick: ApiServer) -> None:
     bert = api.sign_up("bert")
     with stream(quick, bert) as berts:
-        with psycopg.connect(api.settings.database_url) as connection:
-            connection.execute("DELETE FROM users WHERE uuid = %s", [bert.user.uuid])
+        api.execute("DELETE FROM users WHERE uuid = %s", bert.user.uuid)
         assert berts.next() == Event("expired", {})
         assert berts.ended.wait(SOON)
 

@@ -13,9 +13,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, LiteralString
 from unittest.mock import patch
 
+import psycopg
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
@@ -131,6 +132,11 @@ class Api:
 
     def couple(self) -> tuple[Person, Person]:
         return self.sign_up("anna"), self.sign_up("bert")
+
+    def execute(self, statement: LiteralString, *values: object) -> None:
+        """Change the database. Processes that do not listen may use their old copies of users for a minute."""
+        with psycopg.connect(self.settings.database_url) as connection:
+            connection.execute(statement, values or None)
 
     def server_variables(self) -> dict[str, str]:
         """The variables of a server in another process, on the same table, users and issuer."""
