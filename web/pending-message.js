@@ -19,7 +19,7 @@ export function pendingMessage(outbox, entry) {
   return h("article", { class: "message mine pending" }, receiver, h("p", { dir: "auto" }, entry.text), state);
 }
 
-/** What the message waits for. */
+/** The state of the message, in words. */
 export function pendingText(outbox, { error, retryAt }) {
   if (error === "rate_limited") {
     return `${codeText(error)} You can send this message at ${momentText(new Date(retryAt))}.`;

@@ -13,7 +13,6 @@ from typing import Any, Literal, Protocol
 
 from cachetools import TTLCache
 
-STREAMS_PER_USER = 10
 TYPING_SECONDS = 3
 
 EventName = Literal["message_group", "read", "typing", "user"]
@@ -70,7 +69,7 @@ class Hub:
         self,
         relay: Relay,
         *,
-        streams_per_user: int = STREAMS_PER_USER,
+        streams_per_user: int,
         on_user_change: Callable[[Hint], None] = lambda _: None,
     ) -> None:
         self._relay = relay

@@ -18,7 +18,7 @@ import psutil
 import psycopg
 import pytest
 
-from lib.live.hub import STREAMS_PER_USER, Hint
+from lib.live.hub import Hint
 from lib.live.postgres import PostgresRelay
 from tests.support.api import JSON, Api, Person, run_api
 from tests.support.api_server import ApiServer
@@ -263,7 +263,7 @@ def test_wrong_cursor_is_refused(api: Api, server: ApiServer) -> None:
     for appended in ("A", "=", "!", "é"):
         response, codes = respond(server, "GET", "/api/events", bert.headers | {"Last-Event-ID": cursor + appended})
         assert (response.status, codes) == (422, ["cursor_invalid"]), appended
-    for _ in range(STREAMS_PER_USER + 1):  # a refusal takes no place
+    for _ in range(api.settings.streams_per_user + 1):  # a refusal takes no place
         with stream(server, anna):
             pass
 
@@ -321,7 +321,7 @@ def leave_half(connection: socket.socket) -> None:
 def test_eleventh_stream_waits_until_another_leaves(api: Api, quick: ApiServer, leave: Any) -> None:
     bert = api.sign_up("bert")
     with contextlib.ExitStack() as stack:
-        streams = [stack.enter_context(raw_stream(quick, bert)) for _ in range(STREAMS_PER_USER)]
+        streams = [stack.enter_context(raw_stream(quick, bert)) for _ in range(api.settings.streams_per_user)]
         for connection in streams:
             assert connection.recv(12) == b"HTTP/1.1 200"
         response, codes = respond(quick, "GET", "/api/events", bert.headers)
@@ -337,7 +337,7 @@ def test_eleventh_stream_waits_until_another_leaves(api: Api, quick: ApiServer, 
 
 def test_client_that_has_left_before_the_response_takes_no_place(api: Api, quick: ApiServer) -> None:
     bert = api.sign_up("bert")
-    for _ in range(STREAMS_PER_USER + 1):
+    for _ in range(api.settings.streams_per_user + 1):
         with raw_stream(quick, bert) as connection:
             connection.shutdown(socket.SHUT_WR)
             with time_limit(0.4), contextlib.suppress(ConnectionResetError), connection.makefile("rb") as received:

@@ -102,7 +102,7 @@ class Site:
         return conversation.group_uuid
 
     def execute(self, statement: LiteralString, *values: str) -> None:
-        """Change users in Postgres. The processes that remember them hear of it."""
+        """Change users in Postgres. The processes with event streams drop their copies."""
         with psycopg.connect(self.database_url) as connection:
             connection.execute(statement, values)
 

@@ -15,7 +15,7 @@ from unittest.mock import Mock
 import pytest
 
 from lib.ddb.items import InboxRow
-from lib.live.hub import STREAMS_PER_USER, Hint, Hub
+from lib.live.hub import Hint, Hub
 from lib.users.accounts import Account, User
 from lib.users.cache import UserCache
 from routes.events import HEARTBEAT_SECONDS, READ_SECONDS, EventStream
@@ -63,7 +63,7 @@ class Harness:
     def __init__(self, *reads: Any, seconds: float = 100, authenticate: Callable[[], object] = lambda: ANNA) -> None:
         self.relay = FakeRelay()
         self.relay.is_connected = True
-        self.hub = Hub(self.relay)
+        self.hub = Hub(self.relay, streams_per_user=3)
         self.threads = ThreadPoolExecutor(1)
         self.feed = FakeFeedReader(*reads)
         self.stream = EventStream(
@@ -317,7 +317,7 @@ def test_error_in_a_read_ends_the_stream() -> None:
 
 def test_closed_stream_frees_its_place_once() -> None:
     harness = Harness()
-    deliver = [[].append for _ in range(STREAMS_PER_USER - 1)]
+    deliver = [[].append for _ in range(2)]
     for other in deliver:
         harness.hub.subscribe(ANNA.uuid, other)
     with pytest.raises(TooMany):

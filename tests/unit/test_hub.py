@@ -40,7 +40,7 @@ def relay() -> FakeRelay:
 
 @pytest.fixture
 def hub(relay: FakeRelay) -> Hub:
-    return Hub(relay)
+    return Hub(relay, streams_per_user=10)
 
 
 def test_hint_reaches_all_streams_of_its_users_and_the_other_processes(hub: Hub, relay: FakeRelay) -> None:
@@ -56,7 +56,7 @@ def test_hint_reaches_all_streams_of_its_users_and_the_other_processes(hub: Hub,
 
 def test_change_of_a_user_reaches_the_process_before_the_users_streams(relay: FakeRelay) -> None:
     order: list[object] = []
-    hub = Hub(relay, on_user_change=lambda hint: order.append("process"))
+    hub = Hub(relay, streams_per_user=10, on_user_change=lambda hint: order.append("process"))
     change = Hint("user", ("anna",), {"cognito_user_id": None})
     hub.subscribe("anna", order.append)
     hub.subscribe("bert", order.append)
@@ -109,7 +109,7 @@ def test_one_typing_hint_of_a_conversation_goes_on(hub: Hub, relay: FakeRelay) -
 
 def test_typing_goes_on_again_later(relay: FakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lib.live.hub.TYPING_SECONDS", 0)
-    hub = Hub(relay)
+    hub = Hub(relay, streams_per_user=10)
     hub.publish(TYPING)
     hub.publish(TYPING)
     assert relay.sent == [TYPING, TYPING]
