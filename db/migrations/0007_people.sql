@@ -1,4 +1,4 @@
--- Who may begin a conversation with a user, and since when the user's tokens do not count any more.
+-- Whose messages a user accepts, and since when the server refuses the user's tokens.
 ALTER TABLE users
     ADD COLUMN accepts_messages_from text NOT NULL DEFAULT 'everybody'
         CONSTRAINT users_accepts_messages_from_check CHECK (accepts_messages_from IN ('everybody', 'known', 'nobody')),
@@ -11,15 +11,15 @@ CREATE TABLE deleted_users (
     deleted_at      timestamptz NOT NULL DEFAULT now()
 );
 
--- How many conversations a user began on their last active day, in UTC.
+-- How many conversations a user began on the last day, in UTC, on which they began one.
 CREATE TABLE first_contacts (
     user_uuid uuid PRIMARY KEY,
     day       date NOT NULL,
     contacts  integer NOT NULL
 );
 
--- What users reported, by ids: the text of a message stays in the table of messages. Without message_created_at, the report is
--- about the conversation.
+-- What users reported, by ids: the text of a message stays in DynamoDB. Without message_created_at, the report is about the
+-- conversation.
 CREATE TABLE reports (
     uuid               uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     reporter_uuid      uuid NOT NULL,
@@ -30,7 +30,7 @@ CREATE TABLE reports (
     created_at         timestamptz NOT NULL DEFAULT now()
 );
 
--- Whoever changes a row, the processes that listen drop their copy of the user (lib/live/postgres.py has the form).
+-- The processes that listen drop their copies of a changed user, also after a change by hand (lib/live/postgres.py).
 CREATE FUNCTION announce_user() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'DELETE' AND OLD.cognito_user_id IS NOT NULL THEN
