@@ -13,8 +13,7 @@ from cachetools import LRUCache
 from limits.storage import MovingWindowSupport, Storage
 
 PROCESS_STORAGE = "process://"
-# Of users and addresses. Above it, the storage forgets the one whose last request is the longest ago.
-_KEYS = 10_000
+_KEYS = 10_000  # limits of users and addresses; above it, the storage drops the least recently used one
 
 
 class ProcessStorage(Storage, MovingWindowSupport):

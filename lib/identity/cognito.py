@@ -97,7 +97,7 @@ class UserPool:
             )
 
     def disable(self, sub: str) -> None:
-        """Let the user with this `sub` sign in no more, and revoke their access tokens."""
+        """Stop the user with this `sub` from signing in, and revoke their access tokens."""
         with self._translated():
             self._client.admin_disable_user(UserPoolId=self._settings.aws_cognito_user_pool_id, Username=sub)
 

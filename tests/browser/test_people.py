@@ -99,7 +99,7 @@ def test_message_above_a_daily_limit_is_kept_and_others_go_out(site: Site, windo
     expect(window.row(clara)).to_contain_text("Hello Clara")
 
 
-def test_look_up_that_came_too_fast_says_how_long_it_waits_and_goes_on(site: Site, windows: Windows) -> None:
+def test_limited_look_up_says_how_long_it_waits_and_tries_again(site: Site, windows: Windows) -> None:
     windows.expect_problem("status of 429")
     anna, bert = site.couple()
     window = windows.open(anna, path="/#/new")
@@ -202,7 +202,7 @@ def test_report_needs_a_reason_and_reaches_the_server(site: Site, windows: Windo
     assert site.select("SELECT reason FROM reports WHERE message_group_uuid = %s", group) == [("Only jam, every day.",)]
 
 
-def test_profile_of_a_new_person_shows_and_changes_who_they_are(site: Site, windows: Windows) -> None:
+def test_person_sees_and_changes_their_own_profile(site: Site, windows: Windows) -> None:
     anna, bert = site.couple()
     window = windows.open(anna)
     window.page.get_by_role("link", name="Signed in as Anna").click()

@@ -75,7 +75,7 @@ def test_both_may_block(api: Api) -> None:
     assert (refusals(anna, bert, group), refusals(bert, anna, group)) == ([BLOCKED] * 2, [UNAVAILABLE] * 2)
 
 
-def test_message_of_before_the_block_can_be_repeated_under_its_key(api: Api) -> None:
+def test_message_from_before_the_block_can_be_repeated_under_its_key(api: Api) -> None:
     anna, bert = api.couple()
     group = anna.write("hello", to=bert)["message_group_uuid"]
     for number, body in enumerate(bodies(bert, group)):

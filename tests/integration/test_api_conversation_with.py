@@ -46,7 +46,7 @@ def test_response_has_an_etag_and_no_cursor(api: Api) -> None:
     assert refused(response) == (422, ["limit_invalid"])
 
 
-def test_row_that_is_elsewhere_is_found(api: Api) -> None:
+def test_row_with_another_time_is_found(api: Api) -> None:
     anna, bert = api.couple()
     bert.write("hello", to=anna)
     contents = TableContents(api.boto3, api.settings.ddb_table)

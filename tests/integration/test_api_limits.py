@@ -79,7 +79,7 @@ def test_repeated_and_invalid_sends_count(strict: Api) -> None:
     assert refused(send(anna, bert, **{"Idempotency-Key": "the-same"})) == REFUSED
 
 
-def test_changes_are_limited_and_the_marks_of_reading_are_not(strict: Api) -> None:
+def test_changes_are_limited_and_read_positions_and_typing_are_not(strict: Api) -> None:
     anna, bert = strict.couple()
     group = ok(send(anna, bert))["message_group_uuid"]
     for status in (200, 200, 429):

@@ -232,7 +232,7 @@ def test_log_holds_no_email_and_no_token(api: Api) -> None:
     assert not any(text in json.dumps(lines) for text in ("@example.com", "eyJ", authorization))
 
 
-def test_names_in_a_token_are_not_believed(api: Api) -> None:
+def test_names_in_a_token_are_ignored(api: Api) -> None:
     anna, sub = api.sign_up("anna"), sign_up(api)
     assert get(api, sub, preferred_username=anna.user.handle, name="Anna").status_code == 200
     assert row_of(api, sub) == (f"new-{sub[:8]}", "New", f"new-{sub[:8]}@example.com")

@@ -78,14 +78,14 @@ def test_profile_changes_at_once_in_this_process(api: Api, body: dict[str, str],
         ),
     ],
 )
-def test_wrong_change_is_refused_whole(api: Api, body: Any, codes: list[str]) -> None:
+def test_invalid_change_changes_nothing(api: Api, body: Any, codes: list[str]) -> None:
     anna = api.sign_up("anna")
     before = ok(anna.get("/api/users/me"))
     assert refused(change(anna, body)) == (422, codes)
     assert ok(anna.get("/api/users/me")) == before
 
 
-def test_change_of_another_version_is_refused(api: Api) -> None:
+def test_change_with_another_etag_in_if_match_is_refused(api: Api) -> None:
     anna = api.sign_up("anna")
     etag = anna.get("/api/users/me").headers["ETag"]
     assert ok(change(anna, {"display_name": "First"}, **{"If-Match": etag}))["display_name"] == "First"
@@ -98,7 +98,7 @@ def test_change_of_another_version_is_refused(api: Api) -> None:
     assert ok(change(anna, {"display_name": "Fourth"}, **{"If-Match": "*"}))["display_name"] == "Fourth"
 
 
-def test_change_that_is_only_for_other_versions_is_refused(api: Api) -> None:
+def test_change_with_the_present_etag_in_if_none_match_is_refused(api: Api) -> None:
     anna = api.sign_up("anna")
     etag = anna.get("/api/users/me").headers["ETag"]
     for present in (etag, f"W/{etag}", "*"):
@@ -131,7 +131,7 @@ def test_user_without_a_row_has_no_profile(api: Api) -> None:
     assert refused(change(anna, {"display_name": "Anna"})) == (403, ["user_not_found"])
 
 
-def test_names_in_a_token_are_not_believed(api: Api) -> None:
+def test_names_in_a_token_are_ignored(api: Api) -> None:
     anna, bert = api.couple()
     claims = {"preferred_username": bert.user.handle, "cognito:username": bert.user.handle, "name": "Bert"}
     authorization = api.issuer.authorization(f"sub-{anna.user.uuid}", **claims)

@@ -157,7 +157,7 @@ def test_value_that_cannot_work_is_named_with_what_does(name: str, value: str, c
 
 
 @pytest.mark.parametrize("rates", ["1 per second", "60 per minute; 20 per 10 seconds", "5 per 2 days;1 per hour"])
-def test_rates_are_in_the_notation_of_the_package_that_counts(rates: str) -> None:
+def test_rates_are_in_the_notation_of_the_package_limits(rates: str) -> None:
     assert load(Settings, MINIMUM | {"RATE_LIMIT_SENDS": rates}).rate_limit_sends == rates
     assert len(parse_many(rates)) == len(rates.split(";"))
 

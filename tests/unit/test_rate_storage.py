@@ -56,7 +56,7 @@ def test_refused_request_takes_no_place_and_the_stated_time_is_exact(clock: Cloc
     assert not limiter.hit(FIVE, "anna")
 
 
-def test_memory_is_bounded_and_forgets_who_did_not_call_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_bounded_and_drops_the_least_recently_used_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rate_storage, "_KEYS", 3)
     limiter = MovingWindowRateLimiter(ProcessStorage())
     one, threads = parse("1 per day"), threading.active_count()

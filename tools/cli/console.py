@@ -226,7 +226,7 @@ def destructive(word: Literal["prod", "--prod"] = "prod") -> Callable[[Function]
     def remember(context: click.Context, parameter: click.Parameter, value: object) -> None:
         context.meta[f"{parameter.name}"] = value
 
-    meaning = "required for a change outside a local stack"
+    meaning = "required outside a local stack, to change data or to show private messages"
     hidden: dict[str, Any] = {"expose_value": False, "callback": remember}
     if word == "prod":
         prod = click.argument(word, required=False, type=click.Choice([word]), metavar="[prod]", help=meaning, **hidden)
