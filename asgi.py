@@ -48,8 +48,8 @@ class _Client(asyncio.Semaphore):
         super().__init__(threads)
         self.has_token = has_token
         self.requests = 0
-        self.refusals = asyncio.Lock()
-        self.is_refused = False  # whether a limit refused one of the requests since the client last had none
+        self.single_turn = asyncio.Lock()
+        self.is_refused = False  # whether a limit has refused a request since the client last had none
 
     async def __aenter__(self) -> None:
         self.requests += 1
@@ -159,7 +159,7 @@ class Application:
         if client.has_token and client.requests >= MAX_REQUESTS_PER_TOKEN:
             return None
         # After a refusal, the client has one turn at a time: several at once would slow others for a moment.
-        async with client, client.refusals if client.is_refused else nullcontext():
+        async with client, client.single_turn if client.is_refused else nullcontext():
             response = await _run(environ, self._queue)
             if client.has_token and IS_DELAYED in environ:
                 client.is_refused = True
