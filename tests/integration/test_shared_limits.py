@@ -16,7 +16,7 @@ from tests.support.api import Api, Person, run_api
 from tests.support.api_server import ApiServer
 from tests.support.redis_server import RedisServer
 
-UNREACHABLE = "Rate limit storage unreachable - falling back to in-memory storage"
+UNREACHABLE = "rate_limit_store_unavailable"
 
 api = pytest.fixture(scope="module")(run_api)
 
@@ -103,6 +103,7 @@ def test_memory_counts_while_the_store_is_away(process: Api, redis: RedisServer)
     redis.start()
     wait_until_counted_in(redis, process, process.couple())
     assert warnings(process) == [UNREACHABLE]
+    assert [line["event"] for line in process.lines() if line["event"].endswith("_back")] == ["rate_limit_store_back"]
 
 
 def test_hanging_store_delays_no_request_for_long(process: Api, redis: RedisServer) -> None:

@@ -9,8 +9,8 @@ import pytest
 from limits import parse
 from limits.strategies import MovingWindowRateLimiter
 
-from lib import rate_storage
-from lib.rate_storage import ProcessStorage, network_of, storage_uri
+from lib import rate_limits
+from lib.rate_limits import ProcessStorage, RateLimiter, network_of, parse_windows
 
 FIVE = parse("5 per 10 seconds")
 
@@ -25,7 +25,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(rate_storage, "time", clock)
+    monkeypatch.setattr(rate_limits, "time", clock)
     return clock
 
 
@@ -57,7 +57,7 @@ def test_refused_request_takes_no_place_and_the_stated_time_is_exact(clock: Cloc
 
 
 def test_memory_is_bounded_and_drops_the_least_recently_used_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rate_storage, "_KEYS", 3)
+    monkeypatch.setattr(rate_limits, "_KEYS", 3)
     limiter = MovingWindowRateLimiter(ProcessStorage())
     one, threads = parse("1 per day"), threading.active_count()
     for user in ("anna", "bert", "carl", "dora"):
@@ -100,15 +100,18 @@ def test_ipv6_network_is_one_client(address: str, network: str) -> None:
     assert network_of(address) == network
 
 
-@pytest.mark.parametrize(
-    ("url", "uri"),
-    [
-        ("", "process://"),
-        ("redis://h:1/2", "redis://h:1/2"),
-        ("rediss://:p@h", "rediss://:p@h"),
-        ("valkey://h", "redis://h"),
-        ("valkeys://redis", "rediss://redis"),
-    ],
-)
-def test_one_client_serves_redis_and_valkey(url: str, uri: str) -> None:
-    assert storage_uri(url) == uri
+def test_windows_of_a_setting_begin_with_the_shortest() -> None:
+    windows = parse_windows("60 per minute; 20 per 10 seconds")
+    assert [(window.amount, window.get_expiry()) for window in windows] == [(20, 10), (60, 60)]
+    assert parse_windows("off") == []
+
+
+def test_state_is_that_of_the_fullest_window(clock: Clock) -> None:
+    limiter, windows = RateLimiter(""), parse_windows("5 per minute; 3 per 10 seconds")
+    for remaining in (2, 1, 0):
+        assert limiter.admit(windows, "anna")
+        assert limiter.state(windows, "anna") == (3, remaining, 10)
+    assert not limiter.admit(windows, "anna")
+    clock.now += 10
+    assert [limiter.admit(windows, "anna") for _ in range(3)] == [True, True, False]
+    assert limiter.state(windows, "anna") == (5, 0, 50)
