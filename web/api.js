@@ -136,7 +136,7 @@ export class Api {
       if (response.status === 401 && !renew && codes[0] !== "token_revoked") continue;
       if (response.status === 401) this.#session.end(codeText(codes[0]));
       if (response.status === 403 && !isRefusal(codes)) this.#session.end(accountText(codes[0]));
-      throw new ApiError(response.status, codes, Number(response.headers.get("Retry-After")));
+      throw new ApiError(response.status, codes, Number(response.headers.get("Retry-After")) || 0);
     }
   }
 }
