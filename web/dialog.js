@@ -4,9 +4,8 @@ import { h } from "./dom.js";
 import { errorText } from "./errors.js";
 
 /**
- * Show a dialog within `parent`. The button `action` calls `act()`; if that fails, the dialog stays and says why. Without
- * `act`, the button only closes the dialog. Resolves when the dialog closes: to whether the button
- * did its work.
+ * Show a dialog within `parent`. The button `action` calls `act()`; if that fails, the dialog stays and says why.
+ * Without `act`, the button only closes the dialog. Resolves at the end: to whether the button did its work.
  */
 export async function ask(parent, { title, content, action, act = null }) {
   let isDone = false;
