@@ -14,7 +14,7 @@ from lib.ddb import keys
 from lib.ddb.conversations import Conversations
 from lib.ddb.cursors import CursorSigner
 from lib.ddb.errors import ConversationNotFound, WriteConflict, WriteRefused
-from lib.ddb.items import Block, Conversation, PairGuard, block_key, guard_blocks, pair_key
+from lib.ddb.items import Block, Conversation, PairGuard, block_key, blockers_in, pair_key
 from lib.ddb.members import Members, change_members
 from lib.ddb.queries import Page, PageReader
 from lib.ddb.table import ABSENT, WRITE_SECONDS, Table, Write, check, delete, put
@@ -85,7 +85,7 @@ class Blocks:
         item = self._table.get(key) or {}
         if "group_uuid" in item:
             raise PairTaken(item)
-        before = guard_blocks(item)
+        before = blockers_in(item)
         after = before | {user.uuid} if blocks else before - {user.uuid}
         if after == before:
             return

@@ -15,7 +15,7 @@ from cachetools import LRUCache, TTLCache
 
 from lib.cache.base import InMemoryCache
 from lib.ddb.errors import ConversationNotFound, WriteConflict
-from lib.ddb.items import Conversation, Item, conversation_key, guard_blocks, pair_key
+from lib.ddb.items import Conversation, Item, blockers_in, conversation_key, pair_key
 from lib.ddb.migration import migrate_conversation, old_groups, old_rows
 from lib.ddb.table import WRITE_SECONDS, Table
 from lib.deadline import deadline, seconds_left
@@ -128,7 +128,7 @@ class Conversations:
         """Which of two users block the other one: their uuids, read from the table."""
         guard = self._table.get(pair_key(user.uuid, other.uuid)) or {}
         if "group_uuid" not in guard:  # a block migrates a conversation of an older backend
-            return guard_blocks(guard)
+            return blockers_in(guard)
         group_uuid = str(guard["group_uuid"]["S"])
         item = self._table.get(conversation_key(group_uuid))
         return Conversation.from_item(item, group_uuid=group_uuid).blockers if item else frozenset()

@@ -9,7 +9,7 @@ The conversions read attribute values directly: boto3's TypeDeserializer takes l
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -171,11 +171,13 @@ class Conversation:
             "seq": {"N": str(self.seq)},
             "version": {"N": str(self.version)},
             "created_at": {"S": self.created_at},
+            **blocks_attribute(self.blockers),
             **_text("pair_group_uuid", self.pair_group_uuid),
         }
 
     @classmethod
     def from_item(cls, item: Item, *, group_uuid: str) -> Conversation:
+        blockers = blockers_in(item)
         return cls(
             group_uuid=group_uuid,
             members={
@@ -187,7 +189,7 @@ class Conversation:
                     ),
                     read_seq=int(member["M"]["read_seq"]["N"]),
                     last_seq=_optional_number(member["M"], "last_seq"),
-                    blocks="blocks" in member["M"],
+                    blocks=user_uuid in blockers,
                 )
                 for user_uuid, member in item["members"]["M"].items()
             },
@@ -214,7 +216,7 @@ class PairGuard:
         return {
             **pair_key(*self.user_uuids),
             **_text("group_uuid", self.group_uuid),
-            **({"blocks": {"SS": sorted(self.blocks)}} if self.blocks else {}),
+            **blocks_attribute(self.blocks),
         }
 
 
@@ -298,9 +300,17 @@ def block_key(owner_uuid: str, user_uuid: str) -> Item:
     return {"pk": {"S": keys.block_pk(owner_uuid)}, "sk": {"S": user_uuid}}
 
 
-def guard_blocks(item: Item) -> frozenset[str]:
-    """The uuids of the users who block the other one, in the item of a pair guard."""
+def blockers_in(item: Item) -> frozenset[str]:
+    """The uuids of those who block the other one, in the item of a conversation state or of a pair guard."""
     return frozenset(item["blocks"]["SS"] if "blocks" in item else ())
+
+
+def blocks_attribute(blockers: Collection[str]) -> Item:
+    """The attribute with the uuids of those who block the other one; none if nobody does.
+
+    It is no part of `members`: older versions of the server write `members` whole, and would drop it.
+    """
+    return {"blocks": {"SS": sorted(blockers)}} if blockers else {}
 
 
 def late_updates_key(owner_uuid: str) -> Item:
@@ -312,7 +322,7 @@ def inbox_row_key(owner_uuid: str, last_message_at: str) -> Item:
 
 
 def members_attribute(members: Mapping[str, Member]) -> dict[str, Any]:
-    """The `members` map of a conversation's state: user uuid → handle, display_name, read_seq, last_seq, blocks."""
+    """The `members` map of a conversation's state: user uuid → handle, display_name, read_seq, last_seq."""
     return {
         "M": {
             user_uuid: {
@@ -321,7 +331,6 @@ def members_attribute(members: Mapping[str, Member]) -> dict[str, Any]:
                     "display_name": {"S": member.user.display_name},
                     "read_seq": {"N": str(member.read_seq)},
                     **_number("last_seq", member.last_seq),
-                    **_flag("blocks", member.blocks),
                 }
             }
             for user_uuid, member in members.items()

@@ -23,8 +23,8 @@ from lib.ddb.items import (
     Member,
     Message,
     PairGuard,
+    blockers_in,
     conversation_key,
-    guard_blocks,
     message_key,
     parse_all,
     parse_message,
@@ -147,7 +147,7 @@ def _write_state(table: Table, state: Conversation, old: _OldData) -> Conversati
         except PairTaken as taken:
             state = replace(state.with_blocks(()), pair_group_uuid=taken.group_uuid)
         except _BlocksChanged as changed:
-            state = state.with_blocks(guard_blocks(changed.item))
+            state = state.with_blocks(blockers_in(changed.item))
     raise WriteConflict
 
 

@@ -19,8 +19,9 @@ from lib.ddb.items import (
     Item,
     Message,
     PairGuard,
+    blockers_in,
+    blocks_attribute,
     conversation_key,
-    guard_blocks,
     inbox_row_key,
     late_updates_key,
     members_attribute,
@@ -100,7 +101,7 @@ def start_writes(state: Conversation, message: Message) -> list[Write]:
 
     def pair_refusal(guard: Item) -> StoreError:
         is_taken = "group_uuid" in guard
-        return PairTaken(guard) if is_taken else refusal_by_block(guard_blocks(guard), message.sender.uuid)
+        return PairTaken(guard) if is_taken else refusal_by_block(blockers_in(guard), message.sender.uuid)
 
     first, second = state.members
     guard = PairGuard(user_uuids=(first, second), group_uuid=state.group_uuid)
@@ -194,6 +195,7 @@ def update_state(before: Conversation, after: Conversation) -> Write:
         "version": {"N": str(after.version)},
         "last_message_at": {"S": after.last_message_at},
         "members": members_attribute(after.members),
+        **blocks_attribute(after.blockers),
     }
     return update(
         conversation_key(before.group_uuid),
@@ -202,6 +204,7 @@ def update_state(before: Conversation, after: Conversation) -> Write:
         # A recreated table may have the same version, but other rows. So the condition also compares the time.
         when="version = :old_version AND last_message_at = :old_last_message_at",
         values={":old_version": {"N": str(before.version)}, ":old_last_message_at": {"S": before.last_message_at}},
+        removed="" if after.blockers else "blocks",
     )
 
 

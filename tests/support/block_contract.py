@@ -105,6 +105,18 @@ class BlockContract:
         blocks_of(other_store).remove(user=BERT, other=ANNA)
         assert [refusal(store, ANNA), refusal(store, BERT)] == [None, None]
 
+    def test_block_survives_a_write_of_an_older_version(self, new_store: NewStore, contents: TableContents) -> None:
+        store = new_store()
+        group = write(store, ANNA, BERT)
+        blocks_of(store).add(user=BERT, other=ANNA)
+        contents.write_members(group)
+        store = new_store()
+        assert [refusal(store, ANNA), refusal(store, BERT)] == [ReceiverUnavailable, ReceiverBlocked]
+
+        blocks_of(store).remove(user=BERT, other=ANNA)
+        assert blocked(store, BERT) == []
+        assert [refusal(store, ANNA), refusal(store, BERT)] == [None, None]
+
     @pytest.mark.parametrize("has_conversation", [True, False])
     def test_own_block_is_the_reason_if_both_block(self, new_store: NewStore, has_conversation: bool) -> None:
         store = new_store()

@@ -119,7 +119,7 @@ def move_block_to_second_conversation(contents: TableContents, _: str) -> None:
     [row] = [row for row in contents.inbox(ANNA) if row.other == CARL]
     second, *rows = empty_conversation(ANNA, CARL)
     second["pair_group_uuid"] = {"S": row.group_uuid}
-    second["members"]["M"][CARL.uuid]["M"]["blocks"] = {"BOOL": True}
+    second["blocks"] = {"SS": [CARL.uuid]}
     contents.put(second, *rows)
 
 
@@ -189,7 +189,8 @@ lost: dict[Code, dict[str, Corrupt]] = {
             lambda group: {**old_message("March 1", ANNA, "when?", group=group), "seq": {"N": "3"}}
         ),
         "a row without a time": added_to(lambda group: old_row(ANNA, "March 1", BERT, "when?", group=group)),
-        "a flag that is false": state(lambda item: item["members"]["M"][ANNA.uuid]["M"].update(blocks={"BOOL": False})),
+        "a flag that is false": row_of_anna(attributes(blocks={"BOOL": False})),
+        "a block by a user who is no member": state(attributes(blocks={"SS": [CARL.uuid]})),
         "a block by a third user": added(blocks_in_guard(BERT, CARL, by=ANNA)),
         "a listed block without a time": listed_block(attributes(created_at=GONE)),
         "a listed block of another user": listed_block(attributes(user_uuid={"S": BERT.uuid})),

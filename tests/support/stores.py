@@ -88,6 +88,25 @@ class TableContents:
         response = self._client.get_item(TableName=self._table, Key=conversation_key(group_uuid), ConsistentRead=True)
         return Conversation.from_item(response["Item"], group_uuid=group_uuid)
 
+    def write_members(self, group_uuid: str) -> None:
+        """Write the members and the version of a state, as a version of the server does that knows no blocks."""
+        names = ("handle", "display_name", "read_seq", "last_seq")
+        item = self._client.get_item(TableName=self._table, Key=conversation_key(group_uuid), ConsistentRead=True)
+        state = item["Item"]
+        members = {
+            uuid: {"M": {name: value for name, value in member["M"].items() if name in names}}
+            for uuid, member in state["members"]["M"].items()
+        }
+        self._client.update_item(
+            TableName=self._table,
+            Key=conversation_key(group_uuid),
+            UpdateExpression="SET members = :members, version = :version",
+            ExpressionAttributeValues={
+                ":members": {"M": members},
+                ":version": {"N": str(int(state["version"]["N"]) + 1)},
+            },
+        )
+
     def check(self, group_uuid: str, texts: Iterable[str]) -> None:
         """Assert the invariants of a conversation that holds exactly these messages, in any order."""
         messages = self.messages(group_uuid)

@@ -204,6 +204,8 @@ def _differences(actual: Item, expected: Item, path: str = "") -> Iterator[str]:
         value = actual.get(name, {})
         if "M" in right:
             yield from _differences(value["M"], right["M"], f"{path}{name}.")
+        elif "SS" in right and set(value.get("SS", ())) == set(right["SS"]):
+            continue  # DynamoDB returns a set in any order
         elif value != right:
             yield f"{path}{name} is {value.get('N')}, not {right['N']}" if "N" in right else f"{path}{name}"
 

@@ -19,8 +19,9 @@ from lib.ddb.items import (
     Key,
     PairGuard,
     block_key,
+    blockers_in,
+    blocks_attribute,
     conversation_key,
-    guard_blocks,
     inbox_row_key,
     key_of,
     pair_key,
@@ -138,12 +139,8 @@ def _target(items: PairItems) -> str | None:
 def _blockers(items: PairItems) -> frozenset[str]:
     """The users who block the other one: by any of their conversations, or by a guard that names none."""
     guard = items.guard or {}
-    blockers = {uuid for state in items.states.values() for uuid in _members_who_block(state)}
-    return frozenset(blockers if "group_uuid" in guard else blockers | guard_blocks(guard))
-
-
-def _members_who_block(state: Item) -> set[str]:
-    return {uuid for uuid, member in state["members"]["M"].items() if "blocks" in member["M"]}
+    blockers = {uuid for state in items.states.values() for uuid in blockers_in(state)}
+    return frozenset(blockers if "group_uuid" in guard else blockers | blockers_in(guard))
 
 
 def _changes(pair: Pair, items: PairItems, target: str | None, reader: Reader | None = None) -> Iterator[Change]:
@@ -169,7 +166,7 @@ def _changes(pair: Pair, items: PairItems, target: str | None, reader: Reader | 
     guard = items.guard or {}
     group_uuid, blocks = (target, frozenset[str]()) if target else (None, blockers)
     is_needed = bool(target or blockers)
-    if (text(guard, "group_uuid"), guard_blocks(guard), items.guard is not None) != (group_uuid, blocks, is_needed):
+    if (text(guard, "group_uuid"), blockers_in(guard), items.guard is not None) != (group_uuid, blocks, is_needed):
         yield items.guard, PairGuard(pair, group_uuid, blocks).to_item() if is_needed else None
 
 
@@ -179,8 +176,10 @@ def _linked(state: Item, link: str | None) -> Item:
 
 
 def _with_blocks(state: Item, blockers: Collection[str]) -> Item:
-    members = {uuid: {"M": _flagged(member["M"], uuid in blockers)} for uuid, member in state["members"]["M"].items()}
-    return {**state, "members": {"M": members}}
+    if blockers_in(state) == frozenset(blockers):  # DynamoDB returns a set in any order
+        return state
+    others = {name: value for name, value in state.items() if name != "blocks"}
+    return others | blocks_attribute(blockers)
 
 
 def _flagged(attributes: Item, blocks: bool) -> Item:
@@ -191,11 +190,11 @@ def _flagged(attributes: Item, blocks: bool) -> Item:
 def _row_changes(reader: Reader, changes: Iterable[Change]) -> Iterator[Change]:
     """The inbox rows that differ after these changes of states. They keep their places."""
     for before, after in changes:
-        if before and after and "members" in after and before["members"] != after["members"]:
+        if before and after and "members" in after and blockers_in(before) != blockers_in(after):
             users = sorted(after["members"]["M"])
             rows = reader.items_at_once([inbox_row_key(uuid, after["last_message_at"]["S"]) for uuid in users])
             for uuid, row in zip(users, rows, strict=True):
-                expected = _flagged(row or {}, uuid in _members_who_block(after))
+                expected = _flagged(row or {}, uuid in blockers_in(after))
                 if row and expected != row and [text(row, GROUP)] == parts(after):
                     yield row, expected
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lib.ddb import keys
-from lib.ddb.items import EXPIRES_AT, Item
+from lib.ddb.items import EXPIRES_AT, Item, blockers_in
 from lib.ddb.keys import Kind
 from tools.doctor.findings import Code
 
@@ -35,13 +35,14 @@ _FORMS = {
         "seq": "N",
         "version": "N",
         "created_at": "S",
+        "blocks": "SS?",
         "pair_group_uuid": "S?",
     },
     Kind.GUARD: {"group_uuid": "S?", "blocks": "SS?"},
     Kind.RECEIPT: {"request_hash": "S", "answer": "M", EXPIRES_AT: "N"},
     Kind.BLOCK: {"user_uuid": "S", "created_at": "S"},
 }
-_MEMBER = {"handle": "S", "display_name": "S", "read_seq": "N", "last_seq": "N?", "blocks": "BOOL?"}
+_MEMBER = {"handle": "S", "display_name": "S", "read_seq": "N", "last_seq": "N?"}
 _NAMING = (Kind.MESSAGE, Kind.ROW, Kind.BLOCK)
 
 _CHOSEN = frozenset({"message", *NAMES, "handle", "display_name"})
@@ -172,13 +173,14 @@ def _lacking_names(item: Item) -> list[str]:
 def _malformed_inside(item: Item, kind: Kind) -> list[str]:
     """The malformed maps and times. A state has two members; a receipt holds a message of its own user.
 
-    Of a guard, only the two users can block.
+    In a state or a guard, only the two users can block.
     """
     validity = {}
     if kind is Kind.STATE:
         members = [member.get("M", {}) for member in item["members"]["M"].values()]
         validity["members"] = len(members) == 2 and not any(_malformed(member, _MEMBER) for member in members)
         validity["last_message_at"] = keys.is_time(item["last_message_at"]["S"])
+        validity["blocks"] = blockers_in(item) <= item["members"]["M"].keys()
     elif kind is Kind.LATE_UPDATES:
         validity["late_updates"] = (whole(item, "late_updates") or 0) > 0
         validity["updated_at"] = keys.is_time(item["updated_at"]["S"])
@@ -187,7 +189,7 @@ def _malformed_inside(item: Item, kind: Kind) -> list[str]:
         is_message = {"pk", "sk"} <= message.keys() and kind_of(message) is Kind.MESSAGE and readable(message)
         validity["answer"] = is_message and text(message, "user_uuid") == parts(item)[0]
     elif kind is Kind.GUARD and "blocks" in item:
-        validity["blocks"] = set(item["blocks"]["SS"]) <= set(parts(item))
+        validity["blocks"] = blockers_in(item) <= set(parts(item))
     elif kind is Kind.BLOCK:
         validity["user_uuid"] = text(item, "user_uuid") == item["sk"]["S"] != parts(item)[0]
         validity["created_at"] = keys.is_time(item["created_at"]["S"])
