@@ -174,6 +174,23 @@ def test_first_contacts_of_a_day_are_limited_over_processes(api: Api) -> None:
         sender.write("on the next day", to=left)
 
 
+@pytest.mark.parametrize("choice", ["block", "nobody", "known"])
+def test_refusal_of_the_receiver_counts_no_first_contact(api: Api, choice: str) -> None:
+    """Otherwise the count would tell a block from a user who accepts no messages."""
+    anna, bert = api.couple()
+    carl = api.sign_up("carl")
+    if choice == "block":
+        bert.block(anna)
+    else:
+        choose(api, bert, choice)
+    with api.variant(first_contacts_per_day=1) as process:
+        sender = process.sign_in(anna.user)
+        for _ in range(2):
+            response = sender.post({"message": "hi", "handle": bert.user.handle})
+            assert refused(response) == (403, ["receiver_unavailable"])
+        sender.write("hello", to=carl)
+
+
 def test_refused_first_contact_writes_no_item(api: Api) -> None:
     anna, bert = api.couple()
     carl = api.sign_up("carl")
