@@ -189,7 +189,6 @@ lost: dict[Code, dict[str, Corrupt]] = {
             lambda group: {**old_message("March 1", ANNA, "when?", group=group), "seq": {"N": "3"}}
         ),
         "a row without a time": added_to(lambda group: old_row(ANNA, "March 1", BERT, "when?", group=group)),
-        "a flag that is false": row_of_anna(attributes(blocks={"BOOL": False})),
         "a block by a user who is no member": state(attributes(blocks={"SS": [CARL.uuid]})),
         "a block by a third user": added(blocks_in_guard(BERT, CARL, by=ANNA)),
         "a listed block without a time": listed_block(attributes(created_at=GONE)),
