@@ -455,11 +455,20 @@ def _parse_text(text: str, kind: str, low: int) -> str:
     # The messages about these have no value, because it holds a password or is one.
     if kind == "database_url" and not text.startswith(("postgresql://", "postgres://")):
         raise ValueError("is not a postgresql:// URL")
-    if kind == "storage_url" and not re.match("(redis|rediss|valkey|valkeys)://.", text):
+    if kind == "storage_url" and not _is_storage_url(text):
         raise ValueError("is not a redis://, rediss://, valkey:// or valkeys:// URL")
     if kind in ("secret", "secrets") and len(min(parts, key=len)) < low:
         raise ValueError(f"is too short; it takes {low} characters or more")
     return ",".join(parts)
+
+
+def _is_storage_url(text: str) -> bool:
+    """Whether a text is a URL of a Redis or Valkey. A `/` in a password would end the host, and be no port."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("redis", "rediss", "valkey", "valkeys") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _parse_origin(text: str) -> str:

@@ -106,7 +106,7 @@ def test_all_problems_are_named_at_once() -> None:
         *(("TRUSTED_PROXIES", value) for value in ("-1", "10", "all")),
         *(
             ("RATE_LIMIT_STORAGE_URL", value)
-            for value in ("hunter2", "http://:hunter2@h", "redis://", "memory://hunter2")
+            for value in ("hunter2", "http://:hunter2@h", "redis://", "memory://hunter2", "redis://:hunter2/x@h")
         ),
         *(
             ("RATE_LIMIT_SENDS", value)
