@@ -83,9 +83,6 @@ def _send(
     _require_acceptance(store, sender, receiver, Senders.EVERYBODY, Senders.KNOWN)
 
     def before_first() -> None:
-        # A count would tell a block from a receiver who accepts no messages.
-        if blockers := store.conversations.blockers(sender, receiver.user):
-            raise refusal_by_block(blockers, sender.uuid)
         _require_acceptance(store, sender, receiver, Senders.EVERYBODY)
         if first_contacts_per_day is not None:
             _count_first_contact(users, sender, first_contacts_per_day)

@@ -135,10 +135,15 @@ class Conversations:
 
     def find_by_pair(self, user: User, other: User) -> str | None:
         """The uuid of the conversation of two users, migrated or not; None if they have none."""
-        item = self._table.get(pair_key(user.uuid, other.uuid))
-        if item is not None and "group_uuid" in item:
-            return str(item["group_uuid"]["S"])
-        return self._old_group(user, other) or self._old_group(other, user)  # one side may have lost its row
+        return self.find_pair(user, other)[0]
+
+    def find_pair(self, user: User, other: User) -> tuple[str | None, frozenset[str]]:
+        """Like `find_by_pair`, and which of the two block the other one, unless a conversation state says it."""
+        guard = self._table.get(pair_key(user.uuid, other.uuid)) or {}
+        if "group_uuid" in guard:
+            return str(guard["group_uuid"]["S"]), frozenset()
+        group_uuid = self._old_group(user, other) or self._old_group(other, user)  # one side may have lost its row
+        return group_uuid, blockers_in(guard)
 
     @contextmanager
     def lock(self, group_uuid: str) -> Iterator[None]:

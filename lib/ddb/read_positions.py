@@ -1,6 +1,7 @@
 """Read positions: how far each member has read.
 
-Marking as read and sending move a position forward, and marking as unread moves it back.
+Marking as read and sending move a position forward, and marking as unread moves it back. While a user blocks the other
+member, the user's position stays where it is.
 
 The conversation state holds the read positions. The transaction that changes a position also copies it to the member's
 inbox row. The unread count is `seq - read_seq`, so no counter can be wrong (docs/data-model.md).
@@ -87,10 +88,16 @@ class ReadPositions:
         return count
 
     def _move(self, state: Conversation, user: User, change: Callable[[Conversation], Members]) -> Conversation:
+        def change_unless_blocking(state: Conversation) -> Members:
+            # The other member gets no `read` event, and would tell the block from a position that moves without one.
+            return {} if state.members[user.uuid].blocks else change(state)
+
         def on_change(after: Conversation) -> None:
             self._on_update(after, user)
 
-        return change_members(self._table, self._conversations, state, user, change, on_change=on_change)
+        return change_members(
+            self._table, self._conversations, state, user, change_unless_blocking, on_change=on_change
+        )
 
     def _search(self, state: Conversation, sender_uuid: str, *, above: int) -> int:
         """The `seq` of a member's last message; 0 if it is not greater than `above`."""

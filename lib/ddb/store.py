@@ -255,14 +255,10 @@ class MessageStore:
         pair = keys.pair_pk(sender.uuid, receiver.uuid)
         with deadline(WRITE_SECONDS):
             try:
-                group_uuid = self._cached_group(pair) or self.conversations.find_by_pair(sender, receiver)
-                if group_uuid is None:
-                    before_first()
+                group_uuid = self._cached_group(pair) or self._find_group(sender, receiver, before_first)
                 message = self._send_to_pair(group_uuid, sender, receiver, text, idempotency, of_pair=True)
             except (ConversationNotFound, PairTaken):  # the cache is stale, or another process has just migrated
-                group_uuid = self.conversations.find_by_pair(sender, receiver)
-                if group_uuid is None:
-                    before_first()
+                group_uuid = self._find_group(sender, receiver, before_first)
                 message = self._send_to_pair(group_uuid, sender, receiver, text, idempotency, of_pair=False)
         self._group_by_pair.put(pair, message.group_uuid)
         return message
@@ -282,6 +278,15 @@ class MessageStore:
         if blockers := state.blockers | (first.blockers if first else frozenset()):
             raise refusal_by_block(blockers, sender.uuid)
         return [check_state(first)] if first else []
+
+    def _find_group(self, sender: User, receiver: User, before_first: Callable[[], None]) -> str | None:
+        """The conversation of the two users; None if this message shall start it."""
+        group_uuid, blockers = self.conversations.find_pair(sender, receiver)
+        if group_uuid is None:
+            if blockers:  # before the count of first contacts, which would tell a block from another refusal
+                raise refusal_by_block(blockers, sender.uuid)
+            before_first()
+        return group_uuid
 
     def _cached_group(self, pair: str) -> str | None:
         return self._group_by_pair.get(pair)

@@ -198,16 +198,29 @@ class BlockContract:
         store = new_store()
         group = write(store, ANNA, BERT, ANNA)
         blocks_of(store).add(user=BERT, other=ANNA)
-        positions_of(store).mark_unread(group_uuid=group, user=BERT)
-        positions_of(store).mark_read(group_uuid=group, user=BERT, seq=3)
-        [row] = contents.inbox(BERT)
+        positions_of(store).mark_unread(group_uuid=group, user=ANNA)
+        [row] = contents.inbox(ANNA)
         contents.remove(row.key())
-        positions_of(store).mark_unread(group_uuid=group, user=BERT)  # repairs the row
+        positions_of(store).mark_read(group_uuid=group, user=ANNA, seq=3)  # repairs the row
 
         assert contents.conversation(group).blockers == {BERT.uuid}
-        assert [(row.blocks, row.read_seq) for row in contents.inbox(BERT)] == [(True, 2)]
+        assert [row.blocks for row in contents.inbox(BERT)] == [True]
         assert not contents.inbox(ANNA)[0].blocks
         contents.check(group, ["0", "1", "2"])
+
+    def test_position_of_the_member_who_blocks_stays(self, new_store: NewStore, contents: TableContents) -> None:
+        store = new_store()
+        group = write(store, ANNA, BERT, ANNA)
+        blocks_of(store).add(user=BERT, other=ANNA)
+        before = contents.conversation(group)
+        positions = positions_of(store)
+        for after in (
+            positions.mark_unread(group_uuid=group, user=BERT),
+            positions.mark_read(group_uuid=group, user=BERT, seq=3),
+        ):
+            assert after == contents.conversation(group) == before
+        blocks_of(store).remove(user=BERT, other=ANNA)
+        assert positions.mark_read(group_uuid=group, user=BERT, seq=3).members[BERT.uuid].read_seq == 3
 
     def test_block_repairs_a_row_that_is_not_in_order(self, new_store: NewStore, contents: TableContents) -> None:
         store = new_store()
