@@ -153,7 +153,8 @@ class Windows:
             for page in context.pages:
                 assert page.evaluate("Object.keys(localStorage)") == []
         assert [url for url in self._urls if SECRETS.search(url)] == []
-        assert [text for text in self._problems if not any(words in text for words in self._expected)] == []
+        problems = [text for text in self._problems if not any(words in text for words in self._expected)]
+        assert not problems, problems
 
     def close(self) -> None:
         for context in self._contexts:
