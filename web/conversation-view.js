@@ -99,7 +99,8 @@ export class ConversationView {
   refresh() {
     const conversation = this.#conversation;
     const person = this.#messenger.person(this.#groupUuid);
-    if (person) this.#showPerson(person);
+    if (!person) return; // the inbox and the members come later
+    this.#showPerson(person);
     if (!conversation?.messages.length) return;
     const isTyping = conversation.typingUntil > Date.now();
     if (isTyping !== this.#typingSign.hasChildNodes()) {
