@@ -107,7 +107,7 @@ def old_rows(table: Table, group_uuid: str) -> list[InboxRow]:
 
 
 def indexed(table: Table, group_uuid: str) -> Iterator[Item]:
-    """A conversation's inbox rows in the index: their keys, and what else the index holds."""
+    """The keys of a conversation's inbox rows in the index, which may hold more of each row."""
     items = table.index_partition(MESSAGE_GROUP_INDEX, {"message_group_uuid": {"S": group_uuid}})
     return (item for item in items if keys.kind(item["pk"]["S"]) is keys.Kind.ROW)
 

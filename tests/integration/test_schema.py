@@ -11,8 +11,9 @@ import pytest
 from lib.clock import now
 from lib.ddb.errors import SchemaMismatch, StoreUnavailable
 from lib.ddb.schema import create_table, table_definition
+from tests.support.corruptions import NOBODY
 from tests.support.doctor_fixtures import run_doctor
-from tests.support.old_data import GROUP, TIMES, old_conversation
+from tests.support.old_data import GROUP, TIMES, old_conversation, old_row
 from tests.support.stores import ANNA, TableContents, stores_on
 from tools.doctor.findings import Code
 
@@ -49,7 +50,7 @@ def test_table_with_another_ttl_attribute_is_refused(dynamodb_client: Any, name:
         create_table(dynamodb_client, name)
 
 
-def create_differing_table(client: Any, name: str, *, projection: str = "ALL", view: str = "NEW_IMAGE") -> None:
+def create_differing_table(client: Any, name: str, *, projection: str = "KEYS_ONLY", view: str = "NEW_IMAGE") -> None:
     """Create a table with another projection of its index or another view of its stream; "" leaves the part out."""
     definition = table_definition(name)
     definition["GlobalSecondaryIndexes"][0]["Projection"]["ProjectionType"] = projection
@@ -65,9 +66,8 @@ def create_differing_table(client: Any, name: str, *, projection: str = "ALL", v
     ("projection", "view", "mismatches"),
     [
         (
-            *("KEYS_ONLY", "KEYS_ONLY"),
-            "the index's projection: KEYS_ONLY instead of ALL; the stream's view: KEYS_ONLY instead of NEW_IMAGE; "
-            "the TTL attribute: off instead of expires_at",
+            *("ALL", "KEYS_ONLY"),
+            "the stream's view: KEYS_ONLY instead of NEW_IMAGE; the TTL attribute: off instead of expires_at",
         ),
         (
             *("", ""),
@@ -85,11 +85,18 @@ def test_every_difference_from_the_schema_is_named(
     assert str(raised.value) == f"The table {name} has another schema: {mismatches}"
 
 
-def test_index_of_keys_alone_suffices_for_old_data(dynamodb_client: Any, name: str) -> None:
-    create_differing_table(dynamodb_client, name, projection="KEYS_ONLY")
+@pytest.mark.parametrize("projection", ["KEYS_ONLY", "ALL"])
+def test_old_data_migrates_with_any_projection_of_the_index(dynamodb_client: Any, name: str, projection: str) -> None:
+    create_differing_table(dynamodb_client, name, projection=projection)
+    assert not create_table(dynamodb_client, name)
     contents = TableContents(dynamodb_client, name)
     contents.put(*old_conversation(*TIMES))
-    assert run_doctor(dynamodb_client, name, clock=now).codes == [Code.TABLE_SCHEMA] * 2 + [Code.NOT_MIGRATED]
+    for group in (None, GROUP):
+        assert run_doctor(dynamodb_client, name, group=group, clock=now).codes == [Code.NOT_MIGRATED], group
+    odd = old_row(ANNA, TIMES[0], NOBODY, "a row that names a deleted user")
+    contents.put(odd)
+    assert Code.USER_UNKNOWN in run_doctor(dynamodb_client, name, group=GROUP, clock=now).codes
+    contents.remove({name: odd[name] for name in ("pk", "sk")})
     messages = stores_on(dynamodb_client, name)().list_messages(group_uuid=GROUP, user=ANNA, limit=20).items
     assert [message.text for message in messages] == ["old 2", "old 1", "old 0"]
 

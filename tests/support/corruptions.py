@@ -163,8 +163,8 @@ def run_bootcamp_function(contents: TableContents, group: str) -> None:
     """Replace the rows as the bootcamp's stream function does, for the last message and once more for an older one."""
     *_, older, last = contents.partition(keys.message_pk(group))
     for message in (last, older):
-        for row in contents.indexed():
-            if row["message_group_uuid"]["S"] == group:
+        for row in contents.items():
+            if row.get("message_group_uuid") == {"S": group}:
                 if message is last:
                     contents.remove(wire_key(row))
                 kept = ("pk", "message_group_uuid", "user_uuid", "user_handle", "user_display_name")

@@ -178,7 +178,7 @@ def write_cost(writes: Sequence[Write], stored: dict[str, Item]) -> str:
             stored[key] = arguments["Item"]
         item = stored.pop(key) if action == "Delete" else stored[key]
         at_table += 2 * round_up(item_size(item), 1)
-        at_index += round_up(item_size(item), 1) if "message_group_uuid" in item else 0
+        at_index += action != "Update" and "message_group_uuid" in item  # the index has only the keys
     return f"{at_table} + {at_index}"
 
 

@@ -63,6 +63,10 @@ def test_table_has_the_schema_of_the_code() -> None:
     definition = table_definition("cruddur-messages")
     assert definition.pop("TableName") == template("messaging")["Parameters"]["TableName"]["Default"]
     assert definition.pop("StreamSpecification") == {"StreamEnabled": True} | table["StreamSpecification"]
+    (index,) = definition["GlobalSecondaryIndexes"]
+    default = template("messaging")["Parameters"]["IndexProjection"]["Default"]
+    assert index["Projection"] == {"ProjectionType": default}
+    index["Projection"] = {"ProjectionType": {"Ref": "IndexProjection"}}
     assert {name: table[name] for name in definition} == definition
     assert table["TimeToLiveSpecification"] == {"AttributeName": EXPIRES_AT, "Enabled": True}
 

@@ -124,7 +124,7 @@ class Reader:
         pair = list(users(state)) if state else []
         places = [pair_key(*pair), block_key(*pair), block_key(*pair[::-1])] if len(pair) == 2 else []
         yield from filter(None, (state, *map(self.table.get, places)))
-        yield from indexed(self.table, group_uuid)
+        yield from filter(None, self.items_at_once([_wire(key_of(row)) for row in indexed(self.table, group_uuid)]))
         yield from self.table.partition(keys.message_pk(group_uuid))
 
     def item(self, key: Key) -> Item | None:

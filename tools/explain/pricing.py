@@ -8,6 +8,7 @@ from lib.ddb.items import Item, key_of
 from tools.explain.recorder import Call
 
 _KILOBYTE = 1024
+_INDEXED = ("pk", "sk", "message_group_uuid")  # the attributes of an index entry
 
 
 def units(call: Call) -> float:
@@ -46,9 +47,14 @@ def _write_units(call: Call) -> int:
 
 
 def _index_units(before: Item | None, after: Item | None) -> int:
-    """The units of an index entry; the index has every attribute of an item with `message_group_uuid`."""
-    entries = [item if item and "message_group_uuid" in item else None for item in (before, after)]
+    """The units of an index entry."""
+    entries = [_index_entry(before), _index_entry(after)]
     return 0 if entries[0] == entries[1] else _larger(*entries)
+
+
+def _index_entry(item: Item | None) -> Item | None:
+    """What the index holds of an item: the keys of an inbox row."""
+    return {name: item[name] for name in _INDEXED} if item and set(_INDEXED) <= item.keys() else None
 
 
 def _larger(*versions: Item | None) -> int:
