@@ -145,7 +145,7 @@ def _measure(scenario: Scenario, scale: Scale, variables: dict[str, str], folder
 
 def _measure_startup(folder: Path, rounds: int) -> Rounds:
     """Measure three starts. The function runs from its package, without this environment's libraries (-S)."""
-    shutil.unpack_archive(build("message_stream", folder).path, folder / "function")
+    shutil.unpack_archive(build("message_stream", folder), folder / "function")
     _dev_seconds(folder)  # the first start makes the data
     return [
         {

@@ -11,7 +11,6 @@ import pytest
 
 from tests.support.deployed import Account, open_account, shared_packages
 from tests.support.stores import TableContents
-from tools.deploy.packages import Package
 from tools.local_stack.cognito import LocalPool, ensure_pool
 from tools.postgres.migrations import migrate
 
@@ -37,14 +36,14 @@ def user_pool(cognito_client: Any) -> LocalPool:
 
 
 @pytest.fixture(scope="session")
-def packages(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, Package]:
+def packages(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, Path]:
     """The functions' packages by the functions' names. All workers of a run share them."""
     folder = tmp_path_factory.getbasetemp()
     return shared_packages((folder.parent if hasattr(request.config, "workerinput") else folder) / "packages")
 
 
 @pytest.fixture(scope="session")
-def account(engine_folder: Path, packages: dict[str, Package], new_database: Callable[[], str]) -> Iterator[Account]:
+def account(engine_folder: Path, packages: dict[str, Path], new_database: Callable[[], str]) -> Iterator[Account]:
     """An AWS account that stacks can be deployed to, with a database of users."""
     url = new_database()
     migrate(url)

@@ -10,19 +10,16 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from tests.support.deployed import BUCKET, Account
 from tests.support.scripts import load
 from tests.support.stores import ANNA, TableContents
 from tools.deploy import templates
-from tools.deploy.packages import FUNCTIONS, HANDLERS, Package, build
-from tools.deploy.protection import protections
+from tools.deploy.packages import FUNCTIONS, HANDLERS, build, key, publish, upload
 
 PREFIX = "second"
 STACK = f"{PREFIX}-messaging"
@@ -53,15 +50,11 @@ def stack(account: Account) -> Iterator[dict[str, str]]:
     assert process.returncode == 0, process.stderr
     outputs = account.outputs(STACK)
     yield outputs
-    unprotect(account, outputs)
-    account.client("cloudformation").delete_stack(StackName=STACK)
+    if STACK in stack_names(account):
+        assert deploy(account, "--yes", Protected="no").returncode == 0
+        account.client("cloudformation").delete_stack(StackName=STACK)
     account.client("dynamodb").delete_table(TableName=outputs["TableName"])
     account.client("cognito-idp").delete_user_pool(UserPoolId=outputs["UserPoolId"])
-
-
-def unprotect(account: Account, outputs: dict[str, str]) -> None:
-    account.client("dynamodb").update_table(TableName=outputs["TableName"], DeletionProtectionEnabled=False)
-    account.client("cognito-idp").update_user_pool(UserPoolId=outputs["UserPoolId"], DeletionProtection="INACTIVE")
 
 
 def stack_names(account: Account) -> list[str]:
@@ -75,34 +68,37 @@ def test_package_is_the_same_for_the_same_sources(tmp_path: Path, monkeypatch: p
     (source / "requirements.txt").write_text("six==1.17.0\n")
     monkeypatch.setattr("tools.deploy.packages.HANDLERS", tmp_path)
     first, second = (build(source.name, tmp_path / folder) for folder in ("first", "second"))
-    assert first.path.read_bytes() == second.path.read_bytes()
+    assert first.read_bytes() == second.read_bytes()
     with (source / "handler.py").open("a") as handler:
         handler.write("CHANGED = True\n")
     changed = build(source.name, tmp_path / "changed")
-    assert (first.key == second.key, first.key == changed.key) == (True, False)
+    assert (key(first) == key(second), key(first) == key(changed)) == (True, False)
 
 
-def test_package_is_uploaded_once(account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "aws").mkdir()
-    package = Package("message_stream", tmp_path / "aws" / "a.zip", "a/hash.zip")
-    package.path.write_bytes(b"of any content")
-    monkeypatch.setattr("tools.deploy.packages.FUNCTIONS", [package.function])
-    monkeypatch.setattr("tools.deploy.packages.build", lambda function, folder: package)
-    for outcome in ("uploaded", "already there"):
-        process = replace(account, local_dir=tmp_path).script("package", "--bucket", BUCKET)
-        assert (process.returncode, f"a/hash.zip: {outcome}" in process.stderr) == (0, True), process.stderr
-    parameters = {"MessageStreamKey": package.key, "CodeBucket": BUCKET}
-    assert json.loads((tmp_path / "aws" / "parameters.json").read_text()) == parameters
+def test_package_is_uploaded_once_and_only_if_its_key_is_not_given(
+    account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "post_confirmation.zip"
+    package.write_bytes(b"of any content")
+    built: list[str] = []
+    monkeypatch.setattr("tools.deploy.packages.build", lambda function, folder: built.append(function) or package)
     with closing(account.client("s3")) as client:
-        stored = client.get_object(Bucket=BUCKET, Key=package.key)
+        for _ in range(2):
+            keys = publish(client, BUCKET, tmp_path, given={"MessageStreamKey": "of an older package"})
+            assert keys == {"PostConfirmationKey": key(package)}
+        stored = client.get_object(Bucket=BUCKET, Key=key(package))
         assert (stored["Body"].read(), stored["ServerSideEncryption"]) == (b"of any content", "AES256")
+        client.put_object(Bucket=BUCKET, Key=key(package), Body=b"as it was uploaded first")
+        upload(client, package, BUCKET)
+        assert client.get_object(Bucket=BUCKET, Key=key(package))["Body"].read() == b"as it was uploaded first"
+    assert built == ["post_confirmation"] * 2
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_package_holds_the_imports_of_its_handler_and_their_byte_code(
-    packages: dict[str, Package], tmp_path: Path, function: str
+    packages: dict[str, Path], tmp_path: Path, function: str
 ) -> None:
-    with zipfile.ZipFile(packages[function].path) as archive:
+    with zipfile.ZipFile(packages[function]) as archive:
         archive.extractall(tmp_path)
     names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert {"handler.py", "lib/config.py", "botocore/__init__.py"} <= names
@@ -153,16 +149,15 @@ def test_replacement_of_the_table_needs_the_name_of_the_stack(
     assert (NAMES["TableName"] in tables, "second-renamed" in tables) == (True, False)
 
 
-def test_missing_and_unknown_parameters_are_named_before_any_change(account: Account, tmp_path: Path) -> None:
-    unpackaged = replace(account, local_dir=tmp_path)
-    missing = unpackaged.script("deploy", "messaging", "--prefix", "third", "--yes")
+def test_missing_and_unknown_parameters_are_named_before_any_change(account: Account) -> None:
+    missing = account.script("deploy", "messaging", "--prefix", "third", "--yes")
     assert missing.returncode == 1
     assert (
         "third-messaging lacks CodeBucket, MessageStreamKey, PostConfirmationKey, FunctionSubnetIds" in missing.stderr
     )
     unknown = deploy(account, "--yes", TableNmae="messages")
     assert (unknown.returncode, unknown.stderr) == (1, "messaging has no parameter TableNmae\n")
-    malformed = unpackaged.script("deploy", "messaging", "--set", "TableName")
+    malformed = account.script("deploy", "messaging", "--set", "TableName")
     assert (malformed.returncode, "'TableName' is not NAME=VALUE" in malformed.stderr) == (2, True)
 
 
@@ -245,13 +240,14 @@ def test_protected_stack_is_not_deleted_and_a_deletion_retains_table_and_pool(
 ) -> None:
     refused = delete(account, "--yes")
     assert refused.returncode == 1
-    assert "aws dynamodb update-table --table-name second-TableName --no-deletion-protection-enabled" in refused.stderr
-    assert "to lift it: DeletionProtection: INACTIVE in the template, and deploy it" in refused.stderr
+    assert "Refused: second-messaging is protected" in refused.stderr
+    assert "to lift it: bin/aws/deploy messaging --set Protected=no" in refused.stderr
     assert account.outputs(STACK) == stack
 
     contents = TableContents(account.client("dynamodb"), NAMES["TableName"])
     contents.put(ITEM)
-    unprotect(account, stack)
+    unprotected = deploy(account, "--yes", Protected="no")
+    assert ["Protected", "yes", "no"] in [line.split() for line in unprotected.stdout.splitlines()]
     no_terminal = delete(account)
     assert (no_terminal.returncode, "no terminal to ask at" in no_terminal.stderr) == (1, True)
 
@@ -265,35 +261,8 @@ def test_protected_stack_is_not_deleted_and_a_deletion_retains_table_and_pool(
 
     deleted = delete(account, "--yes")
     assert deleted.returncode == 0, deleted.stderr
-    assert "Retained, and still billed: AWS::DynamoDB::Table second-TableName" in deleted.stderr
+    assert "Table (second-TableName) is retained, and still billed" in deleted.stderr
     assert contents.items() == [ITEM]
     account.client("cognito-idp").describe_user_pool(UserPoolId=stack["UserPoolId"])
     missing = delete(account, "--yes")
     assert (missing.returncode, "There is no stack second-messaging" in missing.stderr) == (1, True)
-
-
-def test_protection_of_load_balancers_and_databases_is_detected(
-    account: Account, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", account.url)
-    with closing(account.client("elbv2")) as balancers, closing(account.client("rds")) as databases:
-        created = balancers.create_load_balancer(Name="front", Subnets=["subnet-1", "subnet-2"])
-        arn = created["LoadBalancers"][0]["LoadBalancerArn"]
-        databases.create_db_instance(
-            DBInstanceIdentifier="users", DBInstanceClass="db.t4g.micro", Engine="postgres", DeletionProtection=True
-        )
-        resources = [
-            ("AWS::ElasticLoadBalancingV2::LoadBalancer", arn),
-            ("AWS::RDS::DBInstance", "users"),
-            ("AWS::SNS::Topic", "alarms"),
-        ]
-
-        def protected() -> list[str]:
-            return [sentence.split()[0] for sentence in protections(boto3.Session(), resources)]
-
-        assert protected() == ["users"]
-        attributes = [{"Key": "deletion_protection.enabled", "Value": "true"}]
-        balancers.modify_load_balancer_attributes(LoadBalancerArn=arn, Attributes=attributes)
-        assert protected() == [arn, "users"]
-        databases.modify_db_instance(DBInstanceIdentifier="users", DeletionProtection=False)
-        assert protected() == [arn]

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import io
-import json
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import boto3
 
-from tests.support.scripts import load, run
-from tools.deploy.packages import FUNCTIONS, Package, upload
+from tests.support.scripts import load
+from tools.deploy.packages import FUNCTIONS, build, key, upload
 from tools.local_stack.ministack import ALL_SERVICES, Ministack
 
 BUCKET = "packages-of-the-tests"
@@ -34,6 +33,7 @@ class Account:
     url: str
     local_dir: Path
     database_secret_arn: str
+    package_keys: dict[str, str]
 
     def client(self, service: str) -> Any:
         return boto3.client(service, endpoint_url=self.url)
@@ -51,8 +51,9 @@ class Account:
         return subprocess.CompletedProcess([name, *arguments], status, out.getvalue(), err.getvalue())
 
     def deploy(self, *arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
-        """`bin/aws/deploy messaging`, with these parameters besides those of the network."""
-        parameters = NETWORK | {"DatabaseSecretArn": self.database_secret_arn} | values
+        """`bin/aws/deploy messaging`, with these parameters besides the packages and those of the network."""
+        parameters = NETWORK | {"CodeBucket": BUCKET, "DatabaseSecretArn": self.database_secret_arn}
+        parameters |= self.package_keys | values
         options = [part for name, value in parameters.items() for part in ("--set", f"{name}={value}")]
         return self.script("deploy", "messaging", *options, *arguments)
 
@@ -61,31 +62,26 @@ class Account:
         return {output["OutputKey"]: output["OutputValue"] for output in description["Outputs"]}
 
 
-def shared_packages(folder: Path) -> dict[str, Package]:
-    """The functions' packages. The first process of a test run builds them with bin/aws/package; others wait."""
+def shared_packages(folder: Path) -> dict[str, Path]:
+    """The functions' packages. The first process of a test run builds them; others wait."""
     folder.mkdir(exist_ok=True)
-    parameters = folder / "aws" / "parameters.json"
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not parameters.exists():
-            # Without a bucket the script makes no call to AWS, so an endpoint that refuses connections is enough.
-            process = run("aws/package", LOCAL_DIR=str(folder), AWS_ENDPOINT_URL="http://127.0.0.1:9")
-            assert process.returncode == 0, process.stderr
-    keys = json.loads(parameters.read_text())
-    unnamed = [Package(function, parameters.with_name(f"{function}.zip"), "") for function in FUNCTIONS]
-    return {package.function: replace(package, key=keys[package.parameter]) for package in unnamed}
+        return {
+            function: path if (path := folder / f"{function}.zip").exists() else build(function, folder)
+            for function in FUNCTIONS
+        }
 
 
 @contextmanager
-def open_account(folder: Path, packages: Iterable[Package], database_url: str) -> Iterator[Account]:
+def open_account(folder: Path, packages: Collection[Path], database_url: str) -> Iterator[Account]:
     """A new account with these packages in its bucket."""
     with Ministack(folder / "account", log=folder / "account.log", persistent=False, services=ALL_SERVICES) as engine:
         with closing(boto3.client("s3", endpoint_url=engine.url)) as storage:
             storage.create_bucket(Bucket=BUCKET)
-            assert all(upload(storage, package, BUCKET) for package in packages)
+            for package in packages:
+                upload(storage, package, BUCKET)
         with closing(boto3.client("secretsmanager", endpoint_url=engine.url)) as secrets:
             arn = secrets.create_secret(Name="database", SecretString=database_url)["ARN"]
-        parameters = {package.parameter: package.key for package in packages} | {"CodeBucket": BUCKET}
-        (folder / "aws").mkdir()
-        (folder / "aws" / "parameters.json").write_text(json.dumps(parameters))
-        yield Account(engine.url, folder, arn)
+        keys = {f"{package.stem.title().replace('_', '')}Key": key(package) for package in packages}
+        yield Account(engine.url, folder, arn, keys)

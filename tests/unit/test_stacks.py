@@ -1,14 +1,10 @@
-"""How bin/aws reads changes, events and resources of CloudFormation."""
+"""How bin/aws reads changes and events of CloudFormation."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
-import boto3
 import pytest
-from botocore.stub import Stubber
 
-from tools.deploy.stacks import Stack, is_cause, is_loss
+from tools.deploy.stacks import is_cause, is_loss
 
 
 @pytest.mark.parametrize(
@@ -44,27 +40,3 @@ def test_change_that_removes_or_replaces_a_precious_resource_is_a_loss(
 )
 def test_resource_cancelled_after_another_failure_is_not_a_cause(status: str, reason: str, cause: bool) -> None:
     assert is_cause({"ResourceStatus": status, "ResourceStatusReason": reason}) == cause
-
-
-def test_resources_include_those_of_a_failed_deletion_and_not_the_deleted() -> None:
-    statuses = {
-        "Database": "DELETE_FAILED",
-        "Table": "DELETE_SKIPPED",
-        "Topic": "DELETE_COMPLETE",
-        "Queue": "CREATE_COMPLETE",
-    }
-    client = boto3.client("cloudformation", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
-    summaries = [
-        {
-            "LogicalResourceId": name,
-            "PhysicalResourceId": name.lower(),
-            "ResourceType": "AWS::Any::Type",
-            "LastUpdatedTimestamp": datetime(2026, 1, 2, tzinfo=UTC),
-            "ResourceStatus": status,
-        }
-        for name, status in statuses.items()
-    ]
-    with Stubber(client) as stub:
-        stub.add_response("list_stack_resources", {"StackResourceSummaries": summaries})
-        resources = Stack(client, "cruddur", "network").resources()
-    assert resources == {"Database": ("AWS::Any::Type", "database"), "Queue": ("AWS::Any::Type", "queue")}

@@ -26,8 +26,10 @@ RETENTION = {
     "AWS::DynamoDB::Table": "Retain",
     "AWS::Cognito::UserPool": "Retain",
     "AWS::S3::Bucket": "Retain",
+    "AWS::ECR::Repository": "Retain",
     "AWS::RDS::DBInstance": "Snapshot",
 }
+PROTECTED = {"network": ["Database"], "messaging": ["Table", "UserPool"], "service": ["LoadBalancer"]}
 MESSAGING: dict[str, dict[str, Any]] = template("messaging")["Resources"]
 
 
@@ -52,10 +54,20 @@ def test_policy_fits_the_size_limit_of_an_organization(path: Path) -> None:
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_stack_deletion_retains_the_data(stack: str) -> None:
+def test_stack_deletion_retains_the_data_but_a_failed_creation_does_not(stack: str) -> None:
     for name, resource in template(stack)["Resources"].items():
         if policy := RETENTION.get(resource["Type"]):
-            assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == (policy, policy), name
+            assert resource["UpdateReplacePolicy"] == policy, name
+            assert resource["DeletionPolicy"] == policy.replace("Retain", "RetainExceptOnCreate"), name
+
+
+@pytest.mark.parametrize(("stack", "names"), PROTECTED.items())
+def test_one_parameter_protects_what_holds_data_and_the_way_in(stack: str, names: list[str]) -> None:
+    content = template(stack)
+    assert content["Parameters"]["Protected"]["Default"] == "yes"
+    assert content["Conditions"]["IsProtected"] == {"Fn::Equals": [{"Ref": "Protected"}, "yes"]}
+    conditional = {name for name, resource in content["Resources"].items() if "IsProtected" in str(resource)}
+    assert conditional == set(names)
 
 
 def test_table_has_the_schema_of_the_code() -> None:

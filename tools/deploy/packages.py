@@ -1,7 +1,7 @@
 """The functions' packages. A package is a zip of a handler, the modules that it imports, and the pinned libraries.
 
-The same input gives the same bytes. A package's key is its content's hash, so only a changed function is deployed
-again. Knows nothing of stacks.
+The same input gives the same bytes. A package's key is its content's hash, so only a changed function is uploaded and
+deployed. Knows nothing of stacks.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterator
 from modulefinder import ModuleFinder
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,22 +35,8 @@ class PackageError(Exception):
     """The package could not be built; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Package:
-    """A function's zip; `key` names its content."""
-
-    function: str
-    path: Path
-    key: str
-
-    @property
-    def parameter(self) -> str:
-        """The template's parameter for the key, such as `MessageStreamKey`."""
-        return f"{self.function.title().replace('_', '')}Key"
-
-
-def build(function: str, folder: Path) -> Package:
-    """Build a function's package as `<folder>/<function>.zip`. Raises PackageError."""
+def build(function: str, folder: Path) -> Path:
+    """Build a function's package, `<folder>/<function>.zip`. Raises PackageError."""
     source = HANDLERS / function
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="cruddur-package-") as name:
@@ -64,18 +49,32 @@ def build(function: str, folder: Path) -> Package:
             shutil.copyfile(path, target)
         if sys.version_info[:2] == RUNTIME:  # the function's Python ignores other byte code
             _compile(staging)
-        path = folder / f"{function}.zip"
-        _zip(staging, path)
-    return Package(function, path, f"{function}/{hashlib.sha256(path.read_bytes()).hexdigest()}.zip")
+        package = folder / f"{function}.zip"
+        _zip(staging, package)
+    return package
 
 
-def upload(client: Any, package: Package, bucket: str) -> bool:
-    """Put a package into a bucket, encrypted; False if the bucket has it."""
-    if client.list_objects_v2(Bucket=bucket, Prefix=package.key)["KeyCount"]:
-        return False
-    with package.path.open("rb") as body:
-        client.put_object(Bucket=bucket, Key=package.key, Body=body, ServerSideEncryption="AES256")
-    return True
+def key(package: Path) -> str:
+    """The package's key in its bucket, which names its content."""
+    return f"{package.stem}/{hashlib.sha256(package.read_bytes()).hexdigest()}.zip"
+
+
+def upload(client: Any, package: Path, bucket: str) -> None:
+    """Put a package into a bucket, encrypted, unless the bucket has it."""
+    if not client.list_objects_v2(Bucket=bucket, Prefix=key(package))["KeyCount"]:
+        client.put_object(Bucket=bucket, Key=key(package), Body=package.read_bytes(), ServerSideEncryption="AES256")
+
+
+def publish(client: Any, bucket: str, folder: Path, *, given: Container[str]) -> dict[str, str]:
+    """Build and upload the packages of this checkout. Raises PackageError.
+
+    Returns the template's parameters, such as `MessageStreamKey`, without those that are given.
+    """
+    functions = {f"{function.title().replace('_', '')}Key": function for function in FUNCTIONS}
+    packages = {name: build(function, folder) for name, function in functions.items() if name not in given}
+    for package in packages.values():
+        upload(client, package, bucket)
+    return {name: key(package) for name, package in packages.items()}
 
 
 def _install(requirements: Path, target: Path) -> None:
