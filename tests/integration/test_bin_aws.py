@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -108,6 +109,22 @@ def test_package_holds_the_imports_of_its_handler_and_their_byte_code(
     command = [sys.executable, "-I", "-c", ISOLATED, tmp_path]
     process = subprocess.run(command, capture_output=True, text=True, cwd="/", check=False)
     assert (process.returncode, process.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_libraries_of_a_package_load_on_the_runtime(packages: dict[str, Package], function: str) -> None:
+    machine, newest = {"x86_64": 62, "arm64": 183}, (2, 26)  # of an ELF file; glibc of Amazon Linux 2, for python3.11
+    resources = templates.template("messaging")["Resources"]
+    [architecture] = resources[f"{function.title().replace('_', '')}Function"]["Properties"]["Architectures"]
+    with zipfile.ZipFile(packages[function].path) as archive:
+        libraries = {name: archive.read(name) for name in archive.namelist()}
+    libraries = {name: content for name, content in libraries.items() if content.startswith(b"\x7fELF")}
+    assert libraries
+    for name, content in libraries.items():
+        assert int.from_bytes(content[18:20], "little") == machine[architecture], name
+        assert all(
+            (int(major), int(minor)) <= newest for major, minor in re.findall(rb"GLIBC_(\d+)\.(\d+)", content)
+        ), name
 
 
 def test_changes_are_shown_but_not_applied_without_consent(account: Account) -> None:
