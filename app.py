@@ -144,6 +144,13 @@ def _make_dependencies(settings: Settings) -> Dependencies:
         on_user_change=partial(drop_changed_users, directory),
     )
     cursors = CursorSigner(*settings.secret_keys)
+    verifier = TokenVerifier(
+        issuer=settings.cognito_issuer,
+        client_id=settings.aws_cognito_user_pool_client_id,
+        jwks_url=settings.cognito_jwks_url,
+        jwks_fallback=settings.cognito_jwks_fallback,
+        waiting=threads,
+    )
     store = store_class(table, cursors, feed_window=window, on_update=partial(publish_update, hub))
     return Dependencies(
         settings=settings,
@@ -153,14 +160,13 @@ def _make_dependencies(settings: Settings) -> Dependencies:
         users=directory,
         reports=Reports(database),
         newcomers=Newcomers(partial(cognito_attributes, UserInfo(settings, pool_size=threads)), directory),
-        verifier=TokenVerifier(
-            issuer=settings.cognito_issuer,
-            client_id=settings.aws_cognito_user_pool_client_id,
-            jwks_url=settings.cognito_jwks_url,
-            waiting=threads,
-        ),
+        verifier=verifier,
         readiness=Readiness(
-            {Code.POSTGRES_UNAVAILABLE: database.check_schema, Code.DYNAMODB_UNAVAILABLE: partial(check_index, table)}
+            {
+                Code.POSTGRES_UNAVAILABLE: database.check_schema,
+                Code.DYNAMODB_UNAVAILABLE: partial(check_index, table),
+                Code.IDENTITY_PROVIDER_UNAVAILABLE: verifier.check_keys,
+            }
         ),
         hub=hub,
         live_threads=ThreadPoolExecutor(LIVE_THREADS, thread_name_prefix="live-reader"),

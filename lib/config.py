@@ -189,6 +189,11 @@ class CognitoSettings(AwsSettings):
         "`iss` of valid access tokens; empty: the AWS URL of the user pool", default="", kind="endpoint"
     )
     cognito_jwks_url: str = _setting("URL of the public keys; empty: below the issuer", default="", kind="endpoint")
+    cognito_jwks_fallback: str = _setting(
+        "the content of `COGNITO_JWKS_URL`: it counts from a process's first failed fetch until one succeeds; empty: "
+        "every token meanwhile gets a 503",
+        default="",
+    )
     cognito_public_endpoint: str = _setting(
         "Cognito endpoint that clients call; empty: the endpoint that the API calls", default="", kind="endpoint"
     )

@@ -19,4 +19,4 @@ def get_health() -> ResponseReturnValue:
 @health.get("/ready")
 def get_readiness() -> ResponseReturnValue:
     dependencies().readiness.check()
-    return jsonify({"success": True})
+    return jsonify({"success": True, "keys_from": dependencies().verifier.keys_from})

@@ -10,6 +10,7 @@ from contextvars import copy_context
 from threading import Lock
 
 from lib.ddb.errors import StoreUnavailable
+from lib.identity.tokens import KeysUnavailable
 from lib.postgres.errors import DatabaseUnavailable
 from services.errors import Code, Unavailable
 
@@ -55,6 +56,6 @@ class Readiness:
                 continue
             try:
                 future.result()
-            except (DatabaseUnavailable, StoreUnavailable) as error:
+            except (DatabaseUnavailable, StoreUnavailable, KeysUnavailable) as error:
                 causes[code] = error
         return causes

@@ -15,7 +15,7 @@ import re
 import threading
 from contextlib import suppress
 from time import monotonic, time
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jwt
 import orjson
@@ -28,6 +28,7 @@ from lib.aws.endpoints import ca_bundle
 from lib.aws.errors import NoResponse
 from lib.cache.base import InMemoryCache
 from lib.circuit_breaker import CircuitBreaker, CircuitOpen
+from lib.config import SettingsError
 from lib.logs import log
 
 ALGORITHM = "RS256"
@@ -81,6 +82,9 @@ class KeysUnavailable(Exception):
     """The verifier cannot fetch the key of a token now, so it cannot verify the token."""
 
 
+KeySource = Literal["user_pool", "fallback"]
+
+
 class TokenClaims(NamedTuple):
     """Claims of a valid token: the user's Cognito id, and the token's end and beginning in epoch seconds.
 
@@ -95,11 +99,16 @@ class TokenClaims(NamedTuple):
 class TokenVerifier:
     """Verifies access tokens that one issuer signed for one app client. Safe to share between threads."""
 
-    def __init__(self, *, issuer: str, client_id: str, jwks_url: str, waiting: float = math.inf) -> None:
-        """At most `waiting` threads wait for the first keys. Raises SettingsError as _PublicKeys does."""
+    def __init__(
+        self, *, issuer: str, client_id: str, jwks_url: str, jwks_fallback: str = "", waiting: float = math.inf
+    ) -> None:
+        """`jwks_fallback` is a key set as JSON. At most `waiting` threads wait for the first keys.
+
+        Raises SettingsError as _PublicKeys does.
+        """
         self._issuer = issuer
         self._client_id = client_id
-        self._keys = _PublicKeys(jwks_url, waiting)
+        self._keys = _PublicKeys(jwks_url, jwks_fallback, waiting)
         # The keys are fingerprints, so that a core dump holds no token.
         self._cached_tokens: InMemoryCache[bytes, TokenClaims] = InMemoryCache(
             TLRUCache(
@@ -122,6 +131,15 @@ class TokenVerifier:
             verified = self._check(token)
             self._cached_tokens.put(fingerprint, verified)
         return verified
+
+    def check_keys(self) -> None:
+        """Fetch the keys if there is none yet. Raises KeysUnavailable if there is still none."""
+        self._keys.check()
+
+    @property
+    def keys_from(self) -> KeySource | None:
+        """Where the keys in use come from; None if there is none yet."""
+        return self._keys.source
 
     def _check(self, token: str) -> TokenClaims:
         try:
@@ -163,11 +181,15 @@ class TokenVerifier:
 class _PublicKeys:
     """The pool's public keys by key id (`kid`), from the last successful fetch from the JWKS host.
 
-    They survive an outage of the host.
+    They survive an outage of the host. If the first fetch fails, the fallback is in use until a fetch succeeds.
     """
 
-    def __init__(self, jwks_url: str, waiting: float) -> None:
-        """Raises SettingsError if a proxy is set or the CA bundle is unreadable."""
+    def __init__(self, jwks_url: str, fallback: str, waiting: float) -> None:
+        """Raises SettingsError if a proxy is set, the CA bundle is unreadable or the fallback malformed."""
+        try:
+            self._fallback = _signing_keys(fallback) if fallback else {}
+        except Exception as error:
+            raise SettingsError([f"COGNITO_JWKS_FALLBACK is not a set of signing keys: {error!r}"]) from error
         self._breaker = CircuitBreaker("jwks", lambda error: isinstance(error, NoResponse), limit=waiting, quiet=True)
         self._connections = Connections(jwks_url, pool_size=0, ca_bundle=ca_bundle(get_session()))
         self._by_kid: dict[str, jwt.PyJWK] = {}
@@ -177,11 +199,35 @@ class _PublicKeys:
     def __contains__(self, kid: str) -> bool:
         return kid in self._by_kid
 
+    @property
+    def source(self) -> KeySource | None:
+        if not self._by_kid:
+            return None
+        return "fallback" if self._by_kid is self._fallback else "user_pool"
+
+    def check(self) -> None:
+        """Fetch the keys if there is none. Raises KeysUnavailable if there is still none."""
+        if not self._by_kid:
+            self._refresh("")
+        if not self._by_kid:
+            raise KeysUnavailable("no keys, and no fetch")
+
     def get(self, kid: str) -> jwt.PyJWK | None:
         """The key of that id, or None if a fetch for this call shows that the pool has none.
 
+        Raises KeysUnavailable for an unknown kid without a fetch: the pool may have a new key.
+        """
+        has_fetched = self._refresh(kid)
+        key = self._by_kid.get(kid)
+        if key is None and not has_fetched:
+            raise KeysUnavailable("unknown kid, and no fetch")
+        return key
+
+    def _refresh(self, kid: str) -> bool:
+        """Fetch the keys if that is due for this kid; return whether this thread got keys.
+
         One thread fetches at a time. The others wait only while there is no key at all: forged kids must not occupy
-        the threads. Raises KeysUnavailable for an unknown kid without a fetch: the pool may have a new key.
+        the threads.
         """
         has_fetched = False
         if self._is_due(kid):
@@ -189,10 +235,7 @@ class _PublicKeys:
                 has_fetched = self._fetch_once(kid)
                 if not self._by_kid:
                     raise NoResponse
-        key = self._by_kid.get(kid)
-        if key is None and not has_fetched:
-            raise KeysUnavailable("unknown kid, and no fetch")
-        return key
+        return has_fetched
 
     def _fetch_once(self, kid: str) -> bool:
         """Fetch the keys, unless another thread does or has just done so; return whether this thread got keys."""
@@ -212,19 +255,28 @@ class _PublicKeys:
         """Replace the keys; return whether the host responded with keys."""
         try:
             status, _, body = self._connections.get(seconds=FETCH_TIMEOUT_SECONDS)
-            keys = jwt.PyJWKSet.from_dict(orjson.loads(body)).keys if status == 200 else []
-            # Keys for other algorithms do no harm: PyJWT uses a key for its own algorithm only.
-            by_kid = {str(key.key_id): key for key in keys if key.key_id and key.public_key_use in ("sig", None)}
-            if not by_kid:
-                raise ValueError(f"status {status} without a signing key")
+            if status != 200:
+                raise ValueError(f"status {status}")
+            by_kid = _signing_keys(body)
         except Exception as error:  # a malformed response counts as an outage, too
-            log("jwks_fetch_failed", level=logging.WARNING, cause=repr(error))
+            self._by_kid = self._by_kid or self._fallback
+            log("jwks_fetch_failed", level=logging.WARNING, cause=repr(error), keys_from=self.source)
             self._attempted_at = monotonic()
             return False
         # Keys before times, because `get` reads without the lock: when it sees a new time, it must see the new keys.
         self._by_kid = by_kid
         self._fetched_at = self._attempted_at = monotonic()
         return True
+
+
+def _signing_keys(jwks: str | bytes) -> dict[str, jwt.PyJWK]:
+    """The keys of a key set (RFC 7517) by their ids. Raises any Exception if it is malformed or has no signing key."""
+    keys = jwt.PyJWKSet.from_dict(orjson.loads(jwks)).keys
+    # Keys for other algorithms do no harm: PyJWT uses a key for its own algorithm only.
+    by_kid = {str(key.key_id): key for key in keys if key.key_id and key.public_key_use in ("sig", None)}
+    if not by_kid:
+        raise ValueError("no signing key")
+    return by_kid
 
 
 def bearer_token(authorization: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,8 @@ from tests.support.api_server import ApiServer
 from tests.support.clocks import time_limit
 from tests.support.scripted_server import ScriptedServer, response, send
 from tests.support.tokens import TokenIssuer
-from tools.local_stack.processes import LOOPBACK
+from tools.local_stack.processes import LOOPBACK, EngineError
+from tools.local_stack.tokens import SigningKey
 
 INBOX = "/api/message_groups"
 
@@ -104,6 +106,33 @@ def test_rotation_signs_nobody_out_while_forgers_send_unknown_kids(api: Api, tmp
         assert [status_of(token) for token in tokens] == [503, 503, 401, 200]
         time.sleep(COOLDOWN_SECONDS)
         assert [status_of(token) for token in (forged, rotated)] == [401, 200]
+
+
+def test_server_that_starts_without_the_key_host_uses_the_fallback_until_the_host_is_back(
+    api: Api, tmp_path: Path
+) -> None:
+    anna = api.sign_up()
+    sub = f"sub-{anna.user.uuid}"
+    with TokenIssuer() as issuer:
+        variables = {"COGNITO_JWKS_URL": issuer.jwks_url, "COGNITO_JWKS_FALLBACK": json.dumps(issuer.jwks)}
+        new = issuer.rotate()
+        issuer.stop()
+        with api_server(api, tmp_path, **variables) as status_of:
+            forged = issuer.authorization(sub, key=SigningKey.generate("first"))
+            tokens = (anna.authorization, issuer.authorization(sub, key=new), forged)
+            assert [status_of(token) for token in tokens] == [200, 503, 401]
+            issuer.start()
+            time.sleep(COOLDOWN_SECONDS)
+            old = api.issuer.authorization(sub, iat=int(time.time()) - 1)  # another token: the first one is cached
+            assert [status_of(token) for token in (issuer.authorization(sub, key=new), old)] == [200, 503]
+            time.sleep(COOLDOWN_SECONDS)
+            assert status_of(old) == 401
+
+
+def test_malformed_fallback_of_the_keys_stops_the_start(api: Api, tmp_path: Path) -> None:
+    with pytest.raises(EngineError), api_server(api, tmp_path, COGNITO_JWKS_FALLBACK="{}"):
+        pass
+    assert "COGNITO_JWKS_FALLBACK is not a set of signing keys" in (tmp_path / "log").read_text()
 
 
 def test_dripping_jwks_host_holds_no_request_past_two_seconds(api: Api, tmp_path: Path) -> None:

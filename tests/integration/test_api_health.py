@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import time
@@ -21,6 +22,8 @@ from tools.postgres.migrations import migrate
 
 POSTGRES = (503, ["postgres_unavailable"])
 DYNAMODB = (503, ["dynamodb_unavailable"])
+COGNITO = (503, ["identity_provider_unavailable"])
+READY = {"success": True, "keys_from": "user_pool"}
 NO_PORT, NO_POSTGRES = "http://127.0.0.1:1", "postgresql:///x?host=/nowhere"
 
 api = pytest.fixture(scope="module")(run_api)
@@ -59,6 +62,7 @@ def test_health_check_has_the_version_and_needs_no_dependency(api: Api) -> None:
         ({"ddb_table": "not-there"}, DYNAMODB),
         ({"aws_endpoint_url_dynamodb": NO_PORT}, DYNAMODB),
         ({"database_url": NO_POSTGRES}, POSTGRES),
+        ({"cognito_jwks_url": NO_PORT}, COGNITO),
         ({"database_url": NO_POSTGRES, "ddb_table": "not-there"}, (503, [*POSTGRES[1], *DYNAMODB[1]])),
     ],
 )
@@ -75,6 +79,23 @@ def test_hanging_dynamodb_is_named_within_a_second(api: Api, silent_url: str) ->
 
 
 @pytest.mark.usefixtures("short_deadline")
+def test_hanging_key_host_is_named_and_does_not_delay_other_checks(
+    api: Api, silent_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.readiness._REMEMBERED_SECONDS", 0.0)
+    with api.variant(cognito_jwks_url=silent_url) as waiting:
+        assert [refused(get_ready(waiting)) for _ in range(5)] == [COGNITO] * 5
+
+
+def test_keys_of_the_fallback_suffice_and_are_named(api: Api) -> None:
+    jwks = json.dumps(api.issuer.jwks)
+    with api.variant(cognito_jwks_url=NO_PORT, cognito_jwks_fallback=jwks) as other:
+        assert ok(get_ready(other)) == READY | {"keys_from": "fallback"}
+        [line] = [line for line in other.lines() if line["event"] == "jwks_fetch_failed"]
+        assert line["keys_from"] == "fallback"
+
+
+@pytest.mark.usefixtures("short_deadline")
 def test_hanging_dynamodb_does_not_delay_other_checks(
     api: Api, silent_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,7 +109,7 @@ def test_result_is_remembered_for_a_second_and_simultaneous_checks_share_one(
 ) -> None:
     with api.variant() as fresh:
         with ThreadPoolExecutor(6) as threads:
-            assert [ok(response) for response in threads.map(get_ready, [fresh] * 6)] == [{"success": True}] * 6
+            assert [ok(response) for response in threads.map(get_ready, [fresh] * 6)] == [READY] * 6
         lines = [line for line in fresh.lines() if line["event"] == "request"]
         costs = [(line["dynamodb_requests"], line["postgres_requests"]) for line in lines]
         assert sorted(costs) == [(0, 0)] * 5 + [(1, 2)]
@@ -174,5 +195,5 @@ def test_readiness_and_requests_recover_with_postgres(api: Api, postgres_server:
         postgres_server.start()
     assert newcomer.inbox() == []
     time.sleep(1)  # for so long, the server remembers the last result
-    assert ok(get_ready(api)) == {"success": True}
+    assert ok(get_ready(api)) == READY
     assert api.lines()[-1]["dynamodb_requests"] == 1

@@ -33,5 +33,7 @@ def verifier(pool: TokenIssuer, clock: FrozenTime) -> TokenVerifier:
     return verifier_of(pool)
 
 
-def verifier_of(pool: TokenIssuer) -> TokenVerifier:
-    return TokenVerifier(issuer=pool.issuer, client_id=pool.client_id, jwks_url=pool.jwks_url)
+def verifier_of(pool: TokenIssuer, jwks_fallback: str = "") -> TokenVerifier:
+    return TokenVerifier(
+        issuer=pool.issuer, client_id=pool.client_id, jwks_url=pool.jwks_url, jwks_fallback=jwks_fallback
+    )

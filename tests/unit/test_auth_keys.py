@@ -14,6 +14,7 @@ from unittest.mock import Mock
 import jwt
 import pytest
 
+from lib.config import SettingsError
 from lib.identity import tokens
 from lib.identity.tokens import KeysUnavailable, TokenExpired, TokenInvalid, TokenVerifier
 from tests.support.clocks import FrozenTime, eventually, time_limit
@@ -150,6 +151,82 @@ def test_malformed_response_is_an_outage(pool: TokenIssuer, verifier: TokenVerif
     with pytest.raises(KeysUnavailable):
         verifier.verify(pool.authorization(SUB))
     assert pool.fetches == 1
+
+
+def test_fallback_is_in_use_from_the_first_failed_fetch_until_a_fetch_succeeds(
+    pool: TokenIssuer, clock: FrozenTime
+) -> None:
+    old, verifier = pool.key, verifier_of(pool, json.dumps(pool.jwks))
+    new = pool.rotate()
+    pool.stop()
+    assert verifier.keys_from is None
+    assert verifier.verify(pool.authorization(SUB, key=old)).sub == SUB
+    assert verifier.keys_from == "fallback"
+    with pytest.raises(KeysUnavailable):
+        verifier.verify(pool.authorization(SUB, key=new))
+    pool.start()
+    clock.ahead += tokens.COOLDOWN_SECONDS
+    assert verifier.verify(pool.authorization(SUB, key=new)).sub == SUB
+    assert verifier.keys_from == "user_pool"
+    pool.stop()
+    clock.ahead += tokens.KEYS_LIFESPAN_SECONDS
+    with pytest.raises(KeysUnavailable):
+        verifier.verify(pool.authorization("of the old key", key=old))
+    assert verifier.keys_from == "user_pool"
+
+
+def test_key_of_the_fallback_alone_is_not_accepted_while_the_first_fetch_is_under_way(pool: TokenIssuer) -> None:
+    old, verifier = pool.key, verifier_of(pool, json.dumps(pool.jwks))
+    pool.rotate()
+    pool.responding.clear()
+    with ThreadPoolExecutor(4) as threads:
+        verified = [threads.submit(verifier.verify, pool.authorization(SUB, key=old)) for _ in range(4)]
+        time.sleep(0.1)
+        assert not any(future.done() for future in verified)
+        pool.responding.set()
+        causes = {type(future.exception()) for future in verified}
+    assert causes <= {TokenInvalid, KeysUnavailable}
+
+
+def test_hanging_host_delays_one_request_per_cooldown_while_the_fallback_is_in_use(
+    pool: TokenIssuer, clock: FrozenTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "FETCH_TIMEOUT_SECONDS", 0.3)
+    verifier = verifier_of(pool, json.dumps(pool.jwks))
+    pool.responding.clear()
+    verifier.verify(pool.authorization(SUB))
+    with time_limit(0.2):
+        for number in range(20):
+            verifier.verify(pool.authorization(f"user {number}"))
+    assert pool.fetches == 1
+
+
+@pytest.mark.parametrize("text", ["x", "[]", "{}", '{"keys": []}', '{"keys": [{"kty": "RSA"}]}', "[" * 100_000])
+def test_malformed_fallback_stops_the_start(pool: TokenIssuer, text: str) -> None:
+    with pytest.raises(SettingsError, match="COGNITO_JWKS_FALLBACK is not a set of signing keys"):
+        verifier_of(pool, text)
+
+
+def test_check_fetches_the_first_keys_and_no_others(pool: TokenIssuer, clock: FrozenTime) -> None:
+    verifier = verifier_of(pool)
+    verifier.check_keys()
+    clock.ahead += tokens.KEYS_LIFESPAN_SECONDS
+    pool.stop()
+    verifier.check_keys()
+    assert (pool.fetches, verifier.keys_from) == (1, "user_pool")
+
+
+def test_check_without_keys_fails_and_costs_one_fetch_per_cooldown(pool: TokenIssuer, clock: FrozenTime) -> None:
+    verifier = verifier_of(pool)
+    pool.status = 404
+    for _ in range(5):
+        with pytest.raises(KeysUnavailable):
+            verifier.check_keys()
+    assert pool.fetches == 1
+    clock.ahead += tokens.COOLDOWN_SECONDS
+    pool.status = 200
+    verifier.check_keys()
+    assert pool.fetches == 2
 
 
 def test_hanging_host_is_an_outage_after_the_timeout(
