@@ -31,8 +31,12 @@ from tools.local_stack.environment import REGION
 from tools.local_stack.ministack import ALL_SERVICES, Ministack
 
 ROLES = ["AppRole", "MessageStreamRole", "MaintenanceRole"]
-PARTS = [*ROLES, "Table", "TableAccess", "FunctionInVpc", "DeadLetterQueue", "MessageStreamLogGroup"]
-RESOURCES = template("messaging")["Resources"] | template("service")["Resources"]
+PARTS = [*ROLES, "RoleBoundary", "Table", "TableAccess", "FunctionInVpc", "DeadLetterQueue", "MessageStreamLogGroup"]
+RESOURCES = {
+    name: resource
+    for stack in ("deployment", "messaging", "service")
+    for name, resource in template(stack)["Resources"].items()
+}
 PARAMETERS = template("service")["Parameters"] | template("messaging")["Parameters"]
 TABLE = DynamoDBSettings.ddb_table
 TABLE_ARN = f"arn:aws:dynamodb:{REGION}:000000000000:table/{TABLE}"
@@ -104,6 +108,9 @@ def account(engine_folder: Path) -> Iterator[Account]:
             resources = stacks.describe_stack_resources(StackName="part")["StackResources"]
         ids = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources}
         account = Account(engine.url, ids)
+        with closing(account.client("iam")) as iam:
+            for role in ROLES:  # ministack's CloudFormation leaves the boundary out
+                iam.put_role_permissions_boundary(RoleName=ids[role], PermissionsBoundary=ids["RoleBoundary"])
         with closing(account.client("dynamodb")) as dynamodb:
             create_table(dynamodb, OTHER)
         yield account

@@ -13,6 +13,8 @@ from lib.config import ROOT
 from tools.deploy.templates import STACKS, template
 
 ACCOUNT, REGION = "123456789012", "us-east-2"
+PEOPLE = "210987654321"  # the account of the people who deploy
+DEPLOYER, RESCUER = (f"arn:aws:iam::{PEOPLE}:role/{name}" for name in ("deployer", "rescuer"))
 TABLE = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/cruddur-messages"
 SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:DatabaseUrl-a1b2c3"
 
@@ -20,7 +22,6 @@ _NAMES = {
     "AWS::AccountId": ACCOUNT,
     "AWS::Partition": "aws",
     "AWS::Region": REGION,
-    "AWS::StackName": "cruddur",
     "TableName": "cruddur-messages",
     "Table.Arn": TABLE,
     "TableArn": TABLE,
@@ -28,6 +29,11 @@ _NAMES = {
     "DatabaseUrl": SECRET,
     "DatabaseSecretArn": SECRET,
     "MessageStreamDatabaseSecretArn": SECRET,
+    "RoleBoundary": f"arn:aws:iam::{ACCOUNT}:policy/cruddur-boundary",
+    "PackageBucket.Arn": "arn:aws:s3:::cruddur-deployment-packagebucket",
+    "PeopleAccountId": PEOPLE,
+    "DeploymentPrincipals": DEPLOYER,
+    "BreakGlassPrincipals": RESCUER,
     "AuditorAccountId": "999999999999",
     "AuditorExternalId": "agreed-upon-0123456789",
 }
@@ -47,6 +53,8 @@ def resolved(value: Any, names: Mapping[str, str] = _NAMES) -> Any:
             return _named(name, names)
         case {"Fn::GetAtt": path}:
             return _named(".".join(path), names)
+        case {"Fn::Sub": [text, values]}:
+            return resolved({"Fn::Sub": text}, {**names, **resolved(values, names)})
         case {"Fn::Sub": text}:
             return re.sub(r"\$\{([^}]+)\}", lambda match: _named(match[1], names), text)
         case dict():
@@ -70,13 +78,14 @@ def documents() -> dict[str, dict[str, Any]]:
     """Every policy that allows or denies something, by its file or by stack, resource and policy name."""
     by_name = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "aws/policies").glob("*.json"))}
     for stack in STACKS:
+        names = _NAMES | {"AWS::StackName": f"cruddur-{stack}"}
         for name, resource in template(stack)["Resources"].items():
             properties = resource.get("Properties", {})
             if "PolicyDocument" in properties:
-                by_name[f"{stack}.{name}"] = resolved(properties["PolicyDocument"])
+                by_name[f"{stack}.{name}"] = resolved(properties["PolicyDocument"], names)
             if resource["Type"] == "AWS::IAM::Role":
                 for policy in properties.get("Policies", []):
-                    by_name[f"{stack}.{name}.{policy['PolicyName']}"] = resolved(policy["PolicyDocument"])
+                    by_name[f"{stack}.{name}.{policy['PolicyName']}"] = resolved(policy["PolicyDocument"], names)
     return by_name
 
 
