@@ -25,7 +25,7 @@ from tests.support.old_data import GROUP, TIMES, old_conversation
 from tests.support.policies import grants, resolved
 from tests.support.stores import ANNA, BERT, CARL, DORA, TableContents, blocks_of, positions_of, stores_on
 from tests.support.streamed import streamed_stores_on
-from tools.deploy.templates import template
+from tools.deploy.templates import STACKS, template
 from tools.explain.recorder import Call, record
 from tools.local_stack.environment import REGION
 from tools.local_stack.ministack import ALL_SERVICES, Ministack
@@ -37,7 +37,7 @@ RESOURCES = {
     for stack in ("deployment", "messaging", "service")
     for name, resource in template(stack)["Resources"].items()
 }
-PARAMETERS = template("service")["Parameters"] | template("messaging")["Parameters"]
+PARAMETERS = {name: value for stack in STACKS[::-1] for name, value in template(stack)["Parameters"].items()}
 TABLE = DynamoDBSettings.ddb_table
 TABLE_ARN = f"arn:aws:dynamodb:{REGION}:000000000000:table/{TABLE}"
 OTHER = "somebody-elses"

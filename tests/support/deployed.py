@@ -23,6 +23,7 @@ NETWORK = {
     "FunctionSubnetIds": "subnet-00000000000000001,subnet-00000000000000002",
     "MessageStreamSecurityGroupId": "sg-00000000000000001",
     "PostConfirmationSecurityGroupId": "sg-00000000000000002",
+    "LogRetentionDays": "90",
 }
 
 
