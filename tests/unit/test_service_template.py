@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from secrets import token_bytes
 from typing import Any, get_args, get_type_hints
 
@@ -19,8 +20,9 @@ from serve import GRACE_SECONDS, KEEP_ALIVE_SECONDS, KILL_SECONDS
 from services.errors import Code
 from services.validation import MAX_LIMIT
 from tests.support.api_server import SETTINGS
+from tests.support.documents import AWS
 from tests.support.policies import resources
-from tools.deploy.templates import template
+from tools.deploy.templates import STACKS, template
 
 LEFT_OUT = {  # for emulators, a pooler, a Redis, the page of local stacks, and an older name
     "AWS_ENDPOINT_URL_DYNAMODB",
@@ -83,6 +85,14 @@ def test_containers_run_as_the_user_of_the_image_and_maintenance_has_settings_of
     assert {variable["Name"]: variable["Value"] for variable in script["Environment"]}.items() <= ENVIRONMENT.items()
     assert script["Secrets"][-1] == MOMENTO  # bin/db/rename-user invalidates the shared cache
     assert all((ROOT / path).exists() for path in script["Command"])
+
+
+def test_every_task_runs_on_the_platform_of_the_documented_image() -> None:
+    [platform] = set(re.findall(r"docker build --platform (\S+)", AWS.read_text()))
+    for stack in STACKS:
+        for name, task in resources(stack, "AWS::ECS::TaskDefinition").items():
+            declared = task["RuntimePlatform"]
+            assert "/".join(declared.values()).lower() == platform, name
 
 
 def test_port_is_the_same_from_the_load_balancer_to_the_server() -> None:
