@@ -112,11 +112,11 @@ def test_package_holds_the_imports_of_its_handler_and_their_byte_code(
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_libraries_of_a_package_load_on_the_runtime(packages: dict[str, Package], function: str) -> None:
+def test_libraries_of_a_package_load_on_the_runtime(packages: dict[str, Path], function: str) -> None:
     machine, newest = {"x86_64": 62, "arm64": 183}, (2, 26)  # of an ELF file; glibc of Amazon Linux 2, for python3.11
     resources = templates.template("messaging")["Resources"]
     [architecture] = resources[f"{function.title().replace('_', '')}Function"]["Properties"]["Architectures"]
-    with zipfile.ZipFile(packages[function].path) as archive:
+    with zipfile.ZipFile(packages[function]) as archive:
         libraries = {name: archive.read(name) for name in archive.namelist()}
     libraries = {name: content for name, content in libraries.items() if content.startswith(b"\x7fELF")}
     assert libraries
