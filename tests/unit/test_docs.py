@@ -20,7 +20,16 @@ from routes import errors as error_routes
 from services import errors
 from services.errors import Code
 from tests.support import scripts
-from tests.support.documents import CONFIGURATION, DATA_MODEL, DOCUMENTS, EACH_DOCUMENT, FRONT_END, anchors, blocks
+from tests.support.documents import (
+    CONFIGURATION,
+    DATA_MODEL,
+    DOCUMENTS,
+    EACH_DOCUMENT,
+    FRONT_END,
+    PERFORMANCE,
+    anchors,
+    blocks,
+)
 from tests.support.examples import examples
 from tools.explain.pricing import item_size
 
@@ -72,11 +81,12 @@ def test_every_linked_function_of_the_page_is_in_its_file() -> None:
             assert re.search(pattern, source, re.MULTILINE), f"{name} in {file}"
 
 
-def test_configuration_page_is_up_to_date() -> None:
-    update = scripts.load("docs").module.update
-    page = CONFIGURATION.read_text()
-    assert update(page) == page, "docs/configuration.md is out of date: run ./bin/docs"
-    assert update(page.replace("| `DDB_TABLE` |", "| `TABLE` |")) == page
+@pytest.mark.parametrize(("path", "row"), [(CONFIGURATION, "| `DDB_TABLE` |"), (PERFORMANCE, "| **All** |")])
+def test_generated_part_of_a_page_is_up_to_date(path: Path, row: str) -> None:
+    module, page = scripts.load("docs").module, path.read_text()
+    content = module.PAGES[path]()
+    assert module.update(page, content) == page, f"{path.name} is out of date: run ./bin/docs"
+    assert module.update(page.replace(row, "| another |"), content) == page
 
 
 def test_help_lists_every_command_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
