@@ -16,6 +16,7 @@ def matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
     """Whether an event of Lambda matches a filter's pattern.
 
     `exists` looks at leaves alone, so it never finds an attribute of DynamoDB, which is a map such as `{"N": "42"}`.
+    A leaf is absent, too, if its parents are. https://github.com/aws/event-ruler#exists-matching
     https://docs.aws.amazon.com/lambda/latest/dg/with-ddb-filtering.html#filtering-ddb-exists
     """
     leaves = dict(_leaves(event))
