@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 from tests.support.deployed import BUCKET, Account
+from tests.support.scripted_server import HTML, ScriptedServer, response, send
 from tests.support.scripts import load
 from tests.support.stores import ANNA, TableContents
-from tools.deploy import templates
+from tools.deploy import readiness, templates
 from tools.deploy.packages import FUNCTIONS, HANDLERS, build, key, publish, upload
 
 PREFIX = "second"
@@ -221,6 +222,44 @@ def test_output_becomes_the_parameter_of_a_later_stack_unless_set_overrides_it(
     assert (name("network"), name("messaging")) == ("none", "of the network")
     assert load("aws/deploy")(["messaging", *options, "--set", "Name=set"]) == 0
     assert (name("network"), name("messaging")) == ("none", "set")
+
+
+def test_service_gets_the_keys_of_the_pool_and_its_deployment_ends_when_the_api_is_ready(
+    account: Account, own_templates: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(readiness, "_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(readiness, "READY_SECONDS", 1)
+    monkeypatch.setenv("NO_PROXY", "*")
+    pool = account.client("cognito-idp").create_user_pool(PoolName="third")["UserPool"]["Id"]
+    parameters = {name: {"Type": "String", "Default": ""} for name in ("UserPoolId", "JwksFallback", "BackendUrl")}
+    topic = {"Type": "AWS::SNS::Topic", "Properties": {"DisplayName": {"Ref": "UserPoolId"}}}
+    outputs = {"BackendUrl": {"Value": {"Ref": "BackendUrl"}}, "LoadBalancerDnsName": {"Value": "balancer"}}
+    content = {"Parameters": parameters, "Resources": {"Topic": topic}, "Outputs": outputs}
+    (own_templates / "service.yaml").write_text(json.dumps(content))
+    for name in templates.STACKS[: templates.STACKS.index("service")]:
+        (own_templates / f"{name}.yaml").write_text(json.dumps({"Parameters": {}, "Resources": {}}))
+
+    def deploy(**values: str) -> tuple[int, str, dict[str, str]]:
+        assignments = [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
+        status = load("aws/deploy")(["service", "--prefix", "third", "--yes", *assignments])
+        [stack] = account.client("cloudformation").describe_stacks(StackName="third-service")["Stacks"]
+        deployed = {given["ParameterKey"]: given.get("ParameterValue", "") for given in stack["Parameters"]}
+        return status, capsys.readouterr().err, deployed
+
+    with ScriptedServer() as api:
+        api.script[:] = [send(HTML % 503), send(response(b'{"success": true, "keys_from": "user_pool"}'))]
+        status, messages, deployed = deploy(UserPoolId=pool, BackendUrl=api.url)
+        assert (status, "no container is healthy yet" in messages) == (0, True), messages
+        keys = json.loads(deployed["JwksFallback"])["keys"]
+        assert {key["kty"] for key in keys} == {"RSA"}
+
+        status, messages, later = deploy(UserPoolId="us-east-1_missing0")
+        assert "The public keys of the user pool cannot be fetched" in messages
+        assert later["JwksFallback"] == deployed["JwksFallback"]
+        api.respond = lambda body: response(b'["postgres_unavailable"]', status=b"503 Any")
+        status, messages, _ = deploy(JwksFallback="{}")
+        assert (status, "Not ready after 1 s" in messages) == (1, True), messages
+        assert "postgres_unavailable" in messages
 
 
 @pytest.mark.parametrize(
