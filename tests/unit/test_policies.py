@@ -40,6 +40,7 @@ OPEN = {
     ("network.FlowLogRole.flow-logs", "FindGroup"),
     ("network.LogsEndpoint", "Write"),
     (STORAGE, "Layers"),
+    ("service.AccessLogBucketPolicy", "LoadBalancerWrites"),
     ("service.ExecutionRole.start", "SignIn"),
 }
 
