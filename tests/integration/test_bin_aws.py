@@ -262,6 +262,22 @@ def test_service_gets_the_keys_of_the_pool_and_its_deployment_ends_when_the_api_
         assert "postgres_unavailable" in messages
 
 
+def test_monitoring_is_deployed_with_its_alarms_and_its_dashboard(account: Account) -> None:
+    """Without an address, so without the budget, which ministack does not know."""
+    account.client("logs").create_log_group(logGroupName="third")
+    required = [name for name, has_default in templates.parameters("monitoring").items() if not has_default]
+    values = dict.fromkeys(required, "third") | {"AlarmTopicArn": "arn:aws:sns:us-east-2:000000000000:third"}
+    assignments = [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
+    process = account.script("deploy", "monitoring", "--prefix", "third", "--yes", *assignments)
+    assert process.returncode == 0, process.stderr
+    watch = account.client("cloudwatch")
+    created = {alarm["AlarmArn"] for alarm in watch.describe_alarms(AlarmNamePrefix="third-monitoring")["MetricAlarms"]}
+    widgets = json.loads(watch.get_dashboard(DashboardName="third-monitoring")["DashboardBody"])["widgets"]
+    [shown] = [widget["properties"]["alarms"] for widget in widgets if widget["type"] == "alarm"]
+    assert set(shown) == created
+    account.client("cloudformation").delete_stack(StackName="third-monitoring")
+
+
 @pytest.mark.parametrize(
     ("resource", "cause"),
     [
