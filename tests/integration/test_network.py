@@ -28,14 +28,14 @@ def client(engine_folder: Path) -> Iterator[Callable[[str], Any]]:
         yield lambda service: boto3.client(service, endpoint_url=engine.url)
 
 
-def deploy_network(client: Any) -> dict[str, str]:
-    """Deploy the parts of the network that ministack supports; return the outputs."""
+def deploy_network(client: Any, **values: str) -> dict[str, str]:
+    """Deploy the parts of the network that ministack supports, with these parameters; return the outputs."""
     content = template("network")
     known = {name: resource for name, resource in content["Resources"].items() if resource["Type"] not in UNKNOWN}
     client.create_stack(
         StackName="network",
         TemplateBody=json.dumps({**content, "Resources": known}),
-        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in PREFIX_LISTS.items()],
+        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in (PREFIX_LISTS | values).items()],
         Capabilities=["CAPABILITY_NAMED_IAM"],
     )
     client.get_waiter("stack_create_complete").wait(StackName="network", WaiterConfig={"Delay": 0.1})
@@ -50,7 +50,7 @@ def test_only_load_balancers_have_a_route_out_and_the_secret_names_the_database(
         closing(client("rds")) as databases,
         closing(client("secretsmanager")) as secrets,
     ):
-        outputs = deploy_network(stacks)
+        outputs = deploy_network(stacks, FirstZone="us-east-1c", SecondZone="us-east-1b")
         zones = {subnet["SubnetId"]: subnet["AvailabilityZone"] for subnet in network.describe_subnets()["Subnets"]}
         tables = network.describe_route_tables()["RouteTables"]
         endpoints = network.describe_vpc_endpoints()["VpcEndpoints"]
@@ -70,7 +70,7 @@ def test_only_load_balancers_have_a_route_out_and_the_secret_names_the_database(
     }.items():
         subnets = outputs[name].split(",")
         assert [routes[subnet] for subnet in subnets] == [expected] * 2
-        assert len({zones[subnet] for subnet in subnets}) == 2
+        assert [zones[subnet] for subnet in subnets] == ["us-east-1c", "us-east-1b"]
 
     (endpoint,) = (endpoint for endpoint in endpoints if endpoint["ServiceName"].endswith(".dynamodb"))
     (table,) = (table for table in tables if table["RouteTableId"] in endpoint["RouteTableIds"])
