@@ -73,7 +73,9 @@ UNUSED = {
     "dynamodb:*replica",
     "dynamodb:query",
     "dynamodb:scan",
+    "cognito-idp:*webacl*",
     "ec2:*cidrblock",
+    "ec2:*webacl*",
     "ec2:*encryptioncontrol",
     "ec2:*vpngateway",
     "ec2:modifyvpctenancy",
@@ -88,6 +90,7 @@ UNUSED = {
     "iam:*userpolicy",
     "iam:createservicelinkedrole",  # an administrator does, before the first deployment
     "iam:deleterolepermissionsboundary",
+    "iam:describeorganization",
     "kms:*crypt*",
     "kms:generatedatakey*",
     "kms:re*grant",
@@ -105,10 +108,9 @@ UNUSED = {
     "logs:*deletionprotection",
     "logs:*indexpolicy",
     "logs:*kmskey",
-    "logs:*logdelivery",
     "logs:*logevents",
     "logs:*logstream*",
-    "logs:*resourcepolicy",
+    "logs:deleteresourcepolicy",
     "organizations:*",
     "rds:*automatedbackupsreplication",
     "rds:*readreplica",
@@ -136,6 +138,7 @@ UNUSED = {
     "s3:*tagresource",
     "secretsmanager:*replicat*",
     "sns:putdataprotectionpolicy",
+    "wafv2:putpermissionpolicy",
 }
 
 
@@ -194,7 +197,7 @@ def test_role_changes_resources_only_by_cloudformation() -> None:
         ("s3:GetObject", f"{ARNS['s3']}/AWSLogs", BY_STACKS),
         (
             "logs:GetLogEvents",
-            f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:cruddur-service-LogGroup-1:log-stream:api",
+            f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:cruddur-guardrails-TrailLogGroup-1:log-stream:1",
             {},
         ),
         ("iam:CreateUser", "*", BY_STACKS),

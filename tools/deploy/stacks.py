@@ -85,6 +85,8 @@ class Stack:
         status = deployed.get("StackStatus", _NOT_CREATED)
         if status in _NOT_UPDATABLE:
             raise StackError(f"{self.name} is in {status}: run bin/aws/delete {self.template} first")
+        if status == "UPDATE_ROLLBACK_FAILED":
+            raise StackError(f"{self.name} is in {status}: aws cloudformation continue-update-rollback (docs/aws.md)")
         created = self._client.create_change_set(
             StackName=self.name,
             ChangeSetName=f"deploy-{uuid.uuid4().hex}",
