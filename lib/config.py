@@ -57,6 +57,7 @@ _Kind = Literal[
     "secrets",
 ]
 
+IAM_SCHEME = "postgresql+iam://"
 EXAMPLE_SECRET_KEY = "signs-cursors-on-this-machine-alone"  # noqa: S105 - in .env.example, which everybody can read
 _NEW_SECRET_KEY = "make one with python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"  # noqa: S105
 _BOOTCAMP_NAMES = {"DATABASE_URL": "CONNECTION_URL"}
@@ -100,7 +101,11 @@ class _Section:
 class PostgresSettings(_Section):
     """Postgres: the users."""
 
-    database_url: str = _setting("`postgresql://` URL of the database with the users", kind="database_url")
+    database_url: str = _setting(
+        "`postgresql://` URL of the database with the users; `postgresql+iam://`, without a password: RDS, which the "
+        "process's role of AWS signs in to",
+        kind="database_url",
+    )
     live_database_url: str = _setting(
         "URL of the same database past a pooler in transaction mode, which delivers no notifications; empty: "
         "`DATABASE_URL`",
@@ -458,7 +463,7 @@ def _parse_text(text: str, kind: str, low: int) -> str:
     if kind in ("url", "endpoint"):
         return _parse_url(text, allow_http=kind == "url")
     # The messages about these have no value, because it holds a password or is one.
-    if kind == "database_url" and not text.startswith(("postgresql://", "postgres://")):
+    if kind == "database_url" and not text.startswith(("postgresql://", "postgres://", IAM_SCHEME)):
         raise ValueError("is not a postgresql:// URL")
     if kind == "storage_url" and not _is_storage_url(text):
         raise ValueError("is not a redis://, rediss://, valkey:// or valkeys:// URL")

@@ -1,1 +1,1 @@
-"""AWS: the API's own client of DynamoDB, endpoints, request signing, metering and secrets."""
+"""AWS: the API's own client of DynamoDB, endpoints, request signing, metering, and tokens for RDS."""

@@ -18,13 +18,12 @@ from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from lib.circuit_breaker import CircuitBreaker, CircuitOpen
 from lib.config import ROOT
-from lib.postgres.database_url import database_name, describe
+from lib.postgres.database_url import connection_string, database_name, describe
 from lib.postgres.errors import DatabaseUnavailable, NotUnique
 
 Row = dict[str, Any]
@@ -88,7 +87,7 @@ class _Connection(psycopg.Connection[Row]):
         cls, conninfo: str = "", *, on_failure: Callable[[Exception], None] = lambda _: None, **kwargs: Any
     ) -> Any:
         try:
-            return super().connect(conninfo, **kwargs)
+            return super().connect(connection_string(conninfo), **kwargs)
         except psycopg.Error as error:
             on_failure(error)
             raise
@@ -288,7 +287,7 @@ def connect(url: str, *, seconds: float | None = None) -> Iterator[psycopg.Conne
 def _maintain(url: str, statement: LiteralString, *, unless: type[psycopg.Error]) -> bool:
     """Run a statement from the database `postgres`, which every server has; False if it fails with `unless`."""
     try:
-        with connect(make_conninfo(url, dbname="postgres")) as connection:
+        with connect(connection_string(url, dbname="postgres")) as connection:
             connection.execute(sql.SQL(statement).format(sql.Identifier(database_name(url))))
     except (unless, NotUnique):  # NotUnique: another process creates the same database
         return False

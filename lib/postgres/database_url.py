@@ -1,6 +1,7 @@
 """Parses Postgres URLs as libpq does, including `?host=` and the PG* variables.
 
-No message quotes a password. Opens no connection.
+A URL that begins with `postgresql+iam://` has no password: each connection verifies the certificate of RDS, and signs
+in with a new token. No message quotes a password. Opens no connection.
 """
 
 from __future__ import annotations
@@ -8,13 +9,18 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from psycopg import ProgrammingError
+from botocore.exceptions import BotoCoreError, ClientError
+from psycopg import OperationalError, ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from lib import config
-from lib.config import SettingsError
+from lib.aws.rds import sign_in_token
+from lib.config import IAM_SCHEME, ROOT, SettingsError
 
 LOCAL_PASSWORD = "local-only"  # noqa: S105 - public
+
+_ROOTS = ROOT / "db" / "rds-roots.pem"
+_PORT = 5432
 
 
 def describe(url: str) -> str:
@@ -42,16 +48,37 @@ def is_local(url: str) -> bool:
     return all(config.is_local(f"postgresql://[{name}]" if ":" in name else f"postgresql://{name}") for name in names)
 
 
+def connection_string(url: str, **parameters: str) -> str:
+    """What libpq takes for one connection now: the URL with other `parameters`, and with a token if it asks for one.
+
+    Raises psycopg.OperationalError if this process has no credentials of AWS.
+    """
+    if not url.startswith(IAM_SCHEME):
+        return make_conninfo(url, **parameters) if parameters else url
+    parts = _parse(url)
+    try:
+        token = sign_in_token(parts["host"], int(parts.get("port") or _PORT), parts["user"])
+    except (BotoCoreError, ClientError, RuntimeError) as error:  # the last two: the credentials cannot be renewed
+        raise OperationalError(f"no token to sign in with: {error}") from error
+    return make_conninfo(without_token(url), **parameters, password=token)
+
+
+def without_token(url: str) -> str:
+    """The connection string without a password. If the URL asks for a token, it verifies the certificate of RDS."""
+    verify = {"sslmode": "verify-full", "sslrootcert": str(_ROOTS)} if url.startswith(IAM_SCHEME) else {}
+    return make_conninfo(url.replace(IAM_SCHEME, "postgresql://", 1), **verify)
+
+
 def split_password(url: str) -> tuple[str, str | None]:
     """The connection string without its password, and the password: other users can read a command line."""
-    parts = conninfo_to_dict(url)
+    parts = conninfo_to_dict(connection_string(url))
     password = parts.pop("password", None)
     return make_conninfo("", **parts), str(password) if password else None
 
 
 def _parse(url: str) -> dict[str, Any]:
     try:
-        parts = conninfo_to_dict(url)
+        parts = conninfo_to_dict(url.replace(IAM_SCHEME, "postgresql://", 1))
     except ProgrammingError:
         # libpq's message quotes parts of the URL, possibly of its password.
         raise SettingsError(["DATABASE_URL is not a URL that libpq understands"]) from None
