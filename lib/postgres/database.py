@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, LiteralString
 
 import psycopg
@@ -27,6 +28,8 @@ from lib.postgres.database_url import connection_string, database_name, describe
 from lib.postgres.errors import DatabaseUnavailable, NotUnique
 
 Row = dict[str, Any]
+
+MIGRATIONS = ROOT / "db" / "migrations"
 
 _SECONDS = 2  # the most for a connection attempt, for a wait for a free connection, and for a statement
 _CANCEL_SECONDS = 0.5  # for Postgres to cancel a statement; a server that does not is frozen or unreachable
@@ -180,11 +183,19 @@ class Database(Queries):
             yield Queries(lambda: nullcontext(connection))
 
     def check_schema(self) -> None:
-        """Raise DatabaseUnavailable unless Postgres responds within about a second and has the whole schema."""
-        queries = Queries(lambda: self._connection(_CHECK_SECONDS))
-        differences = [row["difference"] for row in queries.all("database/differences")]
-        if differences:
-            reason = f"another schema: {'; '.join(differences)}"
+        """Raise DatabaseUnavailable unless Postgres responds within about a second and has the whole schema.
+
+        It must have applied the migrations of this checkout. It may have applied newer ones.
+        """
+        with self._connection(_CHECK_SECONDS) as connection:
+            queries = Queries(lambda: nullcontext(connection))
+            reasons = [row["difference"] for row in queries.all("database/differences")]
+            if not reasons:
+                names = [path.stem for path in migration_files()]
+                missing = queries.all("database/missing_migrations", names=names)
+                reasons = [f"no migration {row['name']}" for row in missing]
+        if reasons:
+            reason = f"another schema: {'; '.join(reasons)}"
             raise DatabaseUnavailable(f"Postgres at {self._address} has {reason}: {_MIGRATE}")
 
     def close(self) -> None:
@@ -262,6 +273,11 @@ class Session:
     def __del__(self) -> None:
         if self._connection:
             self._connection.close()
+
+
+def migration_files(folder: Path = MIGRATIONS) -> list[Path]:
+    """The files that change the schema, in the order in which Postgres applies them."""
+    return sorted(folder.glob("[0-9]*"))
 
 
 def create_database(url: str) -> bool:

@@ -17,6 +17,7 @@ from werkzeug.test import TestResponse
 from lib.ddb.schema import table_definition
 from lib.version import VERSION
 from tests.support.api import Api, ok, refused, run_api
+from tests.support.clocks import eventually
 from tools.local_stack.postgres import Postgres
 from tools.postgres.migrations import migrate
 
@@ -112,7 +113,7 @@ def test_result_is_remembered_for_a_second_and_simultaneous_checks_share_one(
             assert [ok(response) for response in threads.map(get_ready, [fresh] * 6)] == [READY] * 6
         lines = [line for line in fresh.lines() if line["event"] == "request"]
         costs = [(line["dynamodb_requests"], line["postgres_requests"]) for line in lines]
-        assert sorted(costs) == [(0, 0)] * 5 + [(1, 2)]
+        assert sorted(costs) == [(0, 0)] * 5 + [(1, 3)]
         monkeypatch.setattr("services.readiness._REMEMBERED_SECONDS", 0.0)
         get_ready(fresh)
         assert fresh.lines()[-1]["dynamodb_requests"] == 1
@@ -151,6 +152,22 @@ def test_difference_of_the_schema_is_named_in_the_log(
         [line] = [line for line in other.lines() if line["event"] == "unavailable"]
         assert f"has another schema: {difference}" in line["cause"]
         assert "run ./bin/db/migrate" in line["cause"]
+
+
+def test_server_needs_the_migrations_of_its_own_checkout_and_runs_beside_newer_ones(
+    api: Api, new_database: Callable[[], str]
+) -> None:
+    url = new_database()
+    migrate(url)
+    with psycopg.connect(url) as connection:
+        connection.execute("INSERT INTO schema_migrations (name, sha256) VALUES ('9999_newer', '')")
+    with api.variant(database_url=url) as other:
+        ok(get_ready(other))
+        with psycopg.connect(url) as connection:
+            connection.execute("DELETE FROM schema_migrations WHERE name = '0005_reserve_names_that_change'")
+        assert eventually(lambda: get_ready(other).status_code == 503)
+        [line] = [line for line in other.lines() if line["event"] == "unavailable"][-1:]
+        assert "has another schema: no migration 0005_reserve_names_that_change: run ./bin/db/migrate" in line["cause"]
 
 
 def test_missing_index_is_named_in_the_log(api: Api) -> None:

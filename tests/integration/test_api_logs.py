@@ -102,7 +102,7 @@ def test_line_has_the_cost_of_its_own_request(api: Api) -> None:
         line = logged(api)
         assert (line["postgres_requests"], line["dynamodb_requests"]) == (postgres_requests, 1)
     anna.client.get("/api/ready")
-    assert logged(api)["postgres_requests"] == 2
+    assert logged(api)["postgres_requests"] == 3
 
 
 def test_all_codes_of_a_refusal_are_logged(api: Api) -> None:

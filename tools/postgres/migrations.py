@@ -11,10 +11,8 @@ from pathlib import Path
 
 import psycopg
 
-from lib.config import ROOT
-from lib.postgres.database import connect
+from lib.postgres.database import MIGRATIONS, connect, migration_files
 
-_FOLDER = ROOT / "db/migrations"
 _LOCK = 5_282_463_104  # an advisory lock of the database: any number that no other program uses
 
 # While a migration waits for a table, the API's statements wait behind it. Those fail after 2 s.
@@ -47,14 +45,14 @@ class MigrationError(Exception):
     """A migration was not applied, nor any after it; the message has its name and the reason."""
 
 
-def migrate(url: str, folder: Path = _FOLDER) -> list[str]:
+def migrate(url: str, folder: Path = MIGRATIONS) -> list[str]:
     """Apply the migrations that the database lacks; return their names.
 
     Postgres applies and records a migration in one transaction, for one process at a time. Raises DatabaseUnavailable,
     and MigrationError if a migration fails, or if its file has changed since it was applied.
     """
     with connect(url) as connection:
-        return [path.stem for path in sorted(folder.glob("[0-9]*")) if _apply(connection, path)]
+        return [path.stem for path in migration_files(folder) if _apply(connection, path)]
 
 
 def _apply(connection: psycopg.Connection, path: Path) -> bool:
