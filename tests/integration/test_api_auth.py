@@ -65,7 +65,7 @@ def test_valid_token_without_a_user_is_forbidden(api: Api, sub: str) -> None:
 
 def test_removed_user_stays_for_a_minute_and_a_new_one_is_visible_at_once(api: Api) -> None:
     now = time.monotonic()
-    with api.variant() as fresh, psycopg.connect(api.settings.database_url, autocommit=True) as connection:
+    with api.variant() as fresh, psycopg.connect(api.database_url, autocommit=True) as connection:
         adapters = fresh.app.extensions["dependencies"]
         users = UserDirectory(adapters.users._database, timer=lambda: now)
         fresh.app.extensions["dependencies"] = replace(adapters, users=users)

@@ -169,7 +169,7 @@ def test_seeded_system_returns_the_examples(unused: Api) -> None:
 def seed(api: Api, *handles: str) -> list[Person]:
     """Seed the system and sign in the users with these handles."""
     adapters = api.app.extensions["dependencies"]
-    with Database(api.settings.database_url) as database:
+    with Database(api.database_url) as database:
         seed_users(database)
     api.execute("UPDATE users SET cognito_user_id = 'sub-' || uuid")
     seed_conversation(adapters.store._table, adapters.users)

@@ -51,7 +51,7 @@ def get_with(api: Api, authorization: str) -> TestResponse:
 
 
 def row_of(api: Api, sub: str) -> tuple[Any, ...] | None:
-    with psycopg.connect(api.settings.database_url) as connection:
+    with psycopg.connect(api.database_url) as connection:
         query = "SELECT handle, display_name, email FROM users WHERE cognito_user_id = %s"
         return connection.execute(query, (sub,)).fetchone()
 

@@ -32,7 +32,7 @@ def reported(person: Person, **body: Any) -> str:
 
 
 def row(api: Api, report_uuid: str) -> JSON:
-    with psycopg.connect(api.settings.database_url, row_factory=dict_row) as connection:
+    with psycopg.connect(api.database_url, row_factory=dict_row) as connection:
         stored = connection.execute("SELECT * FROM reports WHERE uuid = %s", [report_uuid]).fetchone()
     assert stored is not None
     del stored["created_at"]
@@ -70,6 +70,7 @@ def run(api: Api, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
     """Runs a script of bin/db."""
     for name, value in api.server_variables().items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("DATABASE_URL", api.maintenance_url)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     return scripts.runner(capsys, "db")
 

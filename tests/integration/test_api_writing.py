@@ -87,7 +87,7 @@ def test_every_spelling_of_a_handle_reaches_its_user(api: Api, spell: Callable[[
 def test_handle_that_was_given_up_receives_no_message(api: Api) -> None:
     anna, bert = api.couple()
     group = anna.write("hello", to=bert)["message_group_uuid"]
-    with api.variant() as other, psycopg.connect(api.settings.database_url, autocommit=True) as connection:
+    with api.variant() as other, psycopg.connect(api.database_url, autocommit=True) as connection:
         anna_at_other = other.sign_in(anna.user)
         anna_at_other.write("again", to=bert)
         connection.execute("UPDATE users SET handle = 'x-' || handle WHERE uuid = %s", [bert.user.uuid])

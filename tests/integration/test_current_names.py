@@ -74,7 +74,7 @@ def test_repeated_send_shows_the_names_of_today(api: Api) -> None:
 
 def test_process_that_has_cached_the_old_names_asks_again_after_a_minute(api: Api) -> None:
     anna, time = api.sign_up("anna"), FrozenTime()
-    with Database(api.settings.database_url) as database:
+    with Database(api.database_url) as database:
         users = UserDirectory(database, timer=time.monotonic)
         assert users.current([anna.user.uuid]) == {anna.user.uuid: anna.user}
         rename(api, anna, "Anna Neu")

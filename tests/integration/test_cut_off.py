@@ -47,7 +47,7 @@ def server(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiSe
 @pytest.fixture
 def run(api: Api, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> scripts.Run:
     """Runs a script of bin/db without Cognito."""
-    monkeypatch.setenv("DATABASE_URL", api.settings.database_url)
+    monkeypatch.setenv("DATABASE_URL", api.maintenance_url)
     return scripts.runner(capsys, "db")
 
 
@@ -107,7 +107,7 @@ def test_script_cuts_a_user_off_at_once_in_every_process_that_listens(script: st
         berts = [stack.enter_context(stream(server, bert)) for _ in range(6)]
         annas = [stack.enter_context(stream(server, anna)) for _ in range(6)]
         assert eventually(lambda: len(log_lines(server, "live_connected")) >= 2)
-        done = scripts.run(f"db/{script}", anna.user.handle.upper(), DATABASE_URL=api.settings.database_url)
+        done = scripts.run(f"db/{script}", anna.user.handle.upper(), DATABASE_URL=api.maintenance_url)
         assert (done.returncode, anna.user.uuid in done.stderr) == (1, True)  # no Cognito
         for followed in annas:
             assert followed.next(SOON) == Event("expired", {})

@@ -26,11 +26,11 @@ from tests.support.ddb_scripts import Run, run_in_process, take_for_foreign
 from tests.support.doctor_fixtures import Report, run_doctor
 from tests.support.old_data import GROUP, TIMES, old_conversation, old_message, old_row
 from tests.support.old_table import ITEMS, PEOPLE, group_of, texts
+from tests.support.roles import as_role, deploy_schema
 from tests.support.stores import ANNA, BERT, CARL, TableContents, stores_on
 from tests.support.users import add_users
 from tools.cli import console
 from tools.doctor.findings import PERSON, Code
-from tools.postgres.migrations import migrate
 
 api = pytest.fixture(scope="module")(run_api)
 run = pytest.fixture(run_in_process)
@@ -41,7 +41,7 @@ SECRET = "what somebody wrote"
 def test_doctor_migrates_the_rest_of_an_old_table(api: Api, dynamodb_client: Any) -> None:
     contents = TableContents(dynamodb_client, api.settings.ddb_table)
     contents.put(*ITEMS)
-    add_users(api.settings.database_url, *PEOPLE)
+    add_users(api.database_url, *PEOPLE)
     anna, bert, _, _ = (api.sign_in(user) for user in PEOPLE)
 
     assert [row["uuid"] for row in anna.inbox()[:2]] == [group_of(6), group_of(3)]
@@ -53,7 +53,7 @@ def test_doctor_migrates_the_rest_of_an_old_table(api: Api, dynamodb_client: Any
         anna.reply("after the year 9999 has begun", group=group_of(6))["message"],
     ]
 
-    with Database(api.settings.database_url) as database:
+    with Database(api.maintenance_url) as database:
         options = {"people": database, "clock": now, "fix": True}
         report = run_doctor(dynamodb_client, api.settings.ddb_table, **options)
         assert report.left == [Code.STATE_MISSING]
@@ -119,11 +119,11 @@ def test_doctor_repairs_while_users_write(dynamodb_client: Any, table: str, cont
 def configured(dynamodb_url: str, table: str, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The settings of the script: the test's own table, and a database with the people of these tests."""
     url = new_database()
-    migrate(url)
+    deploy_schema(url)
     add_users(url, ANNA, BERT, CARL)
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url)
     monkeypatch.setenv("DDB_TABLE", table)
-    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("DATABASE_URL", as_role(url, "cruddur_maintenance"))
 
 
 def test_script_shows_findings_by_code_and_repairs_them(

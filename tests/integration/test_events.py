@@ -27,6 +27,7 @@ from tests.support.event_stream import Event, Stream, events_in
 from tests.support.idle_proxy import IdleProxy
 from tests.support.openapi import OPERATIONS
 from tests.support.proxy import LossyProxy, Stall
+from tests.support.roles import as_role
 from tools.local_stack.postgres import Postgres
 
 SOON = 1.0  # below the two seconds between polls; on a busy machine, a message takes a few milliseconds
@@ -377,7 +378,7 @@ def test_stream_ends_when_its_user_is_gone(api: Api, quick: ApiServer) -> None:
 
 def test_slow_reader_is_cut_off_alone(api: Api, quick: ApiServer) -> None:
     anna, bert = api.couple()
-    relay = PostgresRelay(api.settings.database_url)
+    relay = PostgresRelay(as_role(api.database_url, "cruddur_message_stream"))
     worker = psutil.Process(quick.pid).children()[0]
     with raw_stream(quick, bert, receive_bytes=4096) as slow, stream(quick, bert) as berts:
         slow.recv(1)
@@ -440,7 +441,7 @@ def test_lost_connection_to_postgres_costs_time_only(api: Api, server: ApiServer
     anna, bert = api.couple()
     with stream(server, anna) as annas, stream(server, bert) as berts:
         eventually(lambda: log_lines(server, "live_connected"))
-        with psycopg.connect(api.settings.database_url) as connection:
+        with psycopg.connect(api.database_url) as connection:
             query = (
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE query LIKE 'LISTEN%' AND datname = current_database()"

@@ -25,7 +25,8 @@ from tests.integration import test_users
 from tests.integration.test_users import AUGUSTSZ
 from tests.support import scripts
 from tests.support.clocks import eventually
-from tools.postgres.migrations import migrate
+from tests.support.roles import as_role, create_roles
+from tools.postgres.migrations import grant, migrate
 from tools.seed.conversation import seed_users
 
 database = test_users.database
@@ -196,7 +197,9 @@ def test_check_lists_the_handles_without_a_key(
     old_database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     migrate(old_database)
-    monkeypatch.setenv("DATABASE_URL", old_database)
+    create_roles(old_database)
+    grant(old_database)
+    monkeypatch.setenv("DATABASE_URL", as_role(old_database, "cruddur_maintenance"))
     with Database(old_database) as database:
         execute(database, "INSERT INTO users (handle, display_name, email) VALUES ('Éva', 'Éva', 'eva@example.com')")
     status, lines, printed = scripts.runner(capsys, "db")("check")

@@ -27,11 +27,11 @@ from lib.ddb.schema import create_table
 from lib.logs import JsonFormatter
 from lib.users.accounts import User
 from tests.support.api_server import HIGH_LIMITS
+from tests.support.roles import SUPERUSER, as_role, deploy_schema
 from tests.support.stores import TableContents
 from tests.support.tokens import TokenIssuer
 from tests.support.users import add_users
 from tools.local_stack.environment import CREDENTIALS
-from tools.postgres.migrations import migrate
 
 JSON = dict[str, Any]
 
@@ -115,6 +115,16 @@ class Api:
     boto3: Any
 
     @property
+    def database_url(self) -> str:
+        """The URL with which tests read and change everything. The application's own role may not."""
+        return as_role(self.settings.database_url, SUPERUSER)
+
+    @property
+    def maintenance_url(self) -> str:
+        """The URL that the scripts have on AWS."""
+        return as_role(self.settings.database_url, "cruddur_maintenance")
+
+    @property
     def dynamodb(self) -> Any:
         return self.app.extensions["dependencies"].store._table._client
 
@@ -122,7 +132,7 @@ class Api:
         """A new user, in Postgres and signed in."""
         handle = f"{name}-{uuid.uuid4().hex[:12]}"
         user = User(uuid=str(uuid.uuid4()), handle=handle, display_name=name.title())
-        add_users(self.settings.database_url, user)
+        add_users(self.database_url, user)
         return self.sign_in(user)
 
     def sign_in(self, user: User) -> Person:
@@ -135,7 +145,7 @@ class Api:
 
     def execute(self, statement: LiteralString, *values: object) -> None:
         """Change the database. Processes that do not listen may use their old copies of users for a minute."""
-        with psycopg.connect(self.settings.database_url) as connection:
+        with psycopg.connect(self.database_url) as connection:
             connection.execute(statement, values or None)
 
     def server_variables(self) -> dict[str, str]:
@@ -198,13 +208,13 @@ def serve(settings: Settings, issuer: TokenIssuer, boto3: Any) -> Iterator[Api]:
 def run_api(dynamodb_client: Any, dynamodb_url: str, new_database: Callable[[], str]) -> Iterator[Api]:
     """The fixture: an application with a table and a database of its own."""
     url, table = new_database(), f"messages-{uuid.uuid4().hex}"
-    migrate(url)
+    deploy_schema(url)
     create_table(dynamodb_client, table)
     with TokenIssuer() as issuer:
         settings = load(
             Settings,
             {
-                "DATABASE_URL": url,
+                "DATABASE_URL": as_role(url, "cruddur_api"),
                 "AWS_DEFAULT_REGION": "us-east-1",
                 "DDB_TABLE": table,
                 "AWS_ENDPOINT_URL_DYNAMODB": dynamodb_url,

@@ -11,7 +11,7 @@ from lib.users.cache import stale_data_warnings
 from lib.users.linking import link_cognito_users
 from tools.cli.console import Refused, Target, one_line, print_status, stderr
 from tools.local_stack.environment import is_emulator
-from tools.postgres.migrations import migrate
+from tools.postgres.migrations import grant, migrate
 
 
 def database_target(url: str) -> Target:
@@ -38,7 +38,7 @@ def script_cache(settings: CacheSettings, url: str) -> OptionalCache | None:
 
 
 def update_schema(url: str) -> list[str]:
-    """Apply the missing migrations; return their names. Raises DatabaseUnavailable, MigrationError.
+    """Apply the missing migrations and the grants; return the names. Raises DatabaseUnavailable, MigrationError.
 
     Refuses if the schema then differs: somebody changed it.
     """
@@ -47,6 +47,7 @@ def update_schema(url: str) -> list[str]:
         if differences := [row["difference"] for row in database.all("database/differences")]:
             place = database_url.describe(url)
             raise Refused(f"{place}: all migrations are applied, but the schema differs: {'; '.join(differences)}")
+    grant(url)
     return names
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import psycopg
 
+from lib.config import ROOT
 from lib.postgres.database import MIGRATIONS, connect, migration_files
 
+_GRANTS = ROOT / "db" / "grants.sql"
 _LOCK = 5_282_463_104  # an advisory lock of the database: any number that no other program uses
 
 # While a migration waits for a table, the API's statements wait behind it. Those fail after 2 s.
@@ -53,6 +55,16 @@ def migrate(url: str, folder: Path = MIGRATIONS) -> list[str]:
     """
     with connect(url) as connection:
         return [path.stem for path in migration_files(folder) if _apply(connection, path)]
+
+
+def grant(url: str) -> bool:
+    """Give the roles of db/roles.sql the rights of db/grants.sql alone; False if the roles are not there."""
+    with connect(url) as connection, connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        if connection.execute("SELECT to_regrole('cruddur_api')").fetchone() == (None,):
+            return False
+        connection.execute(_GRANTS.read_bytes())
+        return True
 
 
 def _apply(connection: psycopg.Connection, path: Path) -> bool:
