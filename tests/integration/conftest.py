@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
+from lib.postgres.database import create_database
 from tests.support.deployed import Account, open_account, shared_packages
+from tests.support.roles import deploy_schema
 from tests.support.stores import TableContents
 from tools.local_stack.cognito import LocalPool, ensure_pool
-from tools.postgres.migrations import migrate
+from tools.local_stack.postgres import Postgres
 
 
 @pytest.fixture
@@ -43,9 +45,10 @@ def packages(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRe
 
 
 @pytest.fixture(scope="session")
-def account(engine_folder: Path, packages: dict[str, Path], new_database: Callable[[], str]) -> Iterator[Account]:
-    """An AWS account that stacks can be deployed to, with a database of users."""
-    url = new_database()
-    migrate(url)
+def account(engine_folder: Path, packages: dict[str, Path], postgres_server: Postgres) -> Iterator[Account]:
+    """An AWS account that stacks can be deployed to, with a database of users under the name that it has on AWS."""
+    url = postgres_server.url("cruddur")
+    create_database(url)
+    deploy_schema(url)
     with open_account(engine_folder, packages.values(), url) as opened:
         yield opened

@@ -16,6 +16,7 @@ from tests.support.api import Person, serve
 from tests.support.clocks import eventually
 from tests.support.deployed import Account
 from tests.support.relays import heard
+from tests.support.roles import by_token
 from tests.support.sign_up_events import event as sign_up_event
 from tests.support.srp import sign_in
 from tests.support.stores import ANNA, BERT, CARL, TableContents
@@ -58,14 +59,13 @@ class Deployment:
 
 @pytest.fixture(scope="module")
 def deployed(account: Account) -> Iterator[Deployment]:
-    process = account.deploy("--yes", MessageStreamDatabaseSecretArn=account.database_secret_arn)
+    process = account.deploy("--yes", MessageStreamWakesStreams="yes")
     assert process.returncode == 0, process.stderr
     outputs = account.outputs(STACK)
-    secret = account.client("secretsmanager").get_secret_value(SecretId=account.database_secret_arn)
     deliver_all_messages(account, outputs["MessageStreamFunctionName"])
     with closing(account.client("dynamodb")) as dynamodb, closing(account.client("lambda")) as functions:
         contents = TableContents(dynamodb, outputs["TableName"])
-        yield Deployment(account, outputs, secret["SecretString"], dynamodb, functions, contents)
+        yield Deployment(account, outputs, account.database_url, dynamodb, functions, contents)
 
 
 def deliver_all_messages(account: Account, function: str) -> None:
@@ -91,7 +91,7 @@ def test_new_message_moves_both_inbox_rows_and_repeated_delivery_changes_nothing
     assert deployed.contents.items() == before
 
 
-def test_function_reads_the_secret_and_wakes_the_streams_of_both_members(deployed: Deployment) -> None:
+def test_function_signs_in_and_wakes_the_streams_of_both_members(deployed: Deployment) -> None:
     hints = heard(deployed.database_url)
     store = deployed.new_store()
     group = store.send_to_user(sender=ANNA, receiver=CARL, text="one").group_uuid
@@ -172,7 +172,7 @@ def settings(deployed: Deployment) -> Settings:
             "DDB_TABLE": deployed.outputs["TableName"],
             "AWS_COGNITO_USER_POOL_ID": pool,
             "AWS_COGNITO_USER_POOL_CLIENT_ID": deployed.outputs["UserPoolClientId"],
-            "DATABASE_URL": deployed.database_url,
+            "DATABASE_URL": by_token(deployed.database_url, "cruddur_api"),
             "GROUP_UPDATES": "stream",
             "SECRET_KEY": "a secret key of 32 characters or more",
         },

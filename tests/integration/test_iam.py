@@ -34,7 +34,7 @@ ROLES = ["AppRole", "MessageStreamRole", "MaintenanceRole"]
 PARTS = [*ROLES, "RoleBoundary", "Table", "TableAccess", "FunctionInVpc", "DeadLetterQueue", "MessageStreamLogGroup"]
 RESOURCES = {
     name: resource
-    for stack in ("deployment", "messaging", "service")
+    for stack in ("deployment", "messaging", "tasks")
     for name, resource in template(stack)["Resources"].items()
 }
 PARAMETERS = {name: value for stack in STACKS[::-1] for name, value in template(stack)["Parameters"].items()}

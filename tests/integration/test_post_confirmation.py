@@ -1,25 +1,21 @@
-"""The function that Cognito calls after a sign-up, with a real Postgres and Secrets Manager, and without."""
+"""The function that Cognito calls after a sign-up, with a real Postgres and without."""
 
 from __future__ import annotations
 
-import os
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any
 
-import boto3
 import pytest
 
 from lib.postgres.database import Database
 from tests.support import sign_up_events
 from tests.support.cognito_ids import write_cognito_ids
+from tests.support.roles import as_role, deploy_schema
 from tests.support.sign_up_events import ATTRIBUTES, Log, event
-from tools.postgres.migrations import migrate
+from tools.local_stack.postgres import Postgres
 
 STEP_SECONDS = 1.9  # at most for one failing step: Cognito waits five seconds for all three
-NOWHERE = "postgresql://127.0.0.1:9/nowhere"
 
 function = sign_up_events.function
 log = sign_up_events.log
@@ -29,19 +25,10 @@ log = sign_up_events.log
 def database(new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
     """The function's database, without users."""
     url = new_database()
-    monkeypatch.setenv("DATABASE_URL", url)
-    migrate(url)
+    deploy_schema(url)
+    monkeypatch.setenv("DATABASE_URL", as_role(url, "cruddur_post_confirmation"))
     with Database(url) as database:
         yield database
-
-
-@pytest.fixture
-def secrets(ministack_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A client of Secrets Manager."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", ministack_url)
-    client = boto3.client("secretsmanager")
-    yield client
-    client.close()
 
 
 def handles(database: Database) -> list[str]:
@@ -66,18 +53,32 @@ def test_repeated_event_changes_nothing_and_a_taken_handle_is_logged(
 
 
 def test_function_recovers_after_an_outage(
-    function: ModuleType, database: Database, log: Log, monkeypatch: pytest.MonkeyPatch
+    function: ModuleType, database: Database, log: Log, postgres_server: Postgres
 ) -> None:
-    with monkeypatch.context() as outage:
-        outage.setenv("DATABASE_URL", NOWHERE)
-        start = time.monotonic()
-        assert function.handler(event(), None) == event()
-        assert time.monotonic() - start < STEP_SECONDS
-    [refusal] = log()
-    assert (refusal["codes"], refusal["sub"]) == (["storage_unavailable"], ATTRIBUTES["sub"])
-    assert refusal["cause"].startswith("DatabaseUnavailable('Postgres at 127.0.0.1:9/nowhere is unavailable")
     function.handler(event(), None)
-    assert handles(database) == ["anna"]
+    postgres_server.stop()
+    try:
+        start = time.monotonic()
+        assert function.handler(event(sub="missed"), None) == event(sub="missed")
+        assert time.monotonic() - start < STEP_SECONDS
+    finally:
+        postgres_server.start()
+    refusal = log()[-1]
+    assert (refusal["codes"], refusal["sub"]) == (["storage_unavailable"], "missed")
+    assert refusal["cause"].startswith("DatabaseUnavailable('Postgres at ")
+    function.handler(event(sub="later", preferred_username="bert", email="bert@example.com"), None)
+    assert handles(database) == ["anna", "bert"]
+
+
+def test_missing_credentials_do_not_fail_the_sign_up(
+    function: ModuleType, monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql+iam://cruddur_post_confirmation@127.0.0.1:9/nowhere")
+    monkeypatch.setattr("botocore.session.Session.get_credentials", lambda session: None)
+    assert function.handler(event(), None) == event()
+    [refusal] = log()
+    assert refusal["codes"] == ["storage_unavailable"]
+    assert "no token to sign in with: Unable to locate credentials" in refusal["cause"]
 
 
 def test_blocked_statement_ends_in_time(function: ModuleType, database: Database, log: Log) -> None:
@@ -88,32 +89,3 @@ def test_blocked_statement_ends_in_time(function: ModuleType, database: Database
         assert function.handler(event(sub="third"), None) == event(sub="third")
         assert time.monotonic() - start < STEP_SECONDS
     assert log()[-1]["codes"] == ["storage_unavailable"]
-
-
-def test_url_comes_from_the_secret_and_is_read_again_after_a_failure(
-    function: ModuleType, database: Database, secrets: Any, monkeypatch: pytest.MonkeyPatch, log: Log
-) -> None:
-    url = os.environ["DATABASE_URL"]
-    arn = secrets.create_secret(Name=f"database-{uuid.uuid4()}", SecretString=NOWHERE)["ARN"]
-    monkeypatch.setenv("DATABASE_SECRET_ARN", arn)
-    function.handler(event(), None)
-    assert log()[-1]["codes"] == ["storage_unavailable"]
-    secrets.put_secret_value(SecretId=arn, SecretString=url)
-    monkeypatch.delenv("DATABASE_URL")
-    function.handler(event(), None)
-    assert handles(database) == ["anna"]
-
-
-@pytest.mark.parametrize("endpoint", [None, "http://127.0.0.1:9"])
-def test_unreadable_secret_does_not_fail_the_sign_up(
-    function: ModuleType, secrets: Any, monkeypatch: pytest.MonkeyPatch, log: Log, endpoint: str | None
-) -> None:
-    monkeypatch.setenv("DATABASE_SECRET_ARN", "arn:aws:secretsmanager:us-east-1:000000000000:secret:nowhere")
-    if endpoint:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint)
-    start = time.monotonic()
-    assert function.handler(event(), None) == event()
-    assert time.monotonic() - start < STEP_SECONDS
-    [refusal] = log()
-    assert (refusal["event"], refusal["error"]) == ("user_not_provisioned", "SecretUnavailable")
-    assert ("EndpointConnectionError" if endpoint else "ResourceNotFoundException") in refusal["cause"]

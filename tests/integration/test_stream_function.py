@@ -17,6 +17,7 @@ from tests.support import streamed
 from tests.support.clocks import eventually
 from tests.support.old_data import GROUP, old_conversation, old_message, old_row
 from tests.support.relays import heard
+from tests.support.roles import as_role, deploy_schema
 from tests.support.stores import ANNA, BERT, CARL, TableContents, stores_on
 from tests.support.streamed import Handler, event, failures, numbers, record, streamed_stores_on
 
@@ -222,7 +223,8 @@ def test_function_wakes_the_streams_of_updated_conversations(
     handle: Handler, store: StreamedMessageStore, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = new_database()
-    monkeypatch.setenv("DATABASE_URL", url)
+    deploy_schema(url)
+    monkeypatch.setenv("DATABASE_URL", as_role(url, "cruddur_message_stream"))
     hints = heard(url)
     to_bert = store.send_to_user(sender=ANNA, receiver=BERT, text="b1").group_uuid
     to_carl = store.send_to_user(sender=ANNA, receiver=CARL, text="c1").group_uuid
@@ -244,7 +246,7 @@ def test_function_wakes_the_streams_of_updated_conversations(
     [
         {"DATABASE_URL": "postgresql://127.0.0.1:9/nowhere"},
         {"DATABASE_URL": "no URL"},
-        {"DATABASE_SECRET_ARN": "arn:aws:secretsmanager:us-east-1:123456789012:secret:missing"},
+        {"DATABASE_URL": "postgresql+iam://nobody@127.0.0.1:9/nowhere"},
     ],
 )
 def test_update_stands_if_the_streams_cannot_be_woken(
@@ -255,7 +257,6 @@ def test_update_stands_if_the_streams_cannot_be_woken(
     monkeypatch: pytest.MonkeyPatch,
     variables: dict[str, str],
 ) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://127.0.0.1:9")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     group = store.send_to_user(sender=ANNA, receiver=BERT, text="one").group_uuid

@@ -24,16 +24,17 @@ NETWORK = {
     "MessageStreamSecurityGroupId": "sg-00000000000000001",
     "PostConfirmationSecurityGroupId": "sg-00000000000000002",
     "LogRetentionDays": "90",
+    "DatabaseResourceId": "db-ABCDEFGHIJKL01234",
 }
 
 
 @dataclass(frozen=True)
 class Account:
-    """An AWS account with the functions' packages in a bucket and the database's URL in a secret."""
+    """An AWS account with the functions' packages in a bucket. `database_url` is the superuser's, for the tests."""
 
     url: str
     local_dir: Path
-    database_secret_arn: str
+    database_url: str
     package_keys: dict[str, str]
 
     def client(self, service: str) -> Any:
@@ -53,7 +54,8 @@ class Account:
 
     def deploy(self, *arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
         """`bin/aws/deploy messaging`, with these parameters besides the packages and those of the network."""
-        parameters = NETWORK | {"CodeBucket": BUCKET, "DatabaseSecretArn": self.database_secret_arn}
+        # The URL of a function then leads to the socket of the embedded Postgres, which accepts any token.
+        parameters = NETWORK | {"CodeBucket": BUCKET, "DatabaseHost": self.database_url.partition("?host=")[2]}
         parameters |= self.package_keys | values
         options = [part for name, value in parameters.items() for part in ("--set", f"{name}={value}")]
         return self.script("deploy", "messaging", *options, *arguments)
@@ -82,7 +84,5 @@ def open_account(folder: Path, packages: Collection[Path], database_url: str) ->
             storage.create_bucket(Bucket=BUCKET)
             for package in packages:
                 upload(storage, package, BUCKET)
-        with closing(boto3.client("secretsmanager", endpoint_url=engine.url)) as secrets:
-            arn = secrets.create_secret(Name="database", SecretString=database_url)["ARN"]
         keys = {f"{package.stem.title().replace('_', '')}Key": key(package) for package in packages}
-        yield Account(engine.url, folder, arn, keys)
+        yield Account(engine.url, folder, database_url, keys)

@@ -16,7 +16,6 @@ ACCOUNT, REGION = "123456789012", "us-east-2"
 PEOPLE = "210987654321"  # the account of the people who deploy
 DEPLOYER, RESCUER = (f"arn:aws:iam::{PEOPLE}:role/{name}" for name in ("deployer", "rescuer"))
 TABLE = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/cruddur-messages"
-SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:DatabaseUrl-a1b2c3"
 
 _NAMES = {
     "AWS::AccountId": ACCOUNT,
@@ -26,9 +25,6 @@ _NAMES = {
     "Table.Arn": TABLE,
     "TableArn": TABLE,
     "Table.StreamArn": f"{TABLE}/stream/2026-01-02T08:15:00.375",
-    "DatabaseUrl": SECRET,
-    "DatabaseSecretArn": SECRET,
-    "MessageStreamDatabaseSecretArn": SECRET,
     "RoleBoundary": f"arn:aws:iam::{ACCOUNT}:policy/cruddur-boundary",
     "PackageBucket.Arn": "arn:aws:s3:::cruddur-deployment-packagebucket",
     "PeopleAccountId": PEOPLE,

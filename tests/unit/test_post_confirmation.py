@@ -55,7 +55,6 @@ def test_failure_goes_to_the_log_and_not_to_the_user(
     [
         ({}, "SettingsError"),
         ({"DATABASE_URL": "mysql://nowhere"}, "SettingsError"),
-        ({"DATABASE_SECRET_ARN": "no-arn"}, "IndexError"),
     ],
 )
 def test_missing_database_does_not_fail_the_sign_up(

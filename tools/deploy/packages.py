@@ -22,12 +22,15 @@ from lib.config import ROOT
 
 HANDLERS = ROOT / "aws" / "lambdas"
 
-FUNCTIONS = {"message_stream": {"dynamodb", "secretsmanager"}, "post_confirmation": {"secretsmanager"}}
+FUNCTIONS: dict[str, set[str]] = {"message_stream": {"dynamodb"}, "post_confirmation": set()}
 """Functions, and the AWS services that each calls."""
 
 RUNTIME = (3, 11)  # the same as in aws/cfn/messaging.yaml
 _PLATFORM = "manylinux2014_x86_64"
-_DATA = {"lib.postgres.database": ROOT / "db" / "sql"}  # data files of a module
+_DATA = {  # data files of a module
+    "lib.postgres.database": list((ROOT / "db" / "sql").rglob("*.sql")),
+    "lib.postgres.database_url": [ROOT / "db" / "rds-roots.pem"],
+}
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time in a zip
 
 
@@ -105,8 +108,7 @@ def _program(source: Path) -> Iterator[Path]:
     for name, module in finder.modules.items():
         if path := getattr(module, "__file__", None):
             yield Path(path)
-        if name in _DATA:
-            yield from (path for path in _DATA[name].rglob("*") if path.is_file())
+        yield from _DATA.get(name, [])
 
 
 def _compile(staging: Path) -> None:

@@ -3,8 +3,8 @@
 The event source mapping needs ReportBatchItemFailures: the response names the records that Lambda must deliver again.
 https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
 
-With DATABASE_SECRET_ARN or DATABASE_URL, the function also wakes the event streams of the members. Without both, the
-streams read their feeds later.
+With DATABASE_URL, the function also wakes the event streams of the members. Without it, the streams read their feeds
+later.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from lib.aws.dynamodb_client import DynamoDBClient
-from lib.aws.secrets_manager import read_secret
 from lib.config import DynamoDBSettings, load
 from lib.ddb.items import Conversation
 from lib.ddb.sequence_numbers import SequenceNumbers
@@ -55,7 +54,6 @@ class _Updater:
                 relay.notify(hints.values())
         except Exception as error:
             log("streams_not_woken", level=logging.WARNING, error=error)
-            _relay.cache_clear()  # the secret may have a new password
 
     def _note(self, state: Conversation) -> None:
         self._hints[state.group_uuid] = Hint("message_group", tuple(state.members))
@@ -63,8 +61,7 @@ class _Updater:
 
 @cache
 def _relay() -> PostgresRelay | None:
-    arn = os.environ.get("DATABASE_SECRET_ARN")
-    url = read_secret(arn) if arn else os.environ.get("DATABASE_URL")
+    url = os.environ.get("DATABASE_URL")
     if not url:
         return None
     from lib.live.postgres import PostgresRelay  # here, because a function without the database starts faster

@@ -12,15 +12,14 @@ import os
 from functools import cache
 from typing import Any
 
-from lib.aws.secrets_manager import read_secret
 from lib.config import PostgresSettings, load
 from lib.logs import configure, log
 from lib.postgres.database import Database
 from lib.users.directory import UserDirectory
-from services.errors import ServiceError, Unavailable
+from services.errors import ServiceError
 from services.provisioning import provision_user
 
-STEP_SECONDS = 1  # for each step: read the secret, connect, run a statement; a new user needs one statement
+STEP_SECONDS = 1  # for each step: connect, run a statement; a new user needs one statement
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -33,15 +32,11 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
             reason = {"codes": error.codes} if isinstance(error, ServiceError) else {"error": error}
             names = {"sub": attributes.get("sub"), "cause": repr(error.__cause__)}
             log("user_not_provisioned", level=logging.WARNING, **names, **reason)
-            if isinstance(error, Unavailable):
-                _users.cache_clear()  # the secret may have a new password
     return event
 
 
 @cache
 def _users() -> UserDirectory:
     configure("info")
-    arn = os.environ.get("DATABASE_SECRET_ARN")
-    variables = {**os.environ, "DATABASE_URL": read_secret(arn)} if arn else os.environ
-    url = load(PostgresSettings, variables).database_url
+    url = load(PostgresSettings, os.environ).database_url
     return UserDirectory(Database(url, pool_size=1, seconds=STEP_SECONDS))
