@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -10,9 +10,19 @@ import pytest
 from lib.identity.cognito import PoolUser
 from lib.postgres.database import Database
 from lib.users.linking import CannotLink, ForcedLink, LinkResult, link_cognito_users
-from tests.integration import test_users
+from tests.support.roles import as_role, deploy_schema
+from tools.seed.conversation import seed_users
 
-database = test_users.database
+
+@pytest.fixture
+def database(new_database: Callable[[], str]) -> Iterator[Database]:
+    """A database with the seeded users, for the scripts' role."""
+    url = new_database()
+    deploy_schema(url)
+    with Database(url) as superuser:
+        seed_users(superuser)
+    with Database(as_role(url, "cruddur_maintenance")) as database:
+        yield database
 
 
 def pool_user(sub: str, handle: str | None) -> PoolUser:

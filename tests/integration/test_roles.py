@@ -15,8 +15,12 @@ from psycopg.errors import InsufficientPrivilege
 from lib.config import ROOT
 from lib.postgres.database import Database
 from lib.postgres.database_url import describe
+from lib.users.accounts import User
+from lib.users.directory import UserDirectory
 from tests.support import scripts
 from tests.support.roles import as_role, by_token, deploy_schema
+from tests.support.stores import ANNA
+from tests.support.users import add_users
 from tools.local_stack.postgres import Postgres
 
 ROLES = set(re.findall(r"'(cruddur_\w+)'", (ROOT / "db/roles.sql").read_text()))
@@ -76,6 +80,18 @@ def test_master_creates_the_roles_and_the_migrations_own_the_schema(
             assert {name for (name,) in members.fetchall()} - {"postgres", "rds_iam", "rds_superuser"} == ROLES | {
                 "cruddur"
             }
+
+
+def test_scripts_rename_users_as_the_role_of_maintenance(
+    url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_users(url, ANNA)
+    monkeypatch.setenv("DATABASE_URL", as_role(url, "cruddur_maintenance"))
+    run = scripts.runner(capsys, "db")
+    assert run("rename-user", ANNA.handle, "--handle", "Änna", "--display-name", "Ann")[0] == 0
+    assert run("check")[0] == 0  # the new handle has a key
+    with Database(as_role(url, "cruddur_api")) as database:
+        assert UserDirectory(database).by_handle("änna") == User(ANNA.uuid, "Änna", "Ann")
 
 
 @pytest.mark.parametrize("connection", sorted(ROLES - {"cruddur_migrations"}), indirect=True)
