@@ -16,6 +16,7 @@ ACCOUNT, REGION = "123456789012", "us-east-2"
 PEOPLE = "210987654321"  # the account of the people who deploy
 DEPLOYER, RESCUER = (f"arn:aws:iam::{PEOPLE}:role/{name}" for name in ("deployer", "rescuer"))
 TABLE = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/cruddur-messages"
+SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:SecretKey-a1b2c3"
 
 _NAMES = {
     "AWS::AccountId": ACCOUNT,
@@ -30,6 +31,8 @@ _NAMES = {
     "PeopleAccountId": PEOPLE,
     "DeploymentPrincipals": DEPLOYER,
     "BreakGlassPrincipals": RESCUER,
+    "SecretKey": SECRET,
+    "SecretKeyArn": SECRET,
     "AuditorAccountId": "999999999999",
     "AuditorExternalId": "agreed-upon-0123456789",
 }

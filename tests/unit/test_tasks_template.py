@@ -48,7 +48,7 @@ def test_program_signs_in_to_postgres_as_the_one_user_that_its_role_allows(polic
 
 
 def test_each_role_of_postgres_has_one_program_and_only_the_roles_task_is_the_master() -> None:
-    connecting = [name for name, document in documents().items() if "rds-db:connect" in str(document)]
+    connecting = [name for name, document in documents().items() if ":dbuser:" in str(document)]
     assert sorted(connecting) == sorted(PROGRAMS)
     users = {name: re.findall(r"//(\w+)@", url["Fn::Sub"])[0] for name, url in PROGRAMS.items()}
     assert sorted(users.values()) == sorted({*ROLES, MASTER})
