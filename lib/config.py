@@ -26,6 +26,7 @@ _STACK_VARIABLES = ("DATABASE_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_COGNITO_US
 
 # URL parsers treat these characters differently: two parsers could see two hosts in one URL.
 _AMBIGUOUS = re.compile(r"[\\\s\x00-\x1f\x7f]")
+_DATABASE_URL = re.compile(r"postgres(ql)?://|postgresql\+iam://[^:@/]+@([^@/]+/|/.*[?&]host=)")
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?", re.ASCII)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _FORMS = {
@@ -463,8 +464,8 @@ def _parse_text(text: str, kind: str, low: int) -> str:
     if kind in ("url", "endpoint"):
         return _parse_url(text, allow_http=kind == "url")
     # The messages about these have no value, because it holds a password or is one.
-    if kind == "database_url" and not text.startswith(("postgresql://", "postgres://", IAM_SCHEME)):
-        raise ValueError("is not a postgresql:// URL")
+    if kind == "database_url" and not _DATABASE_URL.match(text):
+        raise ValueError(f"is not a postgresql:// URL, or a {IAM_SCHEME} URL with user and host and without a password")
     if kind == "storage_url" and not _is_storage_url(text):
         raise ValueError("is not a redis://, rediss://, valkey:// or valkeys:// URL")
     if kind in ("secret", "secrets") and len(min(parts, key=len)) < low:

@@ -97,6 +97,7 @@ def test_all_problems_are_named_at_once() -> None:
     ("name", "value"),
     [
         ("DATABASE_URL", "mysql://cruddur:hunter2@db.example.com/cruddur"),
+        *(("DATABASE_URL", f"postgresql+iam://{rest}") for rest in ("a:hunter2@b/c", "b.example/c", "a@/c", "@b/c")),
         *(("SECRET_KEY", "hunter2" + "x" * 24), ("SECRET_KEY_FALLBACKS", "x" * 32 + ",hunter2")),
         *((name, "hunter2" + "\udcff" * 32) for name in ("SECRET_KEY", "SECRET_KEY_FALLBACKS", "DDB_TABLE")),
         *(("MESSAGES_ORDER", "newest"), ("MESSAGES_ORDER", "DESC"), ("GROUP_UPDATES", "both"), ("LOG_LEVEL", "INFO")),
