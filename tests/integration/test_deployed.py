@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from lib.config import Settings, load
+from lib.config import ROOT, Settings, load
 from lib.users.accounts import User
 from tests.support.api import Person, serve
 from tests.support.clocks import eventually
@@ -98,6 +100,13 @@ def test_function_signs_in_and_wakes_the_streams_of_both_members(deployed: Deplo
     store.send(group_uuid=group, sender=CARL, text="two")
     deployed.wait_and_check(group, ["one", "two"])
     assert eventually(lambda: {frozenset(hint.user_uuids) for hint in hints} >= {frozenset([ANNA.uuid, CARL.uuid])})
+
+
+def test_packages_have_the_roots_of_rds(packages: dict[str, Path]) -> None:
+    """The socket of the embedded Postgres needs none."""
+    for package in packages.values():
+        with zipfile.ZipFile(package) as archive:
+            assert archive.read("db/rds-roots.pem") == (ROOT / "db/rds-roots.pem").read_bytes()
 
 
 def test_failed_batch_goes_to_the_dead_letter_queue_and_the_next_message_numbers_it(deployed: Deployment) -> None:
