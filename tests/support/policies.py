@@ -18,11 +18,12 @@ DEPLOYER, RESCUER = (f"arn:aws:iam::{PEOPLE}:role/{name}" for name in ("deployer
 TABLE = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/cruddur-messages"
 SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:SecretKey-a1b2c3"
 
-_NAMES = {
+NAMES = {
     "AWS::AccountId": ACCOUNT,
     "AWS::Partition": "aws",
     "AWS::Region": REGION,
     "TableName": "cruddur-messages",
+    "RestoredTableName": "cruddur-messages",
     "Table.Arn": TABLE,
     "TableArn": TABLE,
     "Table.StreamArn": f"{TABLE}/stream/2026-01-02T08:15:00.375",
@@ -38,7 +39,7 @@ _NAMES = {
 }
 
 
-def resolved(value: Any, names: Mapping[str, str] = _NAMES) -> Any:
+def resolved(value: Any, names: Mapping[str, str] = NAMES) -> Any:
     """A value as CloudFormation resolves it. An unknown name becomes an ARN with that name.
 
     Conditions hold, so a policy shows all that it may allow.

@@ -7,7 +7,18 @@ import pytest
 from lib.config import DynamoDBSettings
 from lib.ddb.schema import MESSAGE_GROUP_INDEX
 from tests.support import scripts
-from tests.support.policies import ACCOUNT, REGION, TABLE, decide, documents, grants, resolved, resources, strings
+from tests.support.policies import (
+    ACCOUNT,
+    NAMES,
+    REGION,
+    TABLE,
+    decide,
+    documents,
+    grants,
+    resolved,
+    resources,
+    strings,
+)
 from tools.deploy.templates import STACKS
 
 DOCUMENTS = documents()
@@ -117,6 +128,14 @@ def test_endpoint_grants_what_the_roles_grant() -> None:
     assert grants(statements) == grants(DOCUMENTS["tasks.MaintenanceRole.table"]["Statement"])
     endpoints = resources("network", "AWS::EC2::VPCEndpoint")
     assert {name for name, endpoint in endpoints.items() if "PolicyDocument" not in endpoint} == {"CognitoEndpoint"}
+
+
+@pytest.mark.parametrize(("action", "keys"), [("dynamodb:PutItem", {}), ("dynamodb:Scan", MAINTENANCE)])
+def test_endpoint_lets_both_tables_be_used_while_one_is_restored(action: str, keys: dict[str, str]) -> None:
+    policy = resources("network", "AWS::EC2::VPCEndpoint")["DynamoDBEndpoint"]["PolicyDocument"]
+    document = resolved(policy, NAMES | {"RestoredTableName": "somebody-elses"})
+    assert [decide(document, action, table, keys) for table in (TABLE, OTHER_TABLE)] == ["Allow", "Allow"]
+    assert decide(document, "dynamodb:Scan", OTHER_TABLE, {}) == "ImplicitDeny"
 
 
 def test_policies_name_the_table_and_the_index_of_the_code() -> None:
