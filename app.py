@@ -143,7 +143,7 @@ def _make_dependencies(settings: Settings) -> Dependencies:
         streams_per_user=settings.streams_per_user,
         on_user_change=partial(drop_changed_users, directory),
     )
-    cursors = CursorSigner(*settings.secret_keys)
+    cursors = CursorSigner(*settings.secret_keys, table=settings.ddb_table)
     verifier = TokenVerifier(
         issuer=settings.cognito_issuer,
         client_id=settings.aws_cognito_user_pool_client_id,

@@ -153,7 +153,8 @@ export class ConversationView {
     const pending = this.#messenger.outbox.pending({ groupUuid: this.#groupUuid, handle: person.handle });
     const lastSeen = this.#lastSeen(conversation);
     const today = new Date().toDateString();
-    if (this.#isAtEnd) this.#startUuid = (conversation.messages.at(-BATCH) ?? conversation.messages[0]).uuid;
+    const hasStart = !this.#isAtEnd && conversation.indexOf(this.#startUuid) >= 0;
+    if (!hasStart) this.#startUuid = (conversation.messages.at(-BATCH) ?? conversation.messages[0]).uuid;
     const entries = pending.map((entry) => entry.key + pendingText(this.#messenger.outbox, entry));
     const state = [conversation.version, this.#startUuid, entries, lastSeen?.uuid, this.#firstUnread, today];
     if (JSON.stringify(state) === this.#renderedState) return;

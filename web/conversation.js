@@ -7,8 +7,9 @@ export class Conversation {
   members = [];
   isBlocked = false; // whether the user blocks the other member
   typingUntil = 0; // when the sign that the other member types goes
-  version = 0; // grows with each change of the messages
+  version = 0; // another one after each change of the messages, and in each object
   loaded; // resolves when the newest page is here
+  static #versions = 0;
   #api;
   #byUuid = new Map();
   #seq = 0; // from the oldest message up to this number, none is missing
@@ -104,7 +105,7 @@ export class Conversation {
   #merge(messages) {
     for (const message of messages) this.#byUuid.set(message.uuid, message);
     this.messages = [...this.#byUuid.values()].sort((a, b) => (a.created_at < b.created_at ? -1 : 1));
-    this.version++;
+    this.version = ++Conversation.#versions;
   }
 }
 

@@ -19,8 +19,8 @@ export class LiveUpdates {
   #wake = () => {};
 
   /**
-   * Begin after the feed cursor of the inbox. `listener` has `apply(name, data)` for each event, `reload()`, which
-   * loads the inbox again and returns its feed cursor, and `setConnected(isConnected, error)`.
+   * Begin after the feed cursor of the inbox. `listener` has `apply(name, data)` for each event, `reload({ anew })`,
+   * which loads the inbox again and returns its feed cursor, and `setConnected(isConnected, error)`.
    */
   constructor(api, feedCursor, listener) {
     this.#api = api;
@@ -65,9 +65,9 @@ export class LiveUpdates {
       const response = await this.#api.events(this.#lastEventId, controller.signal);
       for await (const event of parseEvents(response.body, onBytes)) await this.#handle(event);
     } catch (error) {
-      // The server cannot go on from this cursor.
+      // The server cannot go on from this cursor. After a 422, it may have another table.
       if (!(error instanceof ApiError) || ![410, 422].includes(error.status)) throw error;
-      this.#lastEventId = await this.#listener.reload();
+      this.#lastEventId = await this.#listener.reload({ anew: error.status === 422 });
     } finally {
       clearTimeout(watchdog);
       controller.abort();
@@ -76,7 +76,7 @@ export class LiveUpdates {
 
   async #handle({ name, data, id, retryMs }) {
     this.#retryMs = retryMs ?? this.#retryMs;
-    if (name === "reload") await this.#listener.reload();
+    if (name === "reload") await this.#listener.reload({ anew: false });
     else await this.#listener.apply(name, data);
     if (id) this.#lastEventId = id; // only now: what fails above comes again
     if (name === "hello") {

@@ -45,7 +45,7 @@ export class Messenger extends EventTarget {
     if (this.#isStopped) return;
     this.#live = new LiveUpdates(this.#api, feedCursor, {
       apply: (name, data) => this.#apply(name, data),
-      reload: () => this.#reload(),
+      reload: (options) => this.#reload(options),
       setConnected: (isConnected, error) => this.#setConnected(isConnected, error),
     });
     await this.#live.run();
@@ -301,16 +301,28 @@ export class Messenger extends EventTarget {
     setTimeout(() => this.#changed(), TYPING_SHOWN_MS + 1);
   }
 
-  /** The server cannot tell what changed: load all again. Returns the feed cursor. */
-  async #reload() {
+  /**
+   * The server cannot tell what changed: load all again. Returns the feed cursor. With `anew`, the server may have
+   * another table, restored to an earlier time, so that messages are gone and their numbers are used again.
+   */
+  async #reload({ anew }) {
     const feedCursor = await this.#loadInbox();
     for (const uuid of this.conversations.keys()) {
-      if (uuid !== this.#openUuid) this.conversations.delete(uuid);
+      if (anew || uuid !== this.#openUuid) this.conversations.delete(uuid);
     }
     const openConversation = this.conversations.get(this.#openUuid);
     await openConversation?.catchUp(this.rows.get(openConversation.uuid)?.seq ?? 0);
     await openConversation?.refreshMembers();
+    if (anew && this.#openUuid) await this.#openAgain(this.#openUuid);
     return feedCursor;
+  }
+
+  async #openAgain(groupUuid) {
+    try {
+      await this.open(groupUuid);
+    } catch (error) {
+      if (error.status !== 404) throw error; // the conversation may be gone, too
+    }
   }
 
   #setConnected(isConnected, error) {

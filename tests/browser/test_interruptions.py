@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import Route, expect
 
+from lib.ddb.schema import create_table
 from tests.support.browser import Window, Windows
-from tests.support.site import Person, Site
+from tests.support.site import TABLE, Person, Site
+from tests.support.stores import TableContents
 
 pytestmark = pytest.mark.browser
 
@@ -147,6 +149,60 @@ def test_cursor_that_the_server_refuses_loses_no_message(site: Site, windows: Wi
     expect(window.texts).to_have_text(["one", "two"])
     expect(window.row(bert)).to_contain_text("two")
     window.expect_connected()
+
+
+@contextmanager
+def restored_table(site: Site) -> Iterator[Callable[[], None]]:
+    """Keep the items of now. A call of the function lets the server go on with a table that has these."""
+    table = f"{TABLE}-restored"
+    create_table(site.dynamodb, table)
+    TableContents(site.dynamodb, table).put(*TableContents(site.dynamodb, TABLE).items())
+
+    def switch(name: str = table) -> None:
+        site.kill()
+        site.server.env = {**site.server.env, "DDB_TABLE": name}
+        site.server.start()
+
+    yield switch
+    switch(TABLE)
+    site.dynamodb.delete_table(TableName=table)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_window_shows_every_message_of_a_table_that_was_restored(site: Site, windows: Windows, count: int) -> None:
+    """After the switch, new messages get the numbers of the lost ones."""
+    windows.expect_problem(NO_RESPONSE)
+    windows.expect_problem("status of 422")
+    anna, bert, _, window = open_conversation(site, windows)
+    with restored_table(site) as switch:
+        bert.write("lost", to=anna)
+        bert.write("lost, too", to=anna)
+        expect(window.texts).to_have_text(["one", "lost", "lost, too"])
+        window.page.context.set_offline(True)
+        switch()
+        new = [f"new {n}" for n in range(count)]
+        for text in new:
+            bert.write(text, to=anna)
+        window.page.context.set_offline(False)
+        expect(window.texts).to_have_text(["one", *new])
+        window.expect_connected()
+        bert.write("live", to=anna)
+        expect(window.texts).to_have_text(["one", *new, "live"])
+
+
+def test_window_goes_on_when_its_conversation_is_not_in_the_restored_table(site: Site, windows: Windows) -> None:
+    windows.expect_problem(NO_RESPONSE)
+    for status in (404, 422):
+        windows.expect_problem(f"status of {status}")
+    with restored_table(site) as switch:
+        anna, bert, _, window = open_conversation(site, windows)
+        clara = site.sign_up("clara")
+        window.page.context.set_offline(True)
+        switch()
+        window.page.context.set_offline(False)
+        window.expect_connected()
+        clara.write("hello", to=anna)
+        window.expect_rows(clara)
 
 
 @pytest.mark.parametrize(("status", "code"), [(429, "too_many_streams"), (503, "live_updates_unavailable")])
