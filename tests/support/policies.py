@@ -78,7 +78,7 @@ def documents() -> dict[str, dict[str, Any]]:
     """Every policy that allows or denies something, by its file or by stack, resource and policy name."""
     by_name = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "aws/policies").glob("*.json"))}
     for stack in STACKS:
-        names = _NAMES | {"AWS::StackName": f"cruddur-{stack}"}
+        names = NAMES | {"AWS::StackName": f"cruddur-{stack}"}
         for name, resource in template(stack)["Resources"].items():
             properties = resource.get("Properties", {})
             if "PolicyDocument" in properties:
