@@ -145,6 +145,9 @@ def test_drill(system: System, run: Run) -> None:
     assert eventually(lambda: contents.conversation(group).seq == 3)
     contents.check(group, ["one", "two", "after the switch"])
 
+    again = system.account.script("deploy", "messaging", "--prefix", PREFIX, *packages, "--yes")
+    assert f"{PREFIX}-messaging: no changes" in again.stderr
+
     # What people wrote in between.
     since = ["--since", POINT.isoformat()]
     listed = run(RESTORED, "copy-later", TABLE, *since)
