@@ -101,12 +101,18 @@ def account(engine_folder: Path) -> Iterator[Account]:
     ) as engine:
         declared = {name: parameter for name, parameter in PARAMETERS.items() if "Default" in parameter}
         declared["TableArn"] = {"Type": "String", "Default": TABLE_ARN}
-        body = json.dumps({"Parameters": declared, "Resources": {name: RESOURCES[name] for name in PARTS}})
+        conditions = {"UsesOwnTable": template("messaging")["Conditions"]["UsesOwnTable"]}
+        parts = {
+            "Parameters": declared,
+            "Conditions": conditions,
+            "Resources": {name: RESOURCES[name] for name in PARTS},
+        }
+        body = json.dumps(parts)
         with closing(boto3.client("cloudformation", endpoint_url=engine.url)) as stacks:
             stacks.create_stack(StackName="part", TemplateBody=body, Capabilities=["CAPABILITY_NAMED_IAM"])
             stacks.get_waiter("stack_create_complete").wait(StackName="part", WaiterConfig={"Delay": 0.1})
-            resources = stacks.describe_stack_resources(StackName="part")["StackResources"]
-        ids = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources}
+            created = stacks.describe_stack_resources(StackName="part")["StackResources"]
+        ids = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in created}
         account = Account(engine.url, ids)
         with closing(account.client("iam")) as iam:
             for role in ROLES:  # ministack's CloudFormation leaves the boundary out

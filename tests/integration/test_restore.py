@@ -22,6 +22,7 @@ from tests.support import scripts
 from tests.support.clocks import eventually
 from tests.support.deployed import Account
 from tests.support.point_in_time import PointInTimeRecovery
+from tests.support.policies import grants
 from tests.support.scripts import Run
 from tests.support.stores import ANNA, BERT, CARL, DORA, START, SteppingClock, TableContents, blocks_of, stores_on
 from tests.support.streamed import streamed_stores_on
@@ -53,6 +54,15 @@ class System:
 
     def outputs(self) -> dict[str, str]:
         return self.account.outputs(f"{PREFIX}-messaging")
+
+    def granted(self, policy: str) -> set[str]:
+        """The resources of a managed policy of the stack messaging."""
+        stack, iam = self.account.client("cloudformation"), self.account.client("iam")
+        place = {"StackName": f"{PREFIX}-messaging", "LogicalResourceId": policy}
+        arn = stack.describe_stack_resource(**place)["StackResourceDetail"]["PhysicalResourceId"]
+        version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+        document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+        return {resource for _, resource in grants(document["Statement"])}
 
     def describe(self, table: str) -> dict[str, Any]:
         return dict(self.dynamodb.describe_table(TableName=table)["Table"])
@@ -105,6 +115,16 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_POLL_SECONDS", 0)
 
 
+def go_on(system: System, group: str, once: Idempotency) -> str:
+    """What people do after the point, in both modes. Returns a new conversation."""
+    store = stores_on(system.dynamodb, TABLE)()
+    store.send(group_uuid=group, sender=ANNA, text="three", idempotency=once)
+    streamed_stores_on(system.dynamodb, TABLE)().send(group_uuid=group, sender=BERT, text="four")
+    assert eventually(lambda: system.contents(TABLE).conversation(group).seq == 4)
+    blocks_of(store).add(user=BERT, other=DORA)
+    return store.send_to_user(sender=CARL, receiver=ANNA, text="hello").group_uuid
+
+
 def test_drill(system: System, run: Run) -> None:
     clock = SteppingClock(start=START - timedelta(hours=2))
     key = Idempotency("key", "hash")
@@ -116,14 +136,7 @@ def test_drill(system: System, run: Run) -> None:
     system.recovery.remember(TABLE, POINT)
     at_point = own.items()
 
-    # People go on for a while, in both modes. Then somebody destroys what was there.
-    later = stores_on(system.dynamodb, TABLE)()
-    once = Idempotency("later", "hash")
-    later.send(group_uuid=group, sender=ANNA, text="three", idempotency=once)
-    streamed_stores_on(system.dynamodb, TABLE)().send(group_uuid=group, sender=BERT, text="four")
-    new = later.send_to_user(sender=CARL, receiver=ANNA, text="hello").group_uuid
-    blocks_of(later).add(user=BERT, other=DORA)
-    assert eventually(lambda: own.conversation(group).seq == 4)
+    new = go_on(system, group, once := Idempotency("later", "hash"))
     own.remove(*({"pk": item["pk"], "sk": item["sk"]} for item in at_point if "message_uuid" in item))
 
     restored = system.script("restore", "--at", POINT.isoformat())
@@ -138,6 +151,8 @@ def test_drill(system: System, run: Run) -> None:
     assert switched.returncode == 0, switched.stderr
     outputs = system.outputs()
     assert (outputs["TableName"], outputs["TableStreamArn"]) == (RESTORED, system.describe(RESTORED)["LatestStreamArn"])
+    arn = system.describe(RESTORED)["TableArn"]
+    assert system.granted("TableAccess") == {arn, f"{arn}/index/message-group-sk-index"}
     deliver_all_messages(system.account, outputs["MessageStreamFunctionName"])
     contents = system.contents(RESTORED)
     streamed = streamed_stores_on(system.dynamodb, RESTORED)()

@@ -39,15 +39,15 @@ class Account:
     def client(self, name: str) -> Any:
         return self.clients.get(name)
 
-    def starts(self, task: str, *command: str, **response: Any) -> None:
-        """Expect a script in this task definition."""
+    def starts(self, task: str, *command: str, overrides: dict[str, Any] | None = None, **response: Any) -> None:
+        """Expect a script in this task definition, with these values besides its command."""
         network = {"subnets": ["subnet-1", "subnet-2"], "securityGroups": ["sg-1"], "assignPublicIp": "DISABLED"}
         request = {
             "cluster": "cluster",
             "taskDefinition": task,
             "launchType": "FARGATE",
             "networkConfiguration": {"awsvpcConfiguration": network},
-            "overrides": {"containerOverrides": [{"name": "script", "command": list(command)}]},
+            "overrides": {"containerOverrides": [{"name": "script", "command": list(command), **(overrides or {})}]},
         }
         self.ecs.add_response("run_task", {"tasks": [{"taskArn": ARN}], "failures": []} | response, request)
 
@@ -128,6 +128,16 @@ def test_command_passes_options_and_exit_status_on(account: Account, capsys: pyt
     with patch.multiple(script.module, open_session=lambda: account, where=lambda session: "here"):
         assert script(["bin/ddb/doctor", "--help"]) == 3
     assert capsys.readouterr().out == "a finding\n"
+
+
+def test_command_runs_a_script_on_another_table(account: Account) -> None:
+    environment = [{"name": "DDB_TABLE", "value": "restored"}]
+    account.starts("maintenance:7", "bin/ddb/doctor", overrides={"environment": environment})
+    account.is_in("STOPPED", exitCode=0)
+    account.logs_lines("maintenance", ["no finding"])
+    script = scripts.load("aws/run")
+    with patch.multiple(script.module, open_session=lambda: account, where=lambda session: "here"):
+        assert script(["--table", "restored", "bin/ddb/doctor"]) == 0
 
 
 class FakeStack:

@@ -21,10 +21,12 @@ class TaskError(Exception):
     """A script did not run; the message says why."""
 
 
-def run_script(session: Any, prefix: str, command: Sequence[str], show: Callable[[str], None]) -> int:
+def run_script(
+    session: Any, prefix: str, command: Sequence[str], show: Callable[[str], None], *, table: str | None = None
+) -> int:
     """Run a script of the image, wait for its end, and return its exit status.
 
-    Calls `show` with each line of its log. Raises TaskError, ClientError.
+    `table` is a table instead of the one in use. Calls `show` with each line of its log. Raises TaskError, ClientError.
     """
     outputs = {**_outputs(session, prefix, "network"), **_outputs(session, prefix, "tasks")}
     task = _OWN_TASKS.get(command[0], "maintenance")
@@ -34,12 +36,15 @@ def run_script(session: Any, prefix: str, command: Sequence[str], show: Callable
         "securityGroups": [outputs["ServiceSecurityGroupId"]],
         "assignPublicIp": "DISABLED",
     }
+    container: dict[str, Any] = {"name": _CONTAINER, "command": list(command)}
+    if table:
+        container["environment"] = [{"name": "DDB_TABLE", "value": table}]
     started = ecs.run_task(
         cluster=cluster,
         taskDefinition=outputs[f"{task.title()}TaskArn"],
         launchType="FARGATE",
         networkConfiguration={"awsvpcConfiguration": network},
-        overrides={"containerOverrides": [{"name": _CONTAINER, "command": list(command)}]},
+        overrides={"containerOverrides": [container]},
     )
     if started["failures"]:
         raise TaskError(f"{command[0]} did not start: {started['failures'][0]['reason']}")
@@ -52,10 +57,10 @@ def run_script(session: Any, prefix: str, command: Sequence[str], show: Callable
         is_stopped = state["lastStatus"] == "STOPPED"  # read before the log, which is complete then
         for line in log.new_lines():
             show(line)
-    (container,) = state["containers"]
-    if "exitCode" not in container:
-        raise TaskError(f"{command[0]} did not start: {container.get('reason') or state.get('stoppedReason')}")
-    return int(container["exitCode"])
+    (ended,) = state["containers"]
+    if "exitCode" not in ended:
+        raise TaskError(f"{command[0]} did not start: {ended.get('reason') or state.get('stoppedReason')}")
+    return int(ended["exitCode"])
 
 
 def _outputs(session: Any, prefix: str, template: str) -> dict[str, str]:
