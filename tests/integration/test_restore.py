@@ -243,3 +243,18 @@ def test_impossible_restore_is_refused_with_its_reason(system: System, monkeypat
     other = system.account.script("restore", "--prefix", "nobodys")
     assert other.stderr == "There is no stack nobodys-messaging in AWS account 000000000000, us-east-1\n"
     assert system.account.script("restore", "--at", "yesterday").returncode == 2
+
+
+def test_restored_backup_of_a_deleted_table_gets_its_settings_without_the_table(system: System) -> None:
+    system.recovery.remember(TABLE, POINT)
+    system.recovery.restore(TABLE, RESTORED, POINT)
+    system.dynamodb.delete_table(TableName=TABLE)
+    refused = system.script("restore")
+    assert (refused.returncode, "There is no table drill-TableName" in refused.stderr) == (
+        1,
+        True,
+    )
+    process = system.script("restore", "--to", RESTORED)
+    assert process.returncode == 0, process.stderr
+    assert f"resource policy and tags: none, because {TABLE} is gone" in process.stderr
+    assert schema_mismatches(system.dynamodb, RESTORED) == []
