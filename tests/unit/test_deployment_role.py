@@ -63,6 +63,9 @@ KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1"
 UNUSED = {
     "application-autoscaling:*scheduledaction*",
     "autoscaling:*",
+    "backup-storage:mount",  # IAM knows no such action
+    "backup:*accesspolicy",
+    "backup:*lockconfiguration",
     "cloudtrail:*insightselectors",
     "cloudtrail:puteventconfiguration",
     "cognito-idp:addcustomattributes",
@@ -156,7 +159,7 @@ def calls_for(kind: str) -> set[str]:
 
 CALLS = {call: kind for kind in sorted(types()) for call in calls_for(kind)}
 SERVICES = {kind.split("::")[1].lower() for kind in types()} | {"kms"}  # its keys encrypt table and database
-NAMESPACES = {"cognitoidp": "cognito", "elasticloadbalancing": "elasticloadbalancingv2"}
+NAMESPACES = {"backupstorage": "backup", "cognitoidp": "cognito", "elasticloadbalancing": "elasticloadbalancingv2"}
 
 
 def is_unused(call: str) -> bool:
