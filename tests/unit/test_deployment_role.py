@@ -47,6 +47,7 @@ ARNS = {
     "cloudtrail": f"arn:aws:cloudtrail:{REGION}:{ACCOUNT}:trail/cruddur-guardrails",
     "cloudwatch": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:cruddur-messaging-Alarm-1",
     "dynamodb": TABLE,
+    "events": f"arn:aws:events:{REGION}:{ACCOUNT}:rule/cruddur-guardrails-Rule-1",
     "ecr": f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/cruddur-network-imagerepository-1",
     "iam": f"arn:aws:iam::{ACCOUNT}:role/cruddur-messaging-AppRole-1",
     "lambda": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:cruddur-message-stream",
