@@ -20,7 +20,7 @@ from tests.support.deployed import BUCKET, Account
 from tests.support.scripted_server import HTML, ScriptedServer, response, send
 from tests.support.scripts import load
 from tests.support.stores import ANNA, TableContents
-from tools.deploy import readiness, templates
+from tools.deploy import readiness, tasks, templates
 from tools.deploy.packages import FUNCTIONS, HANDLERS, build, key, publish, upload
 
 PREFIX = "second"
@@ -227,21 +227,29 @@ def test_output_becomes_the_parameter_of_a_later_stack_unless_set_overrides_it(
 def test_service_gets_the_keys_of_the_pool_and_its_deployment_ends_when_the_api_is_ready(
     account: Account, own_templates: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(tasks, "run_script", lambda *arguments: 0)  # the migrations
     monkeypatch.setattr(readiness, "_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(readiness, "READY_SECONDS", 1)
     monkeypatch.setenv("NO_PROXY", "*")
     pool = account.client("cognito-idp").create_user_pool(PoolName="third")["UserPool"]["Id"]
-    parameters = {name: {"Type": "String", "Default": ""} for name in ("UserPoolId", "JwksFallback", "BackendUrl")}
+    parameters = {
+        name: {"Type": "String", "Default": ""} for name in ("ImageTag", "UserPoolId", "JwksFallback", "BackendUrl")
+    }
     topic = {"Type": "AWS::SNS::Topic", "Properties": {"DisplayName": {"Ref": "UserPoolId"}}}
     outputs = {"BackendUrl": {"Value": {"Ref": "BackendUrl"}}, "LoadBalancerDnsName": {"Value": "balancer"}}
     content = {"Parameters": parameters, "Resources": {"Topic": topic}, "Outputs": outputs}
     (own_templates / "service.yaml").write_text(json.dumps(content))
-    for name in templates.STACKS[: templates.STACKS.index("service")]:
-        (own_templates / f"{name}.yaml").write_text(json.dumps({"Parameters": {}, "Resources": {}}))
+    image = {
+        "Parameters": {"ImageTag": {"Type": "String", "Default": "1"}},
+        "Resources": {"Topic": {"Type": topic["Type"]}},
+    }
+    (own_templates / "tasks.yaml").write_text(
+        json.dumps(image | {"Outputs": {"ImageTag": {"Value": {"Ref": "ImageTag"}}}})
+    )
 
     def deploy(**values: str) -> tuple[int, str, dict[str, str]]:
         assignments = [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
-        status = load("aws/deploy")(["service", "--prefix", "third", "--yes", *assignments])
+        status = load("aws/deploy")(["tasks", "service", "--prefix", "third", "--yes", *assignments])
         [stack] = account.client("cloudformation").describe_stacks(StackName="third-service")["Stacks"]
         deployed = {given["ParameterKey"]: given.get("ParameterValue", "") for given in stack["Parameters"]}
         return status, capsys.readouterr().err, deployed
