@@ -1,20 +1,19 @@
-"""The policies of the templates and of aws/policies, as AWS reads them, and ministack's decisions by them."""
+"""The policies of the templates as AWS reads them, and ministack's decisions by them."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
 
-from lib.config import ROOT
 from tools.deploy.templates import STACKS, template
 
 ACCOUNT, REGION = "123456789012", "us-east-2"
 PEOPLE = "210987654321"  # the account of the people who deploy
 DEPLOYER, RESCUER = (f"arn:aws:iam::{PEOPLE}:role/{name}" for name in ("deployer", "rescuer"))
+ENDPOINT_ID = "vpce-0123456789abcdef0"
 TABLE = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/cruddur-messages"
 SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:SecretKey-a1b2c3"
 
@@ -22,6 +21,7 @@ NAMES = {
     "AWS::AccountId": ACCOUNT,
     "AWS::Partition": "aws",
     "AWS::Region": REGION,
+    "AllowedRegions": REGION,
     "TableName": "cruddur-messages",
     "RestoredTableName": "cruddur-messages",
     "Table.Arn": TABLE,
@@ -34,6 +34,7 @@ NAMES = {
     "BreakGlassPrincipals": RESCUER,
     "SecretKey": SECRET,
     "SecretKeyArn": SECRET,
+    "DynamoDBEndpointId": ENDPOINT_ID,
     "AuditorAccountId": "999999999999",
     "AuditorExternalId": "agreed-upon-0123456789",
 }
@@ -75,14 +76,15 @@ def resources(stack: str, kind: str) -> dict[str, dict[str, Any]]:
 
 
 def documents() -> dict[str, dict[str, Any]]:
-    """Every policy that allows or denies something, by its file or by stack, resource and policy name."""
-    by_name = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "aws/policies").glob("*.json"))}
+    """Every policy that allows or denies something, by stack, resource and, in a role, policy name."""
+    by_name: dict[str, dict[str, Any]] = {}
     for stack in STACKS:
         names = NAMES | {"AWS::StackName": f"cruddur-{stack}"}
         for name, resource in template(stack)["Resources"].items():
             properties = resource.get("Properties", {})
-            if "PolicyDocument" in properties:
-                by_name[f"{stack}.{name}"] = resolved(properties["PolicyDocument"], names)
+            owner = properties.get("ResourcePolicy", properties)  # a table has its policy inside
+            if document := owner.get("PolicyDocument") or properties.get("Content"):
+                by_name[f"{stack}.{name}"] = resolved(document, names)
             if resource["Type"] == "AWS::IAM::Role":
                 for policy in properties.get("Policies", []):
                     by_name[f"{stack}.{name}.{policy['PolicyName']}"] = resolved(policy["PolicyDocument"], names)

@@ -1,8 +1,14 @@
-"""The policies of the templates and of the organization: simulated decisions, and grants beside the code's calls."""
+"""The policies of the templates: simulated decisions, and grants beside the code's calls.
+
+test_organization.py has those of the organization.
+"""
 
 from __future__ import annotations
 
 import pytest
+from cfnlint.data import AdditionalSpecs
+from cfnlint.helpers import load_resource
+from ministack.core.iam_evaluator import EvalContext, evaluate_trust_policy
 
 from lib.config import DynamoDBSettings
 from lib.ddb.schema import MESSAGE_GROUP_INDEX
@@ -25,17 +31,11 @@ DOCUMENTS = documents()
 
 AUDIT_BUCKET = resolved({"Fn::GetAtt": ["AuditBucket", "Arn"]})
 OTHER_TABLE = TABLE.replace("cruddur-messages", "somebody-elses")
-ABROAD = TABLE.replace(REGION, "eu-west-1")
-DEPLOYMENT_ROLE = f"arn:aws:iam::{ACCOUNT}:role/cruddur-deployment"
-DEPLOYMENT = {"aws:PrincipalArn": DEPLOYMENT_ROLE}
-ADMINISTRATOR = {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:role/administrator"}
 MAINTENANCE = {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:role/cruddur-maintenance"}
 PLAIN_HTTP = {"aws:SecureTransport": "false"}
 FOREIGN = {"aws:PrincipalAccount": "999999999999"}
-HERE, ELSEWHERE = {"aws:RequestedRegion": REGION}, {"aws:RequestedRegion": "eu-west-1"}
 
 ENDPOINT, STORAGE = "network.DynamoDBEndpoint", "network.S3Endpoint"
-LOCK, PROTECT, KEYS = "region-lock", "protect-table", "no-long-lived-keys"
 FUNCTION = "messaging.MessageStreamRole.message-stream"
 
 PROGRAMS = set(STACKS) - {"deployment"}  # test_deployment_role.py has the roles of people
@@ -66,23 +66,6 @@ CASES: list[tuple[str, str, str, dict[str, str], str]] = [
     (STORAGE, "s3:PutObject", "arn:aws:s3:::a-bucket-of-a-thief/table", {}, "ImplicitDeny"),
     ("guardrails.AuditBucketPolicy", "s3:GetObject", f"{AUDIT_BUCKET}/file", PLAIN_HTTP, "Deny"),
     ("guardrails.AuditBucketPolicy", "s3:GetObject", f"{AUDIT_BUCKET}/file", {}, "ImplicitDeny"),
-    (PROTECT, "dynamodb:DeleteTable", TABLE, ADMINISTRATOR, "Deny"),
-    (PROTECT, "dynamodb:DeleteTable", TABLE, DEPLOYMENT, "Deny"),
-    (PROTECT, "dynamodb:DeleteTable", ABROAD, ADMINISTRATOR, "Deny"),
-    (PROTECT, "dynamodb:DeleteTable", OTHER_TABLE, ADMINISTRATOR, "ImplicitDeny"),
-    (PROTECT, "dynamodb:DeleteBackup", f"{TABLE}/backup/01", DEPLOYMENT, "Deny"),
-    (PROTECT, "dynamodb:PutItem", TABLE, ADMINISTRATOR, "ImplicitDeny"),
-    (PROTECT, "dynamodb:UpdateTable", TABLE, ADMINISTRATOR, "Deny"),
-    (PROTECT, "dynamodb:UpdateTable", TABLE, DEPLOYMENT, "ImplicitDeny"),
-    (PROTECT, "cloudtrail:StopLogging", "any", ADMINISTRATOR, "Deny"),
-    (PROTECT, "iam:UpdateAssumeRolePolicy", DEPLOYMENT_ROLE, ADMINISTRATOR, "Deny"),
-    (PROTECT, "iam:CreateRole", f"arn:aws:iam::{ACCOUNT}:role/another", ADMINISTRATOR, "ImplicitDeny"),
-    (PROTECT, "organizations:LeaveOrganization", "any", DEPLOYMENT, "Deny"),
-    (LOCK, "dynamodb:CreateTable", ABROAD, ELSEWHERE, "Deny"),
-    (LOCK, "dynamodb:CreateTable", TABLE, HERE, "ImplicitDeny"),
-    (LOCK, "iam:CreateRole", "*", ELSEWHERE, "ImplicitDeny"),
-    (KEYS, "iam:CreateAccessKey", "*", ADMINISTRATOR, "Deny"),
-    (KEYS, "iam:CreateRole", "*", ADMINISTRATOR, "ImplicitDeny"),
 ]
 
 
@@ -109,6 +92,27 @@ def test_roles_of_the_functions_grant_only_their_services() -> None:
 
     assert services(FUNCTION) == {"dynamodb", "sqs", "rds-db", "logs"}
     assert services("messaging.PostConfirmationRole.post-confirmation") == {"rds-db", "logs"}
+
+
+def test_auditor_needs_the_external_id_and_reads_settings_alone() -> None:
+    role = resources("guardrails", "AWS::IAM::Role")["AuditorRole"]
+    trust = resolved(role["AssumeRolePolicyDocument"])
+    auditor = resolved({"Ref": "AuditorAccountId"})
+    right = resolved({"Ref": "AuditorExternalId"})
+
+    def trusts(account: str, keys: dict[str, str]) -> bool:
+        caller = f"arn:aws:iam::{account}:role/auditor"
+        request = EvalContext(caller, "AssumedRole", account, "sts:AssumeRole", "*", REGION, principal_keys=keys)
+        return evaluate_trust_policy(trust, caller, request)
+
+    assert trusts(auditor, {"sts:externalid": right})
+    assert not trusts(auditor, {"sts:externalid": "guessed"})
+    assert not trusts(auditor, {})
+    assert not trusts(ACCOUNT, {"sts:externalid": right})
+    known = load_resource(AdditionalSpecs, "Policies.json")["dynamodb"]["Actions"]
+    settings = DOCUMENTS["guardrails.AuditorRole.settings"]
+    allowed = {action for action in known if decide(settings, f"dynamodb:{action}", TABLE, {}) == "Allow"}
+    assert allowed == {"describecontinuousbackups", "describetable", "describetimetolive"}
 
 
 def test_maintenance_may_do_in_the_user_pool_what_its_scripts_do() -> None:

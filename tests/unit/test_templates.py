@@ -19,7 +19,6 @@ from tools.deploy.packages import FUNCTIONS, HANDLERS, RUNTIME
 from tools.deploy.templates import STACKS, TEMPLATES, parameters, template
 
 PACKAGE_PARAMETERS = {"CodeBucket", "MessageStreamKey", "PostConfirmationKey"}
-LONGEST_POLICY = 5_120  # characters of a service control policy, by AWS's quotas
 RETENTION = {
     "AWS::DynamoDB::Table": "Retain",
     "AWS::Cognito::UserPool": "Retain",
@@ -45,11 +44,6 @@ def test_required_parameter_is_an_earlier_output_or_set_in_the_documented_deploy
     commands = re.findall(rf"bin/aws/deploy {stack} ((?:\\\n|.)*)", AWS.read_text())
     documented = set(re.findall(r"--set (\w+)=", "".join(commands)))
     assert required - outputs - PACKAGE_PARAMETERS <= documented <= parameters(stack).keys()
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "aws/policies").glob("*.json")), ids=lambda path: path.stem)
-def test_policy_fits_the_size_limit_of_an_organization(path: Path) -> None:
-    assert len(path.read_text()) <= LONGEST_POLICY
 
 
 @pytest.mark.parametrize("stack", STACKS)

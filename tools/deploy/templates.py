@@ -11,7 +11,7 @@ from lib.config import ROOT
 
 TEMPLATES = ROOT / "aws" / "cfn"
 
-STACKS = ("deployment", "network", "messaging", "tasks", "service", "monitoring", "guardrails")
+STACKS = ("deployment", "network", "messaging", "tasks", "service", "monitoring", "guardrails", "organization")
 """In the order of deployment: a stack takes parameters from the outputs of earlier ones."""
 
 
