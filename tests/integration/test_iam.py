@@ -22,7 +22,7 @@ from lib.ddb.table import Table
 from tests.support.corruptions import corruptions
 from tests.support.doctor_fixtures import run_doctor, sound_table
 from tests.support.old_data import GROUP, TIMES, old_conversation
-from tests.support.policies import grants, resolved
+from tests.support.policies import ENDPOINT_ID, grants, resolved
 from tests.support.stores import ANNA, BERT, CARL, DORA, TableContents, blocks_of, positions_of, stores_on
 from tests.support.streamed import streamed_stores_on
 from tools.deploy.templates import STACKS, template
@@ -101,6 +101,7 @@ def account(engine_folder: Path) -> Iterator[Account]:
     ) as engine:
         declared = {name: parameter for name, parameter in PARAMETERS.items() if "Default" in parameter}
         declared["TableArn"] = {"Type": "String", "Default": TABLE_ARN}
+        declared["DynamoDBEndpointId"] = {"Type": "String", "Default": ENDPOINT_ID}
         conditions = {"UsesOwnTable": template("messaging")["Conditions"]["UsesOwnTable"]}
         parts = {
             "Parameters": declared,

@@ -25,6 +25,7 @@ NETWORK = {
     "PostConfirmationSecurityGroupId": "sg-00000000000000002",
     "LogRetentionDays": "90",
     "DatabaseResourceId": "db-ABCDEFGHIJKL01234",
+    "DynamoDBEndpointId": "vpce-00000000000000001",
 }
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import pytest
 from cfnlint.data import AdditionalSpecs
 from cfnlint.helpers import load_resource
-from ministack.core.iam_evaluator import EvalContext, evaluate_trust_policy
 
 from lib.config import DynamoDBSettings
 from lib.ddb.schema import MESSAGE_GROUP_INDEX
 from tests.support import scripts
 from tests.support.policies import (
     ACCOUNT,
+    ENDPOINT_ID,
     NAMES,
     REGION,
     TABLE,
@@ -31,9 +31,13 @@ DOCUMENTS = documents()
 
 AUDIT_BUCKET = resolved({"Fn::GetAtt": ["AuditBucket", "Arn"]})
 OTHER_TABLE = TABLE.replace("cruddur-messages", "somebody-elses")
+DEPLOYMENT = {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:role/cruddur-deployment"}
+BREAK_GLASS = {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:role/cruddur-break-glass"}
+ADMINISTRATOR = {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:role/administrator"}
 MAINTENANCE = {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:role/cruddur-maintenance"}
 PLAIN_HTTP = {"aws:SecureTransport": "false"}
 FOREIGN = {"aws:PrincipalAccount": "999999999999"}
+INSIDE, OUTSIDE = {"aws:SourceVpce": ENDPOINT_ID}, {"aws:SourceVpce": "vpce-of-somebody-else"}
 
 ENDPOINT, STORAGE = "network.DynamoDBEndpoint", "network.S3Endpoint"
 FUNCTION = "messaging.MessageStreamRole.message-stream"
@@ -55,6 +59,10 @@ OPEN = {
     ("tasks.TaskStartPolicy", "SignIn"),
 }
 
+ITEM_NAMES = [f"{kind}Item" for kind in ("BatchGet", "BatchWrite", "ConditionCheck", "Delete", "Get", "Put", "Update")]
+ITEM_NAMES += ["PartiQLDelete", "PartiQLInsert", "PartiQLSelect", "PartiQLUpdate", "Query", "Scan"]
+ITEM_CALLS = [f"dynamodb:{name}" for name in ITEM_NAMES]
+
 # tests/integration/test_iam.py shows what the roles may do to the table, with IAM enforced.
 CASES: list[tuple[str, str, str, dict[str, str], str]] = [
     (ENDPOINT, "dynamodb:PutItem", TABLE, {}, "Allow"),
@@ -72,6 +80,35 @@ CASES: list[tuple[str, str, str, dict[str, str], str]] = [
 @pytest.mark.parametrize(("name", "action", "resource", "keys", "decision"), CASES)
 def test_policy_decides(name: str, action: str, resource: str, keys: dict[str, str], decision: str) -> None:
     assert decide(DOCUMENTS[name], action, resource, keys) == decision
+
+
+@pytest.mark.parametrize("resource", [TABLE, f"{TABLE}/index/{MESSAGE_GROUP_INDEX}"])
+def test_table_denies_calls_on_items_that_do_not_come_through_the_endpoint(resource: str) -> None:
+    def decided(action: str, keys: dict[str, str]) -> str:
+        return decide(DOCUMENTS["messaging.Table"], action, resource, keys)
+
+    services = {"aws:PrincipalIsAWSService": "false", "aws:ViaAWSService": "false"}  # of the caller's own requests
+    for action in ITEM_CALLS:
+        for caller in (ADMINISTRATOR, MAINTENANCE, {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:root"}):
+            assert decided(action, caller | services) == "Deny"
+            assert decided(action, caller) == "Deny"
+            assert decided(action, caller | services | OUTSIDE) == "Deny"
+            assert decided(action, caller | services | INSIDE) == "ImplicitDeny"
+            assert decided(action, caller | services | {"aws:ViaAWSService": "true"}) == "ImplicitDeny"
+        for caller in (DEPLOYMENT, BREAK_GLASS):
+            assert decided(action, caller | services) == "ImplicitDeny"
+        assert decided(action, services | {"aws:PrincipalIsAWSService": "true"}) == "ImplicitDeny"
+        assert decided(action, DEPLOYMENT | {"aws:PrincipalArn": "arn:aws:iam::1:role/cruddur-deployment"}) == "Deny"
+
+
+def test_table_denies_no_call_that_is_not_on_items() -> None:
+    services = load_resource(AdditionalSpecs, "Policies.json")
+    known = {
+        action for action in services["dynamodb"]["Actions"] if action not in {call.lower() for call in ITEM_NAMES}
+    }
+    assert {"describetable", "getrecords", "updatetable", "putresourcepolicy", "describecontinuousbackups"} < known
+    for action in known:
+        assert decide(DOCUMENTS["messaging.Table"], f"dynamodb:{action}", TABLE, ADMINISTRATOR) == "ImplicitDeny"
 
 
 def test_grants_name_their_actions_and_resources_without_wildcards() -> None:
@@ -92,27 +129,6 @@ def test_roles_of_the_functions_grant_only_their_services() -> None:
 
     assert services(FUNCTION) == {"dynamodb", "sqs", "rds-db", "logs"}
     assert services("messaging.PostConfirmationRole.post-confirmation") == {"rds-db", "logs"}
-
-
-def test_auditor_needs_the_external_id_and_reads_settings_alone() -> None:
-    role = resources("guardrails", "AWS::IAM::Role")["AuditorRole"]
-    trust = resolved(role["AssumeRolePolicyDocument"])
-    auditor = resolved({"Ref": "AuditorAccountId"})
-    right = resolved({"Ref": "AuditorExternalId"})
-
-    def trusts(account: str, keys: dict[str, str]) -> bool:
-        caller = f"arn:aws:iam::{account}:role/auditor"
-        request = EvalContext(caller, "AssumedRole", account, "sts:AssumeRole", "*", REGION, principal_keys=keys)
-        return evaluate_trust_policy(trust, caller, request)
-
-    assert trusts(auditor, {"sts:externalid": right})
-    assert not trusts(auditor, {"sts:externalid": "guessed"})
-    assert not trusts(auditor, {})
-    assert not trusts(ACCOUNT, {"sts:externalid": right})
-    known = load_resource(AdditionalSpecs, "Policies.json")["dynamodb"]["Actions"]
-    settings = DOCUMENTS["guardrails.AuditorRole.settings"]
-    allowed = {action for action in known if decide(settings, f"dynamodb:{action}", TABLE, {}) == "Allow"}
-    assert allowed == {"describecontinuousbackups", "describetable", "describetimetolive"}
 
 
 def test_maintenance_may_do_in_the_user_pool_what_its_scripts_do() -> None:
