@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 from cfnlint.data import AdditionalSpecs
 from cfnlint.helpers import load_resource
+from ministack.core.iam_evaluator import EvalContext, evaluate_trust_policy
 
 from lib.config import DynamoDBSettings
 from lib.ddb.schema import MESSAGE_GROUP_INDEX
@@ -74,6 +75,11 @@ CASES: list[tuple[str, str, str, dict[str, str], str]] = [
     (STORAGE, "s3:PutObject", "arn:aws:s3:::a-bucket-of-a-thief/table", {}, "ImplicitDeny"),
     ("guardrails.AuditBucketPolicy", "s3:GetObject", f"{AUDIT_BUCKET}/file", PLAIN_HTTP, "Deny"),
     ("guardrails.AuditBucketPolicy", "s3:GetObject", f"{AUDIT_BUCKET}/file", {}, "ImplicitDeny"),
+    ("guardrails.AuditBucketPolicy", "s3:DeleteObject", f"{AUDIT_BUCKET}/file", DEPLOYMENT, "Deny"),
+    ("guardrails.AuditBucketPolicy", "s3:DeleteObjectVersion", f"{AUDIT_BUCKET}/file", ADMINISTRATOR, "Deny"),
+    ("guardrails.AuditBucketPolicy", "s3:PutLifecycleConfiguration", AUDIT_BUCKET, ADMINISTRATOR, "Deny"),
+    ("guardrails.AuditBucketPolicy", "s3:PutBucketPolicy", AUDIT_BUCKET, ADMINISTRATOR, "Deny"),
+    ("guardrails.AuditBucketPolicy", "s3:PutBucketPolicy", AUDIT_BUCKET, DEPLOYMENT, "ImplicitDeny"),
 ]
 
 
@@ -129,6 +135,27 @@ def test_roles_of_the_functions_grant_only_their_services() -> None:
 
     assert services(FUNCTION) == {"dynamodb", "sqs", "rds-db", "logs"}
     assert services("messaging.PostConfirmationRole.post-confirmation") == {"rds-db", "logs"}
+
+
+def test_auditor_needs_the_external_id_and_reads_settings_alone() -> None:
+    role = resources("guardrails", "AWS::IAM::Role")["AuditorRole"]
+    trust = resolved(role["AssumeRolePolicyDocument"])
+    auditor = resolved({"Ref": "AuditorAccountId"})
+    right = resolved({"Ref": "AuditorExternalId"})
+
+    def trusts(account: str, keys: dict[str, str]) -> bool:
+        caller = f"arn:aws:iam::{account}:role/auditor"
+        request = EvalContext(caller, "AssumedRole", account, "sts:AssumeRole", "*", REGION, principal_keys=keys)
+        return evaluate_trust_policy(trust, caller, request)
+
+    assert trusts(auditor, {"sts:externalid": right})
+    assert not trusts(auditor, {"sts:externalid": "guessed"})
+    assert not trusts(auditor, {})
+    assert not trusts(ACCOUNT, {"sts:externalid": right})
+    known = load_resource(AdditionalSpecs, "Policies.json")["dynamodb"]["Actions"]
+    settings = DOCUMENTS["guardrails.AuditorRole.settings"]
+    allowed = {action for action in known if decide(settings, f"dynamodb:{action}", TABLE, {}) == "Allow"}
+    assert allowed == {"describecontinuousbackups", "describetable", "describetimetolive"}
 
 
 def test_maintenance_may_do_in_the_user_pool_what_its_scripts_do() -> None:
