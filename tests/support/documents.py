@@ -14,6 +14,8 @@ CONFIGURATION = ROOT / "docs/configuration.md"
 DATA_MODEL = ROOT / "docs/data-model.md"
 FRONT_END = ROOT / "docs/front-end.md"
 AWS = ROOT / "docs/aws.md"
+AWS_OPTIONS = ROOT / "docs/aws-options.md"
+AWS_SECURITY = ROOT / "docs/aws-security.md"
 PERFORMANCE = ROOT / "docs/performance.md"
 DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 EACH_DOCUMENT = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
