@@ -83,11 +83,19 @@ TOLD: list[tuple[str, str, str, dict[str, Any], str]] = [
         ADMINISTRATOR,
         "any",
         {},
-        """UpdateTrail PutEventSelectors PutMetricAlarm PutMetricFilter PutRetentionPolicy DeleteLogStream
+        """UpdateTrail PutEventSelectors PutMetricAlarm PutMetricFilter DeleteLogStream
         SetTopicAttributes SetSubscriptionAttributes PutRule RemoveTargets PutConfigRule PutConfigurationRecorder
         PutBucketPolicy PutBucketVersioning PutBucketLifecycle DisassociateWebACL UpdateWebACL
         ModifyLoadBalancerAttributes""",
     ),
+    (
+        "GuardThreats",
+        ADMINISTRATOR,
+        "logs",
+        {"requestParameters": {"logGroupName": "cruddur-guardrails-TrailLogGroup"}},
+        "PutRetentionPolicy",
+    ),
+    ("GuardThreats", ADMINISTRATOR, "logs", REFUSED, "PutRetentionPolicy"),
     (
         "IdentityThreats",
         DEPLOYMENT,
@@ -133,6 +141,12 @@ QUIET: list[tuple[str, str, dict[str, Any], str]] = [
         "AssumeRole",
     ),
     (ADMINISTRATOR, "iam", {}, "UpdateAccessKey DeleteAccessKey"),
+    (
+        "cruddur-network-DatabaseMonitoringRole-A1B2C3",
+        "logs",
+        {"requestParameters": {"logGroupName": "RDSOSMetrics"}},
+        "PutRetentionPolicy CreateLogStream",
+    ),
 ]
 
 

@@ -11,7 +11,19 @@ from cfnlint.data import AdditionalSpecs
 from cfnlint.helpers import load_resource
 from ministack.core.iam_evaluator import fnmatch_iam
 
-from tests.support.policies import ACCOUNT, NAMES, REGION, TABLE, decide, resolved, resources, strings
+from tests.support.policies import (
+    ACCOUNT,
+    NAMES,
+    REGION,
+    TABLE,
+    decide,
+    documents,
+    grants,
+    resolved,
+    resources,
+    strings,
+)
+from tools.deploy.templates import template
 
 POLICIES = resources("organization", "AWS::Organizations::Policy")
 MOST_POLICIES = 5  # on a target; one of them is FullAWSAccess
@@ -39,6 +51,7 @@ PRINCIPALS = {
     "system": f"arn:aws:iam::{ACCOUNT}:role/cruddur-messaging-AppRole-A1B2C3",
     "maintenance": f"arn:aws:iam::{ACCOUNT}:role/janitor",
     "Config": f"arn:aws:iam::{ACCOUNT}:role/cruddur-guardrails-ConfigRole-A1B2C3",
+    "monitoring": f"arn:aws:iam::{ACCOUNT}:role/cruddur-network-DatabaseMonitoringRole-A1B2C3",
     "break-glass": f"arn:aws:iam::{ACCOUNT}:role/fire-axe",
     "deployment": f"arn:aws:iam::{ACCOUNT}:role/deployer",
 }
@@ -47,7 +60,7 @@ EVERYBODY = set(PRINCIPALS)
 DEPLOYMENT = {"deployment"}
 ACCIDENTS = {"deployment", "break-glass"}
 SCANNERS = {*ACCIDENTS, "maintenance"}
-SYSTEM = {*SCANNERS, "system", "Config"}
+SYSTEM = {*SCANNERS, "system", "Config", "monitoring"}
 
 RESTORED = f"{TABLE}-restored"
 ABROAD = TABLE.replace(REGION, "eu-west-1")
@@ -125,11 +138,12 @@ CASES: list[tuple[set[str], list[str], str]] = [
         config:StopConfigurationRecorder events:DeleteRule events:DisableRule events:PutRule events:PutTargets
         events:RemoveTargets logs:AssociateKmsKey logs:CreateExportTask logs:DeleteLogGroup logs:DeleteLogStream
         logs:DeleteMetricFilter logs:DeleteRetentionPolicy logs:DisassociateKmsKey logs:PutAccountPolicy
-        logs:PutDataProtectionPolicy logs:PutMetricFilter logs:PutRetentionPolicy logs:PutStorageTierPolicy
+        logs:PutDataProtectionPolicy logs:PutMetricFilter  logs:PutStorageTierPolicy
         logs:PutSubscriptionFilter logs:PutTransformer sns:AddPermission sns:DeleteTopic
         sns:PutDataProtectionPolicy sns:RemovePermission sns:SetSubscriptionAttributes sns:SetTopicAttributes
         sns:Unsubscribe kms:DisableKey kms:PutKeyPolicy kms:RevokeGrant kms:ScheduleKeyDeletion""",
     ),
+    ({"deployment", "monitoring"}, [ANY], "logs:PutRetentionPolicy"),
     (
         ACCIDENTS,
         [ANY],
@@ -281,6 +295,21 @@ def test_calls_go_to_the_regions_of_residence_except_those_without_a_region_and_
     assert [call for call in WITHOUT_REGION if not possible(call, "eu-west-1")] == WITHOUT_REGION[-2:]
     for call in ("dynamodb:CreateTable", "lambda:CreateFunction", "s3:CreateBucket", "cloudtrail:CreateTrail"):
         assert [possible(call, region) for region in (REGION, "us-east-1", "eu-west-1")] == [True, False, False]
+
+
+def test_roles_of_the_system_may_do_what_their_policies_allow() -> None:
+    named = {"MaintenanceRole": "janitor"}
+    checked = set()
+    for key, document in documents().items():
+        stack, name, *inline = key.split(".")
+        if inline or template(stack)["Resources"][name]["Type"] == "AWS::IAM::ManagedPolicy":
+            role = named.get(name, f"cruddur-{stack}-{name}-A1B2C3")
+            keys = {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:role/{role}", "aws:RequestedRegion": REGION}
+            for action, resource in grants(document["Statement"]):
+                decision = decide({"Statement": [FULL_ACCESS, *STATEMENTS]}, action, resource, keys)
+                assert decision == "Allow", (key, action)
+                checked.add(action)
+    assert {"dynamodb:GetItem", "dynamodb:Scan", "dynamodb:GetRecords", "s3:PutObject", "logs:PutLogEvents"} <= checked
 
 
 def _without_a_part(value: Any) -> Iterator[tuple[Any, Any]]:
