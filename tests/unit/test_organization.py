@@ -52,6 +52,7 @@ PRINCIPALS = {
     "maintenance": f"arn:aws:iam::{ACCOUNT}:role/janitor",
     "Config": f"arn:aws:iam::{ACCOUNT}:role/cruddur-guardrails-ConfigRole-A1B2C3",
     "monitoring": f"arn:aws:iam::{ACCOUNT}:role/cruddur-network-DatabaseMonitoringRole-A1B2C3",
+    "backup": f"arn:aws:iam::{ACCOUNT}:role/cruddur-guardrails-BackupRole-A1B2C3",
     "break-glass": f"arn:aws:iam::{ACCOUNT}:role/fire-axe",
     "deployment": f"arn:aws:iam::{ACCOUNT}:role/deployer",
 }
@@ -60,7 +61,7 @@ EVERYBODY = set(PRINCIPALS)
 DEPLOYMENT = {"deployment"}
 ACCIDENTS = {"deployment", "break-glass"}
 SCANNERS = {*ACCIDENTS, "maintenance"}
-SYSTEM = {*SCANNERS, "system", "Config", "monitoring"}
+SYSTEM = {*SCANNERS, "system", "Config", "monitoring", "backup"}
 
 RESTORED = f"{TABLE}-restored"
 ABROAD = TABLE.replace(REGION, "eu-west-1")
@@ -98,7 +99,7 @@ CASES: list[tuple[set[str], list[str], str]] = [
         "dynamodb:CreateGlobalTable dynamodb:UpdateGlobalTable dynamodb:UpdateGlobalTableSettings",
     ),
     (
-        ACCIDENTS,
+        {*ACCIDENTS, "backup"},
         [TABLE, TABLE.replace("cruddur-messages", "loot")],
         """dynamodb:ExportTableToPointInTime dynamodb:PartiQLDelete dynamodb:PartiQLInsert dynamodb:PartiQLSelect
         dynamodb:PartiQLUpdate dynamodb:RestoreTableFromAwsBackup dynamodb:RestoreTableFromBackup
@@ -302,6 +303,8 @@ def test_roles_of_the_system_may_do_what_their_policies_allow() -> None:
     checked = set()
     for key, document in documents().items():
         stack, name, *inline = key.split(".")
+        if stack == "deployment":
+            continue  # the cases have its calls
         if inline or template(stack)["Resources"][name]["Type"] == "AWS::IAM::ManagedPolicy":
             role = named.get(name, f"cruddur-{stack}-{name}-A1B2C3")
             keys = {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:role/{role}", "aws:RequestedRegion": REGION}
