@@ -19,9 +19,9 @@ from services.update_group import parse_record
 from tests.support import streamed
 from tests.support.event_patterns import matches
 from tests.support.old_data import GROUP, old_conversation, old_message
-from tests.support.policies import resources
 from tests.support.stores import ANNA, BERT, CARL, TableContents, blocks_of, positions_of, stores_on
 from tests.support.streamed import Handler, record, stream_records, streamed_stores_on
+from tools.deploy.templates import resources
 
 handle = streamed.handle
 

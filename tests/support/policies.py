@@ -69,12 +69,6 @@ def _named(name: str, names: Mapping[str, str]) -> str:
     return names.get(name) or next(defaults, f"arn:aws:service:{REGION}:{ACCOUNT}:{name.removesuffix('.Arn')}")
 
 
-def resources(stack: str, kind: str) -> dict[str, dict[str, Any]]:
-    """The properties of a template's resources of one type, by their logical ids."""
-    declared = template(stack)["Resources"].items()
-    return {name: resource.get("Properties", {}) for name, resource in declared if resource["Type"] == kind}
-
-
 def documents() -> dict[str, dict[str, Any]]:
     """Every policy that allows or denies something, by stack, resource and, in a role, policy name."""
     by_name: dict[str, dict[str, Any]] = {}

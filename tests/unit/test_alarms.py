@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.support.metric_filters import counts
-from tests.support.policies import ACCOUNT, TABLE, resolved, resources
-from tools.deploy.templates import template
+from tests.support.policies import ACCOUNT, TABLE, resolved
+from tools.deploy.templates import resources, template
 
 LONGEST_PATTERN = 1_024  # characters, by AWS's quotas
 FILTERS = resources("guardrails", "AWS::Logs::MetricFilter")

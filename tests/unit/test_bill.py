@@ -32,10 +32,10 @@ def test_units_are_the_documented_ones() -> None:
     assert units("a stream delivers a message of 100 characters", reads=1) == bill.DELIVERY
 
 
-def test_bill_without_messages_is_what_stands() -> None:
+def test_bill_without_messages_has_fixed_costs_and_minimums() -> None:
     lines = bill.bill(Month(0))
     nothing = {name for name, amount in lines.items() if not amount}
-    assert sum(lines.values()) > sum(bill.standing().values()) > 0
+    assert sum(lines.values()) > sum(bill.fixed_costs().values()) > 0
     assert {name for name in lines if name.startswith("DynamoDB")} | {"Cognito", "Lambda"} <= nothing
     assert lines["Containers"] == bill.bill(Month(SIZES[0]))["Containers"]
 
@@ -67,7 +67,7 @@ def test_containers_follow_the_measures_of_autoscaling() -> None:
     assert month.streams / month.containers <= bill.STREAMS_PER_CONTAINER
 
 
-def test_what_dominates_is_what_the_page_says() -> None:
+def test_greatest_costs_are_those_that_the_page_names() -> None:
     def share(size: int, *names: str) -> float:
         lines = bill.bill(Month(size))
         return sum(lines[name] for name in names) / sum(lines.values())

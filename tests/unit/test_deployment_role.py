@@ -21,9 +21,8 @@ from tests.support.policies import (
     documents,
     grants,
     resolved,
-    resources,
 )
-from tools.deploy.templates import STACKS, template
+from tools.deploy.templates import STACKS, resources, template
 
 DOCUMENTS = documents()
 RESOURCES = template("deployment")["Resources"]

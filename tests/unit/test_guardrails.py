@@ -9,8 +9,8 @@ from typing import NamedTuple
 import pytest
 
 from tests.support.documents import AWS_SECURITY, table
-from tests.support.policies import documents, resources
-from tools.deploy.templates import template
+from tests.support.policies import documents
+from tools.deploy.templates import resources, template
 
 
 class Guardrail(NamedTuple):

@@ -11,8 +11,8 @@ import pytest
 
 from lib.config import ROOT
 from tests.support.documents import table
-from tests.support.policies import resolved, resources
-from tools.deploy.templates import STACKS, template
+from tests.support.policies import resolved
+from tools.deploy.templates import STACKS, resources, template
 
 TROUBLESHOOTING = ROOT / "docs/troubleshooting.md"
 ALARMS = {

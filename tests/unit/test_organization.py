@@ -11,19 +11,8 @@ from cfnlint.data import AdditionalSpecs
 from cfnlint.helpers import load_resource
 from ministack.core.iam_evaluator import fnmatch_iam
 
-from tests.support.policies import (
-    ACCOUNT,
-    NAMES,
-    REGION,
-    TABLE,
-    decide,
-    documents,
-    grants,
-    resolved,
-    resources,
-    strings,
-)
-from tools.deploy.templates import template
+from tests.support.policies import ACCOUNT, NAMES, REGION, TABLE, decide, documents, grants, resolved, strings
+from tools.deploy.templates import resources, template
 
 POLICIES = resources("organization", "AWS::Organizations::Policy")
 MOST_POLICIES = 5  # on a target; one of them is FullAWSAccess

@@ -23,10 +23,9 @@ from tests.support.policies import (
     documents,
     grants,
     resolved,
-    resources,
     strings,
 )
-from tools.deploy.templates import STACKS
+from tools.deploy.templates import STACKS, resources
 
 DOCUMENTS = documents()
 

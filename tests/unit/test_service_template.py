@@ -21,8 +21,7 @@ from services.errors import Code
 from services.validation import MAX_LIMIT
 from tests.support.api_server import SETTINGS
 from tests.support.documents import AWS
-from tests.support.policies import resources
-from tools.deploy.templates import STACKS, template
+from tools.deploy.templates import STACKS, resources, template
 
 LEFT_OUT = {  # for emulators, a pooler, a Redis, the page of local stacks, and an older name
     "AWS_ENDPOINT_URL_DYNAMODB",

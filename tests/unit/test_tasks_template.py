@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from lib.config import IAM_SCHEME, ROOT
-from tests.support.policies import documents, grants, resources
+from tests.support.policies import documents, grants
 from tools.deploy.tasks import MIGRATE
-from tools.deploy.templates import template
+from tools.deploy.templates import resources, template
 
 TASKS = resources("tasks", "AWS::ECS::TaskDefinition")
 (API,) = resources("service", "AWS::ECS::TaskDefinition").values()

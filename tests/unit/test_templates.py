@@ -14,9 +14,8 @@ from lib.config import ROOT, Settings
 from lib.ddb.items import EXPIRES_AT
 from lib.ddb.schema import table_definition
 from tests.support.documents import AWS
-from tests.support.policies import resources
 from tools.deploy.packages import FUNCTIONS, HANDLERS, RUNTIME
-from tools.deploy.templates import STACKS, TEMPLATES, parameters, template
+from tools.deploy.templates import STACKS, TEMPLATES, parameters, resources, template
 
 PACKAGE_PARAMETERS = {"CodeBucket", "MessageStreamKey", "PostConfirmationKey"}
 RETENTION = {

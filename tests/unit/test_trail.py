@@ -6,7 +6,8 @@ import pytest
 
 from lib.aws.dynamodb_client import DynamoDBClient
 from tests.support.event_patterns import selects
-from tests.support.policies import ACCOUNT, TABLE, resolved, resources
+from tests.support.policies import ACCOUNT, TABLE, resolved
+from tools.deploy.templates import resources
 
 PROGRAMS = {"AppRoleName": "messaging-AppRole-1A2B", "MessageStreamRoleName": "messaging-StreamRole-3C4D"}
 SELECTORS = resolved(

@@ -1,16 +1,15 @@
-"""What a month on AWS costs for so many messages a day: prices, assumptions and the amounts that follow.
+"""Computes the price of a month on AWS from the number of messages a day, by prices and assumptions.
 
-The templates say what stands by the hour. bin/docs writes the prices, assumptions and amounts into docs/performance.md.
+Counts the resources that cost money by the hour in the templates. bin/docs writes the results into docs/performance.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, ClassVar
 
-from tools.deploy.templates import STACKS, template
+from tools.deploy.templates import STACKS, resources, template
 
 SIZES = (1_000, 100_000, 10_000_000)
 """Messages a day."""
@@ -19,17 +18,17 @@ DAYS, HOURS, GIGABYTE, MILLION = 30, 730, 1e9, 1e6
 
 
 class Price(float):
-    """Dollars for one unit. AWS states the price as `dollars` `of` something. Without a `source`, it is from memory."""
+    """Dollars for one. AWS states `dollars` for a `unit`, such as a million. No `source`: from memory."""
 
-    known: ClassVar[list[Price]] = []
+    all: ClassVar[list[Price]] = []
     dollars: float
-    of: str
+    unit: str
     source: str
 
-    def __new__(cls, dollars: float, of: str, source: str = "", *, count: float = 1) -> Price:
+    def __new__(cls, dollars: float, unit: str, source: str = "", *, count: float = 1) -> Price:
         price = super().__new__(cls, dollars / count)
-        price.dollars, price.of, price.source = dollars, of, source
-        cls.known.append(price)
+        price.dollars, price.unit, price.source = dollars, unit, source
+        cls.all.append(price)
         return price
 
 
@@ -101,11 +100,12 @@ SENT_PER_PERSON = 20  # messages that a person sends on a day with any
 VISITS = 5  # of a person on such a day; each lists the inbox, counts the unread messages and opens a stream
 STREAM_HOURS = 1.0  # of a person on such a day
 ACTIVE = 2  # people of a month for each person of a day
-BUSY_HOURS = 12  # of a day, in which all messages are sent, evenly
+BUSY_HOURS = 12  # of a day; people send all messages in these hours, evenly
 PAGES, MARKS, DELIVERIES = 1, 1, 1.5  # for each message: pages of messages, marks as read, open streams of its members
 KEPT_DAYS = 365  # the messages of a year are in the table
 
-# Units of DynamoDB (reads, writes); tests/unit/test_bill.py compares them with docs/performance.md.
+READS, WRITES = 0, 1
+# Units of DynamoDB, by READS and WRITES; tests/unit/test_bill.py compares them with docs/performance.md.
 SEND, STREAM_SEND, PAGE, INBOX, UNREAD = (1, 16), (3, 17), (2, 0), (3, 0), (3, 0)
 MARK, OPENING, POLL, DELIVERY = (1, 4), (6, 0), (1, 0), (1, 0)
 POLLS_PER_HOUR = 120
@@ -124,7 +124,7 @@ STREAMS_PER_CONTAINER = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """A month with so many messages on each day."""
+    """A month with the same number of messages on each day. All amounts are those of the whole month."""
 
     messages_per_day: int
 
@@ -155,12 +155,12 @@ class Month:
 
     @property
     def streams(self) -> float:
-        """Open at the same time, in busy hours."""
+        """Event streams that are open at the same time in busy hours."""
         return self.stream_hours / (DAYS * BUSY_HOURS)
 
     @property
     def sent_gigabytes(self) -> float:
-        """Sent to the internet."""
+        """What the load balancer sends to the internet."""
         of_message = SEND_BYTES + PAGES * PAGE_BYTES + MARKS * MARK_BYTES + DELIVERIES * EVENT_BYTES
         return (self.messages * of_message + self.visits * VISIT_BYTES) / GIGABYTE
 
@@ -170,7 +170,7 @@ class Month:
         return small if self.messages_per_day <= 1_000_000 else large
 
     def units(self, kind: int, *, streamed: bool = False) -> float:
-        """Read units (kind 0) or write units (kind 1)."""
+        """Units of DynamoDB: `kind` is READS or WRITES."""
         send = STREAM_SEND if streamed else SEND
         of_message = send[kind] + PAGES * PAGE[kind] + MARKS * MARK[kind] + DELIVERIES * DELIVERY[kind]
         of_visit = INBOX[kind] + UNREAD[kind] + OPENING[kind]
@@ -185,10 +185,10 @@ class Month:
 
     @property
     def containers(self) -> int:
-        """In busy hours, by each of the measures of autoscaling, and by the streams that a container holds."""
-        _, task = next(_resources("AWS::ECS::TaskDefinition", "service"))
+        """Containers in busy hours: enough for the targets of autoscaling and for the open streams."""
+        [task] = resources("service", "AWS::ECS::TaskDefinition").values()
         targets: dict[str, float] = {}
-        for _, policy in _resources("AWS::ApplicationAutoScaling::ScalingPolicy", "service"):
+        for policy in resources("service", "AWS::ApplicationAutoScaling::ScalingPolicy").values():
             tracking = policy["TargetTrackingScalingPolicyConfiguration"]
             targets[tracking["PredefinedMetricSpecification"]["PredefinedMetricType"]] = tracking["TargetValue"]
         seconds = self.requests * REQUEST_SECONDS + self.messages * DELIVERIES * DELIVERY_SECONDS
@@ -202,21 +202,20 @@ class Month:
 
     @property
     def capacity_units(self) -> float:
-        """Of the load balancer, in a busy hour: the greatest of its measures."""
+        """The load balancer's capacity units in a busy hour. AWS bills the greatest of its measures."""
         hours = DAYS * BUSY_HOURS
         connections = 2 * self.visits / self.busy_seconds  # new ones a second
         gigabytes = self.sent_gigabytes + self.requests * REQUEST_BYTES / GIGABYTE
         return max(connections / 25, self.streams / 3_000, gigabytes / hours)
 
 
-def standing() -> dict[str, float]:
-    """What costs the same without any message."""
-    interfaces = [
-        endpoint for _, endpoint in _resources("AWS::EC2::VPCEndpoint") if endpoint["VpcEndpointType"] == "Interface"
-    ]
-    rules = [len(acl["Rules"]) for _, acl in _resources("AWS::WAFv2::WebACL")]
+def fixed_costs() -> dict[str, float]:
+    """The dollars of each line that does not depend on the messages."""
+    endpoints = _resources("AWS::EC2::VPCEndpoint")
+    interfaces = [endpoint for endpoint in endpoints if endpoint["VpcEndpointType"] == "Interface"]
+    rules = [len(acl["Rules"]) for acl in _resources("AWS::WAFv2::WebACL")]
     zones = 2  # of the load balancer
-    small = {
+    price_by_type = {
         "AWS::CloudWatch::Alarm": ALARM,
         "AWS::Logs::MetricFilter": METRIC,
         "AWS::SecretsManager::Secret": SECRET,
@@ -226,19 +225,17 @@ def standing() -> dict[str, float]:
         "Interface endpoints": sum(len(endpoint["SubnetIds"]) for endpoint in interfaces) * ENDPOINT_HOUR * HOURS,
         "Load balancer and its addresses": (BALANCER_HOUR + zones * ADDRESS_HOUR) * HOURS,
         "Firewall and its rules": len(rules) * FIREWALL + sum(rules) * FIREWALL_RULE,
-        "Alarms, metrics, secrets, Config": sum(
-            len(list(_resources(kind))) * dollars for kind, dollars in small.items()
-        ),
+        "Alarms, metrics, secrets, Config": sum(len(_resources(kind)) * price for kind, price in price_by_type.items()),
     }
 
 
 def bill(month: Month, *, streamed: bool = False) -> dict[str, float]:
-    """The amounts in dollars, by what costs them; first what stands, or its least part does."""
-    lines = standing()
+    """The dollars of each line of the bill. The first lines are fixed costs, or have a minimum."""
+    lines = fixed_costs()
     lines["Postgres in two zones"] = database(month, zones=2)
     lines["Containers"] = containers(month)
-    lines["DynamoDB: writes"] = month.units(1, streamed=streamed) * WRITE_UNIT
-    lines["DynamoDB: reads"] = month.units(0, streamed=streamed) * READ_UNIT
+    lines["DynamoDB: writes"] = month.units(WRITES, streamed=streamed) * WRITE_UNIT
+    lines["DynamoDB: reads"] = month.units(READS, streamed=streamed) * READ_UNIT
     lines["DynamoDB: a year of messages, and recovery"] = storage(month)
     lines["Lambda"] = month.messages * function_call() if streamed else 0.0
     lines["Cognito"] = identities(month, LITE)
@@ -250,11 +247,11 @@ def bill(month: Month, *, streamed: bool = False) -> dict[str, float]:
 
 
 def savings(month: Month) -> dict[str, float]:
-    """What a choice of the operator changes; below zero, it costs more."""
-    firewall = standing()["Firewall and its rules"] + month.requests * FIREWALL_REQUEST
+    """The dollars that each choice of the operator saves. A negative amount is an extra cost."""
+    firewall = fixed_costs()["Firewall and its rules"] + month.requests * FIREWALL_REQUEST
     inline, streamed = (sum(bill(month, streamed=mode).values()) for mode in (False, True))
     recorded = month.calls * (DATA_EVENT + EVENT_LOG_BYTES / GIGABYTE * LOG_GB)
-    endpoints = standing()["Interface endpoints"]
+    endpoints = fixed_costs()["Interface endpoints"]
     return {
         "`LogLevel=warning`": logs(month),
         "no firewall (template)": firewall,
@@ -268,12 +265,12 @@ def savings(month: Month) -> dict[str, float]:
 
 
 def database(month: Month, *, zones: int) -> float:
-    gigabytes = int(next(_resources("AWS::RDS::DBInstance"))[1]["AllocatedStorage"])
+    gigabytes = int(_resources("AWS::RDS::DBInstance")[0]["AllocatedStorage"])
     return zones * (DATABASE_HOUR[month.database_class] * HOURS + gigabytes * DATABASE_GB)
 
 
 def containers(month: Month) -> float:
-    _, task = next(_resources("AWS::ECS::TaskDefinition", "service"))
+    [task] = resources("service", "AWS::ECS::TaskDefinition").values()
     hour = int(task["Cpu"]) / 1024 * VCPU_HOUR + int(task["Memory"]) / 1024 * MEMORY_GB_HOUR
     busy = BUSY_HOURS / 24
     return hour * HOURS * (month.containers * busy + _fewest_containers() * (1 - busy))
@@ -288,7 +285,7 @@ def storage(month: Month) -> float:
 
 
 def function_call() -> float:
-    """A call of message_stream for a single message, with its lines in the log."""
+    """The dollars of a call of message_stream for one message, with its log lines."""
     duration = FUNCTION_SECONDS * FUNCTION_GB * LAMBDA_GB_SECOND
     return LAMBDA_CALL + duration + FUNCTION_LOG_BYTES / GIGABYTE * LOG_GB
 
@@ -302,7 +299,7 @@ def identities(month: Month, tiers: tuple[tuple[int, Price], ...]) -> float:
 
 
 def logs(month: Month) -> float:
-    """Taking in the lines of requests, and bringing them through the endpoint in the VPC."""
+    """The dollars for the log lines of requests: CloudWatch takes them in, through an endpoint of the VPC."""
     return month.requests * LINE_BYTES / GIGABYTE * (LOG_GB + ENDPOINT_GB)
 
 
@@ -310,8 +307,6 @@ def _fewest_containers() -> int:
     return int(template("service")["Parameters"]["LeastContainers"]["Default"])
 
 
-def _resources(kind: str, *stacks: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    for stack in stacks or STACKS:
-        for name, resource in template(stack)["Resources"].items():
-            if resource["Type"] == kind:
-                yield name, resource["Properties"]
+def _resources(kind: str) -> list[dict[str, Any]]:
+    """The properties of the resources of one type in all stacks."""
+    return [properties for stack in STACKS for properties in resources(stack, kind).values()]

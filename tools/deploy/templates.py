@@ -41,6 +41,12 @@ def template(name: str) -> dict[str, Any]:
     return content
 
 
+def resources(name: str, kind: str) -> dict[str, dict[str, Any]]:
+    """The properties of the template's resources of one type, by their logical ids."""
+    declared = template(name)["Resources"].items()
+    return {key: resource.get("Properties", {}) for key, resource in declared if resource["Type"] == kind}
+
+
 def parameters(name: str) -> dict[str, bool]:
     """The template's parameters, and whether each has a default."""
     return {key: "Default" in declaration for key, declaration in template(name)["Parameters"].items()}
