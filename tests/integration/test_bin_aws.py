@@ -318,26 +318,25 @@ def test_deployment_waits_for_consent_at_the_terminal(
 def test_protected_stack_is_not_deleted_and_a_deletion_retains_table_and_pool(
     account: Account, stack: dict[str, str]
 ) -> None:
+    service = {"StackName": f"{PREFIX}-service"}
+    template = json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}})
+    account.client("cloudformation").create_stack(**service, TemplateBody=template)
     refused = delete(account, "--yes")
     assert refused.returncode == 1
     assert "Refused: second-messaging is protected" in refused.stderr
-    assert "to lift it: bin/aws/deploy messaging --set Protected=no" in refused.stderr
+    assert "to lift it: bin/aws/deploy messaging --prefix second --set Protected=no" in refused.stderr
     assert account.outputs(STACK) == stack
 
     contents = TableContents(account.client("dynamodb"), NAMES["TableName"])
     contents.put(ITEM)
     unprotected = deploy(account, "--yes", Protected="no")
     assert ["Protected", "yes", "no"] in [line.split() for line in unprotected.stdout.splitlines()]
-    no_terminal = delete(account)
-    assert (no_terminal.returncode, "no terminal to ask at" in no_terminal.stderr) == (1, True)
-
-    service = {"StackName": f"{PREFIX}-service"}
-    template = json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}})
-    account.client("cloudformation").create_stack(**service, TemplateBody=template)
     in_use = delete(account, "--yes")
     account.client("cloudformation").delete_stack(**service)
     message = "Refused: second-service may use second-messaging. Delete them first.\n"
     assert (in_use.returncode, in_use.stderr) == (1, message)
+    no_terminal = delete(account)
+    assert (no_terminal.returncode, "no terminal to ask at" in no_terminal.stderr) == (1, True)
 
     deleted = delete(account, "--yes")
     assert deleted.returncode == 0, deleted.stderr
