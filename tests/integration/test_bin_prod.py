@@ -13,7 +13,7 @@ NO_CHANGE = {"db/connect", "db/sessions", "ddb/list-tables", "ddb/scan", "ddb/pa
     "cognito/list-users", "cognito/token", "ddb/patterns/get-conversation"  # test_bin_ddb_explain.py: its migration
 }  # fmt: skip
 NO_SYSTEM = {"bench", "dev", "docs", "help", "test"}
-OWN_CONFIRMATION = {"aws/check", "aws/delete", "aws/deploy", "aws/package"}
+OWN_CONFIRMATION = {"aws/check", "aws/delete", "aws/deploy"}
 CHANGES = {
     "cache/create": "the-cache at Momento",
     "cognito/setup": "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER",
