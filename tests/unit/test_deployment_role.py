@@ -236,6 +236,13 @@ def test_role_deploys_the_stacks_and_passes_the_roles_of_the_templates_to_their_
     assert set(passes["Condition"]["StringEquals"]["iam:PassedToService"]) == trusted
 
 
+def test_role_deletes_the_log_of_maintenance_and_no_other() -> None:
+    group = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group"
+    streams = [f"cruddur-tasks-LogGroup-1:log-stream:{name}/1" for name in ("maintenance/script", "api/api")]
+    decisions = [decide(ROLE, "logs:DeleteLogStream", f"{group}:{stream}", {}) for stream in streams]
+    assert decisions == ["Allow", "ImplicitDeny"]
+
+
 @pytest.mark.parametrize(("role", "principal"), [("DeploymentRole", DEPLOYER), ("BreakGlassRole", RESCUER)])
 def test_role_is_assumed_by_its_principals_with_mfa(role: str, principal: str) -> None:
     trust = resolved(RESOURCES[role]["Properties"]["AssumeRolePolicyDocument"])
