@@ -52,7 +52,8 @@ class Account:
         self.ecs.add_response("run_task", {"tasks": [{"taskArn": ARN}], "failures": []} | response, request)
 
     def is_in(self, state: str, **container: Any) -> None:
-        task = {"lastStatus": state, "containers": [container], "stoppedReason": "Task failed to start"}
+        containers = [{"name": "aws-guardduty-agent", "exitCode": 143}, {"name": "script", **container}]
+        task = {"lastStatus": state, "containers": containers, "stoppedReason": "Task failed to start"}
         self.ecs.add_response("describe_tasks", {"tasks": [task]}, {"cluster": "cluster", "tasks": [ARN]})
 
     def logs_lines(self, stream: str, *pages: list[str], after: str | None = None) -> None:
@@ -89,9 +90,24 @@ def test_log_is_shown_while_the_script_runs_and_its_exit_status_returned(account
     assert lines == ["one", "two", "three", "four"]
 
 
+def test_new_task_that_ecs_does_not_know_yet_is_waited_for(account: Account) -> None:
+    account.starts("migrations:7", "bin/db/migrate")
+    missing = {"tasks": [], "failures": [{"arn": ARN, "reason": "MISSING"}]}
+    account.ecs.add_response("describe_tasks", missing, {"cluster": "cluster", "tasks": [ARN]})
+    account.logs.add_client_error("get_log_events", "ResourceNotFoundException")
+    account.is_in("STOPPED", exitCode=0)
+    account.logs_lines("migrations", ["done"])
+    assert run_script(account, "cruddur", ["bin/db/migrate"], lambda line: None) == 0
+
+
 @pytest.mark.parametrize(
     ("script", "task"),
-    [("bin/db/migrate", "migrations"), ("bin/db/roles", "roles"), ("bin/db/reports", "maintenance")],
+    [
+        ("bin/db/migrate", "migrations"),
+        ("./bin/db/migrate", "migrations"),
+        ("bin/db/roles", "roles"),
+        ("bin/db/reports", "maintenance"),
+    ],
 )
 def test_script_runs_with_its_own_role(account: Account, script: str, task: str) -> None:
     account.starts(f"{task}:7", script)

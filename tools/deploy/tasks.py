@@ -29,7 +29,7 @@ def run_script(
     `table` is a table instead of the one in use. Calls `show` with each line of its log. Raises TaskError, ClientError.
     """
     outputs = {**_outputs(session, prefix, "network"), **_outputs(session, prefix, "tasks")}
-    task = _OWN_TASKS.get(command[0], "maintenance")
+    task = _OWN_TASKS.get(command[0].removeprefix("./"), "maintenance")
     ecs, cluster = session.client("ecs"), outputs["ClusterName"]
     network = {
         "subnets": outputs["ServiceSubnetIds"].split(","),
@@ -50,14 +50,17 @@ def run_script(
         raise TaskError(f"{command[0]} did not start: {started['failures'][0]['reason']}")
     arn = started["tasks"][0]["taskArn"]
     log = _Log(session, outputs["LogGroupName"], f"{task}/{_CONTAINER}/{arn.rpartition('/')[2]}")
+    state: dict[str, Any] = {}
     is_stopped = False
     while not is_stopped:
         time.sleep(_POLL_SECONDS)
-        (state,) = ecs.describe_tasks(cluster=cluster, tasks=[arn])["tasks"]
-        is_stopped = state["lastStatus"] == "STOPPED"  # read before the log, which is complete then
+        # ECS may not know a new task at first.
+        state = next(iter(ecs.describe_tasks(cluster=cluster, tasks=[arn])["tasks"]), {})
+        is_stopped = state.get("lastStatus") == "STOPPED"  # read before the log, which is complete then
         for line in log.new_lines():
             show(line)
-    (ended,) = state["containers"]
+    # GuardDuty may put a container of its own beside the script's.
+    ended = next(container for container in state["containers"] if container["name"] == _CONTAINER)
     if "exitCode" not in ended:
         raise TaskError(f"{command[0]} did not start: {ended.get('reason') or state.get('stoppedReason')}")
     return int(ended["exitCode"])
