@@ -211,9 +211,9 @@ def test_interrupted_restore_goes_on(system: System, monkeypatch: pytest.MonkeyP
     with monkeypatch.context() as patch:
         patch.setattr(module, "_copy", Mock(side_effect=KeyboardInterrupt))  # Ctrl-C
         interrupted = system.script("restore")
-    [target] = re.findall(r"--to (\S+)", interrupted.stderr)
+    [(target, at)] = re.findall(r"--to (\S+) --at (\S+)", interrupted.stderr)
     assert (interrupted.returncode, target, interrupted.stdout) == (130, RESTORED, "")
-    process = system.script("restore", "--to", target)
+    process = system.script("restore", "--to", target, "--at", at)
     assert process.returncode == 0, process.stderr
     assert schema_mismatches(system.dynamodb, RESTORED) == []
 
