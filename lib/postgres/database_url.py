@@ -58,7 +58,8 @@ def connection_string(url: str, **parameters: str) -> str:
     parts = _parse(url)
     try:
         token = sign_in_token(parts["host"], int(parts.get("port") or _PORT), parts["user"])
-    except (BotoCoreError, ClientError, RuntimeError) as error:  # the last two: the credentials cannot be renewed
+    # The credentials cannot be renewed (ClientError, RuntimeError), or the port is none (ValueError).
+    except (BotoCoreError, ClientError, RuntimeError, ValueError) as error:
         raise OperationalError(f"no token to sign in with: {error}") from error
     return make_conninfo(without_token(url), **parameters, password=token)
 

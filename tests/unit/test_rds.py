@@ -152,6 +152,12 @@ def test_missing_credentials_and_region_are_named(monkeypatch: pytest.MonkeyPatc
         sign_in_token("localhost", 5432, "cruddur_api")
 
 
+@pytest.mark.parametrize("address", ["localhost:99999", "one:1,two:2"])
+def test_port_that_is_none_is_an_error_of_the_connection(address: str) -> None:
+    with pytest.raises(DatabaseUnavailable, match="no token"), connect(f"postgresql+iam://cruddur_api@{address}/db"):
+        pass
+
+
 def test_roots_are_those_of_rds_and_valid_for_years() -> None:
     names = [root.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value for root in ROOTS]
     assert all(re.fullmatch(r"Amazon RDS [a-z0-9-]+ Root CA RSA2048 G1", str(name)) for name in names)
