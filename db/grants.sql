@@ -1,6 +1,6 @@
--- The rights of the roles of db/roles.sql. bin/db/migrate runs this file after the migrations, whose role owns all tables.
--- cruddur_message_stream only sends notifications, which needs no right. The triggers of users run with the rights of the
--- role that changes a row.
+-- The rights of the roles of db/roles.sql. bin/db/migrate runs this file after the migrations, as the owner of all tables.
+-- cruddur_message_stream only sends notifications, and this needs no right. The triggers of users run with the rights of
+-- the role that changes a row.
 REVOKE ALL ON ALL TABLES IN SCHEMA public
 FROM cruddur_api, cruddur_post_confirmation, cruddur_message_stream, cruddur_maintenance;
 

@@ -16,8 +16,8 @@ BEGIN
 END
 $$;
 
--- Whoever creates a role is an indirect member of rds_iam, too, so RDS may refuse the master's password from now on. This makes
--- it certain: the master has no standing password either.
+-- The master created the roles, so it is an indirect member of rds_iam, and RDS may refuse its password from now on. A direct
+-- membership makes this certain.
 DO $$
 BEGIN
     IF to_regrole('rds_iam') IS NOT NULL THEN

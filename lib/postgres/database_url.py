@@ -49,7 +49,7 @@ def is_local(url: str) -> bool:
 
 
 def connection_string(url: str, **parameters: str) -> str:
-    """What libpq takes for one connection now: the URL with other `parameters`, and with a token if it asks for one.
+    """The connection string of one new connection: the URL with other `parameters`, and for an IAM URL a new token.
 
     Raises psycopg.OperationalError if this process has no credentials of AWS.
     """
@@ -65,7 +65,7 @@ def connection_string(url: str, **parameters: str) -> str:
 
 
 def without_token(url: str) -> str:
-    """The connection string without a password. If the URL asks for a token, it verifies the certificate of RDS."""
+    """The connection string without a token: libpq then uses PGPASSWORD. An IAM URL verifies RDS's certificate."""
     verify = {"sslmode": "verify-full", "sslrootcert": str(_ROOTS)} if url.startswith(IAM_SCHEME) else {}
     return make_conninfo(url.replace(IAM_SCHEME, "postgresql://", 1), **verify)
 

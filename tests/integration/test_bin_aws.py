@@ -21,7 +21,7 @@ from tests.support.scripted_server import HTML, ScriptedServer, response, send
 from tests.support.scripts import load
 from tests.support.stores import ANNA, TableContents
 from tools.deploy import readiness, tasks, templates
-from tools.deploy.packages import FUNCTIONS, HANDLERS, build, key, publish, upload
+from tools.deploy.packages import FUNCTIONS, HANDLERS, build, key, logical_name, publish, upload
 
 PREFIX = "second"
 STACK = f"{PREFIX}-messaging"
@@ -116,7 +116,7 @@ def test_package_holds_the_imports_of_its_handler_and_their_byte_code(
 def test_libraries_of_a_package_load_on_the_runtime(packages: dict[str, Path], function: str) -> None:
     machine, newest = {"x86_64": 62, "arm64": 183}, (2, 26)  # of an ELF file; glibc of Amazon Linux 2, for python3.11
     resources = templates.template("messaging")["Resources"]
-    [architecture] = resources[f"{function.title().replace('_', '')}Function"]["Properties"]["Architectures"]
+    [architecture] = resources[f"{logical_name(function)}Function"]["Properties"]["Architectures"]
     with zipfile.ZipFile(packages[function]) as archive:
         libraries = {name: archive.read(name) for name in archive.namelist()}
     libraries = {name: content for name, content in libraries.items() if content.startswith(b"\x7fELF")}

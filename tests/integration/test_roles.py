@@ -66,7 +66,7 @@ def test_master_creates_the_roles_and_the_migrations_own_the_schema(
             with psycopg.connect(server.url()) as superuser:
                 superuser.execute("SELECT pg_reload_conf()")
             monkeypatch.setenv("PGPASSWORD", password)
-            assert run("roles", "prod", "--yes")[::2] == (0, f"{describe(url)}: the roles are there\n")
+            assert run("roles", "prod", "--yes")[::2] == (0, f"{describe(url)}: the roles exist\n")
         monkeypatch.setenv("DATABASE_URL", by_token(url, "cruddur_migrations"))
         for state in ("up to date", "already up to date"):
             status, _, printed = run("migrate", "prod", "--yes")

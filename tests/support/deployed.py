@@ -15,7 +15,7 @@ from unittest.mock import patch
 import boto3
 
 from tests.support.scripts import load
-from tools.deploy.packages import FUNCTIONS, build, key, upload
+from tools.deploy.packages import FUNCTIONS, build, key, logical_name, upload
 from tools.local_stack.ministack import ALL_SERVICES, Ministack
 
 BUCKET = "packages-of-the-tests"
@@ -85,5 +85,5 @@ def open_account(folder: Path, packages: Collection[Path], database_url: str) ->
             storage.create_bucket(Bucket=BUCKET)
             for package in packages:
                 upload(storage, package, BUCKET)
-        keys = {f"{package.stem.title().replace('_', '')}Key": key(package) for package in packages}
+        keys = {f"{logical_name(package.stem)}Key": key(package) for package in packages}
         yield Account(engine.url, folder, database_url, keys)

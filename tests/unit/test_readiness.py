@@ -14,7 +14,7 @@ from werkzeug.serving import make_ssl_devcert
 from tests.support.scripted_server import HTML, Reaction, ScriptedServer, hang, reset, response, send
 from tests.support.tokens import TokenIssuer
 from tools.deploy import readiness
-from tools.deploy.readiness import KeysUnavailable, NotReady, published_keys, wait_until_ready
+from tools.deploy.readiness import KeysNotFetched, NotReady, published_keys, wait_until_ready
 
 BALANCER = "cruddur-1.us-east-2.elb.amazonaws.com"
 POOL = "us-east-1_Test00001"
@@ -117,5 +117,5 @@ def test_same_keys_give_the_same_text_in_any_order() -> None:
 def test_malformed_keys_are_not_handed_on(jwks: Any) -> None:
     with TokenIssuer() as pool:
         pool.jwks = jwks
-        with pytest.raises(KeysUnavailable, match="cannot be fetched from"):
+        with pytest.raises(KeysNotFetched, match="cannot be fetched from"):
             published_keys(session_at(pool.url), POOL)

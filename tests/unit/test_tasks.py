@@ -164,7 +164,7 @@ class FakeStack:
     def __init__(self, done: list[str], image_tag: str) -> None:
         self._done, self._image_tag = done, image_tag
 
-    def parameters(self, given: dict[str, str]) -> dict[str, str]:
+    def resolve_parameters(self, given: dict[str, str]) -> dict[str, str]:
         return {"ImageTag": self._image_tag, "Protected": "no"}
 
     def prepare(self, values: dict[str, str]) -> Any:

@@ -14,7 +14,7 @@ from lib.config import ROOT, Settings
 from lib.ddb.items import EXPIRES_AT
 from lib.ddb.schema import table_definition
 from tests.support.documents import AWS
-from tools.deploy.packages import FUNCTIONS, HANDLERS, RUNTIME
+from tools.deploy.packages import FUNCTIONS, HANDLERS, RUNTIME, logical_name
 from tools.deploy.templates import STACKS, TEMPLATES, parameters, resources, template
 
 PACKAGE_PARAMETERS = {"CodeBucket", "MessageStreamKey", "PostConfirmationKey"}
@@ -86,7 +86,7 @@ def test_function_has_variables_that_its_code_reads_and_libraries_of_the_tested_
     def pins(path: Path) -> set[str]:
         return {line.partition("#")[0].strip() for line in path.read_text().splitlines() if "==" in line}
 
-    properties = MESSAGING[f"{name.title().replace('_', '')}Function"]["Properties"]
+    properties = MESSAGING[f"{logical_name(name)}Function"]["Properties"]
     assert (properties["Runtime"], properties["Handler"]) == (f"python{RUNTIME[0]}.{RUNTIME[1]}", "handler.handler")
     source = (HANDLERS / name / "handler.py").read_text()
     settings = {field.upper() for field in Settings.__dataclass_fields__}

@@ -57,6 +57,11 @@ def build(function: str, folder: Path) -> Path:
     return package
 
 
+def logical_name(function: str) -> str:
+    """The function's name in the template, such as `MessageStream`."""
+    return function.title().replace("_", "")
+
+
 def key(package: Path) -> str:
     """The package's key in its bucket, which names its content."""
     return f"{package.stem}/{hashlib.sha256(package.read_bytes()).hexdigest()}.zip"
@@ -73,7 +78,7 @@ def publish(client: Any, bucket: str, folder: Path, *, given: Container[str]) ->
 
     Returns the template's parameters, such as `MessageStreamKey`, without those that are given.
     """
-    functions = {f"{function.title().replace('_', '')}Key": function for function in FUNCTIONS}
+    functions = {f"{logical_name(function)}Key": function for function in FUNCTIONS}
     packages = {name: build(function, folder) for name, function in functions.items() if name not in given}
     for package in packages.values():
         upload(client, package, bucket)

@@ -1,6 +1,6 @@
-"""The deployed API, seen from outside: its readiness, and what to do while it does not respond.
+"""Asks the deployed API whether it is ready, from this machine, and says what to do while it is not.
 
-Also the public keys of the user pool, which the API gets in case it cannot fetch them itself.
+Also fetches the public keys of the user pool: a deployment hands them to the API as JwksFallback.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ class NotReady(Exception):
     """The API did not become ready; the message says why."""
 
 
-class KeysUnavailable(Exception):
+class KeysNotFetched(Exception):
     """The public keys of the user pool cannot be fetched; the message says why."""
 
 
 def published_keys(session: Any, user_pool_id: str) -> str:
-    """The user pool's public keys as JSON: the same text for the same keys. Raises KeysUnavailable."""
+    """The user pool's public keys as JSON: the same text for the same keys. Raises KeysNotFetched."""
     url = f"{session.client('cognito-idp').meta.endpoint_url}/{user_pool_id}/.well-known/jwks.json"
     try:
         keys = sorted(_get(url)["keys"], key=lambda key: str(key["kid"]))
         if not keys:
             raise ValueError("no keys")
     except (OSError, HTTPException, ValueError, LookupError, TypeError) as error:
-        raise KeysUnavailable(f"The public keys of the user pool cannot be fetched from {url}: {error!r}") from error
+        raise KeysNotFetched(f"The public keys of the user pool cannot be fetched from {url}: {error!r}") from error
     return json.dumps({"keys": keys}, sort_keys=True, separators=(",", ":"))
 
 

@@ -32,9 +32,8 @@ def restorable_time(client: Any, table: str, at: datetime | None) -> datetime:
     first, last = (recovery[f"{end}RestorableDateTime"].astimezone(UTC) for end in ("Earliest", "Latest"))
     moment = (at or last).astimezone(UTC).replace(microsecond=0)
     if not first.replace(microsecond=0) <= moment <= last:
-        raise RestoreError(
-            f"{table} can be restored to times from {_text(first)} to {_text(last)}, not {_text(moment)}"
-        )
+        times = f"times from {format_time(first)} to {format_time(last)}"
+        raise RestoreError(f"{table} can be restored to {times}, not {format_time(moment)}")
     return moment
 
 
@@ -49,7 +48,9 @@ def start(client: Any, source: str, target: str, at: datetime | None) -> datetim
         raise RestoreError(f"{target} exists and was not restored from {source}: choose another name by --to")
     restored_to: datetime = summary["RestoreDateTime"].astimezone(UTC)
     if at and at.replace(microsecond=0) != restored_to.replace(microsecond=0):
-        raise RestoreError(f"{target} is of {_text(restored_to)}, not {_text(at)}: choose another name by --to")
+        raise RestoreError(
+            f"{target} is of {format_time(restored_to)}, not {format_time(at)}: choose another name by --to"
+        )
     return restored_to
 
 
@@ -140,5 +141,6 @@ def _describe(client: Any, table: str) -> Mapping[str, Any] | None:
     return description
 
 
-def _text(moment: datetime) -> str:
+def format_time(moment: datetime) -> str:
+    """In UTC, to the second, as `2026-11-29T17:45:00Z`."""
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -57,23 +57,23 @@ class Stack:
         return self._stacks().get(self.name, {})
 
     def outputs(self) -> dict[str, str]:
-        """Its outputs; none if there is no such stack."""
+        """The stack's outputs; none if there is no such stack."""
         return _outputs(self.describe())
 
-    def later(self) -> list[str]:
+    def dependents(self) -> list[str]:
         """The names of the existing stacks that may take values from this one."""
         return [name for name in self._stacks() if name in self._order[self._order.index(self.name) + 1 :]]
 
-    def parameters(self, values: Mapping[str, str]) -> dict[str, str]:
-        """The template's parameters, from `values`, else an earlier stack's outputs, else the last deployment.
+    def resolve_parameters(self, given: Mapping[str, str]) -> dict[str, str]:
+        """The values of the template's parameters: `given`, else an earlier stack's outputs, else the last deployment.
 
-        A parameter without any of these is missing.
+        The result lacks a parameter that has none of these.
         """
         stacks = self._stacks()
         known = _parameters(stacks.get(self.name, {}))
         for name in self._order[: self._order.index(self.name)]:
             known |= _outputs(stacks.get(name, {}))
-        known |= values
+        known |= given
         return {name: known[name] for name in parameters(self.template) if name in known}
 
     def prepare(self, values: Mapping[str, str]) -> ChangeSet | None:
