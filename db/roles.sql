@@ -26,5 +26,12 @@ BEGIN
 END
 $$;
 
+-- The roles need no temporary tables, which could fill the disk.
+DO $$
+BEGIN
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+END
+$$;
+
 -- The migrations own what they create.
 GRANT CREATE ON SCHEMA public TO cruddur_migrations;

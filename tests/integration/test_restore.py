@@ -229,7 +229,10 @@ def test_impossible_restore_is_refused_with_its_reason(system: System, monkeypat
     window = f"times from 2026-01-02T08:15:00Z to {POINT:%Y-%m-%dT%H:%M:%SZ}"
     assert refusal("--at", "2026-01-02T08:14:59") == f"{TABLE} can be restored to {window}, not 2026-01-02T08:14:59Z"
     assert f"{window}, not 2100-01-01T00:00:00Z" in refusal("--at", "2100-01-01")
-    assert refusal("--to", TABLE) == f"{TABLE} exists and was not restored from {TABLE}: choose another name by --to"
+    assert refusal("--to", TABLE) == f"The name of the new table must begin with {TABLE}-"
+    system.dynamodb.create_table(**module.table_definition(f"{TABLE}-other"))
+    existing = f"{TABLE}-other exists and was not restored from {TABLE}: choose another name by --to"
+    assert refusal("--to", f"{TABLE}-other") == existing
     system.recovery.restore(TABLE, RESTORED, POINT)
     assert f"{RESTORED} is of {POINT:%Y-%m-%dT%H:%M:%SZ}, not 2026-06-01T00:00:00Z" in refusal(
         *("--at", "2026-06-01", "--to", RESTORED)

@@ -158,7 +158,8 @@ def calls_for(kind: str) -> set[str]:
 
 
 CALLS = {call: kind for kind in sorted(types()) for call in calls_for(kind)}
-SERVICES = {kind.split("::")[1].lower() for kind in types()} | {"kms"}  # its keys encrypt table and database
+CALLS["route53:associatevpcwithhostedzone"] = "AWS::EC2::VPCEndpoint"  # EC2 checks it for private names
+SERVICES = {kind.split("::")[1].lower() for kind in types()} | {"kms", "route53"}  # its keys encrypt table and database
 NAMESPACES = {"backupstorage": "backup", "cognitoidp": "cognito", "elasticloadbalancing": "elasticloadbalancingv2"}
 
 

@@ -161,6 +161,7 @@ def test_maintenance_may_do_in_the_user_pool_what_its_scripts_do() -> None:
     changes = [scripts.load("db/disable-user").module.DISABLE, scripts.load("db/enable-user").module.ENABLE]
     changes.append(scripts.load("db/sign-out-user").module.SIGN_OUT)
     commands = {command for change in changes for command in change.calls}
+    commands.add("list-users")  # bin/db/update_cognito_user_ids
     actions = {f"cognito-idp:{command.title().replace('-', '')}" for command in commands}
     granted = grants(DOCUMENTS["tasks.MaintenanceRole.users"]["Statement"])
     assert {action for action, arn in granted if ":userpool/" in arn} == actions
