@@ -50,7 +50,7 @@ def test_json_option_prints_the_items_of_the_index(run: Run, seeded: MessageStor
     text = f'SELECT * FROM "{table}"."{MESSAGE_GROUP_INDEX}" WHERE message_group_uuid = ?'
     status, data, printed = run("partiql", "--json", text, CONVERSATION_UUID)
     rows = [json.loads(line) for line in data]
-    assert (status, [list(row)[:3] for row in rows]) == (0, [["pk", "sk", "message"]] * 2)
+    assert (status, [list(row)[:3] for row in rows]) == (0, [["pk", "sk", "message_group_uuid"]] * 2)
     assert {row["message_group_uuid"] for row in rows} == {CONVERSATION_UUID}
     assert printed.startswith("Rows: 2, ")
 
