@@ -66,6 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # An interrupted run stops its engines too; and no test inherits signals that a shell's `&` or `nohup` ignores.
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     os.environ.clear()
     os.environ.update(without_developer(saved), LOCAL_DIR=folder)
     if engine == "ministack" and config.getoption("markexpr") not in ("bench", "browser", "typescript"):
