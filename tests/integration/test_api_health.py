@@ -92,8 +92,9 @@ def test_keys_of_the_fallback_suffice_and_are_named(api: Api) -> None:
     jwks = json.dumps(api.issuer.jwks)
     with api.variant(cognito_jwks_url=NO_PORT, cognito_jwks_fallback=jwks) as other:
         assert ok(get_ready(other)) == READY | {"keys_from": "fallback"}
-        [line] = [line for line in other.lines() if line["event"] == "jwks_fetch_failed"]
-        assert line["keys_from"] == "fallback"
+        # A check may fetch again after the first failure.
+        failures = [line for line in other.lines() if line["event"] == "jwks_fetch_failed"]
+        assert {line["keys_from"] for line in failures} == {"fallback"}
 
 
 @pytest.mark.usefixtures("short_deadline")
